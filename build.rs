@@ -1,0 +1,34 @@
+//! Compiles the protos to Rust with protox, so that no protoc is needed, and keeps their
+//! descriptors for reflection and for the client's JSON.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use protox::prost::Message as _;
+
+const PROTOS: [&str; 3] = [
+    "gotoassist/remotesupport/v1/session.proto",
+    "gotoassist/remotesupport/v1/system_link.proto",
+    "gotoassist/remotesupport/v1/remote_support_service.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-changed=third_party");
+
+    let mut compiler = protox::Compiler::new(["proto", "third_party"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(PROTOS)?;
+
+    // Not `file_descriptor_set()`: prost-types would drop options it does not know, such as
+    // `debug_redact`.
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+
+    let descriptors =
+        prost_types::FileDescriptorSet::decode(&*compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .extern_path(".google.rpc.Status", "::tonic_types::Status")
+        // Their `Debug` would print personal data and a live credential; see src/proto.rs.
+        .skip_debug([".gotoassist.remotesupport.v1"])
+        .compile_fds(descriptors)?;
+    Ok(())
+}

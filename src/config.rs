@@ -1,0 +1,2 @@
+//! Every knob, with its unit and default: one file a command. The only place that reads the
+//! environment.

@@ -1,0 +1,225 @@
+//! What makes two sessions different: the content digest and the field diff.
+
+use ring::digest::{Context, SHA256};
+
+use super::{Collaborator, Fields, Session, Value};
+
+/// How many fields of a session are told apart.
+pub const FIELD_COUNT: usize = 23;
+
+/// A fingerprint of a session's content: equal digests mean equal content.
+///
+/// It also holds a short fingerprint of each field, so that a watcher of whom only the digest is
+/// known can still be told which fields changed. The encoding behind it is part of the resume
+/// token: the same on every replica and in every release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// The fingerprint of the whole: 128 bits, no collision to be expected.
+    pub content: [u8; 16],
+    /// The fingerprint of each field, in the order of [`Digest::changed_fields`]: 16 bits each.
+    pub fields: [u16; FIELD_COUNT],
+}
+
+impl Digest {
+    /// The fingerprint of `session`.
+    pub fn of(session: &Session) -> Self {
+        let mut whole = Context::new(&SHA256);
+        let mut fields = [0; FIELD_COUNT];
+        for ((name, content), short) in named_fields(session).into_iter().zip(&mut fields) {
+            let mut field = Context::new(&SHA256);
+            field.update(name.as_bytes());
+            content.feed(&mut field);
+            let field = field.finish();
+            *short = u16::from_be_bytes(head(field.as_ref()));
+            whole.update(field.as_ref());
+        }
+        Self { content: head(whole.finish().as_ref()), fields }
+    }
+
+    /// The fields in which the content behind `after` differs, by their names in `session.proto`.
+    pub fn changed_fields(&self, after: &Digest) -> Vec<&'static str> {
+        FIELD_NAMES
+            .iter()
+            .zip(self.fields.iter().zip(&after.fields))
+            .filter(|(_, (before, after))| before != after)
+            .map(|(name, _)| *name)
+            .collect()
+    }
+}
+
+/// The fields in which two sessions differ, by their names in `session.proto`.
+pub fn changed_fields(before: &Session, after: &Session) -> Vec<&'static str> {
+    named_fields(before)
+        .into_iter()
+        .zip(named_fields(after))
+        .filter(|((_, before), (_, after))| before != after)
+        .map(|((name, _), _)| name)
+        .collect()
+}
+
+const FIELD_NAMES: [&str; FIELD_COUNT] = [
+    "session_id",
+    "session_type",
+    "status",
+    "upstream_status",
+    "account_key",
+    "expert_name",
+    "expert_email",
+    "expert_user_key",
+    "partner_object",
+    "partner_object_url",
+    "started_at",
+    "customer_joined_at",
+    "ended_at",
+    "unattended_machine_name",
+    "unattended_machine_uuid",
+    "account_name",
+    "customer_name",
+    "customer_email",
+    "customer_join_url",
+    "notes",
+    "session_recording_url",
+    "collaborators",
+    "additional_fields",
+];
+
+#[derive(PartialEq)]
+enum Content<'a> {
+    Number(u8),
+    Text(Option<&'a str>),
+    Time(Option<jiff::Timestamp>),
+    Collaborators(&'a [Collaborator]),
+    Fields(&'a Fields),
+}
+
+fn named_fields(session: &Session) -> [(&'static str, Content<'_>); FIELD_COUNT] {
+    // Destructured, so that a field added to Session cannot be forgotten here.
+    let Session {
+        session_id,
+        session_type,
+        upstream_status,
+        account_key,
+        expert_name,
+        expert_email,
+        expert_user_key,
+        partner_object,
+        partner_object_url,
+        started_at,
+        customer_joined_at,
+        ended_at,
+        unattended_machine_name,
+        unattended_machine_uuid,
+        account_name,
+        customer_name,
+        customer_email,
+        customer_join_url,
+        notes,
+        session_recording_url,
+        collaborators,
+        additional_fields,
+    } = session;
+    let contents = [
+        Content::Text(Some(session_id)),
+        Content::Text(Some(session_type)),
+        Content::Number(session.status() as u8),
+        Content::Text(Some(upstream_status)),
+        Content::Text(Some(account_key)),
+        Content::Text(expert_name.as_deref()),
+        Content::Text(expert_email.as_deref()),
+        Content::Text(expert_user_key.as_deref()),
+        Content::Text(partner_object.as_deref()),
+        Content::Text(partner_object_url.as_deref()),
+        Content::Time(*started_at),
+        Content::Time(*customer_joined_at),
+        Content::Time(*ended_at),
+        Content::Text(unattended_machine_name.as_deref()),
+        Content::Text(unattended_machine_uuid.as_deref()),
+        Content::Text(account_name.as_deref()),
+        Content::Text(customer_name.as_deref()),
+        Content::Text(customer_email.as_deref()),
+        Content::Text(customer_join_url.as_deref()),
+        Content::Text(notes.as_deref()),
+        Content::Text(session_recording_url.as_deref()),
+        Content::Collaborators(collaborators),
+        Content::Fields(additional_fields),
+    ];
+    let mut names = FIELD_NAMES.into_iter();
+    contents.map(|content| (names.next().unwrap_or_default(), content))
+}
+
+impl Content<'_> {
+    fn feed(&self, context: &mut Context) {
+        match self {
+            Content::Number(number) => context.update(&[*number]),
+            Content::Text(None) | Content::Time(None) => context.update(&[0]),
+            Content::Text(Some(text)) => {
+                context.update(&[1]);
+                feed_text(text, context);
+            }
+            Content::Time(Some(time)) => {
+                context.update(&[1]);
+                context.update(&time.as_nanosecond().to_be_bytes());
+            }
+            Content::Collaborators(collaborators) => {
+                feed_length(collaborators.len(), context);
+                for Collaborator { name, email, user_key, additional_fields } in *collaborators {
+                    feed_text(name, context);
+                    feed_text(email, context);
+                    feed_text(user_key, context);
+                    feed_fields(additional_fields, context);
+                }
+            }
+            Content::Fields(fields) => feed_fields(fields, context),
+        }
+    }
+}
+
+fn feed_fields(fields: &Fields, context: &mut Context) {
+    feed_length(fields.len(), context);
+    for (name, value) in fields {
+        feed_text(name, context);
+        feed_value(value, context);
+    }
+}
+
+fn feed_value(value: &Value, context: &mut Context) {
+    match value {
+        Value::Null => context.update(&[0]),
+        Value::Bool(answer) => context.update(&[1, u8::from(*answer)]),
+        Value::Number(number) => {
+            context.update(&[2]);
+            context.update(&number.to_bits().to_be_bytes());
+        }
+        Value::Text(text) => {
+            context.update(&[3]);
+            feed_text(text, context);
+        }
+        Value::List(values) => {
+            context.update(&[4]);
+            feed_length(values.len(), context);
+            for value in values {
+                feed_value(value, context);
+            }
+        }
+        Value::Object(fields) => {
+            context.update(&[5]);
+            feed_fields(fields, context);
+        }
+    }
+}
+
+fn feed_text(text: &str, context: &mut Context) {
+    feed_length(text.len(), context);
+    context.update(text.as_bytes());
+}
+
+fn feed_length(length: usize, context: &mut Context) {
+    context.update(&(length as u64).to_be_bytes());
+}
+
+/// The first bytes of a digest, which is longer than any `N` used here.
+fn head<const N: usize>(digest: &[u8]) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&digest[..N]);
+    bytes
+}

@@ -1,0 +1,207 @@
+//! The status changes of a session: which ones lie between two answers of the vendor, and the
+//! record of those seen so far.
+
+use jiff::Timestamp;
+
+use super::{Session, Status};
+
+/// How many transitions a [`History`] remembers. A session has four or fewer in its documented
+/// life; the limit is for a vendor that flaps.
+const REMEMBERED: usize = 512;
+
+/// One change of status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The status before.
+    pub from: Status,
+    /// The status after.
+    pub to: Status,
+    /// When it happened, by the vendor's timestamps; `None` if the vendor gave none for it.
+    pub occurred_at: Option<Timestamp>,
+    /// The status after was in no answer; that the session passed through it follows from a later
+    /// one.
+    pub inferred: bool,
+}
+
+/// How far a session has come in its life, as somebody knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The latest status.
+    pub status: Status,
+    /// Tells apart the statuses that the documentation does not name, all of which are
+    /// [`Status::Unknown`]. Stable across releases.
+    pub mark: u32,
+    /// The highest rank among the statuses seen; 0 if none of them had one.
+    pub furthest: u8,
+}
+
+impl Progress {
+    /// What is known from `session` alone.
+    pub fn of(session: &Session) -> Self {
+        let status = session.status();
+        Self {
+            status,
+            mark: mark(&session.upstream_status),
+            furthest: status.rank().unwrap_or_default(),
+        }
+    }
+
+    /// What is known after `session` was seen too.
+    #[must_use]
+    pub fn after(self, session: &Session) -> Self {
+        let next = Self::of(session);
+        let furthest = if next.furthest == 0 { self.furthest } else { next.furthest };
+        Self { furthest, ..next }
+    }
+
+    /// Whether `session` shows an earlier state than is known already, as an out-of-date answer
+    /// does: a status of lower rank, or none at all where there was one.
+    pub fn is_ahead_of(self, session: &Session) -> bool {
+        match session.status().rank() {
+            Some(rank) => rank < self.furthest,
+            None => session.upstream_status.is_empty() && self.mark != mark(""),
+        }
+    }
+
+    /// Whether the status of both is the same.
+    pub fn is_same_status(self, other: Self) -> bool {
+        self.mark == other.mark
+    }
+
+    /// Every status change between here and `session`, oldest first. Those in between that no
+    /// answer showed, but which the status of `session` implies, are inferred.
+    pub fn transitions_to(self, session: &Session) -> Vec<Transition> {
+        let target = Self::of(session);
+        if self.is_same_status(target) {
+            return Vec::new();
+        }
+        let mut from = self.status;
+        let mut transitions = Vec::new();
+        for passed in [Status::Waiting, Status::Active] {
+            // Who has seen no status with a rank cannot say that one was passed since.
+            let is_new = self.furthest > 0 && passed.rank() > Some(self.furthest);
+            if is_new && target.status.implies(passed) {
+                let occurred_at = occurred_at(passed, session);
+                transitions.push(Transition { from, to: passed, occurred_at, inferred: true });
+                from = passed;
+            }
+        }
+        let occurred_at =
+            if self.is_ahead_of(session) { None } else { occurred_at(target.status, session) };
+        transitions.push(Transition { from, to: target.status, occurred_at, inferred: false });
+        transitions
+    }
+}
+
+/// When a session got its status, by the vendor's timestamps.
+fn occurred_at(status: Status, session: &Session) -> Option<Timestamp> {
+    match status {
+        Status::Waiting => session.started_at,
+        Status::Active => session.customer_joined_at,
+        Status::Complete | Status::Abandoned => session.ended_at,
+        Status::NotStarted | Status::Unknown => None,
+    }
+}
+
+/// FNV-1a: a fixed function, since marks travel in resume tokens.
+fn mark(upstream_status: &str) -> u32 {
+    upstream_status
+        .bytes()
+        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The record of a session's status changes since somebody began to look.
+///
+/// A watcher needs to remember only its place in it, so what a slow watcher missed costs nothing.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// The state before the first remembered entry.
+    start: Progress,
+    /// How many entries were forgotten.
+    forgotten: u64,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    transition: Transition,
+    /// When the answer came that told of it.
+    observed_at: Timestamp,
+    /// The state after it.
+    after: Progress,
+}
+
+impl History {
+    /// A record that begins with `session`.
+    pub fn starting_with(session: &Session) -> Self {
+        Self { start: Progress::of(session), forgotten: 0, entries: Vec::new() }
+    }
+
+    /// The state after the latest entry.
+    pub fn progress(&self) -> Progress {
+        self.entries.last().map_or(self.start, |entry| entry.after)
+    }
+
+    /// The place after the latest entry, for [`History::since`].
+    pub fn end(&self) -> u64 {
+        self.forgotten + self.entries.len() as u64
+    }
+
+    /// Adds what `session`, observed at `observed_at`, tells beyond the latest entry.
+    pub fn observe(&mut self, session: &Session, observed_at: Timestamp) {
+        let before = self.progress();
+        let after = before.after(session);
+        let transitions = before.transitions_to(session);
+        let last = transitions.len().saturating_sub(1);
+        for (index, transition) in transitions.into_iter().enumerate() {
+            let after = if index == last {
+                after
+            } else {
+                Progress {
+                    status: transition.to,
+                    mark: mark(transition.to.name()),
+                    furthest: transition.to.rank().unwrap_or_default(),
+                }
+            };
+            self.entries.push(Entry { transition, observed_at, after });
+        }
+        let surplus = self.entries.len().saturating_sub(REMEMBERED);
+        if surplus > 0 {
+            self.start = self.entries[surplus - 1].after;
+            self.forgotten += surplus as u64;
+            self.entries.drain(..surplus);
+        }
+    }
+
+    /// Every transition after `place`, oldest first.
+    pub fn since(&self, place: u64) -> impl Iterator<Item = Transition> + '_ {
+        let skipped = usize::try_from(place.saturating_sub(self.forgotten)).unwrap_or(usize::MAX);
+        self.entries.iter().skip(skipped).map(|entry| entry.transition)
+    }
+
+    /// Every transition that somebody missed who knew `known` at `observed_at`, perhaps from
+    /// another server with a slightly different view; `session` is the latest answer.
+    pub fn since_known(
+        &self,
+        known: Progress,
+        observed_at: Timestamp,
+        session: &Session,
+    ) -> Vec<Transition> {
+        match self.place_of(known, observed_at) {
+            Some(place) => self.since(self.forgotten + place as u64).collect(),
+            None => known.transitions_to(session),
+        }
+    }
+
+    /// After how many of the remembered entries the state was `known`. If it was so more than
+    /// once: at `observed_at`, else the first time after, else the last time before.
+    fn place_of(&self, known: Progress, observed_at: Timestamp) -> Option<usize> {
+        let state_at = |place: usize| match place.checked_sub(1) {
+            None => self.start,
+            Some(index) => self.entries[index].after,
+        };
+        let then = self.entries.partition_point(|entry| entry.observed_at <= observed_at);
+        let mut nearest = (then..=self.entries.len()).chain((0..then).rev());
+        nearest.find(|place| state_at(*place).is_same_status(known))
+    }
+}

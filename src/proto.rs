@@ -1,0 +1,36 @@
+//! The messages and stubs generated from the protos. Only [`crate::grpc`] and [`crate::client`]
+//! use them.
+
+#![expect(missing_docs, clippy::pedantic, reason = "generated code")]
+
+use std::fmt;
+
+tonic::include_proto!("gotoassist.remotesupport.v1");
+
+/// The descriptors of all protos with their imports, comments and options: a serialised
+/// `google.protobuf.FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Generated `Debug` would print personal data and credentials.
+macro_rules! debug_prints_the_name {
+    ($($message:ty),*) => {$(
+        impl fmt::Debug for $message {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($message)).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+debug_prints_the_name!(
+    Session,
+    Collaborator,
+    SystemLink,
+    GetSessionRequest,
+    GetSessionResponse,
+    ListSystemLinksRequest,
+    ListSystemLinksResponse,
+    WatchSessionRequest,
+    WatchSessionResponse,
+    StatusTransition
+);

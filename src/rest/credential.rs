@@ -1,0 +1,93 @@
+//! Who asks the vendor, and by what right.
+
+use std::{fmt, sync::Arc};
+
+use ring::digest::{SHA256, digest};
+use secrecy::{ExposeSecret, SecretString};
+
+/// What identifies a credential without being it: a hash. Everything that is shared between calls
+/// is keyed by it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CredentialId([u8; 16]);
+
+impl fmt::Debug for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CredentialId")
+    }
+}
+
+/// The right by which the vendor is asked. `Debug` prints nothing of it.
+#[derive(Clone)]
+pub enum Credential {
+    /// The caller's own access token, as the value of the `authorization` header.
+    Caller(CredentialId, Arc<SecretString>),
+    /// The service's credential, which the client keeps fresh.
+    Service,
+}
+
+/// The call has no `authorization` that could go to the vendor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no credential in one of the vendor's forms: `Bearer <token>`, `OAuth oauth_token=<token>`"
+)]
+pub struct NoCredential;
+
+impl Credential {
+    /// The credential of a caller who sent this `authorization` metadata: `Bearer <token>`, or the
+    /// older `OAuth oauth_token=<token>`. The scheme's case does not matter (RFC 9110 §11.1).
+    pub fn from_authorization(value: &str) -> Result<Self, NoCredential> {
+        let (scheme, rest) = value.trim().split_once(' ').ok_or(NoCredential)?;
+        let rest = rest.trim();
+        let header = if scheme.eq_ignore_ascii_case("bearer") {
+            token(rest).map(|token| format!("Bearer {token}"))
+        } else if scheme.eq_ignore_ascii_case("oauth") {
+            let rest = rest.strip_prefix("oauth_token=").ok_or(NoCredential)?;
+            token(rest.trim_matches('"')).map(|token| format!("OAuth oauth_token={token}"))
+        } else {
+            None
+        };
+        let header = header.ok_or(NoCredential)?;
+        Ok(Self::Caller(CredentialId::of(&header), Arc::new(header.into())))
+    }
+
+    /// What identifies it.
+    pub fn id(&self) -> CredentialId {
+        match self {
+            Credential::Caller(id, _) => *id,
+            Credential::Service => CredentialId([0; 16]),
+        }
+    }
+
+    /// The value of the `authorization` header, if it is the caller's own.
+    pub fn authorization(&self) -> Option<&str> {
+        match self {
+            Credential::Caller(_, header) => Some(header.expose_secret()),
+            Credential::Service => None,
+        }
+    }
+}
+
+impl CredentialId {
+    fn of(authorization: &str) -> Self {
+        let digest = digest(&SHA256, authorization.as_bytes());
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest.as_ref()[..16]);
+        Self(id)
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credential::Caller(..) => f.write_str("Credential::Caller"),
+            Credential::Service => f.write_str("Credential::Service"),
+        }
+    }
+}
+
+/// `text`, if it can be a token: visible ASCII without spaces, commas or quotes (RFC 6750 §2.1,
+/// generously).
+fn token(text: &str) -> Option<&str> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'"' | b';');
+    (!text.is_empty() && text.bytes().all(is_plain)).then_some(text)
+}
