@@ -1,0 +1,3 @@
+//! The north face: the only place that knows protobuf and gRPC.
+
+pub mod deadline;
