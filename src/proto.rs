@@ -7,6 +7,11 @@ use std::fmt;
 
 tonic::include_proto!("gotoassist.remotesupport.v1");
 
+/// gRPC's own health protocol.
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
+
 /// The descriptors of all protos with their imports, comments and options: a serialised
 /// `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -7,6 +7,8 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use super::reason;
+
 const HEADER: &str = "grpc-timeout";
 
 /// When the caller stops waiting. In the extensions of every request that names a timeout.
@@ -32,19 +34,13 @@ impl Deadline {
 
 /// The answer when the deadline is over.
 pub fn exceeded() -> Status {
-    with_reason(Code::DeadlineExceeded, "The call's deadline is over.", "DEADLINE_EXCEEDED")
+    reason::status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "The call's deadline is over.")
 }
 
 fn malformed() -> Status {
-    let mut details = ErrorDetails::with_error_info("ARGUMENT_INVALID", DOMAIN, []);
+    let mut details = ErrorDetails::with_error_info("ARGUMENT_INVALID", reason::DOMAIN, []);
     details.add_bad_request_violation(HEADER, "must be 1 to 8 digits and one of H, M, S, m, u, n");
     Status::with_error_details(Code::InvalidArgument, "The timeout cannot be read.", details)
-}
-
-const DOMAIN: &str = "remotesupport.gotoassist";
-
-fn with_reason(code: Code, message: &str, reason: &str) -> Status {
-    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, DOMAIN, []))
 }
 
 /// `TimeoutValue` and `TimeoutUnit` of the gRPC HTTP/2 specification.
@@ -80,8 +76,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn every_unit_is_read() {
-        assert_eq!(read("2H"), Ok(Some(Duration::from_secs(7200))));
-        assert_eq!(read("3M"), Ok(Some(Duration::from_secs(180))));
+        assert_eq!(read("2H"), Ok(Some(Duration::from_hours(2))));
+        assert_eq!(read("3M"), Ok(Some(Duration::from_mins(3))));
         assert_eq!(read("5S"), Ok(Some(Duration::from_secs(5))));
         assert_eq!(read("7m"), Ok(Some(Duration::from_millis(7))));
         assert_eq!(read("11u"), Ok(Some(Duration::from_micros(11))));

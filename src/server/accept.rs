@@ -170,10 +170,8 @@ mod tests {
         let mut attempts = 0;
         patiently(|| {
             attempts += 1;
-            ready(match start.elapsed() < Duration::from_secs(2) {
-                true => Err(io::Error::from_raw_os_error(EMFILE)),
-                false => Ok(()),
-            })
+            let is_short = start.elapsed() < Duration::from_secs(2);
+            ready(if is_short { Err(io::Error::from_raw_os_error(EMFILE)) } else { Ok(()) })
         })
         .await;
         assert_eq!(attempts, 21);

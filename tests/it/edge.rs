@@ -5,6 +5,7 @@
 
 mod accept;
 mod deadline;
+mod health;
 
 use std::{
     pin::Pin,
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use gotoassist_grpc::{
     config::listen::ListenAddress,
+    grpc::health::Health,
     proto::{
         GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
         WatchSessionRequest, WatchSessionResponse,
@@ -93,6 +95,7 @@ impl RemoteSupportService for Play {
 struct Edge {
     address: ListenAddress,
     gate: Gate,
+    health: Health,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Result<(), transport::Error>>,
 }
@@ -126,11 +129,14 @@ impl Edge {
         if let Some(age) = settings.max_age {
             builder = builder.max_connection_age(age);
         }
-        let routes = builder.add_service(RemoteSupportServiceServer::new(Play));
+        let health = Health::default();
+        let routes = builder
+            .add_service(RemoteSupportServiceServer::new(Play))
+            .add_service(health.service());
         let served = tokio::spawn(routes.serve_with_incoming_shutdown(connections, async {
             let _ = stopped.await;
         }));
-        Self { address, gate, stop: Some(stop), served }
+        Self { address, gate, health, stop: Some(stop), served }
     }
 
     /// Begins a graceful shutdown.
