@@ -2,3 +2,5 @@
 //! environment.
 
 pub mod listen;
+pub mod telemetry;
+pub mod tls;

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
 
 use async_stream::stream;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::watch;
 use tonic::{Code, Request, Response, Status};
 
@@ -90,19 +90,19 @@ impl Health {
     }
 
     fn statuses(&self, service: String) -> impl Stream<Item = ServingStatus> + Send + use<> {
-        let mut states = self.state.subscribe();
+        let mut changes = self.state.subscribe();
         stream! {
             let mut told = None;
             loop {
                 let (status, is_closed) = {
-                    let state = states.borrow_and_update();
+                    let state = changes.borrow_and_update();
                     let status = state.status(&service);
                     (status.unwrap_or(ServingStatus::ServiceUnknown), state.is_closed)
                 };
                 if told.replace(status) != Some(status) {
                     yield status;
                 }
-                if is_closed || states.changed().await.is_err() {
+                if is_closed || changes.changed().await.is_err() {
                     return;
                 }
             }
@@ -116,13 +116,12 @@ impl health_server::Health for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        match self.state.borrow().status(&request.get_ref().service) {
-            Some(status) => Ok(Response::new(response(status))),
-            None => {
-                let sentence = "The server does not know this service.";
-                Err(reason::status(Code::NotFound, "SERVICE_UNKNOWN", sentence))
-            }
-        }
+        let status = self.state.borrow().status(&request.get_ref().service);
+        let unknown = || {
+            let sentence = "The server does not know this service.";
+            reason::status(Code::NotFound, "SERVICE_UNKNOWN", sentence)
+        };
+        Ok(Response::new(response(status.ok_or_else(unknown)?)))
     }
 
     async fn list(
@@ -143,7 +142,6 @@ impl health_server::Health for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        use futures_util::StreamExt as _;
         let statuses = self.statuses(request.into_inner().service);
         Ok(Response::new(statuses.map(|status| Ok(response(status))).boxed()))
     }

@@ -6,6 +6,7 @@
 mod accept;
 mod deadline;
 mod health;
+mod tls;
 
 use std::{
     pin::Pin,
@@ -185,8 +186,15 @@ impl Client {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
-        let (send, connection) = h2::client::handshake(socket).await.unwrap();
-        Self { send, connection: tokio::spawn(connection) }
+        Self::try_over(socket).await.expect("the server speaks HTTP/2")
+    }
+
+    async fn try_over<S>(socket: S) -> Option<Self>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    {
+        let (send, connection) = h2::client::handshake(socket).await.ok()?;
+        Some(Self { send, connection: tokio::spawn(connection) })
     }
 
     async fn begin(
