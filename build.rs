@@ -6,10 +6,11 @@ use std::{env, error::Error, fs, path::PathBuf};
 use protox::prost::Message as _;
 
 const PACKAGE: &str = ".gotoassist.remotesupport.v1";
-const PROTOS: [&str; 3] = [
+const PROTOS: [&str; 4] = [
     "gotoassist/remotesupport/v1/session.proto",
     "gotoassist/remotesupport/v1/system_link.proto",
     "gotoassist/remotesupport/v1/remote_support_service.proto",
+    "grpc/health/v1/health.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,7 @@
 //! The north face: the gRPC API. The only place that knows protobuf and gRPC.
 
 pub mod deadline;
+pub mod health;
 pub mod resume_token;
 mod session;
 pub mod status;

@@ -22,3 +22,4 @@ pub mod grpc;
 pub mod model;
 pub mod proto;
 pub mod rest;
+pub mod server;

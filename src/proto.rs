@@ -13,6 +13,11 @@ pub mod serving {
     include!(concat!(env!("OUT_DIR"), "/serving/gotoassist.remotesupport.v1.rs"));
 }
 
+/// gRPC's own health protocol.
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
+
 /// The descriptors of all protos with their imports, comments and options: a serialised
 /// `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

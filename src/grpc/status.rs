@@ -73,6 +73,12 @@ pub fn credential_missing(description: &str) -> Status {
     refusal.into_status()
 }
 
+/// The health of a service was asked for that this server does not have.
+pub fn unknown_service() -> Status {
+    let message = "this server does not know the service";
+    Refusal::new(Code::NotFound, "SERVICE_UNKNOWN", message).into_status()
+}
+
 /// The caller's time is over.
 pub fn deadline_exceeded() -> Status {
     Refusal::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline is over").into_status()
