@@ -1,9 +1,41 @@
 //! Every knob, with its unit and default: one file a command. The only place that reads the
 //! environment.
 
+pub mod client;
+pub mod demo;
 pub mod listen;
+pub mod serve;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
 
+use clap::{Parser, Subcommand};
+
+pub use serve::ServeConfig;
 pub use upstream::{QuotaScope, UpstreamConfig};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the gRPC API in front of the GoToAssist REST API
+    Serve(Box<ServeConfig>),
+    /// Show it all in one process, without network: simulator, service and client
+    Demo(demo::Demo),
+    /// Print one session
+    Get(client::Get),
+    /// Print the partner-system links of a domain
+    Links(client::Links),
+    /// Print a session and every change of it until it is over
+    Watch(client::Watch),
+    /// Ask a service whether it serves (grpc.health.v1)
+    Health(client::Health),
+}

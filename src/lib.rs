@@ -15,7 +15,9 @@
 //! * [`simulator`] beside them: the vendor, played
 //! * [`command`] what the binary does
 
+pub mod client;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod feed;
 pub mod grpc;

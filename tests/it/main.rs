@@ -1,5 +1,10 @@
 //! The whole service from outside, in one test binary.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod client;
+mod command;
 mod edge;
+mod fake_service;
 mod quota;
 mod upstream;
