@@ -4,6 +4,11 @@
 pub mod client;
 pub mod demo;
 
+pub use client::{
+    ConnectionConfig, CredentialConfig, GetConfig, HealthConfig, LinksConfig, WatchConfig,
+};
+pub use demo::DemoConfig;
+
 use clap::{Parser, Subcommand};
 
 /// The command line.
@@ -19,13 +24,13 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show it all in one process, without network: simulator, service and client
-    Demo(demo::Demo),
+    Demo(DemoConfig),
     /// Print one session
-    Get(client::Get),
+    Get(GetConfig),
     /// Print the partner-system links of a domain
-    Links(client::Links),
+    Links(LinksConfig),
     /// Print a session and every change of it until it is over
-    Watch(client::Watch),
+    Watch(WatchConfig),
     /// Ask a service whether it serves (grpc.health.v1)
-    Health(client::Health),
+    Health(HealthConfig),
 }
