@@ -15,7 +15,7 @@ use tonic::{Code, Request, Response, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
 
 use crate::{
-    config::client::Connection,
+    config::ConnectionConfig,
     proto::{
         GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
         WatchSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
@@ -71,7 +71,7 @@ pub struct Client {
 
 impl Client {
     /// A client of the service at `config.server`. Nothing is connected before the first call.
-    pub fn connect(config: &Connection) -> Result<Self, Error> {
+    pub fn connect(config: &ConnectionConfig) -> Result<Self, Error> {
         let channels = config
             .server
             .iter()

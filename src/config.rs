@@ -9,6 +9,11 @@ pub mod telemetry;
 pub mod tls;
 pub mod upstream;
 
+pub use client::{
+    ConnectionConfig, CredentialConfig, GetConfig, HealthConfig, LinksConfig, WatchConfig,
+};
+pub use demo::DemoConfig;
+
 use clap::{Parser, Subcommand};
 
 pub use serve::ServeConfig;
@@ -29,13 +34,13 @@ pub enum Command {
     /// Serve the gRPC API in front of the GoToAssist REST API
     Serve(Box<ServeConfig>),
     /// Show it all in one process, without network: simulator, service and client
-    Demo(demo::Demo),
+    Demo(DemoConfig),
     /// Print one session
-    Get(client::Get),
+    Get(GetConfig),
     /// Print the partner-system links of a domain
-    Links(client::Links),
+    Links(LinksConfig),
     /// Print a session and every change of it until it is over
-    Watch(client::Watch),
+    Watch(WatchConfig),
     /// Ask a service whether it serves (grpc.health.v1)
-    Health(client::Health),
+    Health(HealthConfig),
 }

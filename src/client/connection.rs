@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::Error;
-use crate::config::client::Connection;
+use crate::config::ConnectionConfig;
 
 /// A connection attempt that takes longer has failed.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -15,7 +15,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_LIMIT: Duration = Duration::from_secs(10);
 
 /// A channel to `address`, connected at the first call and again after a loss.
-pub fn channel(address: &str, config: &Connection) -> Result<Channel, Error> {
+pub fn channel(address: &str, config: &ConnectionConfig) -> Result<Channel, Error> {
     let unusable = |error: tonic::transport::Error| Error::Address {
         address: address.to_owned(),
         reason: super::failure::innermost(&error),
@@ -38,7 +38,7 @@ pub fn channel(address: &str, config: &Connection) -> Result<Channel, Error> {
     Ok(endpoint.connect_lazy())
 }
 
-fn tls(config: &Connection) -> Result<ClientTlsConfig, Error> {
+fn tls(config: &ConnectionConfig) -> Result<ClientTlsConfig, Error> {
     let tls = match &config.ca_file {
         Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(path)?)),
         None => ClientTlsConfig::new().with_enabled_roots(),

@@ -24,7 +24,7 @@ pub enum Credential {
 
 impl Credential {
     /// The credential that the configuration names, tried out once.
-    pub fn new(config: &config::client::Credential) -> Result<Self, Error> {
+    pub fn new(config: &config::CredentialConfig) -> Result<Self, Error> {
         if let Some(value) = &config.authorization {
             Ok(Self::Fixed(header(value.expose_secret())?))
         } else if let Some(token) = &config.token {

@@ -5,11 +5,11 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use super::{FAILED, USAGE, output};
 use crate::{
     client::{Client, json::Printer},
-    config::client::Health,
+    config::HealthConfig,
 };
 
 /// Asks and prints the answer; gives the exit status: 0 if it serves.
-pub async fn run(config: &Health) -> u8 {
+pub async fn run(config: &HealthConfig) -> u8 {
     match ask(config).await {
         Ok(true) => 0,
         Ok(false) => FAILED,
@@ -17,7 +17,7 @@ pub async fn run(config: &Health) -> u8 {
     }
 }
 
-async fn ask(config: &Health) -> Result<bool, u8> {
+async fn ask(config: &HealthConfig) -> Result<bool, u8> {
     let client =
         Client::connect(&config.connection).map_err(|error| output::fail(USAGE, &error))?;
     let printer = Printer::new().map_err(|error| output::fail(FAILED, &error))?;

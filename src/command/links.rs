@@ -3,18 +3,18 @@
 use super::{FAILED, USAGE, output};
 use crate::{
     client::{Client, json::Printer},
-    config::client::Links,
+    config::LinksConfig,
 };
 
 /// Calls and prints the answer; gives the exit status.
-pub async fn run(config: &Links) -> u8 {
+pub async fn run(config: &LinksConfig) -> u8 {
     match call(config).await {
         Ok(()) => 0,
         Err(status) => status,
     }
 }
 
-async fn call(config: &Links) -> Result<(), u8> {
+async fn call(config: &LinksConfig) -> Result<(), u8> {
     let client =
         Client::connect(&config.connection).map_err(|error| output::fail(USAGE, &error))?;
     let printer = Printer::new().map_err(|error| output::fail(FAILED, &error))?;

@@ -7,7 +7,7 @@ use tokio::{signal, time::sleep};
 use super::{FAILED, INTERRUPTED, USAGE, output};
 use crate::{
     client::{Client, Interruption, ResumingWatch, json::Printer},
-    config::client::Watch,
+    config::WatchConfig,
     proto::WatchSessionRequest,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 const OUT_OF_TIME: u8 = 64 + 4;
 
 /// Watches and prints each message; gives the exit status.
-pub async fn run(config: &Watch) -> u8 {
+pub async fn run(config: &WatchConfig) -> u8 {
     let request = match request(config) {
         Ok(request) => request,
         Err(reason) => return output::fail(USAGE, &reason),
@@ -72,7 +72,7 @@ async fn limit(time: Option<Duration>) {
     }
 }
 
-fn request(config: &Watch) -> Result<WatchSessionRequest, String> {
+fn request(config: &WatchConfig) -> Result<WatchSessionRequest, String> {
     Ok(WatchSessionRequest {
         session_id: config.session_id.clone(),
         resume_token: config.resume_token.clone().unwrap_or_default(),

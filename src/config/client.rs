@@ -30,7 +30,7 @@ Unless 0, and if a message came, the last resume token is printed on stderr.";
 /// `get`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXIT_STATUS)]
-pub struct Get {
+pub struct GetConfig {
     /// A session id or a session token
     #[arg(value_name = "SESSION")]
     pub session_id: String,
@@ -41,13 +41,13 @@ pub struct Get {
 
     /// Where the service is.
     #[command(flatten)]
-    pub connection: Connection,
+    pub connection: ConnectionConfig,
 }
 
 /// `links`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXIT_STATUS)]
-pub struct Links {
+pub struct LinksConfig {
     /// The partner system's domain
     #[arg(value_name = "DOMAIN")]
     pub system_domain: String,
@@ -58,13 +58,13 @@ pub struct Links {
 
     /// Where the service is.
     #[command(flatten)]
-    pub connection: Connection,
+    pub connection: ConnectionConfig,
 }
 
 /// `watch`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = WATCH_EXIT_STATUS)]
-pub struct Watch {
+pub struct WatchConfig {
     /// A session id or a session token
     #[arg(value_name = "SESSION")]
     pub session_id: String,
@@ -91,13 +91,13 @@ pub struct Watch {
 
     /// Where the service is.
     #[command(flatten)]
-    pub connection: Connection,
+    pub connection: ConnectionConfig,
 }
 
 /// `health`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Exit status: 0 if it serves, 2 if the command line is wrong, otherwise 1")]
-pub struct Health {
+pub struct HealthConfig {
     /// Which service to ask about; empty means the server as a whole
     #[arg(long, env = "GOTOASSIST_HEALTH_SERVICE", value_name = "NAME", default_value = "")]
     pub service: String,
@@ -108,13 +108,13 @@ pub struct Health {
 
     /// Where the service is.
     #[command(flatten)]
-    pub connection: Connection,
+    pub connection: ConnectionConfig,
 }
 
 /// Where the service is, and who calls it.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
-pub struct Connection {
+pub struct ConnectionConfig {
     /// Addresses of the service, http or https, separated by commas; the next one is tried when
     /// one cannot be reached
     #[arg(
@@ -151,13 +151,13 @@ pub struct Connection {
 
     /// Who calls.
     #[command(flatten)]
-    pub credential: Credential,
+    pub credential: CredentialConfig,
 }
 
 /// Who calls. At most one of them.
 #[derive(Args, Clone, Debug)]
 #[group(multiple = false)]
-pub struct Credential {
+pub struct CredentialConfig {
     /// Access token, sent as `authorization: Bearer TOKEN`
     #[arg(long, env = "GOTOASSIST_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub token: Option<SecretString>,

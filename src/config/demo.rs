@@ -9,7 +9,7 @@ use clap::Args;
 #[command(
     after_help = "Exit status: 0 if the session was seen from notStarted to complete and the watch ended with OK, otherwise 1"
 )]
-pub struct Demo {
+pub struct DemoConfig {
     /// Show the walk and exit, instead of serving until Ctrl-C
     #[arg(long, env = "GOTOASSIST_ONCE")]
     pub once: bool,

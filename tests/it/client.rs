@@ -10,7 +10,7 @@ use std::{
 use clap::Parser;
 use gotoassist_grpc::{
     client::{Client, Failure, Interruption, ResumingWatch},
-    config::client::Connection,
+    config::ConnectionConfig,
     proto::{SessionStatus, WatchSessionRequest},
 };
 use tokio::time::Instant;
@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
-    connection: Connection,
+    connection: ConnectionConfig,
 }
 
 fn client(arguments: &[&str]) -> Client {
