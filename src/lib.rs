@@ -20,3 +20,4 @@ pub mod config;
 pub mod model;
 pub mod proto;
 pub mod rest;
+pub mod simulator;

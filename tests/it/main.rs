@@ -1,1 +1,3 @@
 //! The whole service from outside, in one test binary.
+
+mod simulator;
