@@ -121,7 +121,8 @@ pub struct SimulateConfig {
     #[arg(long, env = "GOTOASSIST_SIMULATE_ONLY_ISSUED_TOKENS")]
     pub only_issued_tokens: bool,
 
-    /// A fault to play: its kind (`reset`), or a whole rule as JSON. May be repeated.
+    /// A fault to play: its kind (`reset`), or a whole rule as JSON in one line. May be repeated; in
+    /// the environment, one a line.
     #[arg(
         long = "fault",
         value_name = "KIND|JSON",
@@ -153,10 +154,10 @@ impl Default for SimulateConfig {
             clock: None,
             rate_limit: 10,
             rate_limit_retry_after: RetryAfterForm::None,
-            retention: Duration::from_secs(30 * 24 * 60 * 60),
+            retention: Duration::from_hours(30 * 24),
             refusal: Refusal::InvalidToken,
             error_body: ErrorBody::Product,
-            token_lifetime: Duration::from_secs(60 * 60),
+            token_lifetime: Duration::from_hours(1),
             refresh_tokens: RefreshTokens::Keep,
             expires_in: KeyForm::Number,
             only_issued_tokens: false,

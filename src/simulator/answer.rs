@@ -75,7 +75,7 @@ impl Answer {
         let reason = self.reason.as_deref().or_else(|| code.canonical_reason()).unwrap_or_default();
         let mut head = format!("{version} {} {reason}\r\n", self.status);
         for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            head.extend([name, ": ", value, "\r\n"]);
         }
         head
     }

@@ -142,17 +142,15 @@ impl Credentials {
             KeyForm::Number => seconds.to_string(),
             KeyForm::String => quoted(&seconds.to_string()),
         };
-        let mut text = format!(r#"{{"access_token":{},"#, quoted(&token));
-        if let Some(refresh_token) = refresh_token {
-            text.push_str(&format!(r#""refresh_token":{},"#, quoted(&refresh_token)));
-        }
-        if settings.token_type {
-            text.push_str(r#""token_type":"Bearer","#);
-        }
-        let principal_text = quoted(&principal);
-        text.push_str(&format!(
-            r#""expires_in":{expires_in},"scope":"support:","principal":{principal_text}}}"#
-        ));
+        let refresh_token = refresh_token
+            .map(|token| format!(r#""refresh_token":{},"#, quoted(&token)))
+            .unwrap_or_default();
+        let token_type = if settings.token_type { r#""token_type":"Bearer","# } else { "" };
+        let text = format!(
+            r#"{{"access_token":{},{refresh_token}{token_type}"expires_in":{expires_in},"scope":"support:","principal":{}}}"#,
+            quoted(&token),
+            quoted(&principal)
+        );
         let expires_at = Instant::now() + lifetime;
         self.issued.insert(token, Issued { principal, expires_at, has_seat });
         Answer::json(text).header("cache-control", "no-store")

@@ -23,14 +23,27 @@ pub(super) async fn play(
     takeover: Option<Takeover>,
     clock: Clock,
 ) -> Response {
-    let right = match fault {
-        // What is stale or late was decided when the right answer was made.
-        Fault::Right | Fault::Stale { .. } => return right.into_response(),
-        Fault::Hang => return pending().await,
+    if fault == Fault::Hang {
+        return pending().await;
+    }
+    let Some(moves) = moves(&fault, &right) else {
+        return altered(fault, right, clock).into_response();
+    };
+    match takeover.and_then(|takeover| takeover.take()) {
+        Some(stream) => {
+            // An error means that the client has gone, which may well be its answer.
+            let _ = perform(moves, stream).await;
+            Answer::empty(200).into_response()
+        }
+        None => without_socket(&fault, right),
+    }
+}
+
+/// What a fault makes of the right answer, if it is something that HTTP can say.
+fn altered(fault: Fault, right: Answer, clock: Clock) -> Answer {
+    match fault {
         Fault::Status { status, body, code, reason, retry_after, retry_after_date } => {
             let code = code.as_deref().unwrap_or(default_code(status));
-            let mut answer = Answer::error(status, body, code, "Simulated fault");
-            answer.reason = reason;
             let at = retry_after_date.map(|seconds| {
                 let delay = jiff::SignedDuration::from_secs(seconds);
                 http_date(clock.now().saturating_add(delay).unwrap_or_default())
@@ -39,35 +52,33 @@ pub(super) async fn play(
                 RetryAfter::Seconds(seconds) => seconds.to_string(),
                 RetryAfter::Text(text) => text,
             });
+            let mut answer = Answer::error(status, body, code, "Simulated fault");
+            answer.reason = reason;
             answer.headers.extend(value.or(at).map(|value| ("retry-after", value)));
-            return answer.into_response();
+            answer
         }
-        Fault::Redirect { location } => {
-            return Answer::empty(302).header("location", location).into_response();
-        }
-        Fault::NoContent => return Answer::empty(204).into_response(),
-        Fault::EmptyBody => return Answer { body: Vec::new(), ..right }.into_response(),
-        Fault::Html => return Answer::new(200, "text/html", page(200)).into_response(),
-        Fault::Body { text, content_type } => {
-            return Answer::new(200, &content_type, text).into_response();
-        }
+        Fault::Redirect { location } => Answer::empty(302).header("location", location),
+        Fault::NoContent => Answer::empty(204),
+        Fault::EmptyBody => Answer { body: Vec::new(), ..right },
+        Fault::Html => Answer::new(200, "text/html", page(200)),
+        Fault::Body { text, content_type } => Answer::new(200, &content_type, text),
         Fault::BadJson => {
             let half = right.body.len() / 2;
-            return changed(right, |body| body.truncate(half)).into_response();
+            changed(right, |body| body.truncate(half))
         }
-        Fault::DuplicateKeys => {
-            return added(right, br#""status":"abandoned","accountKey":-1"#).into_response();
-        }
+        Fault::DuplicateKeys => added(right, br#""status":"abandoned","accountKey":-1"#),
         Fault::DeepNesting { depth } => {
             let field = format!(r#""nested":{}{}"#, "[".repeat(depth), "]".repeat(depth));
-            return added(right, field.as_bytes()).into_response();
+            added(right, field.as_bytes())
         }
-        Fault::InvalidUtf8 => {
-            return added(right, b"\"expertName\":\"\xff\xfe\xc3\x28\"").into_response();
-        }
-        Fault::Oversized { bytes } => return padded(right, bytes).into_response(),
-        Fault::GzipBomb { bytes } => return padded(right, bytes).gzipped().into_response(),
-        Fault::HalfBody
+        Fault::InvalidUtf8 => added(right, b"\"expertName\":\"\xff\xfe\xc3\x28\""),
+        Fault::Oversized { bytes } => padded(right, bytes),
+        Fault::GzipBomb { bytes } => padded(right, bytes).gzipped(),
+        // What is stale or late was decided when the right answer was made; the others, in `play`.
+        Fault::Right
+        | Fault::Stale { .. }
+        | Fault::Hang
+        | Fault::HalfBody
         | Fault::HalfChunk
         | Fault::Reset
         | Fault::ResetHalfway
@@ -77,14 +88,6 @@ pub(super) async fn play(
         | Fault::Http10
         | Fault::Informational { .. }
         | Fault::Garbage => right,
-    };
-    match takeover.and_then(|takeover| takeover.take()) {
-        Some(stream) => {
-            // An error means that the client has gone, which may well be its answer.
-            let _ = perform(moves(&fault, &right), stream).await;
-            Answer::empty(200).into_response()
-        }
-        None => without_socket(&fault, right),
     }
 }
 
@@ -96,16 +99,11 @@ enum Move {
     Reset,
 }
 
-fn moves(fault: &Fault, right: &Answer) -> Vec<Move> {
+/// What a fault does with a bare socket; `None` if it needs none.
+fn moves(fault: &Fault, right: &Answer) -> Option<Vec<Move>> {
     let (half, whole) = (&right.body[..right.body.len() / 2], &right.body[..]);
-    let sized = |version: &str, body: &[u8]| {
-        let length = right.body.len();
-        let head = right.head(version);
-        let head = format!("{head}content-length: {length}\r\nconnection: close\r\n\r\n");
-        [head.as_bytes(), body].concat()
-    };
-    match fault {
-        Fault::HalfBody => vec![Move::Send(sized("HTTP/1.1", half))],
+    let moves = match fault {
+        Fault::HalfBody => vec![Move::Send(sized(right, half))],
         Fault::HalfChunk => {
             let head = right.head("HTTP/1.1");
             let head = format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n", half.len());
@@ -113,18 +111,18 @@ fn moves(fault: &Fault, right: &Answer) -> Vec<Move> {
         }
         Fault::Reset => vec![Move::Reset],
         Fault::ResetHalfway => vec![
-            Move::Send(sized("HTTP/1.1", half)),
+            Move::Send(sized(right, half)),
             // A reset overtakes bytes that the peer has not read yet.
             Move::Trickle(b" ".repeat(2), Duration::from_millis(50)),
             Move::Reset,
         ],
+        Fault::Close => Vec::new(),
         Fault::EndlessHeaders => vec![
             Move::Send(right.head("HTTP/1.1").into_bytes()),
             Move::Forever(format!("x-endless: {}\r\n", "a".repeat(1000)).into_bytes()),
         ],
         Fault::Trickle { seconds } => {
-            let pause = Duration::try_from_secs_f64(*seconds).unwrap_or_default();
-            vec![Move::Trickle(sized("HTTP/1.1", whole), pause)]
+            vec![Move::Trickle(sized(right, whole), duration(*seconds))]
         }
         Fault::Http10 => {
             let head = format!("{}\r\n", right.head("HTTP/1.0"));
@@ -133,12 +131,10 @@ fn moves(fault: &Fault, right: &Answer) -> Vec<Move> {
         Fault::Informational { status, times } => {
             let interim = format!("{}\r\n", Answer::empty(*status).head("HTTP/1.1"));
             let interim = interim.repeat(*times).into_bytes();
-            vec![Move::Send(interim), Move::Send(sized("HTTP/1.1", whole))]
+            vec![Move::Send(interim), Move::Send(sized(right, whole))]
         }
         Fault::Garbage => vec![Move::Send(b"\x00\x01not HTTP at all\xff\r\n\r\n".to_vec())],
-        // Nothing is sent; those above this line in `play` never come here.
-        Fault::Close
-        | Fault::Right
+        Fault::Right
         | Fault::Stale { .. }
         | Fault::Hang
         | Fault::Status { .. }
@@ -152,8 +148,16 @@ fn moves(fault: &Fault, right: &Answer) -> Vec<Move> {
         | Fault::DeepNesting { .. }
         | Fault::InvalidUtf8
         | Fault::Oversized { .. }
-        | Fault::GzipBomb { .. } => Vec::new(),
-    }
+        | Fault::GzipBomb { .. } => return None,
+    };
+    Some(moves)
+}
+
+/// The head with the length of the right body, and this much of it.
+fn sized(right: &Answer, body: &[u8]) -> Vec<u8> {
+    let (head, length) = (right.head("HTTP/1.1"), right.body.len());
+    let head = format!("{head}content-length: {length}\r\nconnection: close\r\n\r\n");
+    [head.as_bytes(), body].concat()
 }
 
 async fn perform(moves: Vec<Move>, mut stream: TcpStream) -> io::Result<()> {
@@ -176,32 +180,28 @@ async fn perform(moves: Vec<Move>, mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await
 }
 
+/// The nearest to a fault of the socket that can be had without one.
 fn without_socket(fault: &Fault, mut right: Answer) -> Response {
     let body = std::mem::take(&mut right.body);
-    match fault {
-        Fault::Trickle { seconds } => {
-            let pause = Duration::try_from_secs_f64(*seconds).unwrap_or_default();
-            let bytes = stream::unfold(body.into_iter(), move |mut rest| async move {
-                let byte = rest.next()?;
-                sleep(pause).await;
-                Some((io::Result::Ok(vec![byte]), rest))
-            });
-            right.with_body(Body::from_stream(bytes))
-        }
-        Fault::Http10 => {
-            let mut response = right.with_body(Body::from(body));
-            *response.version_mut() = http::Version::HTTP_10;
-            response
-        }
-        Fault::Informational { .. } => right.with_body(Body::from(body)),
-        _ => {
-            let is_halfway =
-                matches!(fault, Fault::HalfBody | Fault::HalfChunk | Fault::ResetHalfway);
-            let sent = if is_halfway { body[..body.len() / 2].to_vec() } else { Vec::new() };
-            let parts = [Ok(sent), Err(io::Error::from(io::ErrorKind::ConnectionReset))];
-            right.with_body(Body::from_stream(stream::iter(parts)))
-        }
+    if let Fault::Trickle { seconds } = *fault {
+        let bytes = stream::unfold(body.into_iter(), move |mut rest| async move {
+            let byte = rest.next()?;
+            sleep(duration(seconds)).await;
+            Some((io::Result::Ok(vec![byte]), rest))
+        });
+        return right.with_body(Body::from_stream(bytes));
     }
+    if matches!(fault, Fault::Http10 | Fault::Informational { .. }) {
+        return right.with_body(Body::from(body));
+    }
+    let is_halfway = matches!(fault, Fault::HalfBody | Fault::HalfChunk | Fault::ResetHalfway);
+    let sent = if is_halfway { body[..body.len() / 2].to_vec() } else { Vec::new() };
+    let parts = [Ok(sent), Err(io::Error::from(io::ErrorKind::ConnectionReset))];
+    right.with_body(Body::from_stream(stream::iter(parts)))
+}
+
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 /// The right answer with another body.

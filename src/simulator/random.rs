@@ -11,13 +11,13 @@ pub const FIRST_ID: u64 = 900_000_000;
 /// Seconds over which the beginnings of the lives are spread, at speed 1.
 const SPREAD: f64 = 1800.0;
 
-/// The life with this number, passing `speed` times faster than a real one.
-pub(super) fn session(seed: u64, number: u32, speed: f64) -> SessionScript {
+/// The life with this number, passing `factor` times faster than a real one.
+pub(super) fn session(seed: u64, number: u32, factor: f64) -> SessionScript {
     let mut rng = Rng::with_seed(seed ^ u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut at = -SPREAD / 3.0 + rng.f64() * SPREAD;
     let mut script = SessionScript::new((FIRST_ID + u64::from(number)).to_string());
     script.shape = shape(&mut rng);
-    let scaled = |at: f64| at / speed.max(f64::MIN_POSITIVE);
+    let scaled = |at: f64| at / factor.max(f64::MIN_POSITIVE);
 
     let is_unattended = rng.f64() < 0.1;
     if is_unattended {

@@ -76,8 +76,11 @@ pub(super) fn session(
     object.change("sessionId", |value| key(value, shape.session_ids));
     object.0.retain(|(name, _)| !script.omit.contains(name));
     if shape.absent == Some(AbsentForm::Null) {
-        let left_out = IF_APPLICABLE.iter().filter(|name| !object.has(name)).collect::<Vec<_>>();
-        left_out.into_iter().for_each(|name| object.set(name, "null".into()));
+        for name in IF_APPLICABLE {
+            if !object.has(name) {
+                object.set(name, "null".into());
+            }
+        }
     }
     if shape.unknown_fields == Some(true) {
         add_unknown_fields(&mut object);
@@ -91,7 +94,9 @@ pub(super) fn system_links(links: &[Fields], shape: Shape) -> String {
         .iter()
         .map(|link| {
             let mut object = Object::default();
-            link.iter().for_each(|(name, value)| object.set(name, value.get().into()));
+            for (name, value) in link {
+                object.set(name, value.get().into());
+            }
             if shape.unknown_fields == Some(true) {
                 add_unknown_fields(&mut object);
             }

@@ -138,7 +138,7 @@ impl World {
             Call::SystemLinks(_) => (Some(Route::SystemLinks), None),
             Call::WrongMethod | Call::NoSuchRoute => (None, None),
         };
-        let mut plan = if self.quota.admits(self.settings.rate_limit) {
+        let plan = if self.quota.admits(self.settings.rate_limit) {
             let (fault, delay) = route
                 .and_then(|route| self.strike(route, session_id, name.as_deref()))
                 .unwrap_or_default();
@@ -150,9 +150,6 @@ impl World {
         } else {
             Plan { right: self.over_quota(), fault: Fault::Right, delay: 0.0 }
         };
-        if request.method == "HEAD" {
-            plan.right.body.clear();
-        }
         let seen = Seen {
             at: self.started.elapsed().as_secs_f64(),
             status: plan.status(),
@@ -312,11 +309,14 @@ impl Life {
 impl Plan {
     /// The status of the fault, if it is one, otherwise of the right answer.
     fn status(&self) -> u16 {
-        match self.fault {
-            Fault::Status { status, .. } => status,
-            Fault::Redirect { .. } => 302,
-            Fault::NoContent => 204,
-            _ => self.right.status,
+        if let Fault::Status { status, .. } = self.fault {
+            status
+        } else if matches!(self.fault, Fault::Redirect { .. }) {
+            302
+        } else if self.fault == Fault::NoContent {
+            204
+        } else {
+            self.right.status
         }
     }
 }

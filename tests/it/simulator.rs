@@ -1,6 +1,8 @@
 //! The simulated vendor over real sockets: lives, shapes, credentials, quota, and every fault as it
 //! is on the wire.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+
 mod control;
 mod faults;
 mod shapes;
