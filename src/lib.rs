@@ -25,3 +25,4 @@ pub mod model;
 pub mod proto;
 pub mod rest;
 pub mod server;
+pub mod simulator;
