@@ -2,7 +2,9 @@
 //! starts tasks.
 
 pub mod accept;
+pub mod call;
 pub mod connection;
 pub mod deadline;
 pub mod listen;
+pub mod panic;
 pub mod tls;
