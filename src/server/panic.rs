@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tonic::{Code, Status};
+use tonic::Status;
 use tower::{Layer, Service};
 
 use super::deadline::trailers;

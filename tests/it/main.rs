@@ -9,3 +9,4 @@ mod fake_service;
 mod quota;
 mod simulator;
 mod upstream;
+mod watch;
