@@ -3,6 +3,11 @@
 
 pub mod client;
 pub mod demo;
+pub mod listen;
+pub mod serve;
+pub mod telemetry;
+pub mod tls;
+pub mod upstream;
 
 pub use client::{
     ConnectionConfig, CredentialConfig, GetConfig, HealthConfig, LinksConfig, WatchConfig,
@@ -10,6 +15,9 @@ pub use client::{
 pub use demo::DemoConfig;
 
 use clap::{Parser, Subcommand};
+
+pub use serve::ServeConfig;
+pub use upstream::{QuotaScope, UpstreamConfig};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -23,6 +31,8 @@ pub struct Cli {
 /// What the binary can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Serve the gRPC API in front of the GoToAssist REST API
+    Serve(Box<ServeConfig>),
     /// Show it all in one process, without network: simulator, service and client
     Demo(DemoConfig),
     /// Print one session

@@ -7,6 +7,17 @@ use std::fmt;
 
 tonic::include_proto!("gotoassist.remotesupport.v1");
 
+/// The stubs that the service implements: those above, but for the message of a watch, which is a
+/// [`crate::grpc::watch::frame::Frame`] of the same form on the wire.
+pub mod serving {
+    include!(concat!(env!("OUT_DIR"), "/serving/gotoassist.remotesupport.v1.rs"));
+}
+
+/// gRPC's own health protocol.
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
+
 /// The descriptors of all protos with their imports, comments and options: a serialised
 /// `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -4,4 +4,7 @@
 
 mod client;
 mod command;
+mod edge;
 mod fake_service;
+mod quota;
+mod upstream;
