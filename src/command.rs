@@ -38,7 +38,7 @@ pub fn run(command: Command) -> ExitCode {
 
 async fn dispatch(command: Command) -> u8 {
     match command {
-        Command::Demo(_) => FAILED,
+        Command::Serve(_) | Command::Simulate(_) | Command::Demo(_) => FAILED,
         Command::Get(config) => get::run(&config).await,
         Command::Links(config) => links::run(&config).await,
         Command::Watch(config) => watch::run(&config).await,

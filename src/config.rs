@@ -5,6 +5,7 @@ pub mod client;
 pub mod demo;
 pub mod listen;
 pub mod serve;
+pub mod simulate;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
@@ -17,6 +18,7 @@ pub use demo::DemoConfig;
 use clap::{Parser, Subcommand};
 
 pub use serve::ServeConfig;
+pub use simulate::SimulateConfig;
 pub use upstream::{QuotaScope, UpstreamConfig};
 
 /// The command line.
@@ -33,6 +35,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve the gRPC API in front of the GoToAssist REST API
     Serve(Box<ServeConfig>),
+    /// Play the GoToAssist REST API, for tests
+    Simulate(SimulateConfig),
     /// Show it all in one process, without network: simulator, service and client
     Demo(DemoConfig),
     /// Print one session

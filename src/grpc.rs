@@ -1,7 +1,10 @@
 //! The north face: the gRPC API. The only place that knows protobuf and gRPC.
 
+pub mod code;
 pub mod deadline;
 pub mod health;
+pub mod methods;
+pub mod peer;
 pub mod resume_token;
 mod session;
 pub mod status;

@@ -10,11 +10,13 @@
 //! * [`feed`] what stays awake: one poll per watched session and credential
 //! * [`proto`] the messages generated from the protos
 //! * [`grpc`] the north face: the only place that knows protobuf and gRPC
+//! * [`admin`] the operator's side: metrics, probes, status page
 //! * [`server`] puts the parts together and takes them apart in order
 //! * [`client`] beside them: the small client behind `get`, `links`, `watch`
 //! * [`simulator`] beside them: the vendor, played
 //! * [`command`] what the binary does
 
+pub mod admin;
 pub mod client;
 pub mod clock;
 pub mod command;
@@ -25,3 +27,4 @@ pub mod model;
 pub mod proto;
 pub mod rest;
 pub mod server;
+pub mod simulator;

@@ -2,10 +2,12 @@
 //! starts tasks.
 
 pub mod accept;
+pub mod call;
 pub mod connection;
 pub mod deadline;
 pub mod drain;
 pub mod listen;
+pub mod panic;
 pub mod tls;
 
 use std::{fs, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -21,7 +23,7 @@ use crate::{
     feed::{self, Ask, Feed, Key, Pace},
     grpc::{
         Service,
-        health::Health,
+        health::{self, Health},
         resume_token::Sealer,
         watch::{self, Watches},
     },
@@ -122,6 +124,9 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let Self { config, listener, tls, service, health, gate } = self;
         let mut background = JoinSet::new();
+        for name in [health::OVERALL, health::REMOTE_SUPPORT, health::UPSTREAM] {
+            health.set(name, true);
+        }
         let watches = service.watches.clone();
         background.spawn(async move { watches.cut_stalled().await });
         if let Some(tls) = tls.clone() {

@@ -79,6 +79,12 @@ pub fn unknown_service() -> Status {
     Refusal::new(Code::NotFound, "SERVICE_UNKNOWN", message).into_status()
 }
 
+/// A defect of ours.
+pub fn failed() -> Status {
+    let message = "the service failed, which is a defect of it";
+    Refusal::new(Code::Internal, "SERVICE_FAILED", message).into_status()
+}
+
 /// The caller's time is over.
 pub fn deadline_exceeded() -> Status {
     Refusal::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline is over").into_status()

@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    connection::{Connection, Peer, Socket},
+    connection::{Connection, Socket},
     listen::Listener,
     tls::Tls,
 };
+use crate::grpc::peer::Peer;
 
 /// How long to wait after an error that more than one client would meet, such as EMFILE.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -4,14 +4,12 @@
 use std::{
     fmt,
     io::{self, IoSlice},
-    net::SocketAddr,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use rustls::pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
@@ -21,6 +19,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use super::accept::{self, Permit};
+use crate::grpc::peer::Peer;
 
 /// Length of the HTTP/2 client preface in bytes (RFC 9113 §3.4). hyper does not end a connection
 /// that never sends it, not even in a graceful shutdown (hyperium/hyper#4170).
@@ -30,43 +29,6 @@ const PREFACE: usize = 24;
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
-
-/// Who is at the other end. In the extensions of every request.
-#[derive(Clone, Default)]
-pub struct Peer {
-    address: Option<SocketAddr>,
-    certificates: Arc<OnceLock<Vec<CertificateDer<'static>>>>,
-}
-
-impl Peer {
-    pub(super) fn new(address: SocketAddr) -> Self {
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        Self { address: Some(address), certificates: Arc::default() }
-    }
-
-    pub(super) fn local() -> Self {
-        Self::default()
-    }
-
-    /// The client's address; none on a unix socket.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.address
-    }
-
-    /// The client's verified certificate chain, its own first; none without TLS or if it sent
-    /// none.
-    pub fn certificates(&self) -> Option<&[CertificateDer<'static>]> {
-        self.certificates.get().map(Vec::as_slice)
-    }
-}
-
-impl fmt::Debug for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer")
-            .field("certificates", &self.certificates().map(<[_]>::len))
-            .finish_non_exhaustive()
-    }
-}
 
 /// A connection as tonic serves it.
 pub struct Connection {
@@ -132,8 +94,7 @@ impl Connection {
             let stream = ready!(Pin::new(accept.as_mut()).poll(cx))
                 .inspect_err(|_| accept::count_cut("tls_handshake_failed"))?;
             if let Some(certificates) = stream.get_ref().1.peer_certificates() {
-                let certificates = certificates.iter().map(|c| c.clone().into_owned()).collect();
-                let _ = self.peer.certificates.set(certificates);
+                self.peer.prove(certificates);
             }
             self.transport = Transport::Tls(Box::new(stream));
         }

@@ -4,8 +4,8 @@ use std::{fs, io, os::unix::fs::FileTypeExt as _, path::Path};
 
 use tokio::net::{TcpListener, UnixListener};
 
-use super::connection::{Peer, Socket};
-use crate::config::listen::ListenAddress;
+use super::connection::Socket;
+use crate::{config::listen::ListenAddress, grpc::peer::Peer};
 
 /// An open socket that clients connect to. Dropping it closes the socket and removes the file
 /// of a unix socket.

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use gotoassist_grpc::{
     config::listen::ListenAddress,
-    grpc::health::Health,
+    grpc::{health::Health, peer::Peer},
     proto::{
         GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
         WatchSessionRequest, WatchSessionResponse,
@@ -26,7 +26,6 @@ use gotoassist_grpc::{
     },
     server::{
         accept::{Gate, Limits, incoming},
-        connection::Peer,
         deadline::DeadlineLayer,
         listen::Listener,
         tls::Tls,

@@ -7,4 +7,5 @@ mod command;
 mod edge;
 mod fake_service;
 mod quota;
+mod simulator;
 mod upstream;

@@ -1,0 +1,3 @@
+//! The operator's side: metrics, probes, status page.
+
+pub mod failures;
