@@ -14,12 +14,11 @@ pub use client::{
     ConnectionConfig, CredentialConfig, GetConfig, HealthConfig, LinksConfig, WatchConfig,
 };
 pub use demo::DemoConfig;
-
-use clap::{Parser, Subcommand};
-
 pub use serve::ServeConfig;
 pub use simulate::SimulateConfig;
 pub use upstream::{QuotaScope, UpstreamConfig};
+
+use clap::{Parser, Subcommand};
 
 /// The command line.
 #[derive(Debug, Parser)]
