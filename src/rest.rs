@@ -3,6 +3,7 @@
 pub mod credential;
 pub mod error;
 pub mod quota;
+pub mod token;
 
 use std::{sync::Arc, time::Duration};
 
