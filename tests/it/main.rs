@@ -4,6 +4,7 @@
 
 mod client;
 mod command;
+mod credentials;
 mod edge;
 mod fake_service;
 mod quota;
