@@ -18,11 +18,15 @@
 //! * [`command`] what the binary does
 
 pub mod admin;
+pub mod client;
 pub mod clock;
+pub mod command;
 pub mod config;
+pub mod feed;
 pub mod grpc;
 pub mod model;
 pub mod proto;
 pub mod rest;
 pub mod server;
+pub mod simulator;
 pub mod telemetry;

@@ -7,6 +7,12 @@ use std::fmt;
 
 tonic::include_proto!("gotoassist.remotesupport.v1");
 
+/// The stubs that the service implements: those above, but for the message of a watch, which is a
+/// [`crate::grpc::watch::frame::Frame`] of the same form on the wire.
+pub mod serving {
+    include!(concat!(env!("OUT_DIR"), "/serving/gotoassist.remotesupport.v1.rs"));
+}
+
 /// gRPC's own health protocol.
 pub mod health {
     tonic::include_proto!("grpc.health.v1");

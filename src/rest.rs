@@ -1,19 +1,48 @@
 //! The south face: the vendor's REST API. The only place that knows HTTP and JSON.
 
+mod breaker;
 pub mod credential;
 pub mod error;
+mod finished;
+mod flight;
+mod lenient;
 pub mod quota;
+mod retry;
+mod session;
+mod status;
+mod system_link;
+pub mod token;
+mod transport;
+mod upstream;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
-use tokio::time::Instant;
+use metrics::counter;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::{Instant, timeout_at};
 
 pub use credential::{Credential, CredentialId};
 pub use error::{Error, Kind};
+pub use transport::SetUpError;
+
+use breaker::Breaker;
+use finished::Finished;
+use flight::{Boarding, Bound, Flight, Flights, Landing};
+use quota::{Class, Quota, Settings};
+use retry::Retries;
+use token::TokenSource;
+use transport::Transport;
+use upstream::{Question, Upstream};
 
 use crate::{
     clock::Clock,
+    config::{QuotaScope, UpstreamConfig},
     model::{Session, SessionId, SystemDomain, SystemLink},
 };
 
@@ -31,7 +60,9 @@ pub struct Answer<T> {
 pub struct Terms {
     /// When the caller stops waiting; bounds the wait for quota and every attempt.
     pub deadline: Option<Instant>,
-    /// How old an answer already at hand may be. Zero: always ask.
+    /// How old an answer already at hand may be. Zero: always ask. It is for whoever holds answers
+    /// of watches; the client itself holds finished sessions alone, on terms of its own
+    /// ([`UpstreamConfig::finished_cache`]).
     pub max_staleness: Duration,
 }
 
@@ -45,19 +76,64 @@ pub struct Urgency {
     pub weight: f64,
 }
 
-/// Asks the vendor.
-#[derive(Clone, Debug)]
-pub struct Client {}
+/// Asks the vendor. Cheap to clone; all clones share connections, quota and memory.
+#[derive(Clone)]
+pub struct Client {
+    upstream: Arc<Upstream>,
+    flights: Option<Flights>,
+    finished: Arc<Finished>,
+}
 
 impl Client {
-    /// One session, for a unary call.
+    /// A client for one process. `tokens` is the source of [`Credential::Service`], if there is
+    /// one. Nothing is sent yet.
+    pub fn new(
+        config: &UpstreamConfig,
+        tokens: Option<TokenSource>,
+        clock: Clock,
+    ) -> Result<Self, SetUpError> {
+        Ok(Self {
+            upstream: Arc::new(Upstream {
+                transport: Transport::new(config)?,
+                quota: Quota::new(Settings {
+                    rps: config.rps,
+                    burst: config.burst,
+                    scope: match config.quota_scope {
+                        QuotaScope::Process => quota::Scope::Process,
+                        QuotaScope::Credential => quota::Scope::Credential,
+                    },
+                    queue_limit: config.quota_queue,
+                }),
+                breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
+                retries: Retries::new(config.retries),
+                tokens,
+                clock,
+            }),
+            flights: config.coalesce.then(Flights::default),
+            finished: Arc::new(Finished::new(config.finished_cache)),
+        })
+    }
+
+    /// One session, for a unary call. Shares the request of an identical call under way.
+    ///
+    /// A caller who leaves ends the request, unless others wait for it too.
     pub async fn session(
         &self,
         credential: &Credential,
         id: &SessionId,
         terms: Terms,
     ) -> Result<Answer<Arc<Session>>, Error> {
-        todo!()
+        if let Some(answer) = self.finished.get(credential.id(), id) {
+            counter!("gotoassist_finished_cache_hits_total").increment(1);
+            return Ok(answer);
+        }
+        within(terms.deadline, async {
+            match &self.flights {
+                Some(flights) => self.session_in_flight(flights, credential, id, terms).await,
+                None => self.fetch(credential, id, &Bound::fixed(terms.deadline)).await,
+            }
+        })
+        .await
     }
 
     /// One session, for a watch: waits for quota as long as it takes, behind every unary call.
@@ -68,7 +144,41 @@ impl Client {
         id: &SessionId,
         urgency: Urgency,
     ) -> Result<Answer<Arc<Session>>, Error> {
-        todo!()
+        let class = || Class::Watch(urgency);
+        let Some(flights) = &self.flights else {
+            let pass = self.upstream.pass(credential, class(), None).await?;
+            let landing = self.upstream.send(pass, &session_question(id), None).await;
+            return self.landed(credential, id, landing);
+        };
+        let key = (credential.id(), id.clone());
+        let joined = |flight: Flight| async {
+            counter!("gotoassist_single_flight_joins_total").increment(1);
+            flight.await
+        };
+        loop {
+            let landing = match flights.board_or_wait(&key) {
+                Ok(flight) => joined(flight).await,
+                Err(next) => tokio::select! {
+                    biased;
+                    Ok(flight) = next => joined(flight).await,
+                    pass = self.upstream.pass(credential, class(), None) => {
+                        let (pass, this, id) = (pass?, self.clone(), id.clone());
+                        let credential = credential.clone();
+                        let request = async move {
+                            let question = session_question(&id);
+                            let landing = this.upstream.send(pass, &question, None).await;
+                            this.landed(&credential, &id, landing)
+                        };
+                        return flights.begin(key, request).await;
+                    }
+                },
+            };
+            match landing {
+                // Its callers' time was too short for the queue. A poll's is not.
+                Err(Error { kind: Kind::QuotaExhausted, .. }) => {}
+                landing => return landing,
+            }
+        }
     }
 
     /// The links registered for one domain.
@@ -78,6 +188,114 @@ impl Client {
         domain: &SystemDomain,
         terms: Terms,
     ) -> Result<Answer<Vec<SystemLink>>, Error> {
-        todo!()
+        let question = Question {
+            call: "system_links",
+            path: format!("/systemLinks?systemDomain={}", encoded(domain.as_str())),
+            decode: system_link::decode,
+        };
+        let bound = Bound::fixed(terms.deadline);
+        let answer = within(terms.deadline, self.upstream.ask(credential, &question, &bound)).await;
+        if let Err(error) = &answer {
+            self.forget_if_refused(credential, error);
+        }
+        answer
     }
+
+    async fn session_in_flight(
+        &self,
+        flights: &Flights,
+        credential: &Credential,
+        id: &SessionId,
+        terms: Terms,
+    ) -> Landing {
+        loop {
+            let key = (credential.id(), id.clone());
+            let Boarding { flight, is_poll, is_joined } =
+                flights.board(key, terms.deadline, |bound| {
+                    let (this, credential, id) = (self.clone(), credential.clone(), id.clone());
+                    async move { this.fetch(&credential, &id, &bound).await }
+                });
+            if is_joined {
+                counter!("gotoassist_single_flight_joins_total").increment(1);
+            }
+            match flight.await {
+                // A poll is one attempt only; a call gets its retries.
+                Err(error) if is_poll && retry::shortest_wait(&error).is_some() => {}
+                landing => return landing,
+            }
+        }
+    }
+
+    async fn fetch(&self, credential: &Credential, id: &SessionId, bound: &Bound) -> Landing {
+        let landing = self.upstream.ask(credential, &session_question(id), bound).await;
+        self.landed(credential, id, landing)
+    }
+
+    /// Remembers what is worth it, and forgets what the vendor would not show any more.
+    fn landed(
+        &self,
+        credential: &Credential,
+        id: &SessionId,
+        landing: Result<Answer<Session>, Error>,
+    ) -> Landing {
+        match landing {
+            Ok(Answer { content, observed_at }) => {
+                let answer = Answer { content: Arc::new(content), observed_at };
+                self.finished.put(credential.id(), id, &answer);
+                Ok(answer)
+            }
+            Err(error) => {
+                if matches!(error.kind, Kind::NotFound | Kind::PermissionDenied) {
+                    self.finished.forget(credential.id(), id);
+                }
+                self.forget_if_refused(credential, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn forget_if_refused(&self, credential: &Credential, error: &Error) {
+        if matches!(error.kind, Kind::CredentialRejected | Kind::NoSeat) {
+            self.finished.forget_all(credential.id());
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+fn session_question(id: &SessionId) -> Question<Session> {
+    Question {
+        call: "session",
+        path: format!("/sessions/{}", encoded(id.as_str())),
+        decode: session::decode,
+    }
+}
+
+/// Percent-encoded so that it is one path segment or query value and nothing else: all but the
+/// unreserved characters (RFC 3986 §2.3).
+fn encoded(text: &str) -> impl fmt::Display {
+    const RESERVED: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, RESERVED)
+}
+
+/// The answer, if it comes before the deadline.
+async fn within<T>(
+    deadline: Option<Instant>,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let Some(deadline) = deadline else { return answer.await };
+    if deadline <= Instant::now() {
+        return Err(Error::new(Kind::DeadlineExceeded));
+    }
+    timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(Error::new(Kind::DeadlineExceeded)))
+}
+
+/// Locks what no panic can leave half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,10 +4,9 @@ use std::{str, time::Duration};
 
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic::Status;
 
-use super::reason;
+use super::status;
 
 const HEADER: &str = "grpc-timeout";
 
@@ -32,15 +31,8 @@ impl Deadline {
     }
 }
 
-/// The answer when the deadline is over.
-pub fn exceeded() -> Status {
-    reason::status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "The call's deadline is over.")
-}
-
 fn malformed() -> Status {
-    let mut details = ErrorDetails::with_error_info("ARGUMENT_INVALID", reason::DOMAIN, []);
-    details.add_bad_request_violation(HEADER, "must be 1 to 8 digits and one of H, M, S, m, u, n");
-    Status::with_error_details(Code::InvalidArgument, "The timeout cannot be read.", details)
+    status::invalid(HEADER, "must be 1 to 8 digits and one of H, M, S, m, u, n")
 }
 
 /// `TimeoutValue` and `TimeoutUnit` of the gRPC HTTP/2 specification.
@@ -63,6 +55,8 @@ fn parse(value: &HeaderValue) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
 
     fn read(value: &str) -> Result<Option<Duration>, Code> {

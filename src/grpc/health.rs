@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
 use async_stream::stream;
 use futures_util::{Stream, StreamExt as _};
 use tokio::sync::watch;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
-use super::reason;
+use super::status;
 use crate::proto::health::{
     HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
     health_check_response::ServingStatus,
@@ -117,11 +117,7 @@ impl health_server::Health for Health {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let status = self.state.borrow().status(&request.get_ref().service);
-        let unknown = || {
-            let sentence = "The server does not know this service.";
-            reason::status(Code::NotFound, "SERVICE_UNKNOWN", sentence)
-        };
-        Ok(Response::new(response(status.ok_or_else(unknown)?)))
+        Ok(Response::new(response(status.ok_or_else(status::unknown_service)?)))
     }
 
     async fn list(

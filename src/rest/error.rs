@@ -18,7 +18,7 @@ pub struct Error {
     pub request_id: Option<String>,
     /// When to try again, if somebody said so.
     pub retry_after: Option<Duration>,
-    source: Option<Arc<dyn StdError + Send + Sync>>,
+    pub(super) source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// What an [`Error`] means to the caller.
@@ -87,6 +87,33 @@ impl Kind {
             | Kind::NotFound
             | Kind::MethodNotSupported
             | Kind::PreconditionFailed => false,
+        }
+    }
+}
+
+impl Kind {
+    /// Its name in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::RejectedArgument => "rejected_argument",
+            Kind::CredentialRejected => "credential_rejected",
+            Kind::NoSeat => "no_seat",
+            Kind::PermissionDenied => "permission_denied",
+            Kind::NotFound => "not_found",
+            Kind::MethodNotSupported => "method_not_supported",
+            Kind::Conflict => "conflict",
+            Kind::PreconditionFailed => "precondition_failed",
+            Kind::RateLimited => "rate_limited",
+            Kind::Internal => "internal",
+            Kind::Unavailable => "unavailable",
+            Kind::Timeout => "timeout",
+            Kind::ConnectFailed => "connect_failed",
+            Kind::Redirect => "redirect",
+            Kind::Malformed => "malformed",
+            Kind::UnexpectedStatus => "unexpected_status",
+            Kind::DeadlineExceeded => "deadline_exceeded",
+            Kind::QuotaExhausted => "quota_exhausted",
+            Kind::CredentialUnavailable => "credential_unavailable",
         }
     }
 }

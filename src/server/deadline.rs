@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 use tower::{Layer, Service};
 
-use crate::grpc::deadline::{self, Deadline};
+use crate::grpc::{deadline::Deadline, status};
 
 /// Puts a [`Deadline`] in each request's extensions and enforces it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,7 +105,7 @@ where
         let mut this = self.project();
         if is_over(this.timer, cx) {
             this.inner.set(None);
-            return Poll::Ready(Ok(trailers_only(deadline::exceeded())));
+            return Poll::Ready(Ok(trailers_only(status::deadline_exceeded())));
         }
         let Some(inner) = this.inner.as_pin_mut() else { return Poll::Pending };
         let response = ready!(inner.poll(cx))?;
@@ -136,7 +136,7 @@ impl<R: Body<Data = Bytes>> Body for DeadlineBody<R> {
         // An answer that is already whole is given whole.
         if !inner.is_end_stream() && is_over(this.timer, cx) {
             this.inner.set(None);
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers(&deadline::exceeded())))));
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers(&status::deadline_exceeded())))));
         }
         inner.poll_frame(cx)
     }

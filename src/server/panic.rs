@@ -11,11 +11,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tonic::{Code, Status};
+use tonic::Status;
 use tower::{Layer, Service};
 
 use super::deadline::trailers;
-use crate::grpc::reason;
+use crate::grpc::status;
 
 /// Answers `INTERNAL` where a call panics. The process's panic hook tells where it was.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,7 +56,7 @@ where
 }
 
 fn failed() -> Status {
-    reason::status(Code::Internal, "SERVICE_FAILED", "The service failed; this is a bug in it.")
+    status::failed()
 }
 
 pin_project! {

@@ -1,8 +1,6 @@
 //! The server's edge over real sockets, in front of a service that does as its argument says:
 //! connections, deadlines, TLS, ends of calls. What each answer looks like on the wire.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod accept;
 mod admin;
 mod call;

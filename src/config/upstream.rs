@@ -1,0 +1,284 @@
+//! How the vendor is reached: address, limits, retries, proxy and certificates.
+
+use std::{convert::Infallible, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+use url::Url;
+
+/// The vendor's API, as its documentation gives it.
+pub const VENDOR_URL: &str = "https://api.getgo.com/G2A/rest/v1";
+
+/// How the vendor is reached. Durations are written like `10s`, `500ms` or `1m 30s`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Upstream (the GoToAssist REST API)")]
+pub struct UpstreamConfig {
+    /// Base URL of the REST API
+    #[arg(
+        id = "upstream_url",
+        long = "upstream-url",
+        env = "GOTOASSIST_UPSTREAM_URL",
+        value_name = "URL",
+        default_value = VENDOR_URL,
+        value_parser = base_url
+    )]
+    pub url: Url,
+
+    /// Longest time for one attempt, from sending the request to the last byte of the answer
+    #[arg(
+        id = "upstream_timeout",
+        long = "upstream-timeout",
+        env = "GOTOASSIST_UPSTREAM_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = positive_duration
+    )]
+    pub timeout: Duration,
+
+    /// Longest time for setting up a connection: DNS, TCP, TLS and proxy together
+    #[arg(
+        id = "upstream_connect_timeout",
+        long = "upstream-connect-timeout",
+        env = "GOTOASSIST_UPSTREAM_CONNECT_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "3s",
+        value_parser = positive_duration
+    )]
+    pub connect_timeout: Duration,
+
+    /// How often a unary call is tried again after a failed connect, a reset, 502, 503, 504, or
+    /// 429 with a Retry-After that fits (0 = never)
+    #[arg(
+        id = "upstream_retries",
+        long = "upstream-retries",
+        env = "GOTOASSIST_UPSTREAM_RETRIES",
+        value_name = "COUNT",
+        default_value_t = 3
+    )]
+    pub retries: u32,
+
+    /// Requests per second, all callers and watches together; the vendor allows 10
+    #[arg(
+        id = "upstream_rps",
+        long = "upstream-rps",
+        env = "GOTOASSIST_UPSTREAM_RPS",
+        value_name = "RATE",
+        default_value_t = 8.0,
+        value_parser = positive_rate
+    )]
+    pub rps: f64,
+
+    /// Requests that may go out at once after a quiet time
+    #[arg(
+        id = "upstream_burst",
+        long = "upstream-burst",
+        env = "GOTOASSIST_UPSTREAM_BURST",
+        value_name = "COUNT",
+        default_value_t = 8,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub burst: u32,
+
+    /// Who shares one quota: the whole process, or each credential its own (only where every
+    /// caller brings a vendor client of its own)
+    #[arg(
+        long,
+        env = "GOTOASSIST_QUOTA_SCOPE",
+        value_name = "SCOPE",
+        value_enum,
+        default_value_t = QuotaScope::Process
+    )]
+    pub quota_scope: QuotaScope,
+
+    /// Unary calls that may wait for quota at the same time; the next one is refused at once
+    #[arg(long, env = "GOTOASSIST_QUOTA_QUEUE", value_name = "COUNT", default_value_t = 1_000)]
+    pub quota_queue: usize,
+
+    /// How long a finished session (complete, abandoned) is served from memory (0 = never)
+    #[arg(
+        long,
+        env = "GOTOASSIST_FINISHED_CACHE",
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = humantime::parse_duration
+    )]
+    pub finished_cache: Duration,
+
+    /// Whether identical calls in flight with the same credential share one request
+    #[arg(
+        long,
+        env = "GOTOASSIST_COALESCE",
+        value_name = "BOOL",
+        default_value_t = true,
+        action = clap::ArgAction::Set
+    )]
+    pub coalesce: bool,
+
+    /// Failures in a row (transport, 5xx) after which calls fail at once instead of trying
+    /// (0 = never)
+    #[arg(long, env = "GOTOASSIST_BREAKER_FAILURES", value_name = "COUNT", default_value_t = 5)]
+    pub breaker_failures: u32,
+
+    /// How long they fail at once before one call is let through to try; doubles up to 1 min
+    /// while the trials fail
+    #[arg(
+        long,
+        env = "GOTOASSIST_BREAKER_PAUSE",
+        value_name = "DURATION",
+        default_value = "5s",
+        value_parser = positive_duration
+    )]
+    pub breaker_pause: Duration,
+
+    /// PEM file with certificate authorities to trust besides the system's
+    #[arg(
+        id = "upstream_ca_file",
+        long = "upstream-ca-file",
+        env = "GOTOASSIST_UPSTREAM_CA_FILE",
+        value_name = "FILE"
+    )]
+    pub ca_file: Option<PathBuf>,
+
+    /// Proxy for all requests; without it `HTTPS_PROXY` counts for an https URL. Hosts in
+    /// `NO_PROXY` are reached directly
+    #[arg(
+        id = "upstream_proxy",
+        long = "upstream-proxy",
+        env = "GOTOASSIST_UPSTREAM_PROXY",
+        value_name = "URL",
+        hide_env_values = true,
+        value_parser = secret
+    )]
+    pub proxy: Option<SecretString>,
+
+    /// The usual variables, in both of their usual spellings.
+    #[arg(long, env = "HTTPS_PROXY", hide = true, value_parser = secret)]
+    pub https_proxy: Option<SecretString>,
+    #[expect(missing_docs, reason = "as above")]
+    #[arg(long, env = "https_proxy", hide = true, value_parser = secret)]
+    pub https_proxy_lower_case: Option<SecretString>,
+    #[expect(missing_docs, reason = "as above")]
+    #[arg(long, env = "NO_PROXY", hide = true)]
+    pub no_proxy: Option<String>,
+    #[expect(missing_docs, reason = "as above")]
+    #[arg(long, env = "no_proxy", hide = true)]
+    pub no_proxy_lower_case: Option<String>,
+}
+
+/// Who shares one quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum QuotaScope {
+    /// All traffic of the process.
+    Process,
+    /// The traffic of each credential.
+    Credential,
+}
+
+impl UpstreamConfig {
+    /// The defaults, for another address.
+    pub fn at(url: Url) -> Self {
+        Self {
+            url,
+            timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(3),
+            retries: 3,
+            rps: 8.0,
+            burst: 8,
+            quota_scope: QuotaScope::Process,
+            quota_queue: 1_000,
+            finished_cache: Duration::from_secs(30),
+            coalesce: true,
+            breaker_failures: 5,
+            breaker_pause: Duration::from_secs(5),
+            ca_file: None,
+            proxy: None,
+            https_proxy: None,
+            https_proxy_lower_case: None,
+            no_proxy: None,
+            no_proxy_lower_case: None,
+        }
+    }
+}
+
+fn base_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if !matches!(url.scheme(), "http" | "https") {
+        Err("must begin with http:// or https://".to_owned())
+    } else if !url.username().is_empty() || url.password().is_some() {
+        Err("must not hold a user name or password".to_owned())
+    } else if url.query().is_some() || url.fragment().is_some() {
+        Err("must not hold a query or fragment".to_owned())
+    } else {
+        Ok(url)
+    }
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("must be longer than zero".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn positive_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("must be a number greater than zero".to_owned()),
+    }
+}
+
+/// Takes anything: clap would print what it refuses, and this may hold a password.
+#[expect(clippy::unnecessary_wraps, reason = "the form clap wants")]
+fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        upstream: UpstreamConfig,
+    }
+
+    #[test]
+    fn without_flags_the_defaults_are_those_of_at() {
+        let parsed = Command::parse_from(["test"]).upstream;
+        let mut expected = UpstreamConfig::at(VENDOR_URL.parse().unwrap());
+        // The machine's own.
+        expected.https_proxy.clone_from(&parsed.https_proxy);
+        expected.https_proxy_lower_case.clone_from(&parsed.https_proxy_lower_case);
+        expected.no_proxy.clone_from(&parsed.no_proxy);
+        expected.no_proxy_lower_case.clone_from(&parsed.no_proxy_lower_case);
+        assert_eq!(format!("{parsed:?}"), format!("{expected:?}"));
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_the_name_of_its_flag() {
+        for (flag, value) in [
+            ("--upstream-url", "ftp://example.com"),
+            ("--upstream-url", "https://user:word@example.com"),
+            ("--upstream-url", "https://example.com/?a=b"),
+            ("--upstream-timeout", "10"),
+            ("--upstream-timeout", "0s"),
+            ("--upstream-rps", "0"),
+            ("--upstream-rps", "NaN"),
+            ("--upstream-burst", "0"),
+            ("--quota-scope", "planet"),
+            ("--finished-cache", "soon"),
+        ] {
+            let error = Command::try_parse_from(["test", flag, value]).err().expect(value);
+            assert!(error.to_string().contains(flag), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_shown_in_no_debug_output() {
+        let parsed =
+            Command::parse_from(["test", "--upstream-proxy", "http://user:hunter2@proxy.example"]);
+        assert!(!format!("{:?}", parsed.upstream).contains("hunter2"));
+    }
+}

@@ -1,0 +1,170 @@
+//! Single flight: who asks the same with the same credential at the same time shares one request.
+//!
+//! A flight is a future that its callers poll together: no task is spawned for it, it goes on as
+//! long as one of them waits, and the last to leave ends the request.
+
+use std::{
+    collections::{HashMap, hash_map},
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use futures_util::future::{FutureExt as _, Shared, WeakShared};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{Answer, CredentialId, Error, lock};
+use crate::model::{Session, SessionId};
+
+/// What a flight brings home.
+pub(super) type Landing = Result<Answer<Arc<Session>>, Error>;
+
+/// What is asked, and by whose right. Nothing is shared under another key.
+pub(super) type Key = (CredentialId, SessionId);
+
+type Request = Pin<Box<dyn Future<Output = Landing> + Send>>;
+
+/// A request under way, shared.
+pub(super) type Flight = Shared<Request>;
+
+/// All flights of a process, and the polls that wait for their turn.
+#[derive(Clone, Default)]
+pub(super) struct Flights(Arc<Mutex<Board>>);
+
+#[derive(Default)]
+struct Board {
+    flights: HashMap<Key, Entry>,
+    waiting: HashMap<Key, oneshot::Sender<Flight>>,
+    count: u64,
+}
+
+struct Entry {
+    number: u64,
+    flight: WeakShared<Request>,
+    /// What the flight is for: a call, with the time its callers have, or a poll.
+    bound: Option<Arc<Bound>>,
+}
+
+/// When the last of a flight's callers stops waiting.
+#[derive(Debug)]
+pub(super) struct Bound(Mutex<Option<Instant>>);
+
+/// A flight, and what it is to the one who asked for it.
+pub(super) struct Boarding {
+    pub flight: Flight,
+    pub is_poll: bool,
+    pub is_joined: bool,
+}
+
+impl Flights {
+    /// The flight under way, or one that begins with `request`.
+    pub fn board<F>(
+        &self,
+        key: Key,
+        deadline: Option<Instant>,
+        request: impl FnOnce(Arc<Bound>) -> F,
+    ) -> Boarding
+    where
+        F: Future<Output = Landing> + Send + 'static,
+    {
+        let mut board = lock(&self.0);
+        if let Some(entry) = board.flights.get(&key)
+            && let Some(flight) = entry.flight.upgrade()
+        {
+            if let Some(bound) = &entry.bound {
+                bound.extend(deadline);
+            }
+            return Boarding { flight, is_poll: entry.bound.is_none(), is_joined: true };
+        }
+        let bound = Arc::new(Bound(Mutex::new(deadline)));
+        let flight = self.launch(&mut board, key, Some(bound.clone()), request(bound));
+        Boarding { flight, is_poll: false, is_joined: false }
+    }
+
+    /// For a poll: the flight under way, or else the promise of the next one.
+    pub fn board_or_wait(&self, key: &Key) -> Result<Flight, oneshot::Receiver<Flight>> {
+        let mut board = lock(&self.0);
+        if let Some(flight) = board.flights.get(key).and_then(|entry| entry.flight.upgrade()) {
+            return Ok(flight);
+        }
+        board.waiting.retain(|_, waiting| !waiting.is_closed());
+        let (promise, next) = oneshot::channel();
+        board.waiting.insert(key.clone(), promise);
+        Err(next)
+    }
+
+    /// For a poll whose turn has come.
+    pub fn begin<F>(&self, key: Key, request: F) -> Flight
+    where
+        F: Future<Output = Landing> + Send + 'static,
+    {
+        let mut board = lock(&self.0);
+        board.waiting.remove(&key);
+        self.launch(&mut board, key, None, request)
+    }
+
+    fn launch<F>(
+        &self,
+        board: &mut Board,
+        key: Key,
+        bound: Option<Arc<Bound>>,
+        request: F,
+    ) -> Flight
+    where
+        F: Future<Output = Landing> + Send + 'static,
+    {
+        board.count += 1;
+        let number = board.count;
+        let end = End { flights: self.clone(), key: key.clone(), number };
+        let request: Request = Box::pin(async move {
+            let _end = end;
+            request.await
+        });
+        let flight = request.shared();
+        if let Some(weak) = flight.downgrade() {
+            if !board.waiting.is_empty()
+                && let Some(waiting) = board.waiting.remove(&key)
+            {
+                // Nobody waits any more: as well.
+                let _ = waiting.send(flight.clone());
+            }
+            board.flights.insert(key, Entry { number, flight: weak, bound });
+        }
+        flight
+    }
+}
+
+impl Bound {
+    /// When that is, as far as is known by now; nothing if somebody waits as long as it takes.
+    pub fn get(&self) -> Option<Instant> {
+        *lock(&self.0)
+    }
+
+    /// A bound that nobody extends.
+    pub fn fixed(deadline: Option<Instant>) -> Self {
+        Self(Mutex::new(deadline))
+    }
+
+    fn extend(&self, deadline: Option<Instant>) {
+        let mut bound = lock(&self.0);
+        *bound = bound.zip(deadline).map(|(bound, deadline)| bound.max(deadline));
+    }
+}
+
+/// Takes a flight off the board when it has landed or everybody has left it.
+struct End {
+    flights: Flights,
+    key: Key,
+    number: u64,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut board = lock(&self.flights.0);
+        if let hash_map::Entry::Occupied(entry) = board.flights.entry(self.key.clone())
+            && entry.get().number == self.number
+        {
+            entry.remove();
+        }
+    }
+}

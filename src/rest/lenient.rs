@@ -1,0 +1,306 @@
+//! Reads JSON the lenient way: any form of a known field is taken that carries its value, what
+//! cannot be taken is kept, and no digit is lost.
+
+use std::{borrow::Cow, fmt};
+
+use jiff::{Timestamp, civil, tz::Offset};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
+
+use crate::model::{Fields, Value};
+
+/// Containers nested deeper than this are kept as JSON text: protobuf decoders stop at 100 levels,
+/// and each of JSON's costs three of a `google.protobuf.Struct`.
+const LEVEL_LIMIT: usize = 24;
+
+/// Why a body cannot be read. Holds nothing of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Malformed {
+    #[error("the body is empty")]
+    Empty,
+    #[error("the body is longer than 1 MiB")]
+    TooLong,
+    #[error("the body is not UTF-8")]
+    NotUtf8,
+    #[error("the body is not JSON")]
+    NotJson,
+    #[error("the body is JSON of another shape")]
+    WrongShape,
+    #[error("the body is not encoded as its content-encoding says")]
+    BadEncoding,
+    #[error("the answer is not HTTP")]
+    NotHttp,
+}
+
+/// The text of a body, without the byte order mark that some servers send (RFC 8259 §8.1 lets a
+/// reader ignore it).
+pub(super) fn text(body: &[u8]) -> Result<&str, Malformed> {
+    let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
+    let text = text.trim_start_matches('\u{feff}').trim_ascii();
+    if text.is_empty() { Err(Malformed::Empty) } else { Ok(text) }
+}
+
+/// The elements of a JSON array.
+pub(super) fn elements(json: &str) -> Result<Vec<&RawValue>, Malformed> {
+    if !json.starts_with('[') {
+        return Err(shape_or_syntax(json));
+    }
+    serde_json::from_str(json).map_err(|_| Malformed::NotJson)
+}
+
+/// The members of a JSON object, from which the known fields are taken one by one. Of members with
+/// the same name the last one counts, as in JavaScript.
+pub(super) struct Members<'a>(Vec<Member<'a>>);
+
+struct Member<'a> {
+    name: Cow<'a, str>,
+    value: &'a RawValue,
+    is_taken: bool,
+}
+
+impl<'a> Members<'a> {
+    /// Reads one JSON object.
+    pub fn of(json: &'a str) -> Result<Self, Malformed> {
+        if !json.starts_with('{') {
+            return Err(shape_or_syntax(json));
+        }
+        serde_json::from_str(json).map_err(|_| Malformed::NotJson)
+    }
+
+    /// Takes a text. A number is its digits as sent, null is nothing, and anything else stays.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        self.take(name, |value| match kind(value) {
+            Kind::Text => Some(unquoted(value).into_owned()),
+            Kind::Number => Some(value.get().to_owned()),
+            _ => None,
+        })
+    }
+
+    /// Takes a text that goes by several names; what the later names hold is taken only if the
+    /// earlier ones hold nothing.
+    pub fn text_of_any(&mut self, names: &[&str]) -> Option<String> {
+        names.iter().find_map(|name| self.text(name))
+    }
+
+    /// Takes a time. Null is nothing, and what is no time stays.
+    pub fn timestamp(&mut self, name: &str) -> Option<Timestamp> {
+        self.take(name, |value| match kind(value) {
+            Kind::Text => timestamp(&unquoted(value)),
+            _ => None,
+        })
+    }
+
+    /// Takes whatever `read` can make something of. Null is nothing.
+    pub fn take<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&'a RawValue) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.0.iter().rfind(|member| !member.is_taken && member.name == name)?.value;
+        let taken = read(value);
+        if taken.is_some() || kind(value) == Kind::Null {
+            for member in self.0.iter_mut().filter(|member| member.name == name) {
+                member.is_taken = true;
+            }
+        }
+        taken
+    }
+
+    /// Whether there is nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether there is a member of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|member| member.name == name)
+    }
+
+    /// The one array among the values, if there is exactly one.
+    pub fn only_array(&self) -> Option<&'a RawValue> {
+        let mut arrays = self.0.iter().filter(|member| kind(member.value) == Kind::List);
+        match (arrays.next(), arrays.next()) {
+            (Some(only), None) => Some(only.value),
+            _ => None,
+        }
+    }
+
+    /// Everything that was not taken.
+    pub fn rest(self) -> Fields {
+        self.fields(1)
+    }
+
+    fn fields(self, level: usize) -> Fields {
+        self.0
+            .into_iter()
+            .filter(|member| !member.is_taken)
+            .map(|member| (member.name.into_owned(), value(member.value, level)))
+            .collect()
+    }
+}
+
+/// What a JSON value is, told by its first character.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Null,
+    Bool,
+    Number,
+    Text,
+    List,
+    Object,
+}
+
+/// What `value` is.
+pub(super) fn kind(value: &RawValue) -> Kind {
+    match value.get().as_bytes().first() {
+        Some(b'"') => Kind::Text,
+        Some(b'{') => Kind::Object,
+        Some(b'[') => Kind::List,
+        Some(b't' | b'f') => Kind::Bool,
+        Some(b'n') | None => Kind::Null,
+        Some(_) => Kind::Number,
+    }
+}
+
+/// The text inside a JSON string. Half of a surrogate pair, which JSON can spell but no text can
+/// hold, becomes U+FFFD.
+pub(super) fn unquoted(value: &RawValue) -> Cow<'_, str> {
+    let quoted = value.get();
+    match quoted.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')) {
+        Some(text) if !text.contains('\\') => Cow::Borrowed(text),
+        _ => serde_json::from_str(quoted).map_or(Cow::Borrowed(quoted), |Text(text)| text),
+    }
+}
+
+/// The value that JSON at a level of nesting (1 = inside the outermost object) stands for.
+fn value(json: &RawValue, level: usize) -> Value {
+    let as_text = || Value::Text(json.get().to_owned());
+    match kind(json) {
+        Kind::Null => Value::Null,
+        Kind::Bool => Value::Bool(json.get() == "true"),
+        Kind::Number => number(json.get()),
+        Kind::Text => Value::Text(unquoted(json).into_owned()),
+        Kind::List | Kind::Object if level > LEVEL_LIMIT => as_text(),
+        Kind::List => elements(json.get()).map_or_else(
+            |_| as_text(),
+            |elements| {
+                Value::List(elements.into_iter().map(|json| value(json, level + 1)).collect())
+            },
+        ),
+        Kind::Object => Members::of(json.get())
+            .map_or_else(|_| as_text(), |members| Value::Object(members.fields(level + 1))),
+    }
+}
+
+/// A number, if a double holds exactly what the digits say and everybody's double does (whole
+/// numbers up to ±2^53, RFC 7493 §2.2); else the digits.
+fn number(digits: &str) -> Value {
+    const WHOLE_LIMIT: f64 = 9_007_199_254_740_992.0;
+    match digits.parse::<f64>() {
+        Ok(number)
+            if number.is_finite()
+                && !(number.fract() == 0.0 && number.abs() > WHOLE_LIMIT)
+                && decimal(digits).is_some_and(|exact| {
+                    decimal(&format!("{number:e}")).is_some_and(|kept| exact == kept)
+                }) =>
+        {
+            Value::Number(number)
+        }
+        _ => Value::Text(digits.to_owned()),
+    }
+}
+
+/// Sign, significant digits and power of ten of a decimal: equal for equal values.
+fn decimal(text: &str) -> Option<(bool, String, i64)> {
+    let (is_negative, text) = match text.strip_prefix('-') {
+        Some(text) => (true, text),
+        None => (false, text),
+    };
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let digits = digits.trim_start_matches('0');
+    let significant = digits.trim_end_matches('0');
+    let zeros = i64::try_from(digits.len() - significant.len()).ok()?;
+    let exponent = i64::from(exponent) - i64::try_from(fraction.len()).ok()? + zeros;
+    let exponent = if significant.is_empty() { 0 } else { exponent };
+    Some((is_negative, significant.to_owned(), exponent))
+}
+
+/// A time in any of the forms of ISO 8601 that say one: with or without seconds, fraction, `T`,
+/// separators; offset as `Z`, `+hh:mm`, `+hhmm`, `+hh`, or none, which means UTC.
+fn timestamp(text: &str) -> Option<Timestamp> {
+    /// 0001-01-01T00:00:00Z, where `google.protobuf.Timestamp` begins.
+    const FIRST_SECOND: i64 = -62_135_596_800;
+    let text = text.trim();
+    text.parse::<Timestamp>()
+        .or_else(|_| {
+            text.parse::<civil::DateTime>().and_then(|time| Offset::UTC.to_timestamp(time))
+        })
+        .ok()
+        .filter(|time| time.as_second() >= FIRST_SECOND)
+}
+
+fn shape_or_syntax(json: &str) -> Malformed {
+    match serde_json::from_str::<de::IgnoredAny>(json) {
+        Ok(_) => Malformed::WrongShape,
+        Err(_) => Malformed::NotJson,
+    }
+}
+
+/// A JSON string, read by its bytes, since serde refuses half a surrogate pair in a `str`.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Text<'de>, E> {
+                Ok(Text(String::from_utf8_lossy(bytes)))
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(String::from_utf8_lossy(bytes).into_owned())))
+            }
+        }
+
+        deserializer.deserialize_bytes(Visitor)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::with_capacity(24);
+                while let Some((Text(name), value)) = map.next_entry()? {
+                    members.push(Member { name, value, is_taken: false });
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Visitor)
+    }
+}

@@ -1,0 +1,91 @@
+//! What an HTTP status means: the one table from the vendor's refusals to [`Error`].
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
+
+use super::{
+    Error, Kind,
+    lenient::{Members, text},
+};
+
+/// Nobody is told to wait longer than this, whatever the vendor says.
+const RETRY_AFTER_LIMIT: Duration = Duration::from_hours(1);
+
+/// Longest error code or request id that is taken over, in bytes.
+const CODE_LIMIT: usize = 64;
+
+/// The error behind an answer that is no success.
+pub(super) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Error {
+    let Codes { error_code, incident } = Codes::of(body);
+    let header = |name| headers.get(name).and_then(|id| plain(id.to_str().ok()?));
+    let mut error = Error {
+        http_status: Some(status.as_u16()),
+        request_id: header("x-request-id").or_else(|| header("x-amzn-requestid")).or(incident),
+        retry_after: retry_after(headers, now),
+        ..Error::new(kind(status, error_code.as_deref()))
+    };
+    error.upstream_code = error_code;
+    error
+}
+
+fn kind(status: StatusCode, error_code: Option<&str>) -> Kind {
+    match status.as_u16() {
+        300..=399 => Kind::Redirect,
+        400 | 414 | 415 | 422 => Kind::RejectedArgument,
+        401 => Kind::CredentialRejected,
+        // What the vendor's gateway says to a missing or bad token.
+        403 if error_code == Some("InvalidToken") => Kind::CredentialRejected,
+        403 => Kind::PermissionDenied,
+        404 | 410 => Kind::NotFound,
+        405 | 501 => Kind::MethodNotSupported,
+        408 => Kind::Timeout,
+        409 => Kind::Conflict,
+        412 => Kind::PreconditionFailed,
+        429 => Kind::RateLimited,
+        502..=504 => Kind::Unavailable,
+        500..=599 => Kind::Internal,
+        _ => Kind::UnexpectedStatus,
+    }
+}
+
+/// `Retry-After` in both of its forms, seconds and HTTP-date (RFC 9110 §10.2.3), an hour at most.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        value.parse().map_or(RETRY_AFTER_LIMIT, Duration::from_secs)
+    } else {
+        let at = Timestamp::try_from(httpdate::parse_http_date(value).ok()?).ok()?;
+        // A date that has passed means now.
+        Duration::try_from(at.duration_since(now)).unwrap_or_default()
+    };
+    Some(wait.min(RETRY_AFTER_LIMIT))
+}
+
+#[derive(Default)]
+struct Codes {
+    error_code: Option<String>,
+    incident: Option<String>,
+}
+
+impl Codes {
+    /// The codes in an error body of any of the vendor's shapes. Nothing else of it is looked at.
+    fn of(body: &[u8]) -> Self {
+        let Some(mut members) = text(body).ok().and_then(|json| Members::of(json).ok()) else {
+            return Self::default();
+        };
+        let mut code = |names: &[&str]| plain(&members.text_of_any(names)?);
+        Self {
+            error_code: code(&["int_err_code", "errorCode", "error"]),
+            incident: code(&["incident"]),
+        }
+    }
+}
+
+/// `code`, if nothing but a code can be in it.
+fn plain(code: &str) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    let fits = (1..=CODE_LIMIT).contains(&code.len()) && code.bytes().all(is_plain);
+    fits.then(|| code.to_owned())
+}

@@ -1,0 +1,201 @@
+//! One attempt, and a call made of several: breaker, quota, credential, exchange, reading.
+
+use http::{HeaderValue, StatusCode};
+use metrics::{counter, histogram};
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use super::{
+    Answer, Credential, CredentialId, Error, Kind,
+    breaker::{Breaker, Permit},
+    flight::Bound,
+    lenient::Malformed,
+    quota::{Class, Quota},
+    retry::Retries,
+    status,
+    token::{Authorization, TokenSource},
+    transport::{Reply, Transport},
+};
+use crate::clock::Clock;
+
+/// What the vendor is asked, and how its answer is read.
+pub(super) struct Question<T> {
+    /// The call's name, for metrics.
+    pub call: &'static str,
+    /// Path and query below the base URL, percent-encoded.
+    pub path: String,
+    /// Reads the body of a success.
+    pub decode: fn(&[u8]) -> Result<T, Malformed>,
+}
+
+/// The vendor, with everything that stands between it and us.
+pub(super) struct Upstream {
+    pub transport: Transport,
+    pub quota: Quota,
+    pub breaker: Breaker,
+    pub retries: Retries,
+    pub tokens: Option<TokenSource>,
+    pub clock: Clock,
+}
+
+/// The right to send one request now.
+pub(super) struct Pass {
+    credential: CredentialId,
+    authorization: HeaderValue,
+    /// The service's own, which is refreshed once if the vendor refuses it.
+    renewable: Option<Authorization>,
+    permit: Permit,
+}
+
+impl Upstream {
+    /// Asks for a unary call, trying again where that is worth it. `bound` is when the last of its
+    /// callers stops waiting.
+    pub async fn ask<T>(
+        &self,
+        credential: &Credential,
+        question: &Question<T>,
+        bound: &Bound,
+    ) -> Result<Answer<T>, Error> {
+        let mut delays = self.retries.of_call();
+        let mut refusal = None;
+        loop {
+            let deadline = bound.get();
+            let pass = match self.pass(credential, Class::Unary, deadline).await {
+                Ok(pass) => pass,
+                // A caller with more time has joined.
+                Err(Error { kind: Kind::QuotaExhausted, .. }) if bound.get() != deadline => {
+                    continue;
+                }
+                // What the vendor said before tells more than that we cannot ask again.
+                Err(error) => return Err(refusal.unwrap_or(error)),
+            };
+            let error = match self.send(pass, question, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let Some(pause) = self.retries.pause(&error, &mut delays, bound.get()) else {
+                return Err(error);
+            };
+            counter!("gotoassist_retries_total", "call" => question.call).increment(1);
+            refusal = Some(error);
+            sleep(pause).await;
+        }
+    }
+
+    /// Waits for the right to send one request.
+    pub async fn pass(
+        &self,
+        credential: &Credential,
+        class: Class,
+        deadline: Option<Instant>,
+    ) -> Result<Pass, Error> {
+        match (credential.authorization(), &self.tokens) {
+            (Some(authorization), _) => {
+                let mut authorization = HeaderValue::from_str(authorization)
+                    .map_err(|_| Error::new(Kind::CredentialRejected))?;
+                authorization.set_sensitive(true);
+                self.pass_with(credential.id(), authorization, None, class, deadline).await
+            }
+            (None, Some(tokens)) => {
+                let own = tokens.authorization().await?;
+                let header = own.header_value();
+                self.pass_with(credential.id(), header, Some(own), class, deadline).await
+            }
+            (None, None) => Err(Error::new(Kind::CredentialUnavailable)),
+        }
+    }
+
+    async fn pass_with(
+        &self,
+        credential: CredentialId,
+        authorization: HeaderValue,
+        renewable: Option<Authorization>,
+        class: Class,
+        deadline: Option<Instant>,
+    ) -> Result<Pass, Error> {
+        let permit = self.breaker.enter(credential)?;
+        self.quota.admit(credential, class, deadline).await?;
+        Ok(Pass { credential, authorization, renewable, permit })
+    }
+
+    /// Sends one request and reads the answer. If the vendor refuses the service's own credential,
+    /// once more with a fresh one.
+    pub async fn send<T>(
+        &self,
+        pass: Pass,
+        question: &Question<T>,
+        deadline: Option<Instant>,
+    ) -> Result<Answer<T>, Error> {
+        let Pass { credential, authorization, renewable, permit } = pass;
+        let outcome = self.exchange(permit, credential, authorization, question).await;
+        let (Err(Error { kind: Kind::CredentialRejected, .. }), Some(refused), Some(tokens)) =
+            (&outcome, renewable, &self.tokens)
+        else {
+            return outcome;
+        };
+        let fresh = tokens.refused(&refused).await?.header_value();
+        let pass = self.pass_with(credential, fresh, None, Class::Unary, deadline).await?;
+        self.exchange(pass.permit, credential, pass.authorization, question).await.map_err(
+            |error| match error.kind {
+                Kind::CredentialRejected => Error { kind: Kind::NoSeat, ..error },
+                _ => error,
+            },
+        )
+    }
+
+    async fn exchange<T>(
+        &self,
+        mut permit: Permit,
+        credential: CredentialId,
+        authorization: HeaderValue,
+        question: &Question<T>,
+    ) -> Result<Answer<T>, Error> {
+        permit.send()?;
+        let started_at = Instant::now();
+        let outcome = self.transport.get(&question.path, authorization).await;
+        let duration = started_at.elapsed();
+        let outcome = outcome.and_then(|reply| self.read(credential, &reply, question));
+        permit.settle(&outcome);
+
+        let result = result_name(&outcome);
+        histogram!("http_client_request_duration_seconds", "call" => question.call, "result" => result)
+            .record(duration);
+        debug!(call = question.call, result, ?duration, "asked GoToAssist");
+        outcome
+    }
+
+    fn read<T>(
+        &self,
+        credential: CredentialId,
+        reply: &Reply,
+        question: &Question<T>,
+    ) -> Result<Answer<T>, Error> {
+        let observed_at = self.clock.now();
+        let Reply { status, headers, body } = reply;
+        let error = || status::error(*status, headers, body, observed_at);
+        if *status == StatusCode::TOO_MANY_REQUESTS {
+            let error = error();
+            self.quota.slow_down(credential, error.retry_after);
+            return Err(error);
+        }
+        self.quota.speed_up(credential);
+        if !status.is_success() {
+            return Err(error());
+        }
+        match (question.decode)(body) {
+            Ok(content) => Ok(Answer { content, observed_at }),
+            Err(malformed) => {
+                let error = Error { kind: Kind::Malformed, retry_after: None, ..error() };
+                Err(error.caused_by(malformed))
+            }
+        }
+    }
+}
+
+/// The outcome's name in metrics and logs.
+fn result_name<T>(outcome: &Result<T, Error>) -> &'static str {
+    match outcome {
+        Ok(_) => "ok",
+        Err(error) => error.kind.name(),
+    }
+}

@@ -1,0 +1,123 @@
+//! What the simulator has seen, so that a test can say what it expected to be asked.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+/// How many requests are remembered one by one.
+const REMEMBERED: usize = 1000;
+
+/// What was asked since the start, or since the counters were set back.
+///
+/// All but `token_requests` is about the two REST calls and whatever else comes to their paths.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counters {
+    /// Requests.
+    pub requests: u64,
+    /// Requests by the session id or token in their path.
+    pub by_session: BTreeMap<String, u64>,
+    /// Requests by the token they came with, or by its principal if it was issued here; "" for
+    /// those without any.
+    pub by_credential: BTreeMap<String, u64>,
+    /// Requests by the HTTP status of the right answer, or of the fault that is a status.
+    pub by_status: BTreeMap<u16, u64>,
+    /// Requests that a rule struck.
+    pub faults: u64,
+    /// The most requests in any window of a second.
+    pub max_per_second: usize,
+    /// Requests without an answer yet.
+    pub in_flight: usize,
+    /// The most requests at the same time.
+    pub max_in_flight: usize,
+    /// Requests whose client left before the answer.
+    pub cancelled: u64,
+    /// Requests to the token endpoint.
+    pub token_requests: u64,
+    /// The latest requests, oldest first: at most 1000.
+    pub recent: VecDeque<Seen>,
+    #[serde(skip)]
+    window: VecDeque<Instant>,
+}
+
+/// One request, as it came.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// Seconds since the simulator started.
+    pub at: f64,
+    /// The method.
+    pub method: String,
+    /// Path and query as sent, percent-encoding and all; an `oauth_token` is left out.
+    pub target: String,
+    /// The header fields but `authorization`.
+    pub headers: BTreeMap<String, String>,
+    /// The token, or the principal of an issued one.
+    pub credential: Option<String>,
+    /// The HTTP status of the right answer, or of the fault that is a status.
+    pub status: u16,
+}
+
+impl Counters {
+    /// How many requests there were for one session.
+    pub fn of_session(&self, id: &str) -> u64 {
+        self.by_session.get(id).copied().unwrap_or_default()
+    }
+
+    /// How many requests came with one token, or with those of one principal.
+    pub fn of_credential(&self, name: &str) -> u64 {
+        self.by_credential.get(name).copied().unwrap_or_default()
+    }
+
+    pub(super) fn see(&mut self, seen: Seen, session_id: Option<&str>) {
+        let now = Instant::now();
+        self.requests += 1;
+        if let Some(id) = session_id {
+            *self.by_session.entry(id.into()).or_default() += 1;
+        }
+        let credential = seen.credential.clone().unwrap_or_default();
+        *self.by_credential.entry(credential).or_default() += 1;
+        *self.by_status.entry(seen.status).or_default() += 1;
+        forget_older_than_a_second(&mut self.window, now);
+        self.window.push_back(now);
+        self.max_per_second = self.max_per_second.max(self.window.len());
+        self.in_flight += 1;
+        self.max_in_flight = self.max_in_flight.max(self.in_flight);
+        self.recent.push_back(seen);
+        if self.recent.len() > REMEMBERED {
+            self.recent.pop_front();
+        }
+    }
+
+    /// All zero again, except for what is in flight.
+    pub(super) fn set_back(&mut self) {
+        *self = Self { in_flight: self.in_flight, ..Self::default() };
+    }
+}
+
+/// The vendor's quota: so many requests in any window of a second.
+#[derive(Debug, Default)]
+pub(super) struct Quota(VecDeque<Instant>);
+
+impl Quota {
+    /// Whether one more request is allowed; 0 allows all.
+    pub(super) fn admits(&mut self, limit: u32) -> bool {
+        let now = Instant::now();
+        forget_older_than_a_second(&mut self.0, now);
+        let admits = limit == 0 || self.0.len() < limit as usize;
+        if admits {
+            self.0.push_back(now);
+        }
+        admits
+    }
+}
+
+fn forget_older_than_a_second(window: &mut VecDeque<Instant>, now: Instant) {
+    while window.front().is_some_and(|at| now - *at >= Duration::from_secs(1)) {
+        window.pop_front();
+    }
+}

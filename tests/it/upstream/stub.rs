@@ -1,0 +1,196 @@
+//! A server of raw TCP that answers each request with what the test wrote, byte for byte.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+    time::sleep,
+};
+
+/// What the stub does about a request, in order. After the last step it waits for the next request
+/// on the same connection.
+#[derive(Clone)]
+pub enum Step {
+    /// Sends bytes.
+    Send(Vec<u8>),
+    /// Sends bytes, one each second.
+    Trickle(Vec<u8>),
+    /// Sends the same bytes over and over, until the other side has had enough.
+    Repeat(Vec<u8>),
+    /// Waits.
+    Wait(Duration),
+    /// Waits until the other side closes.
+    Hang,
+    /// Closes in order.
+    Close,
+    /// Closes with a reset.
+    Reset,
+}
+
+/// See the module. Stops when dropped.
+pub struct Stub {
+    address: SocketAddr,
+    seen: Arc<Seen>,
+    task: JoinHandle<()>,
+}
+
+struct Seen {
+    heads: Mutex<Vec<String>>,
+    requests: watch::Sender<usize>,
+    connections: AtomicUsize,
+    hangups: watch::Sender<usize>,
+}
+
+type Script = dyn Fn(usize, &str) -> Vec<Step> + Send + Sync;
+
+impl Stub {
+    /// Answers every request with the same steps.
+    pub async fn always(steps: Vec<Step>) -> Self {
+        Self::scripted(move |_, _| steps.clone()).await
+    }
+
+    /// Answers the nth request (from 0), whose head is given, with what `script` returns.
+    pub async fn scripted(
+        script: impl Fn(usize, &str) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Seen {
+            heads: Mutex::default(),
+            requests: watch::channel(0).0,
+            connections: AtomicUsize::new(0),
+            hangups: watch::channel(0).0,
+        });
+        let (script, noted): (Arc<Script>, _) = (Arc::new(script), seen.clone());
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                noted.connections.fetch_add(1, Ordering::SeqCst);
+                connections.spawn(serve(stream, noted.clone(), script.clone()));
+            }
+        });
+        Self { address, seen, task }
+    }
+
+    /// Where it is, with a path.
+    pub fn url(&self) -> url::Url {
+        format!("http://{}/G2A/rest/v1", self.address).parse().unwrap()
+    }
+
+    /// The heads of all requests so far.
+    pub fn heads(&self) -> Vec<String> {
+        self.seen.heads.lock().unwrap().clone()
+    }
+
+    /// How many requests came so far.
+    pub fn requests(&self) -> usize {
+        self.seen.heads.lock().unwrap().len()
+    }
+
+    /// How many connections came so far.
+    pub fn connections(&self) -> usize {
+        self.seen.connections.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many requests have come.
+    pub async fn until_requests(&self, count: usize) {
+        self.seen.requests.subscribe().wait_for(|seen| *seen >= count).await.unwrap();
+    }
+
+    /// Waits until the other side has closed so many connections on which a step hung.
+    pub async fn until_hangups(&self, count: usize) {
+        self.seen.hangups.subscribe().wait_for(|seen| *seen >= count).await.unwrap();
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(mut stream: TcpStream, seen: Arc<Seen>, script: Arc<Script>) {
+    while let Some(head) = read_head(&mut stream).await {
+        let number = {
+            let mut heads = seen.heads.lock().unwrap();
+            heads.push(head.clone());
+            heads.len()
+        };
+        seen.requests.send_replace(number);
+        for step in script(number - 1, &head) {
+            if !perform(step, &mut stream, &seen).await {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether the connection goes on.
+async fn perform(step: Step, stream: &mut TcpStream, seen: &Seen) -> bool {
+    match step {
+        Step::Send(bytes) => stream.write_all(&bytes).await.is_ok(),
+        Step::Trickle(bytes) => {
+            for byte in bytes {
+                if stream.write_all(&[byte]).await.is_err() {
+                    return false;
+                }
+                sleep(Duration::from_secs(1)).await;
+            }
+            true
+        }
+        Step::Repeat(bytes) => {
+            while stream.write_all(&bytes).await.is_ok() {}
+            false
+        }
+        Step::Wait(time) => {
+            sleep(time).await;
+            true
+        }
+        Step::Hang => {
+            while matches!(stream.read(&mut [0; 64]).await, Ok(1..)) {}
+            seen.hangups.send_modify(|count| *count += 1);
+            false
+        }
+        Step::Close => {
+            stream.shutdown().await.ok();
+            while matches!(stream.read(&mut [0; 64]).await, Ok(1..)) {}
+            false
+        }
+        Step::Reset => {
+            stream.set_zero_linger().ok();
+            false
+        }
+    }
+}
+
+async fn read_head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    String::from_utf8(head).ok()
+}
+
+/// A whole answer with a body.
+pub fn answer(status: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Vec<Step> {
+    let body = body.as_ref();
+    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n");
+    vec![Step::Send([head.as_bytes(), body].concat())]
+}
+
+/// A whole answer that says all went well.
+pub fn ok(body: impl AsRef<[u8]>) -> Vec<Step> {
+    answer("200 OK", &["content-type: application/json"], body)
+}
