@@ -134,11 +134,13 @@ pub fn control(config: &SimulateConfig) -> Result<Control, Error> {
             .map_err(|source| Error::SessionsJson(path.clone(), source))?;
         sessions.extend(scripts);
     }
+    // An environment variable may well be set to nothing.
+    let written = config.faults.iter().filter(|text| !text.trim().is_empty());
     let begin = control::Begin {
         settings: Settings::from(config),
         sessions,
         links: builtin::links(),
-        rules: config.faults.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+        rules: written.map(|text| text.parse()).collect::<Result<_, _>>()?,
         seed: config.seed,
     };
     let clock = Clock::anchored(config.clock.unwrap_or_else(Timestamp::now));

@@ -47,8 +47,11 @@ pub enum Fault {
         #[serde(default)]
         retry_after_date: Option<i64>,
     },
-    /// 302 to another place.
+    /// To another place.
     Redirect {
+        /// The HTTP status.
+        #[serde(default = "found")]
+        status: u16,
         /// The value of Location.
         #[serde(default = "elsewhere")]
         location: String,
@@ -214,6 +217,8 @@ impl Rule {
     fn checked(self) -> Result<Self, serde_json::Error> {
         let is_known = if let Fault::Status { status, .. } = self.fault {
             (200..=999).contains(&status)
+        } else if let Fault::Redirect { status, .. } = self.fault {
+            (300..400).contains(&status)
         } else if let Fault::Informational { status, .. } = self.fault {
             matches!(status, 100 | 102..=199)
         } else {
@@ -273,6 +278,10 @@ impl ActiveRule {
         self.struck += u64::from(strikes);
         strikes
     }
+}
+
+fn found() -> u16 {
+    302
 }
 
 fn elsewhere() -> String {

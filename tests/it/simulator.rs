@@ -217,7 +217,10 @@ async fn sessions_come_from_a_file_and_at_random() {
 
 #[tokio::test]
 async fn shutdown_does_not_wait_for_a_hanging_answer() {
-    let config = SimulateConfig { faults: vec!["hang".into()], ..SimulateConfig::on_free_port() };
+    let config = SimulateConfig {
+        faults: vec!["hang".into(), " ".into()],
+        ..SimulateConfig::on_free_port()
+    };
     let simulator = Simulator::bind(&config).await.unwrap();
     let (address, control) = (simulator.local_addr(), simulator.control());
     let (stop, stopped) = tokio::sync::oneshot::channel();
