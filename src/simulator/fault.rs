@@ -250,7 +250,7 @@ impl ActiveRule {
     pub(super) fn new(id: u64, rule: Rule, seed: u64) -> Self {
         let span = rule.for_seconds.and_then(|span| Duration::try_from_secs_f64(span).ok());
         let chance = fastrand::Rng::with_seed(rule.seed.unwrap_or(seed));
-        let until = span.map(|span| Instant::now() + span);
+        let until = span.and_then(|span| Instant::now().checked_add(span));
         Self { id, rule, struck: 0, fitted: 0, until, chance }
     }
 

@@ -192,9 +192,9 @@ async fn any_status_with_any_body() {
 
 #[tokio::test]
 async fn retry_after_can_be_a_date() {
-    let clock = Some("2026-10-21T07:27:50Z".parse().unwrap());
+    let clock = Some("2026-10-21T07:27:30Z".parse().unwrap());
     let simulator = Running::with(SimulateConfig { clock, ..SimulateConfig::on_free_port() }).await;
-    let rule = r#"{"fault":{"kind":"status","status":503,"retryAfterDate":30}}"#;
+    let rule = r#"{"fault":{"kind":"status","status":503,"retryAfterDate":60}}"#;
     simulator.add_fault(rule.parse::<Rule>().unwrap());
     let answer = simulator.get(PATH).await.unwrap();
     let date = answer.headers()["retry-after"].to_str().unwrap();
