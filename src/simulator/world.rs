@@ -10,8 +10,9 @@ use super::{
     answer::{Answer, http_date},
     counters::{Counters, Quota, Seen},
     credentials::{Credentials, Standing},
-    fault::{ActiveRule, Fault, Route, Rule},
+    fault::Fault,
     life::{Fields, InvalidScript, SessionScript},
+    rule::{ActiveRule, Route, Rule},
     settings::Settings,
     shape,
 };
