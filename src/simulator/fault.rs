@@ -126,6 +126,27 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Another status, with the body of sibling products.
+    pub fn status(status: u16) -> Self {
+        Self::Status {
+            status,
+            body: ErrorBody::default(),
+            code: None,
+            reason: None,
+            retry_after: None,
+            retry_after_date: None,
+        }
+    }
+
+    /// Another status, with Retry-After in seconds.
+    pub fn status_with_retry_after(status: u16, seconds: u64) -> Self {
+        let mut fault = Self::status(status);
+        if let Self::Status { retry_after, .. } = &mut fault {
+            *retry_after = Some(RetryAfter::Seconds(seconds));
+        }
+        fault
+    }
+
     /// Whether its status is one that HTTP knows and that can be sent.
     pub(super) fn is_sendable(&self) -> bool {
         if let Fault::Status { status, .. } = *self {

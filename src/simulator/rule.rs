@@ -82,6 +82,18 @@ impl FromStr for Rule {
 }
 
 impl Rule {
+    /// A rule that lets a fault strike so many times.
+    pub fn times(times: u64, fault: Fault) -> Self {
+        Self { fault, times: Some(times), ..Self::default() }
+    }
+
+    /// The same, for one session id or token only.
+    #[must_use]
+    pub fn for_session(mut self, id: impl Into<String>) -> Self {
+        self.session_id = Some(id.into());
+        self
+    }
+
     /// The rule, if its numbers are ones that HTTP and the clock know.
     fn checked(self) -> Result<Self, serde_json::Error> {
         if !self.fault.is_sendable() {
