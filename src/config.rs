@@ -2,8 +2,10 @@
 //! environment.
 
 pub mod client;
+pub mod credentials;
 pub mod demo;
 pub mod listen;
+pub mod secret;
 pub mod serve;
 pub mod simulate;
 pub mod telemetry;

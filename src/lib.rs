@@ -12,6 +12,7 @@
 //! * [`grpc`] the north face: the only place that knows protobuf and gRPC
 //! * [`admin`] the operator's side: metrics, probes, status page
 //! * [`server`] puts the parts together and takes them apart in order
+//! * [`telemetry`] sets up the log
 //! * [`client`] beside them: the small client behind `get`, `links`, `watch`
 //! * [`simulator`] beside them: the vendor, played
 //! * [`command`] what the binary does
@@ -28,3 +29,4 @@ pub mod proto;
 pub mod rest;
 pub mod server;
 pub mod simulator;
+pub mod telemetry;

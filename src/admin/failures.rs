@@ -15,7 +15,14 @@ const MAX_REASONS: usize = 64;
 /// How calls failed. All clones are one.
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
-    by_reason: Arc<Mutex<BTreeMap<String, (&'static str, u64, Instant)>>>,
+    by_reason: Arc<Mutex<BTreeMap<String, Known>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    code: &'static str,
+    count: u64,
+    last: Instant,
 }
 
 /// One reason why calls failed.
@@ -35,18 +42,18 @@ impl Failures {
     /// Counts one.
     pub fn record(&self, reason: &str, code: &'static str) {
         let mut by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, count, last)) = by_reason.get_mut(reason) {
-            *count += 1;
-            *last = Instant::now();
+        let now = Instant::now();
+        if let Some(known) = by_reason.get_mut(reason) {
+            *known = Known { code, count: known.count + 1, last: now };
         } else if by_reason.len() < MAX_REASONS {
-            by_reason.insert(reason.to_owned(), (code, 1, Instant::now()));
+            by_reason.insert(reason.to_owned(), Known { code, count: 1, last: now });
         }
     }
 
     /// All reasons, the latest first.
     pub fn latest(&self) -> Vec<Failure> {
         let by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
-        let failures = by_reason.iter().map(|(reason, &(code, count, last))| Failure {
+        let failures = by_reason.iter().map(|(reason, &Known { code, count, last })| Failure {
             reason: reason.clone(),
             code,
             count,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tonic::{Code, Status};
+use tonic::Status;
 use tower::{Layer, Service};
 
 use super::deadline::trailers;
@@ -79,15 +79,11 @@ where
             // What panicked is never polled again.
             catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).ok()
         });
-        match polled {
-            Some(polled) => {
-                polled.map_ok(|response| response.map(|body| PanicBody { inner: Some(body) }))
-            }
-            None => {
-                this.inner.set(None);
-                Poll::Ready(Ok(failed().into_http::<()>().map(|()| PanicBody { inner: None })))
-            }
+        if let Some(polled) = polled {
+            return polled.map_ok(|response| response.map(|body| PanicBody { inner: Some(body) }));
         }
+        this.inner.set(None);
+        Poll::Ready(Ok(failed().into_http::<()>().map(|()| PanicBody { inner: None })))
     }
 }
 
@@ -109,13 +105,11 @@ impl<R: Body<Data = Bytes>> Body for PanicBody<R> {
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        match catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx))) {
-            Ok(polled) => polled,
-            Err(_) => {
-                this.inner.set(None);
-                Poll::Ready(Some(Ok(Frame::trailers(trailers(&failed())))))
-            }
+        if let Ok(polled) = catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx))) {
+            return polled;
         }
+        this.inner.set(None);
+        Poll::Ready(Some(Ok(Frame::trailers(trailers(&failed())))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,9 +1,9 @@
 //! The server's edge over real sockets, in front of a service that does as its argument says:
 //! connections, deadlines, TLS, ends of calls. What each answer looks like on the wire.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod accept;
+mod admin;
+mod call;
 mod deadline;
 mod health;
 mod tls;
@@ -17,8 +17,9 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use gotoassist_grpc::{
+    admin::failures::Failures,
     config::listen::ListenAddress,
-    grpc::{health::Health, peer::Peer},
+    grpc::{health::Health, methods, peer::Peer},
     proto::{
         GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
         WatchSessionRequest, WatchSessionResponse,
@@ -26,8 +27,10 @@ use gotoassist_grpc::{
     },
     server::{
         accept::{Gate, Limits, incoming},
+        call::CallLayer,
         deadline::DeadlineLayer,
         listen::Listener,
+        panic::PanicLayer,
         tls::Tls,
     },
 };
@@ -84,7 +87,14 @@ impl RemoteSupportService for Play {
         let first = stream::once(async { Ok(WatchSessionResponse::default()) });
         Ok(Response::new(match request.get_ref().session_id.as_str() {
             "short" => first.boxed(),
-            "panic" => first.chain(stream::once(async { panic!("as asked") })).boxed(),
+            "panic" => {
+                let later = stream::once(async {
+                    // Else the first message would still be in tonic's buffer, and lost.
+                    tokio::task::yield_now().await;
+                    panic!("as asked")
+                });
+                first.chain(later).boxed()
+            }
             "busy" => stream::repeat_with(|| Ok(WatchSessionResponse::default())).boxed(),
             _ => first.chain(stream::pending()).boxed(),
         }))
@@ -96,6 +106,7 @@ struct Edge {
     address: ListenAddress,
     gate: Gate,
     health: Health,
+    failures: Failures,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Result<(), transport::Error>>,
 }
@@ -106,12 +117,13 @@ struct Settings {
     limits: Limits,
     max_age: Option<Duration>,
     tls: Option<Arc<Tls>>,
+    log_ok_calls: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let limits = Limits { opening: PATIENCE, life: None };
-        Self { max_connections: 100, limits, max_age: None, tls: None }
+        Self { max_connections: 100, limits, max_age: None, tls: None, log_ok_calls: 1.0 }
     }
 }
 
@@ -125,7 +137,10 @@ impl Edge {
         let gate = Gate::new(settings.max_connections);
         let connections = incoming(listener, settings.tls, settings.limits, gate.clone());
         let (stop, stopped) = oneshot::channel();
-        let mut builder = transport::Server::builder().layer(DeadlineLayer);
+        let failures = Failures::default();
+        let calls = CallLayer::new(methods::names(), settings.log_ok_calls, failures.clone());
+        let mut builder =
+            transport::Server::builder().layer(calls).layer(DeadlineLayer).layer(PanicLayer);
         if let Some(age) = settings.max_age {
             builder = builder.max_connection_age(age);
         }
@@ -136,7 +151,7 @@ impl Edge {
         let served = tokio::spawn(routes.serve_with_incoming_shutdown(connections, async {
             let _ = stopped.await;
         }));
-        Self { address, gate, health, stop: Some(stop), served }
+        Self { address, gate, health, failures, stop: Some(stop), served }
     }
 
     /// Begins a graceful shutdown.

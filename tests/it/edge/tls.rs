@@ -201,7 +201,7 @@ async fn a_handshake_that_never_comes_is_cut() {
     folder.write(&authority);
     let tls = Some(Arc::new(Tls::load(folder.files(None)).await.unwrap()));
     let limits = Limits { opening: Duration::from_millis(200), life: None };
-    let edge = Edge::start(Settings { tls, limits, ..Settings::default() }).await;
+    let edge = Edge::start(Settings { limits, tls, ..Settings::default() }).await;
 
     let mut silent = edge.socket().await;
     let mut shaken = connect(&edge, &authority, None).await.unwrap();
