@@ -302,8 +302,8 @@ async fn what_serve_cannot_do_is_one_line() {
 
 /// Waits until a service answers that it serves.
 async fn serving(server: &str) {
-    let served = async { while run(&["health", "--server", server]).await.0 != 0 {} };
-    timeout(LIMIT, served).await.unwrap();
+    let until_it_does = async { while run(&["health", "--server", server]).await.0 != 0 {} };
+    timeout(LIMIT, until_it_does).await.unwrap();
 }
 
 /// Starts a command that stays, and gives the address it prints on the line with `name`.
