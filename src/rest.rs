@@ -8,6 +8,8 @@ mod finished;
 mod flight;
 mod lenient;
 mod metric;
+#[cfg(test)]
+mod property;
 pub mod quota;
 mod retry;
 mod session;

@@ -110,3 +110,59 @@ impl Kept {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rest::Credential;
+
+    fn answer(status: &str) -> Answer<Arc<Session>> {
+        let session = Session { upstream_status: status.to_owned(), ..Session::default() };
+        Answer { content: Arc::new(session), observed_at: jiff::Timestamp::UNIX_EPOCH }
+    }
+
+    fn credential(name: &str) -> CredentialId {
+        Credential::from_authorization(&format!("Bearer {name}")).unwrap().id()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_bounded_and_the_oldest_go_first() {
+        let finished = Finished::new(Duration::from_secs(30));
+        let (caller, last) = (credential("a"), SESSION_LIMIT + 9);
+        let id = |number: usize| number.to_string().parse::<SessionId>().unwrap();
+        for number in 0..=last {
+            finished.put(caller, &id(number), &answer("complete"));
+        }
+        for _ in 0..100 {
+            finished.put(caller, &id(last), &answer("complete"));
+        }
+        let kept = lock(&finished.kept);
+        assert!(kept.order.len() <= SESSION_LIMIT);
+        assert!(kept.entries.values().map(HashMap::len).sum::<usize>() <= SESSION_LIMIT);
+        drop(kept);
+        assert!(finished.get(caller, &id(0)).is_none());
+        assert!(finished.get(caller, &id(last)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_over_is_let_go_of_when_something_new_comes() {
+        let finished = Finished::new(Duration::from_secs(30));
+        for number in 0..100 {
+            let id = number.to_string().parse().unwrap();
+            finished.put(credential(&format!("a{number}")), &id, &answer("abandoned"));
+        }
+        tokio::time::advance(Duration::from_secs(30)).await;
+        finished.put(credential("b"), &"1".parse().unwrap(), &answer("complete"));
+        let kept = lock(&finished.kept);
+        assert_eq!((kept.entries.len(), kept.order.len()), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_goes_on_after_all_is_forgotten() {
+        let finished = Finished::new(Duration::from_secs(30));
+        let (caller, id) = (credential("a"), "1".parse().unwrap());
+        finished.put(caller, &id, &answer("complete"));
+        finished.put(caller, &id, &answer("active"));
+        assert!(finished.get(caller, &id).is_none());
+    }
+}
