@@ -5,10 +5,24 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use protox::prost::Message as _;
 
-const PROTOS: [&str; 3] = [
+const PACKAGE: &str = ".gotoassist.remotesupport.v1";
+const PROTOS: [&str; 4] = [
     "gotoassist/remotesupport/v1/session.proto",
     "gotoassist/remotesupport/v1/system_link.proto",
     "gotoassist/remotesupport/v1/remote_support_service.proto",
+    "grpc/health/v1/health.proto",
+];
+/// The messages whose `Debug` would print personal data or a credential; see src/proto.rs.
+const SECRETIVE: [&str; 9] = [
+    "Session",
+    "Collaborator",
+    "SystemLink",
+    "GetSessionRequest",
+    "GetSessionResponse",
+    "ListSystemLinksRequest",
+    "ListSystemLinksResponse",
+    "WatchSessionRequest",
+    "WatchSessionResponse",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -20,15 +34,26 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Not `file_descriptor_set()`: prost-types would drop options it does not know, such as
     // `debug_redact`.
+    let encoded = compiler.encode_file_descriptor_set();
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    fs::write(out.join("descriptors.bin"), &encoded)?;
 
-    let descriptors =
-        prost_types::FileDescriptorSet::decode(&*compiler.encode_file_descriptor_set())?;
+    let descriptors = prost_types::FileDescriptorSet::decode(&*encoded)?;
     tonic_prost_build::configure()
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
-        // Their `Debug` would print personal data and a live credential; see src/proto.rs.
-        .skip_debug([".gotoassist.remotesupport.v1"])
+        .skip_debug(SECRETIVE.map(|message| format!("{PACKAGE}.{message}")))
+        .compile_fds(descriptors.clone())?;
+
+    // The stubs that the service itself implements: the same, but for the message of a watch,
+    // which it sends from parts that are encoded once for all watchers.
+    let serving = out.join("serving");
+    fs::create_dir_all(&serving)?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        .out_dir(serving)
+        .extern_path(PACKAGE, "crate::proto")
+        .extern_path(format!("{PACKAGE}.WatchSessionResponse"), "crate::grpc::watch::frame::Frame")
+        .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .compile_fds(descriptors)?;
     Ok(())
 }

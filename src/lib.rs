@@ -10,13 +10,23 @@
 //! * [`feed`] what stays awake: one poll per watched session and credential
 //! * [`proto`] the messages generated from the protos
 //! * [`grpc`] the north face: the only place that knows protobuf and gRPC
+//! * [`admin`] the operator's side: metrics, probes, status page
 //! * [`server`] puts the parts together and takes them apart in order
+//! * [`telemetry`] sets up the log
 //! * [`client`] beside them: the small client behind `get`, `links`, `watch`
 //! * [`simulator`] beside them: the vendor, played
 //! * [`command`] what the binary does
 
+pub mod admin;
+pub mod client;
 pub mod clock;
+pub mod command;
 pub mod config;
+pub mod feed;
+pub mod grpc;
 pub mod model;
 pub mod proto;
 pub mod rest;
+pub mod server;
+pub mod simulator;
+pub mod telemetry;

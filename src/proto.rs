@@ -7,6 +7,17 @@ use std::fmt;
 
 tonic::include_proto!("gotoassist.remotesupport.v1");
 
+/// The stubs that the service implements: those above, but for the message of a watch, which is a
+/// [`crate::grpc::watch::frame::Frame`] of the same form on the wire.
+pub mod serving {
+    include!(concat!(env!("OUT_DIR"), "/serving/gotoassist.remotesupport.v1.rs"));
+}
+
+/// gRPC's own health protocol.
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
+
 /// The descriptors of all protos with their imports, comments and options: a serialised
 /// `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
@@ -31,6 +42,12 @@ debug_prints_the_name!(
     ListSystemLinksRequest,
     ListSystemLinksResponse,
     WatchSessionRequest,
-    WatchSessionResponse,
-    StatusTransition
+    WatchSessionResponse
 );
+
+/// Left out with the message that it is nested in, though it tells nothing personal.
+impl fmt::Debug for watch_session_response::EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str_name())
+    }
+}

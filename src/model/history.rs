@@ -63,6 +63,11 @@ impl Progress {
         }
     }
 
+    /// Whether the session is over: it has come to a final status.
+    pub fn is_over(self) -> bool {
+        Some(self.furthest) == Status::Complete.rank()
+    }
+
     /// Whether the status of both is the same.
     pub fn is_same_status(self, other: Self) -> bool {
         self.mark == other.mark

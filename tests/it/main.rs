@@ -1,3 +1,13 @@
 //! The whole service from outside, in one test binary.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod client;
+mod command;
+mod credentials;
+mod edge;
+mod fake_service;
+mod quota;
+mod simulator;
 mod upstream;
+mod watch;

@@ -1,0 +1,114 @@
+//! The operator's side, on a port of its own: metrics, probes, status page. It is told what it
+//! shows, and knows none of the parts.
+
+pub mod failures;
+pub mod history;
+pub mod metrics;
+mod page;
+pub mod snapshot;
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderName, StatusCode, header},
+    response::{Html, IntoResponse},
+    routing::get,
+};
+use tokio::{net::TcpListener, time};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    history::{History, Sample},
+    metrics::Metrics,
+    snapshot::Snapshot,
+};
+use crate::grpc::health::Health;
+
+/// How often the chart of the status page gets a new bar.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the operator can ask. All clones are one.
+#[derive(Clone)]
+pub struct Admin {
+    health: Health,
+    metrics: Metrics,
+    history: History,
+    snapshot: Arc<dyn Fn() -> Snapshot + Send + Sync>,
+}
+
+impl Admin {
+    /// `snapshot` tells the state of the service; it is called for each page and every ten
+    /// seconds.
+    pub fn new(
+        health: Health,
+        metrics: Metrics,
+        snapshot: impl Fn() -> Snapshot + Send + Sync + 'static,
+    ) -> Self {
+        let snapshot = Arc::new(snapshot);
+        Self { health, metrics, history: History::default(), snapshot }
+    }
+
+    /// Serves on `listener` until `stop`, and keeps metrics and chart up to date meanwhile.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        let http = axum::serve(listener, self.router());
+        tokio::select! {
+            served = async { http.await } => served,
+            () = self.keep_up() => Ok(()),
+            () = stop.cancelled() => Ok(()),
+        }
+    }
+
+    /// `/metrics`, `/livez`, `/readyz` and the status page at `/`.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/", get(status_page))
+            .route("/metrics", get(render_metrics))
+            .route("/livez", get(async || "alive\n"))
+            .route("/readyz", get(readiness))
+            .with_state(self.clone())
+    }
+
+    async fn keep_up(&self) {
+        let mut ticks = time::interval(SAMPLE_INTERVAL);
+        loop {
+            ticks.tick().await;
+            self.metrics.keep_up();
+            self.history.push(Sample::of(&(self.snapshot)()));
+        }
+    }
+}
+
+/// Ready is whoever wants new calls, whatever the vendor does: a replica taken out for that would
+/// only leave its callers without an answer.
+async fn readiness(State(admin): State<Admin>) -> impl IntoResponse {
+    if admin.health.is_ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
+}
+
+async fn render_metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], admin.metrics.render())
+}
+
+async fn status_page(State(admin): State<Admin>) -> impl IntoResponse {
+    const HEADERS: [(HeaderName, &str); 4] = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    let snapshot = (admin.snapshot)();
+    let is_ready = admin.health.is_ready();
+    (HEADERS, Html(page::render(&snapshot, is_ready, &admin.history.rates()).into_string()))
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,94 @@
+//! How calls failed of late, by reason: what the status page shows. Counts for ever are in the
+//! metrics.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Reasons are constants of ours, fewer than this. Should that ever change, memory stays bounded.
+const MAX_REASONS: usize = 64;
+
+/// How calls failed. All clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Failures {
+    by_reason: Arc<Mutex<BTreeMap<String, Known>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    code: &'static str,
+    count: u64,
+    last: Instant,
+}
+
+/// One reason why calls failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The stable reason of the error, such as `UPSTREAM_TIMEOUT`.
+    pub reason: String,
+    /// The name of the status code, such as `UNAVAILABLE`.
+    pub code: &'static str,
+    /// How often, since the start.
+    pub count: u64,
+    /// How long ago it was last.
+    pub age: Duration,
+}
+
+impl Failures {
+    /// Counts one.
+    pub fn record(&self, reason: &str, code: &'static str) {
+        let mut by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if let Some(known) = by_reason.get_mut(reason) {
+            *known = Known { code, count: known.count + 1, last: now };
+        } else if by_reason.len() < MAX_REASONS {
+            by_reason.insert(reason.to_owned(), Known { code, count: 1, last: now });
+        }
+    }
+
+    /// All reasons, the latest first.
+    pub fn latest(&self) -> Vec<Failure> {
+        let by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = by_reason.iter().map(|(reason, &Known { code, count, last })| Failure {
+            reason: reason.clone(),
+            code,
+            count,
+            age: last.elapsed(),
+        });
+        let mut failures: Vec<_> = failures.collect();
+        failures.sort_by_key(|failure| failure.age);
+        failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_latest_reason_comes_first() {
+        let failures = Failures::default();
+        failures.record("A", "INTERNAL");
+        tokio::time::advance(Duration::from_secs(5)).await;
+        failures.record("B", "UNAVAILABLE");
+        failures.record("B", "UNAVAILABLE");
+        tokio::time::advance(Duration::from_secs(1)).await;
+
+        let latest = failures.latest();
+        assert_eq!((&*latest[0].reason, latest[0].count, latest[0].age.as_secs()), ("B", 2, 1));
+        assert_eq!((&*latest[1].reason, latest[1].count, latest[1].age.as_secs()), ("A", 1, 6));
+    }
+
+    #[test]
+    fn reasons_without_end_take_no_memory_without_end() {
+        let failures = Failures::default();
+        for number in 0..1000 {
+            failures.record(&number.to_string(), "UNKNOWN");
+        }
+        assert_eq!(failures.latest().len(), MAX_REASONS);
+    }
+}

@@ -1,0 +1,53 @@
+//! What the binary does, one file a command: the exit status, and what stdout and stderr say.
+
+pub mod demo;
+pub mod get;
+pub mod health;
+pub mod links;
+pub mod output;
+pub mod serve;
+pub mod signal;
+pub mod simulate;
+pub mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::config::{Cli, Command};
+
+/// Something failed that no gRPC status tells of.
+const FAILED: u8 = 1;
+/// The command line or the configuration is wrong.
+const USAGE: u8 = 2;
+/// Ended with Ctrl-C, as a shell tells it: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+/// Nobody reads the output any more, as a shell tells it: 128 + SIGPIPE.
+const UNREAD: u8 = 141;
+
+/// Parses the command line; `Err` if there is nothing to run, after help or a complaint.
+pub fn parse() -> Result<Command, ExitCode> {
+    Cli::try_parse().map(|cli| cli.command).map_err(|error| output::usage(&error))
+}
+
+/// Runs a command to its end.
+pub fn run(command: Command) -> ExitCode {
+    // Who has already installed one is welcome.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => ExitCode::from(runtime.block_on(dispatch(command))),
+        Err(error) => ExitCode::from(output::fail(FAILED, &error)),
+    }
+}
+
+async fn dispatch(command: Command) -> u8 {
+    match command {
+        Command::Serve(config) => serve::run(*config).await,
+        Command::Simulate(config) => simulate::run(&config).await,
+        Command::Demo(config) => demo::run(&config).await,
+        Command::Get(config) => get::run(&config).await,
+        Command::Links(config) => links::run(&config).await,
+        Command::Watch(config) => watch::run(&config).await,
+        Command::Health(config) => health::run(&config).await,
+    }
+}

@@ -1,0 +1,163 @@
+//! The knobs of `serve`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+
+use super::{listen::ListenAddress, telemetry, tls, upstream::UpstreamConfig};
+
+/// How the service runs. Durations are written like `10s`, `500ms` or `1m 30s`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeConfig {
+    /// Where the gRPC API listens: ADDRESS:PORT, or unix:PATH
+    #[arg(
+        long,
+        env = "GOTOASSIST_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:50051"
+    )]
+    pub listen: ListenAddress,
+
+    /// Where /metrics, /livez, /readyz and the status page listen
+    #[arg(
+        long,
+        env = "GOTOASSIST_ADMIN_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:9464"
+    )]
+    pub admin_listen: SocketAddr,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub upstream: UpstreamConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub tls: tls::Args,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub watch: WatchConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub limits: LimitsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub telemetry: telemetry::Args,
+}
+
+/// How sessions are watched.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Watches")]
+#[group(skip)]
+pub struct WatchConfig {
+    /// Time between two polls of a session that is not started, with quota to spare
+    #[arg(long, env = "GOTOASSIST_POLL_NOT_STARTED", value_name = "DURATION",
+        default_value = "10s", value_parser = humantime::parse_duration)]
+    pub poll_not_started: Duration,
+
+    /// Time between two polls of a session that waits for the customer
+    #[arg(long, env = "GOTOASSIST_POLL_WAITING", value_name = "DURATION",
+        default_value = "3s", value_parser = humantime::parse_duration)]
+    pub poll_waiting: Duration,
+
+    /// Time between two polls of an active session
+    #[arg(long, env = "GOTOASSIST_POLL_ACTIVE", value_name = "DURATION",
+        default_value = "5s", value_parser = humantime::parse_duration)]
+    pub poll_active: Duration,
+
+    /// Time between two polls of a session that is over, for late notes
+    #[arg(long, env = "GOTOASSIST_POLL_ENDED", value_name = "DURATION",
+        default_value = "60s", value_parser = humantime::parse_duration)]
+    pub poll_ended: Duration,
+
+    /// How long a poll outlives its last watcher, for those who reconnect
+    #[arg(long, env = "GOTOASSIST_POLL_LINGER", value_name = "DURATION",
+        default_value = "2s", value_parser = humantime::parse_duration)]
+    pub poll_linger: Duration,
+
+    /// How soon a doubtful answer (an earlier status, a 404) is checked by a second one
+    #[arg(long, env = "GOTOASSIST_CONFIRM_AFTER", value_name = "DURATION",
+        default_value = "1s", value_parser = humantime::parse_duration)]
+    pub confirm_after: Duration,
+
+    /// After how many failures in a row the watchers of a session are told that it is stale
+    #[arg(long, env = "GOTOASSIST_STALE_AFTER", value_name = "COUNT", default_value_t = 3)]
+    pub stale_after: u32,
+
+    /// How long the vendor may fail before watches end with UNAVAILABLE
+    #[arg(long, env = "GOTOASSIST_OUTAGE_LIMIT", value_name = "DURATION",
+        default_value = "15m", value_parser = humantime::parse_duration)]
+    pub outage_limit: Duration,
+
+    /// Greatest age of a watch stream, ± 10 %; its client then reconnects, perhaps elsewhere
+    #[arg(long, env = "GOTOASSIST_MAX_STREAM_AGE", value_name = "DURATION",
+        default_value = "1h", value_parser = humantime::parse_duration)]
+    pub max_stream_age: Duration,
+
+    /// How long a message may wait for a watcher to take it
+    #[arg(long, env = "GOTOASSIST_SLOW_WATCHER_LIMIT", value_name = "DURATION",
+        default_value = "60s", value_parser = humantime::parse_duration)]
+    pub slow_watcher_limit: Duration,
+
+    /// Key of the resume tokens, any text, the same on all replicas. Without it they are sealed
+    /// with a built-in key: damage and mix-ups are told all the same, and they give no access to
+    /// anything
+    #[arg(long, env = "GOTOASSIST_RESUME_KEY", value_name = "TEXT", hide_env_values = true)]
+    pub resume_key: Option<SecretString>,
+
+    /// File with the key of the resume tokens
+    #[arg(
+        long,
+        env = "GOTOASSIST_RESUME_KEY_FILE",
+        value_name = "FILE",
+        conflicts_with = "resume_key"
+    )]
+    pub resume_key_file: Option<PathBuf>,
+}
+
+/// How much the service takes on.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Limits and drain")]
+#[group(skip)]
+pub struct LimitsConfig {
+    /// How long a call without a deadline of its own may take; a watch: until its first message
+    #[arg(long, env = "GOTOASSIST_CALL_LIMIT", value_name = "DURATION",
+        default_value = "30s", value_parser = humantime::parse_duration)]
+    pub call_limit: Duration,
+
+    /// Open watches at once
+    #[arg(long, env = "GOTOASSIST_MAX_WATCHES", value_name = "COUNT", default_value_t = 100_000)]
+    pub max_watches: usize,
+
+    /// Open connections at once
+    #[arg(
+        long,
+        env = "GOTOASSIST_MAX_CONNECTIONS",
+        value_name = "COUNT",
+        default_value_t = 10_000
+    )]
+    pub max_connections: usize,
+
+    /// Calls at once on one connection, watches among them
+    #[arg(long, env = "GOTOASSIST_MAX_STREAMS", value_name = "COUNT", default_value_t = 1_000)]
+    pub max_streams: u32,
+
+    /// How long a client may take from connecting to its first HTTP/2 frame, TLS included
+    #[arg(long, env = "GOTOASSIST_OPENING_LIMIT", value_name = "DURATION",
+        default_value = "10s", value_parser = humantime::parse_duration)]
+    pub opening_limit: Duration,
+
+    /// On SIGTERM, how long to go on as before while load balancers notice that health says
+    /// NOT_SERVING
+    #[arg(long, env = "GOTOASSIST_DRAIN_DELAY", value_name = "DURATION",
+        default_value = "3s", value_parser = humantime::parse_duration)]
+    pub drain_delay: Duration,
+
+    /// On SIGTERM, time until the process is gone, whatever is still open; --drain-delay included
+    #[arg(long, env = "GOTOASSIST_DRAIN_GRACE", value_name = "DURATION",
+        default_value = "25s", value_parser = humantime::parse_duration)]
+    pub drain_grace: Duration,
+}

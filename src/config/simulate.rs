@@ -1,0 +1,264 @@
+//! The knobs of `simulate`: where it listens, which sessions live in it, and how its answers look.
+
+pub mod shape;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use shape::{AbsentForm, CollaboratorForm, KeyForm, LinksForm, Shape, TimestampForm};
+
+/// How the simulated vendor behaves from the start. While it runs, its control API changes most of
+/// it; see docs/simulator.md.
+#[derive(Clone, Debug, PartialEq, Args)]
+pub struct SimulateConfig {
+    /// Address to listen on, for the REST API, the token endpoint and the control API.
+    #[arg(long, env = "GOTOASSIST_LISTEN", default_value = "127.0.0.1:8089")]
+    pub listen: SocketAddr,
+
+    /// JSON file with an array of scripted sessions.
+    #[arg(long, value_name = "FILE", env = "GOTOASSIST_SIMULATE_SESSIONS")]
+    pub sessions: Option<PathBuf>,
+
+    /// How many sessions with random lives to add, with the ids 900000000 and up.
+    #[arg(long, value_name = "COUNT", env = "GOTOASSIST_SIMULATE_RANDOM", default_value_t = 0)]
+    pub random: u32,
+
+    /// Seed of the random lives and of the faults that strike with a probability.
+    #[arg(long, env = "GOTOASSIST_SIMULATE_SEED", default_value_t = 0)]
+    pub seed: u64,
+
+    /// How many times faster than real ones the random lives pass.
+    #[arg(long, value_name = "FACTOR", env = "GOTOASSIST_SIMULATE_SPEED", default_value_t = 1.0)]
+    pub speed: f64,
+
+    /// Time of day at the start, such as 2026-01-01T00:00:00Z [default: the machine's].
+    #[arg(long, value_name = "TIME", env = "GOTOASSIST_SIMULATE_CLOCK")]
+    pub clock: Option<Timestamp>,
+
+    /// REST requests allowed in any one second before 429 is answered; 0 for no limit.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "GOTOASSIST_SIMULATE_RATE_LIMIT",
+        default_value_t = 10
+    )]
+    pub rate_limit: u32,
+
+    /// Who shares the rate limit.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "SCOPE",
+        env = "GOTOASSIST_SIMULATE_RATE_LIMIT_SCOPE",
+        default_value = "api"
+    )]
+    pub rate_limit_scope: RateLimitScope,
+
+    /// Form of the Retry-After header on such a 429.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        env = "GOTOASSIST_SIMULATE_RATE_LIMIT_RETRY_AFTER",
+        default_value = "none"
+    )]
+    pub rate_limit_retry_after: RetryAfterForm,
+
+    /// How long after its end a session is kept, before it is 404.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "GOTOASSIST_SIMULATE_RETENTION",
+        value_parser = humantime::parse_duration,
+        default_value = "30days"
+    )]
+    pub retention: Duration,
+
+    /// How a missing or bad token is refused.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        env = "GOTOASSIST_SIMULATE_REFUSAL",
+        default_value = "invalid-token"
+    )]
+    pub refusal: Refusal,
+
+    /// Body of ordinary errors, such as 404.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        env = "GOTOASSIST_SIMULATE_ERROR_BODY",
+        default_value = "product"
+    )]
+    pub error_body: ErrorBody,
+
+    /// How long an access token from the token endpoint is valid.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "GOTOASSIST_SIMULATE_TOKEN_LIFETIME",
+        value_parser = humantime::parse_duration,
+        default_value = "1h"
+    )]
+    pub token_lifetime: Duration,
+
+    /// What a refresh does to the refresh token.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "RULE",
+        env = "GOTOASSIST_SIMULATE_REFRESH_TOKENS",
+        default_value = "keep"
+    )]
+    pub refresh_tokens: RefreshTokens,
+
+    /// Form of `expires_in` in the token endpoint's answer.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        env = "GOTOASSIST_SIMULATE_EXPIRES_IN",
+        default_value = "number"
+    )]
+    pub expires_in: KeyForm,
+
+    /// Accept only tokens that the token endpoint issued or the control API accepted.
+    #[arg(long, env = "GOTOASSIST_SIMULATE_ONLY_ISSUED_TOKENS")]
+    pub only_issued_tokens: bool,
+
+    /// A fault to play: its kind (`reset`), or a whole rule as JSON in one line. May be repeated; in
+    /// the environment, one a line.
+    #[arg(
+        long = "fault",
+        value_name = "KIND|JSON",
+        env = "GOTOASSIST_SIMULATE_FAULT",
+        value_delimiter = '\n'
+    )]
+    pub faults: Vec<String>,
+
+    /// The shape of bodies.
+    #[command(flatten)]
+    pub shape: Shape,
+}
+
+impl SimulateConfig {
+    /// The defaults, on a free port of the loopback address and without a rate limit: for tests.
+    pub fn on_free_port() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), rate_limit: 0, ..Self::default() }
+    }
+}
+
+impl Default for SimulateConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8089)),
+            sessions: None,
+            random: 0,
+            seed: 0,
+            speed: 1.0,
+            clock: None,
+            rate_limit: 10,
+            rate_limit_scope: RateLimitScope::Api,
+            rate_limit_retry_after: RetryAfterForm::None,
+            retention: Duration::from_hours(30 * 24),
+            refusal: Refusal::InvalidToken,
+            error_body: ErrorBody::Product,
+            token_lifetime: Duration::from_hours(1),
+            refresh_tokens: RefreshTokens::Keep,
+            expires_in: KeyForm::Number,
+            only_issued_tokens: false,
+            faults: Vec::new(),
+            shape: Shape::default(),
+        }
+    }
+}
+
+/// Who shares the rate limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RateLimitScope {
+    /// All together, as the documentation's "per API" reads.
+    #[default]
+    Api,
+    /// Each token, or principal of issued tokens, has its own.
+    Credential,
+}
+
+/// How an answer tells when to come back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetryAfterForm {
+    /// Not at all.
+    #[default]
+    None,
+    /// `Retry-After: 1`.
+    Seconds,
+    /// `Retry-After: Wed, 21 Oct 2026 07:28:00 GMT`.
+    Date,
+}
+
+/// How a missing or bad token is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// 403 with `InvalidToken` in the body, as the gateway was seen to do.
+    #[default]
+    InvalidToken,
+    /// 401, as the documentation says.
+    Unauthorized,
+}
+
+/// The body of an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorBody {
+    /// `{"errorCode":…,"description":…,"incident":…}`, as sibling products answer.
+    #[default]
+    Product,
+    /// `{"int_err_code":…,"msg":…}`, as the gateway answers.
+    Gateway,
+    /// `{"errorCode":…,"message":…}`, as an unknown route is answered.
+    Route,
+    /// `{"error":…,"error_description":…}`, as the token endpoint answers.
+    Oauth,
+    /// An HTML page, as a proxy answers.
+    Html,
+    /// None.
+    Empty,
+}
+
+/// What a refresh does to the refresh token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefreshTokens {
+    /// Nothing: the answer holds none, the old one stays valid.
+    #[default]
+    Keep,
+    /// The answer holds a new one; the old one stays valid too.
+    Rotate,
+    /// The answer holds a new one; the old one is refused from then on.
+    SingleUse,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::SimulateConfig;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        config: SimulateConfig,
+    }
+
+    #[test]
+    fn the_defaults_of_the_flags_are_the_defaults_of_the_type() {
+        assert_eq!(Line::parse_from(["simulate"]).config, SimulateConfig::default());
+    }
+}

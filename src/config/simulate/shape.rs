@@ -1,0 +1,141 @@
+//! The shape of the simulated vendor's bodies: every form that a client has to survive.
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// The forms in which a body carries its values. What is not set is as documented, or as the
+/// session's script has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Shape {
+    /// Form of accountKey and partnerObject [default: as scripted, or number].
+    #[arg(long, value_enum, value_name = "FORM", env = "GOTOASSIST_SIMULATE_KEYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeyForm>,
+
+    /// Form of sessionId, where it is made of digits [default: string].
+    #[arg(long, value_enum, value_name = "FORM", env = "GOTOASSIST_SIMULATE_SESSION_IDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_ids: Option<KeyForm>,
+
+    /// What a field that does not apply looks like [default: omitted].
+    #[arg(long, value_enum, value_name = "FORM", env = "GOTOASSIST_SIMULATE_ABSENT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub absent: Option<AbsentForm>,
+
+    /// Form of startedAt, customerJoinedAt and endedAt [default: zulu].
+    #[arg(long, value_enum, value_name = "FORM", env = "GOTOASSIST_SIMULATE_TIMESTAMPS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamps: Option<TimestampForm>,
+
+    /// Give sessions without scripted collaborators two of this form [default: none].
+    #[arg(long, value_enum, value_name = "FORM", env = "GOTOASSIST_SIMULATE_COLLABORATORS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collaborators: Option<CollaboratorForm>,
+
+    /// Add fields that no documentation names [default: false].
+    #[arg(
+        long,
+        env = "GOTOASSIST_SIMULATE_UNKNOWN_FIELDS",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_fields: Option<bool>,
+
+    /// Form of the answer of /systemLinks [default: array].
+    #[arg(long, value_enum, value_name = "FORM", env = "GOTOASSIST_SIMULATE_LINKS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub links: Option<LinksForm>,
+
+    /// Compress bodies with gzip for clients that accept it [default: false].
+    #[arg(
+        long,
+        env = "GOTOASSIST_SIMULATE_COMPRESS",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compress: Option<bool>,
+}
+
+impl Shape {
+    /// This shape, and where it says nothing, the other one.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            keys: self.keys.or(other.keys),
+            session_ids: self.session_ids.or(other.session_ids),
+            absent: self.absent.or(other.absent),
+            timestamps: self.timestamps.or(other.timestamps),
+            collaborators: self.collaborators.or(other.collaborators),
+            unknown_fields: self.unknown_fields.or(other.unknown_fields),
+            links: self.links.or(other.links),
+            compress: self.compress.or(other.compress),
+        }
+    }
+}
+
+/// The form of a key or of another whole number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyForm {
+    /// `1842200297248054807`, all digits.
+    Number,
+    /// `"1842200297248054807"`.
+    String,
+}
+
+/// What a field that does not apply looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AbsentForm {
+    /// It is not there, as documented.
+    Omit,
+    /// It is null.
+    Null,
+}
+
+/// The form of a timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimestampForm {
+    /// `2021-04-30T06:00:00Z`, as documented.
+    Zulu,
+    /// `2021-04-30T06:00:00.123456Z`.
+    Fraction,
+    /// `2021-04-30T08:00:00+02:00`.
+    Offset,
+    /// `2021-04-30T06:00:00+0000`.
+    BasicOffset,
+    /// `20210430T060000Z`, the basic format of ISO 8601.
+    Basic,
+    /// `2021-04-30T06:00:00`, without a zone.
+    Local,
+    /// `1619762400000`, a number: milliseconds since 1970.
+    EpochMillis,
+    /// `yesterday`.
+    Unreadable,
+}
+
+/// The form of a collaborator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CollaboratorForm {
+    /// A name.
+    Strings,
+    /// `{"name":…,"email":…,"userKey":…}`.
+    Objects,
+}
+
+/// The form of the answer of `/systemLinks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinksForm {
+    /// A bare array.
+    Array,
+    /// One bare object; an array nevertheless if there are several links.
+    Object,
+    /// An object with the array in it.
+    Wrapped,
+}

@@ -1,0 +1,27 @@
+//! The server's certificate.
+
+use std::{path::PathBuf, time::Duration};
+
+/// TLS of the gRPC port.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub struct Args {
+    /// PEM file with the server's certificate and its intermediates. Without it the server speaks
+    /// plain HTTP/2. Read again when it changes
+    #[arg(long, env = "GOTOASSIST_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of the certificate
+    #[arg(long, env = "GOTOASSIST_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// How often certificate, key and client CA are looked at for changes
+    #[arg(
+        long,
+        env = "GOTOASSIST_TLS_RELOAD_INTERVAL",
+        value_name = "DURATION",
+        value_parser = humantime::parse_duration,
+        default_value = "10s"
+    )]
+    pub tls_reload_interval: Duration,
+}

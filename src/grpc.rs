@@ -1,0 +1,94 @@
+//! The north face: the gRPC API. The only place that knows protobuf and gRPC.
+
+pub mod code;
+pub mod deadline;
+pub mod health;
+pub mod methods;
+pub mod peer;
+pub mod resume_token;
+mod session;
+pub mod status;
+mod system_link;
+mod value;
+pub mod watch;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    clock::Clock,
+    feed::Feed,
+    proto::{self, serving::remote_support_service_server::RemoteSupportService},
+    rest::{self, Credential, Terms},
+};
+use deadline::Deadline;
+use resume_token::Sealer;
+use watch::{Frames, Watches};
+
+/// The service: every handler checks, calls, converts.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Asks the vendor.
+    pub client: rest::Client,
+    /// The shared polls.
+    pub feed: Feed,
+    /// What all watches have to do with each other.
+    pub watches: Watches,
+    /// Seals resume tokens.
+    pub sealer: Arc<Sealer>,
+    /// What time it is.
+    pub clock: Clock,
+    /// How long a call without a deadline of its own may take.
+    pub call_limit: Duration,
+}
+
+#[tonic::async_trait]
+impl RemoteSupportService for Service {
+    async fn get_session(
+        &self,
+        request: Request<proto::GetSessionRequest>,
+    ) -> Result<Response<proto::GetSessionResponse>, Status> {
+        session::get(self, request).await
+    }
+
+    async fn list_system_links(
+        &self,
+        request: Request<proto::ListSystemLinksRequest>,
+    ) -> Result<Response<proto::ListSystemLinksResponse>, Status> {
+        system_link::list(self, request).await
+    }
+
+    type WatchSessionStream = Frames;
+
+    async fn watch_session(
+        &self,
+        request: Request<proto::WatchSessionRequest>,
+    ) -> Result<Response<Frames>, Status> {
+        watch::watch(self, request).await
+    }
+}
+
+impl Service {
+    fn credential<T>(&self, request: &Request<T>) -> Result<Credential, Status> {
+        let authorization = optional_metadata(request, "authorization")?.unwrap_or_default();
+        Credential::from_authorization(authorization)
+            .map_err(|error| status::credential_missing(&error.to_string()))
+    }
+
+    fn terms<T>(&self, request: &Request<T>) -> Terms {
+        let limit = Instant::now() + self.call_limit;
+        let deadline = request.extensions().get().map_or(limit, |Deadline(at)| limit.min(*at));
+        Terms { deadline: Some(deadline), max_staleness: Duration::ZERO }
+    }
+}
+
+/// The text of a metadata entry, if the request has one.
+fn optional_metadata<'a, T>(
+    request: &'a Request<T>,
+    name: &str,
+) -> Result<Option<&'a str>, Status> {
+    let value = request.metadata().get(name);
+    status::checked(name, value.map(|value| value.to_str()).transpose())
+}

@@ -1,0 +1,154 @@
+//! gRPC's health protocol to the letter: <https://grpc.io/docs/guides/health-checking/>.
+//! tonic-health knows no List, and ends a Watch of an unknown service instead of keeping it open.
+
+use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
+
+use async_stream::stream;
+use futures_util::{Stream, StreamExt as _};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+
+use super::status;
+use crate::proto::health::{
+    HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+    health_check_response::ServingStatus,
+    health_server::{self, HealthServer},
+};
+
+/// The server as a whole: whether calls should be sent to it.
+pub const OVERALL: &str = "";
+/// The facade's own service.
+pub const REMOTE_SUPPORT: &str = "gotoassist.remotesupport.v1.RemoteSupportService";
+/// The vendor, as the facade sees it. [`OVERALL`] does not follow it: another replica sees the
+/// same vendor.
+pub const UPSTREAM: &str = "upstream";
+
+/// The health of every service. All clones are one.
+#[derive(Clone)]
+pub struct Health {
+    state: Arc<watch::Sender<State>>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    serving: BTreeMap<&'static str, bool>,
+    is_draining: bool,
+    is_closed: bool,
+}
+
+impl State {
+    fn status(&self, service: &str) -> Option<ServingStatus> {
+        self.serving.get(service).map(|is_serving| {
+            let is_serving = *is_serving && !self.is_draining;
+            if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing }
+        })
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        let serving = [OVERALL, REMOTE_SUPPORT, UPSTREAM].map(|service| (service, false)).into();
+        Self { state: Arc::new(watch::Sender::new(State { serving, ..State::default() })) }
+    }
+}
+
+impl Health {
+    /// Tells whether a service is there for its callers. None is at first, and none is any more
+    /// once [`Self::drain`] was called.
+    pub fn set(&self, service: &'static str, is_serving: bool) {
+        self.state.send_if_modified(|state| {
+            state.serving.insert(service, is_serving) != Some(is_serving)
+        });
+    }
+
+    /// Whether new calls are welcome.
+    pub fn is_ready(&self) -> bool {
+        self.is_serving(OVERALL)
+    }
+
+    /// Whether a service is there for its callers.
+    pub fn is_serving(&self, service: &str) -> bool {
+        self.state.borrow().status(service) == Some(ServingStatus::Serving)
+    }
+
+    /// From now on every service is `NOT_SERVING`, so that balancers and callers look elsewhere.
+    pub fn drain(&self) {
+        self.state.send_modify(|state| state.is_draining = true);
+    }
+
+    /// Drains, and ends every Watch, which would hold up a graceful shutdown.
+    pub fn close(&self) {
+        self.state.send_modify(|state| {
+            state.is_draining = true;
+            state.is_closed = true;
+        });
+    }
+
+    /// The gRPC service that answers for it.
+    pub fn service(&self) -> HealthServer<Self> {
+        HealthServer::new(self.clone())
+    }
+
+    fn statuses(&self, service: String) -> impl Stream<Item = ServingStatus> + Send + use<> {
+        let mut changes = self.state.subscribe();
+        stream! {
+            let mut told = None;
+            loop {
+                let (status, is_closed) = {
+                    let state = changes.borrow_and_update();
+                    let status = state.status(&service);
+                    (status.unwrap_or(ServingStatus::ServiceUnknown), state.is_closed)
+                };
+                if told.replace(status) != Some(status) {
+                    yield status;
+                }
+                if is_closed || changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl health_server::Health for Health {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let status = self.state.borrow().status(&request.get_ref().service);
+        Ok(Response::new(response(status.ok_or_else(status::unknown_service)?)))
+    }
+
+    async fn list(
+        &self,
+        _: Request<HealthListRequest>,
+    ) -> Result<Response<HealthListResponse>, Status> {
+        let state = self.state.borrow();
+        let statuses = state
+            .serving
+            .keys()
+            .filter_map(|service| Some(((*service).to_owned(), response(state.status(service)?))));
+        Ok(Response::new(HealthListResponse { statuses: statuses.collect() }))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let statuses = self.statuses(request.into_inner().service);
+        Ok(Response::new(statuses.map(|status| Ok(response(status))).boxed()))
+    }
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health").field("is_ready", &self.is_ready()).finish_non_exhaustive()
+    }
+}

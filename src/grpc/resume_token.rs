@@ -1,0 +1,165 @@
+//! What a watcher was told last, sealed so that it can be handed to the watcher and taken back by
+//! any replica.
+//!
+//! `v1.` and the base64url of nonce ‖ ChaCha20-Poly1305(content), with the session asked for as
+//! associated data: a token that was altered, or belongs to another session, does not open. The
+//! nonce is derived from the content, so that equal content gives an equal token.
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use ring::{
+    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    digest::{Context, SHA256, digest},
+    hmac,
+};
+
+use crate::model::{Digest, Progress, SessionId, Status, change::FIELD_COUNT};
+
+const PREFIX: &str = "v1.";
+const NANOSECONDS_NEVER: i64 = i64::MIN;
+
+/// What a watcher knows: what it was told last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Known {
+    /// The content.
+    pub digest: Digest,
+    /// The status, and how far the session had come.
+    pub progress: Progress,
+    /// When the answer came that the watcher was told of.
+    pub observed_at: Timestamp,
+    /// When the watch first saw the session over, if it has.
+    pub over_since: Option<Timestamp>,
+}
+
+/// Seals and opens resume tokens. Replicas that share a key take each other's.
+pub struct Sealer {
+    seal: LessSafeKey,
+    nonce: hmac::Key,
+}
+
+/// What a text in `resume_token` is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Opened {
+    /// A good token.
+    Known(Box<Known>),
+    /// A token of a version that this release does not know: the watch starts anew.
+    OtherVersion,
+}
+
+/// The text is no resume token of this session: altered, made up, or another session's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not a resume token of this session")]
+pub struct Forged;
+
+impl Sealer {
+    /// A sealer with the operator's key, which may be any text; or with the built-in one, which
+    /// anybody can read in our source: it still tells damage and mix-ups, and a token gives no
+    /// authority to whoever forges one.
+    pub fn new(key: Option<&str>) -> Self {
+        let key = key.unwrap_or("gotoassist-grpc resume token");
+        let secret = digest(&SHA256, key.as_bytes());
+        let nonce = hmac::Key::new(hmac::HMAC_SHA256, secret.as_ref());
+        // A SHA-256 is as long as the key of ChaCha20-Poly1305, so this does not fail.
+        #[expect(clippy::expect_used, reason = "the lengths are constants")]
+        let seal = UnboundKey::new(&CHACHA20_POLY1305, secret.as_ref()).expect("32 bytes");
+        Self { seal: LessSafeKey::new(seal), nonce }
+    }
+
+    /// The token for a watcher of `session` who knows `known`.
+    pub fn seal(&self, session: &SessionId, known: &Known) -> String {
+        let mut content = encode(known);
+        let mut mac = hmac::Context::with_key(&self.nonce);
+        mac.update(session.as_str().as_bytes());
+        mac.update(&content);
+        let mut nonce = [0; NONCE_LEN];
+        nonce.copy_from_slice(&mac.sign().as_ref()[..NONCE_LEN]);
+        let sealed = self.seal.seal_in_place_separate_tag(
+            Nonce::assume_unique_for_key(nonce),
+            associated(session),
+            &mut content,
+        );
+        let Ok(tag) = sealed else { return String::new() };
+        let bytes = [&nonce[..], &content, tag.as_ref()].concat();
+        let mut token = String::with_capacity(PREFIX.len() + bytes.len() * 4 / 3 + 3);
+        token.push_str(PREFIX);
+        BASE64_URL_SAFE_NO_PAD.encode_string(bytes, &mut token);
+        token
+    }
+
+    /// What a watcher of `session` knows who sent `token`.
+    pub fn open(&self, session: &SessionId, token: &str) -> Result<Opened, Forged> {
+        let Some(encoded) = token.strip_prefix(PREFIX) else {
+            return if is_other_version(token) { Ok(Opened::OtherVersion) } else { Err(Forged) };
+        };
+        let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Forged)?;
+        let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN).ok_or(Forged)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Forged)?;
+        let content =
+            self.seal.open_in_place(nonce, associated(session), sealed).map_err(|_| Forged)?;
+        decode(content).map(|known| Opened::Known(Box::new(known))).ok_or(Forged)
+    }
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sealer")
+    }
+}
+
+fn associated(session: &SessionId) -> Aad<impl AsRef<[u8]>> {
+    let mut context = Context::new(&SHA256);
+    context.update(session.as_str().as_bytes());
+    Aad::from(context.finish())
+}
+
+/// `v<digits>.<something>`, which a later or an earlier release may have written.
+fn is_other_version(token: &str) -> bool {
+    let version = token.strip_prefix('v').and_then(|rest| rest.split_once('.'));
+    version.is_some_and(|(version, rest)| {
+        let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+        is_number && version != "1" && !rest.is_empty()
+    })
+}
+
+fn encode(known: &Known) -> Vec<u8> {
+    let Known { digest, progress, observed_at, over_since } = known;
+    let mut content = Vec::with_capacity(128);
+    content.extend(digest.content);
+    content.extend(digest.fields.iter().flat_map(|field| field.to_be_bytes()));
+    content.push(progress.status as u8);
+    content.extend(progress.mark.to_be_bytes());
+    content.push(progress.furthest);
+    content.extend(nanoseconds(*observed_at).to_be_bytes());
+    content.extend(over_since.map_or(NANOSECONDS_NEVER, nanoseconds).to_be_bytes());
+    content
+}
+
+fn decode(content: &[u8]) -> Option<Known> {
+    let (digest_content, content) = content.split_first_chunk()?;
+    let (field_bytes, content) = content.split_first_chunk::<{ 2 * FIELD_COUNT }>()?;
+    let (&[status], content) = content.split_first_chunk()?;
+    let (mark, content) = content.split_first_chunk()?;
+    let (&[furthest], content) = content.split_first_chunk()?;
+    let (observed_at, content) = content.split_first_chunk()?;
+    let (over_since, []) = content.split_first_chunk()? else { return None };
+
+    let mut fields = [0; FIELD_COUNT];
+    for (field, bytes) in fields.iter_mut().zip(field_bytes.chunks_exact(2)) {
+        *field = u16::from_be_bytes(bytes.try_into().ok()?);
+    }
+    let status = Status::ALL.into_iter().find(|known| *known as u8 == status)?;
+    let over_since = match i64::from_be_bytes(*over_since) {
+        NANOSECONDS_NEVER => None,
+        nanoseconds => Some(Timestamp::from_nanosecond(nanoseconds.into()).ok()?),
+    };
+    Some(Known {
+        digest: Digest { content: *digest_content, fields },
+        progress: Progress { status, mark: u32::from_be_bytes(*mark), furthest },
+        observed_at: Timestamp::from_nanosecond(i64::from_be_bytes(*observed_at).into()).ok()?,
+        over_since,
+    })
+}
+
+fn nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,117 @@
+//! `GetSession`.
+
+use tonic::{Request, Response, Status};
+
+use super::{Service, optional_metadata, status, value};
+use crate::{
+    feed::Key,
+    model::{self, Collaborator},
+    proto,
+    rest::Answer,
+};
+
+/// Metadata by which a caller accepts an answer that a watch already holds: the greatest age, as
+/// `5s`, `500ms`. Without it the vendor is asked.
+const MAX_STALENESS: &str = "max-staleness";
+
+pub(super) async fn get(
+    service: &Service,
+    request: Request<proto::GetSessionRequest>,
+) -> Result<Response<proto::GetSessionResponse>, Status> {
+    let session = status::checked("session_id", request.get_ref().session_id.parse())?;
+    let max_staleness = match optional_metadata(&request, MAX_STALENESS)? {
+        None => None,
+        Some(text) => Some(status::checked(MAX_STALENESS, humantime::parse_duration(text))?),
+    };
+    let credential = service.credential(&request)?;
+    let terms = service.terms(&request);
+
+    let key = Key { credential, session };
+    let watched = max_staleness.and_then(|limit| service.feed.latest(&key, limit));
+    let answer = match watched {
+        Some(answer) => answer,
+        None => service
+            .client
+            .session(&key.credential, &key.session, terms)
+            .await
+            .map_err(|error| status::of_session(&error, &key.session))?,
+    };
+
+    let Answer { content, observed_at } = answer;
+    Ok(Response::new(proto::GetSessionResponse {
+        session: Some(to_proto(&content)),
+        observed_at: Some(value::timestamp(observed_at)),
+    }))
+}
+
+/// The session as callers see it.
+pub(super) fn to_proto(session: &model::Session) -> proto::Session {
+    // Destructured, so that a field added to the model cannot be forgotten here.
+    let model::Session {
+        session_id,
+        session_type,
+        upstream_status,
+        account_key,
+        expert_name,
+        expert_email,
+        expert_user_key,
+        partner_object,
+        partner_object_url,
+        started_at,
+        customer_joined_at,
+        ended_at,
+        unattended_machine_name,
+        unattended_machine_uuid,
+        account_name,
+        customer_name,
+        customer_email,
+        customer_join_url,
+        notes,
+        session_recording_url,
+        collaborators,
+        additional_fields,
+    } = session.clone();
+    proto::Session {
+        session_id,
+        session_type,
+        status: status_to_proto(session.status()).into(),
+        upstream_status,
+        account_key,
+        expert_name,
+        expert_email,
+        expert_user_key,
+        partner_object,
+        partner_object_url,
+        started_at: started_at.map(value::timestamp),
+        customer_joined_at: customer_joined_at.map(value::timestamp),
+        ended_at: ended_at.map(value::timestamp),
+        unattended_machine_name,
+        unattended_machine_uuid,
+        account_name,
+        customer_name,
+        customer_email,
+        customer_join_url,
+        notes,
+        session_recording_url,
+        collaborators: collaborators.into_iter().map(collaborator_to_proto).collect(),
+        additional_fields: value::optional_struct(&additional_fields),
+    }
+}
+
+fn collaborator_to_proto(collaborator: Collaborator) -> proto::Collaborator {
+    let Collaborator { name, email, user_key, additional_fields } = collaborator;
+    let additional_fields = value::optional_struct(&additional_fields);
+    proto::Collaborator { name, email, user_key, additional_fields }
+}
+
+/// The status as callers see it.
+pub(super) fn status_to_proto(status: model::Status) -> proto::SessionStatus {
+    match status {
+        model::Status::Unknown => proto::SessionStatus::Unspecified,
+        model::Status::NotStarted => proto::SessionStatus::NotStarted,
+        model::Status::Waiting => proto::SessionStatus::Waiting,
+        model::Status::Active => proto::SessionStatus::Active,
+        model::Status::Complete => proto::SessionStatus::Complete,
+        model::Status::Abandoned => proto::SessionStatus::Abandoned,
+    }
+}

@@ -1,0 +1,267 @@
+//! The errors of the API: one table, from what went wrong to code, reason and details.
+
+use std::{fmt::Display, time::Duration};
+
+use prost::Message as _;
+use tonic::{
+    Code, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::resume_token::{Forged, Opened};
+use crate::{
+    model::SessionId,
+    rest::{self, Kind},
+};
+
+/// The domain of every `ErrorInfo`.
+pub const DOMAIN: &str = "remotesupport.gotoassist";
+
+/// Tells gRPC's own retries how long to wait (gRFC A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// When to try again if nobody said so.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// How a caller sees an error of the south face.
+pub fn of(error: &rest::Error) -> Status {
+    Refusal::of(error).into_status()
+}
+
+/// The same for a call about one session.
+pub fn of_session(error: &rest::Error, session: &SessionId) -> Status {
+    let mut refusal = Refusal::of(error);
+    if error.kind == Kind::NotFound {
+        refusal.details.set_resource_info(
+            "gotoassist.remotesupport.v1.Session",
+            session.as_str(),
+            "",
+            "unknown, not visible to this account, or older than GoToAssist keeps",
+        );
+    }
+    refusal.into_status()
+}
+
+/// What `parsed` gives, or the refusal of the argument `field`.
+pub fn checked<T>(field: &str, parsed: Result<T, impl Display>) -> Result<T, Status> {
+    parsed.map_err(|error| invalid(field, &error.to_string()))
+}
+
+/// The refusal of an argument, before anything was sent to the vendor.
+pub fn invalid(field: &str, description: &str) -> Status {
+    let mut refusal =
+        Refusal::new(Code::InvalidArgument, "ARGUMENT_INVALID", &format!("{field} {description}"));
+    refusal.details.add_bad_request_violation(field, description);
+    refusal.into_status()
+}
+
+/// What a resume token holds, or its refusal.
+pub fn checked_token(opened: Result<Opened, Forged>) -> Result<Opened, Status> {
+    opened.map_err(|forged| {
+        let message = format!("resume_token {forged}");
+        let mut refusal = Refusal::new(Code::InvalidArgument, "RESUME_TOKEN_INVALID", &message);
+        refusal.details.add_bad_request_violation("resume_token", forged.to_string());
+        refusal.into_status()
+    })
+}
+
+/// The call has no credential.
+pub fn credential_missing(description: &str) -> Status {
+    let mut refusal = Refusal::new(Code::Unauthenticated, "CREDENTIAL_MISSING", description);
+    refusal.help();
+    refusal.into_status()
+}
+
+/// The health of a service was asked for that this server does not have.
+pub fn unknown_service() -> Status {
+    let message = "this server does not know the service";
+    Refusal::new(Code::NotFound, "SERVICE_UNKNOWN", message).into_status()
+}
+
+/// A defect of ours.
+pub fn failed() -> Status {
+    let message = "the service failed, which is a defect of it";
+    Refusal::new(Code::Internal, "SERVICE_FAILED", message).into_status()
+}
+
+/// The caller's time is over.
+pub fn deadline_exceeded() -> Status {
+    Refusal::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline is over").into_status()
+}
+
+/// The stream has reached its greatest age.
+pub fn stream_rotated() -> Status {
+    let message = "the stream has reached its greatest age; open another with the resume token";
+    Refusal::new(Code::Unavailable, "STREAM_ROTATED", message)
+        .retry_after(jittered(Duration::from_millis(100)))
+        .into_status()
+}
+
+/// The server is going away.
+pub fn draining() -> Status {
+    let message = "this server is going away; open another stream with the resume token";
+    Refusal::new(Code::Unavailable, "SERVER_DRAINING", message)
+        .retry_after(jittered(Duration::from_millis(500)))
+        .into_status()
+}
+
+/// The watcher did not take its messages.
+pub fn slow_watcher() -> Status {
+    let message = "the watcher took too long to read; open another stream with the resume token";
+    Refusal::new(Code::ResourceExhausted, "SLOW_WATCHER", message)
+        .retry_after(RETRY_SOON)
+        .into_status()
+}
+
+/// There are as many watches as there may be.
+pub fn too_many_watches() -> Status {
+    let mut refusal = Refusal::new(
+        Code::ResourceExhausted,
+        "OVERLOADED",
+        "this server has no place for more watches",
+    );
+    refusal.details.add_quota_failure_violation("watches", "the limit of open watches is reached");
+    refusal.retry_after(jittered(RETRY_SOON)).pushed_back().into_status()
+}
+
+/// The status as a message, for use inside other messages.
+pub fn to_proto(status: &Status) -> tonic_types::Status {
+    tonic_types::Status::decode(status.details()).unwrap_or_else(|_| tonic_types::Status {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
+}
+
+/// An error on its way to the caller.
+struct Refusal {
+    code: Code,
+    message: String,
+    details: ErrorDetails,
+    retry_after: Option<Duration>,
+    has_pushback: bool,
+}
+
+impl Refusal {
+    fn new(code: Code, reason: &str, message: &str) -> Self {
+        let details =
+            ErrorDetails::with_error_info(reason, DOMAIN, std::collections::HashMap::new());
+        Self { code, message: message.to_owned(), details, retry_after: None, has_pushback: false }
+    }
+
+    /// The table.
+    fn of(error: &rest::Error) -> Self {
+        let (code, reason) = match error.kind {
+            Kind::RejectedArgument => (Code::InvalidArgument, "UPSTREAM_REJECTED_ARGUMENT"),
+            Kind::CredentialRejected => (Code::Unauthenticated, "CREDENTIAL_REJECTED"),
+            Kind::NoSeat => (Code::PermissionDenied, "NO_REMOTE_SUPPORT_SEAT"),
+            Kind::PermissionDenied => (Code::PermissionDenied, "UPSTREAM_PERMISSION_DENIED"),
+            Kind::NotFound => (Code::NotFound, "SESSION_NOT_FOUND"),
+            Kind::MethodNotSupported => (Code::Unimplemented, "UPSTREAM_METHOD_NOT_SUPPORTED"),
+            Kind::Conflict => (Code::Aborted, "UPSTREAM_CONFLICT"),
+            Kind::PreconditionFailed => (Code::FailedPrecondition, "UPSTREAM_PRECONDITION_FAILED"),
+            Kind::RateLimited => (Code::ResourceExhausted, "UPSTREAM_RATE_LIMITED"),
+            Kind::Internal => (Code::Internal, "UPSTREAM_INTERNAL"),
+            Kind::Unavailable => (Code::Unavailable, "UPSTREAM_UNAVAILABLE"),
+            Kind::Timeout => (Code::Unavailable, "UPSTREAM_TIMEOUT"),
+            Kind::ConnectFailed => (Code::Unavailable, "UPSTREAM_CONNECT_FAILED"),
+            Kind::Redirect => (Code::Internal, "UPSTREAM_REDIRECT"),
+            Kind::Malformed => (Code::Internal, "UPSTREAM_MALFORMED_RESPONSE"),
+            Kind::UnexpectedStatus => (Code::Unknown, "UPSTREAM_UNEXPECTED_STATUS"),
+            Kind::DeadlineExceeded => (Code::DeadlineExceeded, "UPSTREAM_TIMEOUT"),
+            Kind::QuotaExhausted => (Code::ResourceExhausted, "QUOTA_EXHAUSTED"),
+            Kind::CredentialUnavailable => (Code::Unavailable, "SERVICE_CREDENTIAL_UNAVAILABLE"),
+        };
+        let mut refusal = Self::new(code, reason, &error.to_string());
+        refusal.describe_answer(error, reason);
+        refusal.describe_remedy(error)
+    }
+
+    fn describe_answer(&mut self, error: &rest::Error, reason: &str) {
+        let metadata = [
+            ("http_status", error.http_status.map(|status| status.to_string())),
+            ("upstream_code", error.upstream_code.clone()),
+            ("upstream_request_id", error.request_id.clone()),
+        ];
+        let metadata: std::collections::HashMap<String, String> = metadata
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect();
+        self.details.set_error_info(reason, DOMAIN, metadata);
+    }
+
+    fn describe_remedy(mut self, error: &rest::Error) -> Self {
+        match error.kind {
+            Kind::RateLimited => {
+                self.quota("GoToAssist allows 10 requests a second by default");
+                self.retry_after(error.retry_after.unwrap_or(RETRY_SOON)).pushed_back()
+            }
+            Kind::QuotaExhausted => {
+                self.quota("the service's share of GoToAssist's quota is in use");
+                self.retry_after(error.retry_after.unwrap_or(RETRY_SOON)).pushed_back()
+            }
+            Kind::Unavailable
+            | Kind::Timeout
+            | Kind::ConnectFailed
+            | Kind::CredentialUnavailable => {
+                self.retry_after(error.retry_after.unwrap_or(RETRY_SOON))
+            }
+            Kind::CredentialRejected | Kind::NoSeat => {
+                self.help();
+                self
+            }
+            Kind::RejectedArgument
+            | Kind::PermissionDenied
+            | Kind::NotFound
+            | Kind::MethodNotSupported
+            | Kind::Conflict
+            | Kind::PreconditionFailed
+            | Kind::Internal
+            | Kind::Redirect
+            | Kind::Malformed
+            | Kind::UnexpectedStatus
+            | Kind::DeadlineExceeded => self,
+        }
+    }
+
+    fn quota(&mut self, description: &str) {
+        self.details.add_quota_failure_violation("upstream", description);
+    }
+
+    fn help(&mut self) {
+        self.details.add_help_link(
+            "How GoToAssist credentials are obtained",
+            "https://developer.goto.com/guides/Authentication/03_HOW_accessToken/",
+        );
+    }
+
+    fn retry_after(mut self, delay: Duration) -> Self {
+        self.details.set_retry_info(Some(delay));
+        self.retry_after = Some(delay);
+        self
+    }
+
+    /// Also tells gRPC's own retries to wait that long.
+    fn pushed_back(mut self) -> Self {
+        self.has_pushback = true;
+        self
+    }
+
+    fn into_status(self) -> Status {
+        let mut metadata = MetadataMap::new();
+        if let (true, Some(delay)) = (self.has_pushback, self.retry_after) {
+            metadata.insert(PUSHBACK, MetadataValue::from(milliseconds(delay)));
+        }
+        Status::with_error_details_and_metadata(self.code, self.message, self.details, metadata)
+    }
+}
+
+fn milliseconds(delay: Duration) -> u64 {
+    u64::try_from(delay.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
+/// Between one and three times `delay`, so that many clients do not come back together.
+fn jittered(delay: Duration) -> Duration {
+    delay.mul_f64(1.0 + 2.0 * fastrand::f64())
+}

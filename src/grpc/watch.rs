@@ -1,0 +1,180 @@
+//! `WatchSession`.
+
+pub mod frame;
+mod stall;
+mod stream;
+mod told;
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep},
+};
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::{Service, deadline::Deadline, resume_token::Opened, status};
+use crate::{
+    feed::{Key, Subscription},
+    model::SessionId,
+    proto,
+    rest::{self, Kind},
+};
+use frame::Frame;
+pub use stall::Stalls;
+use told::Told;
+
+/// The messages of one watch.
+pub type Frames = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
+
+const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(30);
+const HEARTBEAT_SHORTEST: Duration = Duration::from_secs(5);
+const HEARTBEAT_LONGEST: Duration = Duration::from_mins(5);
+const FOLLOW_LONGEST: Duration = Duration::from_hours(24);
+
+/// How watches behave.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// After so long, ± 10 %, a watch is ended so that its client connects anew, perhaps elsewhere.
+    pub max_age: Duration,
+    /// How long a message may wait for the watcher to take it.
+    pub stall_limit: Duration,
+    /// How soon a first answer that the session is gone is checked by a second, in a resumed watch.
+    pub confirm_after: Duration,
+    /// How many watches there may be at once in this process.
+    pub max_watches: usize,
+}
+
+/// What all watches have to do with each other.
+#[derive(Clone, Debug)]
+pub struct Watches {
+    settings: Settings,
+    places: Arc<Semaphore>,
+    stalls: Stalls,
+    drain: CancellationToken,
+}
+
+impl Watches {
+    /// No watch yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(settings.max_watches)),
+            stalls: Stalls::new(settings.stall_limit),
+            drain: CancellationToken::new(),
+            settings,
+        }
+    }
+
+    /// Ends every watch with a heartbeat and `SERVER_DRAINING`, and refuses new ones likewise.
+    pub fn drain(&self) {
+        self.drain.cancel();
+    }
+
+    /// How many watches are open.
+    pub fn count(&self) -> usize {
+        self.settings.max_watches - self.places.available_permits()
+    }
+
+    /// Cuts watchers off who do not take their messages. Runs until dropped.
+    pub async fn cut_stalled(&self) {
+        self.stalls.cut().await;
+    }
+
+    fn admit(&self) -> Result<OwnedSemaphorePermit, Status> {
+        if self.drain.is_cancelled() {
+            return Err(status::draining());
+        }
+        self.places.clone().try_acquire_owned().map_err(|_| status::too_many_watches())
+    }
+}
+
+pub(super) async fn watch(
+    service: &Service,
+    request: Request<proto::WatchSessionRequest>,
+) -> Result<Response<Frames>, Status> {
+    let message = request.get_ref();
+    let session: SessionId = status::checked("session_id", message.session_id.parse())?;
+    let known = match message.resume_token.as_str() {
+        "" => None,
+        token => match status::checked_token(service.sealer.open(&session, token))? {
+            Opened::Known(known) => Some(known),
+            Opened::OtherVersion => None,
+        },
+    };
+    let heartbeat_interval = heartbeat_interval(message.heartbeat_interval)?;
+    let follow_after_end = follow_after_end(message.follow_after_end)?;
+    let credential = service.credential(&request)?;
+    let place = service.watches.admit()?;
+
+    let terms = service.terms(&request);
+    let key = Key { credential, session };
+    let is_resumed = known.is_some();
+    let subscription = tokio::select! {
+        biased;
+        () = service.watches.drain.cancelled() => return Err(status::draining()),
+        subscription = subscribe(service, &key, terms, is_resumed) => {
+            subscription.map_err(|error| status::of_session(&error, &key.session))?
+        }
+    };
+
+    let now = Instant::now();
+    let watch = stream::Watch {
+        sealer: service.sealer.clone(),
+        clock: service.clock,
+        drain: service.watches.drain.clone(),
+        session: key.session,
+        told: Told::beginning_with(known),
+        heartbeat_interval,
+        follow_after_end,
+        last_message: now,
+        rotation: now + service.watches.settings.max_age.mul_f64(0.9 + 0.2 * fastrand::f64()),
+        deadline: request.extensions().get().map(|Deadline(at)| *at),
+        has_warned: false,
+        subscription,
+        _place: place,
+    };
+    let seat = watch.subscription.seat();
+    Ok(Response::new(Box::pin(service.watches.stalls.observe(seat, stream::messages(watch)))))
+}
+
+/// One answer before the headers, so that a watch which cannot start fails like a plain call.
+async fn subscribe(
+    service: &Service,
+    key: &Key,
+    terms: rest::Terms,
+    is_resumed: bool,
+) -> Result<Subscription, rest::Error> {
+    let first = service.feed.subscribe(key, terms).await;
+    match first {
+        // A watcher who has seen the session is told that it is gone only by two answers.
+        Err(error) if is_resumed && error.kind == Kind::NotFound => {
+            sleep(service.watches.settings.confirm_after).await;
+            service.feed.subscribe(key, terms).await
+        }
+        first => first,
+    }
+}
+
+fn heartbeat_interval(asked: Option<prost_types::Duration>) -> Result<Duration, Status> {
+    let asked = duration("heartbeat_interval", asked)?;
+    Ok(if asked.is_zero() {
+        HEARTBEAT_DEFAULT
+    } else {
+        asked.clamp(HEARTBEAT_SHORTEST, HEARTBEAT_LONGEST)
+    })
+}
+
+fn follow_after_end(asked: Option<prost_types::Duration>) -> Result<Duration, Status> {
+    let asked = duration("follow_after_end", asked)?;
+    if asked > FOLLOW_LONGEST {
+        return Err(status::invalid("follow_after_end", "must not be longer than 24 hours"));
+    }
+    Ok(asked)
+}
+
+fn duration(field: &'static str, asked: Option<prost_types::Duration>) -> Result<Duration, Status> {
+    Duration::try_from(asked.unwrap_or_default())
+        .map_err(|_| status::invalid(field, "must not be negative"))
+}

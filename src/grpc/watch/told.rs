@@ -1,0 +1,173 @@
+//! What one watcher was told, and what it is to be told next. Pure.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::{
+    feed::{Reading, State},
+    grpc::resume_token::Known,
+    model::{Progress, Transition, change},
+    rest,
+};
+
+/// What a watcher was told so far.
+#[derive(Debug)]
+pub(super) struct Told {
+    last: Last,
+    progress: Option<Progress>,
+    observed_at: Timestamp,
+    over_since: Option<Timestamp>,
+    has_begun: bool,
+    is_stale: bool,
+    /// How many answers there had been when one was found to be behind what the watcher knows.
+    doubted_at: Option<u64>,
+}
+
+/// The content that a watcher was told last.
+#[derive(Debug)]
+enum Last {
+    Nothing,
+    /// Told in an earlier watch, perhaps by another server.
+    Earlier(Box<Known>),
+    Reading(Arc<Reading>),
+}
+
+/// What there is to tell.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The session as it is.
+    Snapshot(Arc<Reading>),
+    /// The session, and how it differs from what was told last.
+    Changed(Arc<Reading>, Vec<Transition>, Vec<&'static str>),
+    /// That nothing changed.
+    Unchanged,
+    /// That the vendor is in trouble.
+    Stale(Arc<rest::Error>),
+}
+
+impl Told {
+    /// A watcher who begins, with what it knows from an earlier watch.
+    pub fn beginning_with(known: Option<Box<Known>>) -> Self {
+        Self {
+            progress: known.as_ref().map(|known| known.progress),
+            observed_at: known.as_ref().map_or(Timestamp::MIN, |known| known.observed_at),
+            over_since: known.as_ref().and_then(|known| known.over_since),
+            last: known.map_or(Last::Nothing, Last::Earlier),
+            has_begun: false,
+            is_stale: false,
+            doubted_at: None,
+        }
+    }
+
+    /// The next thing to tell in view of `state`, if there is one; what is returned counts as told.
+    ///
+    /// `observed_at`: when the latest good answer came. `answers`: how many there were so far.
+    pub fn next(
+        &mut self,
+        state: &State,
+        observed_at: Timestamp,
+        answers: u64,
+        now: Timestamp,
+    ) -> Option<News> {
+        if self.is_behind(&state.reading, answers) {
+            return self.begin();
+        }
+        let content = self.content(&state.reading);
+        self.observed_at = self.observed_at.max(observed_at);
+        let session = &state.reading.session;
+        let progress = self.progress.map_or(Progress::of(session), |known| known.after(session));
+        self.progress = Some(progress);
+        self.over_since = progress.is_over().then(|| self.over_since.unwrap_or(now));
+        self.last = Last::Reading(state.reading.clone());
+        if content.is_some() {
+            self.has_begun = true;
+            self.is_stale &= state.trouble.is_some();
+            return content;
+        }
+        self.begin().or_else(|| self.trouble(state))
+    }
+
+    /// When the watch first saw the session over, if it has.
+    pub fn over_since(&self) -> Option<Timestamp> {
+        self.over_since
+    }
+
+    /// When the answer came behind what was told last.
+    pub fn observed_at(&self) -> Timestamp {
+        self.observed_at
+    }
+
+    /// Whether the watcher waits for a second answer to confirm a doubtful first.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubted_at.is_some()
+    }
+
+    /// What the watcher has to remember to go on from here.
+    pub fn known(&self) -> Option<Known> {
+        let digest = match &self.last {
+            Last::Nothing => return None,
+            Last::Earlier(known) => known.digest,
+            Last::Reading(reading) => reading.digest,
+        };
+        let Self { observed_at, over_since, .. } = *self;
+        Some(Known { digest, progress: self.progress?, observed_at, over_since })
+    }
+
+    /// Whether the first answer of a resumed watch shows an earlier state than the watcher knows.
+    /// The feed compares an answer with those before it; only here is known what another server
+    /// has told.
+    fn is_behind(&mut self, reading: &Reading, answers: u64) -> bool {
+        let Last::Earlier(known) = &self.last else { return false };
+        let is_behind = known.progress.is_ahead_of(&reading.session);
+        let is_confirmed = self.doubted_at.is_some_and(|doubted_at| answers > doubted_at);
+        if is_behind && !is_confirmed {
+            self.doubted_at.get_or_insert(answers);
+            return true;
+        }
+        self.doubted_at = None;
+        false
+    }
+
+    fn content(&self, reading: &Arc<Reading>) -> Option<News> {
+        match &self.last {
+            Last::Nothing => Some(News::Snapshot(reading.clone())),
+            Last::Earlier(known) if known.digest.content == reading.digest.content => None,
+            Last::Earlier(known) => {
+                let Known { digest, progress, observed_at, .. } = &**known;
+                let session = &reading.session;
+                let transitions = reading.history.since_known(*progress, *observed_at, session);
+                let changed_fields = digest.changed_fields(&reading.digest);
+                Some(News::Changed(reading.clone(), transitions, changed_fields))
+            }
+            Last::Reading(last) => {
+                let transitions: Vec<_> = reading.history.since(last.history.end()).collect();
+                if transitions.is_empty() && last.digest.content == reading.digest.content {
+                    return None;
+                }
+                let changed_fields = change::changed_fields(&last.session, &reading.session);
+                Some(News::Changed(reading.clone(), transitions, changed_fields))
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Option<News> {
+        let is_first = !self.has_begun;
+        self.has_begun = true;
+        is_first.then_some(News::Unchanged)
+    }
+
+    fn trouble(&mut self, state: &State) -> Option<News> {
+        match (&state.trouble, self.is_stale) {
+            (Some(cause), false) => {
+                self.is_stale = true;
+                Some(News::Stale(cause.clone()))
+            }
+            (None, true) => {
+                self.is_stale = false;
+                Some(News::Unchanged)
+            }
+            (Some(_), true) | (None, false) => None,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! One quota and those who wait for it. No task of its own: one of those who wait keeps the time.
+
+use std::{convert::Infallible, future::pending, sync::Mutex, time::Duration};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Class, CredentialId, Error, Settings, Snapshot, exhausted, lock,
+    pace::Pace,
+    queue::{Queue, Ticket},
+};
+
+/// One quota.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    limit: f64,
+    queue_limit: usize,
+    state: Mutex<State>,
+    /// Whoever holds it sleeps until the next admission and calls the next; the others only wait to
+    /// be called, or to hold it.
+    timekeeper: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    pace: Pace,
+    queue: Queue<oneshot::Sender<Call>>,
+}
+
+/// What a waiting one is told: when it was admitted, or why not.
+type Call = Result<Instant, Error>;
+
+/// A place in the queue; left by dropping it.
+struct Place<'a> {
+    bucket: &'a Bucket,
+    credential: CredentialId,
+    ticket: Ticket,
+    called: oneshot::Receiver<Call>,
+}
+
+impl Bucket {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let pace = Pace::new(settings.rps, settings.burst, Instant::now());
+        Self {
+            limit: settings.rps,
+            queue_limit: settings.queue_limit,
+            state: Mutex::new(State { pace, queue: Queue::new() }),
+            timekeeper: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    pub(super) async fn admit(
+        &self,
+        credential: CredentialId,
+        class: Class,
+        deadline: Option<Instant>,
+    ) -> Result<(), Error> {
+        let deadline = match class {
+            Class::Unary => deadline,
+            Class::Watch(_) => None,
+        };
+        let Some(mut place) = self.join(credential, class, deadline)? else { return Ok(()) };
+        let over = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            call = &mut place.called => match call {
+                Ok(call) => call.map(drop),
+                // The sender goes only with a call; should that ever change, ask again later.
+                Err(_) => Err(exhausted(Duration::from_secs(1))),
+            },
+            never = self.keep_time() => match never {},
+            () = over => Err(self.too_late(credential)),
+        }
+    }
+
+    pub(super) fn slow_down(&self, retry_after: Option<Duration>) {
+        lock(&self.state).pace.slow_down(retry_after, Instant::now());
+    }
+
+    pub(super) fn speed_up(&self) {
+        lock(&self.state).pace.speed_up(Instant::now());
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.queue.is_empty() && state.pace.is_idle(Instant::now())
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let state = lock(&self.state);
+        let now = Instant::now();
+        Snapshot {
+            rate: state.pace.rate(),
+            limit: self.limit,
+            used: state.pace.used(now),
+            waiting_unary: state.queue.waiting_unary(),
+            waiting_watches: state.queue.waiting_watches(),
+            pause: state.pace.pause(now),
+        }
+    }
+
+    /// Admits at once (`None`), gives a place in the queue, or refuses.
+    fn join(
+        &self,
+        credential: CredentialId,
+        class: Class,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Place<'_>>, Error> {
+        let mut state = lock(&self.state);
+        let now = Instant::now();
+        if state.queue.is_empty() && state.pace.ready_at(now) <= now {
+            state.pace.take(now);
+            return Ok(None);
+        }
+        if let Class::Unary = class {
+            state.check(credential, deadline, self.queue_limit, now)?;
+        }
+        let (call, called) = oneshot::channel();
+        let ticket = match class {
+            Class::Unary => state.queue.join_unary(credential, call),
+            Class::Watch(urgency) => state.queue.join_watch(urgency, call),
+        };
+        state.call_next(now);
+        Ok(Some(Place { bucket: self, credential, ticket, called }))
+    }
+
+    async fn keep_time(&self) -> Infallible {
+        let _timekeeper = self.timekeeper.lock().await;
+        loop {
+            let next = lock(&self.state).call_next(Instant::now());
+            match next {
+                Some(ready_at) => sleep_until(ready_at).await,
+                // It called itself, too, and is about to go.
+                None => pending().await,
+            }
+        }
+    }
+
+    fn too_late(&self, credential: CredentialId) -> Error {
+        let mut state = lock(&self.state);
+        let now = Instant::now();
+        exhausted(state.turn_of(credential, now).duration_since(now))
+    }
+}
+
+impl State {
+    /// Calls those whose turn it is. Returns when the next may go, if anybody is left.
+    fn call_next(&mut self, now: Instant) -> Option<Instant> {
+        loop {
+            let ready_at = self.pace.ready_at(now);
+            if ready_at > now {
+                return (!self.queue.is_empty()).then_some(ready_at);
+            }
+            let call = self.queue.next(now)?;
+            // One who has gone has left the queue; still, nothing is counted that is not sent.
+            if call.send(Ok(now)).is_ok() {
+                self.pace.take(now);
+            }
+        }
+    }
+
+    /// Whether one more unary call may wait: its turn comes in time, and there is room.
+    fn check(
+        &mut self,
+        credential: CredentialId,
+        deadline: Option<Instant>,
+        limit: usize,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let turn = self.turn_of(credential, now);
+        let refused = || exhausted(turn.duration_since(now));
+        if deadline.is_some_and(|deadline| turn >= deadline) {
+            return Err(refused());
+        }
+        if self.queue.waiting_unary() >= limit {
+            let longest = self.queue.make_room(credential).ok_or_else(refused)?;
+            // Should it have gone meanwhile, all the better.
+            drop(longest.send(Err(refused())));
+        }
+        Ok(())
+    }
+
+    fn turn_of(&mut self, credential: CredentialId, now: Instant) -> Instant {
+        self.pace.foresee(self.queue.ahead_of(credential) + 1, now)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.bucket.state);
+        if state.queue.leave(self.credential, self.ticket).is_some() {
+            return;
+        }
+        // Called but gone before it heard: the request is never sent.
+        if let Ok(Ok(admitted_at)) = self.called.try_recv() {
+            let now = Instant::now();
+            state.pace.give_back(admitted_at, now);
+            state.call_next(now);
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What is said about each call, once, when it ends: a duration, a line in the log, its failure.
+//! However it ends: also when the client goes away, which no layer of tower-http tells.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use metrics::{counter, gauge, histogram};
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use tower::{Layer, Service};
+use tracing::{Span, error_span, field::Empty, info, warn};
+
+use crate::{
+    admin::failures::Failures,
+    grpc::{code, peer::Peer},
+};
+
+/// Counts and logs every call.
+#[derive(Clone)]
+pub struct CallLayer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    methods: HashSet<Arc<str>>,
+    other: Arc<str>,
+    log_ok_calls: f64,
+    failures: Failures,
+}
+
+impl CallLayer {
+    /// `methods` as `package.Service/Method`; calls of others are counted as `_OTHER`, for clients
+    /// choose these names. `log_ok_calls` is the share of successful calls that are logged.
+    pub fn new(
+        methods: impl IntoIterator<Item = String>,
+        log_ok_calls: f64,
+        failures: Failures,
+    ) -> Self {
+        let methods = methods.into_iter().map(Arc::from).collect();
+        Self {
+            shared: Arc::new(Shared { methods, other: "_OTHER".into(), log_ok_calls, failures }),
+        }
+    }
+}
+
+impl fmt::Debug for CallLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for CallLayer {
+    type Service = CallService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CallService { inner, shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// See [`CallLayer`].
+#[derive(Clone)]
+pub struct CallService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S, B, R> Service<Request<B>> for CallService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body<Data = Bytes>,
+{
+    type Response = Response<CallBody<R>>;
+    type Error = S::Error;
+    type Future = CallFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let call = Call::begin(Arc::clone(&self.shared), &request);
+        let inner = call.span.in_scope(|| self.inner.call(request));
+        CallFuture { inner, call: Some(call) }
+    }
+}
+
+/// A call that has not ended. Dropped without an end, its client has gone away.
+struct Call {
+    shared: Arc<Shared>,
+    method: Arc<str>,
+    peer: Option<IpAddr>,
+    start: Instant,
+    span: Span,
+    end: Option<(Code, Option<String>)>,
+}
+
+impl Call {
+    fn begin<B>(shared: Arc<Shared>, request: &Request<B>) -> Self {
+        let path = request.uri().path().trim_start_matches('/');
+        let method = Arc::clone(shared.methods.get(path).unwrap_or(&shared.other));
+        let peer = request.extensions().get::<Peer>().and_then(Peer::address);
+        // Of the highest level, so that no filter takes the method from a warning within.
+        // Whoever asks the vendor records what is empty here.
+        let span = error_span!(
+            "call",
+            %method,
+            trace_id = trace_id(request.headers()),
+            upstream_status = Empty,
+            attempts = Empty,
+        );
+        gauge!("rpc_server_active_calls", "rpc_method" => Arc::clone(&method)).increment(1);
+        let peer = peer.map(|address| address.ip());
+        Self { shared, method, peer, start: Instant::now(), span, end: None }
+    }
+
+    fn end(mut self, status: Option<&Status>) {
+        self.end = Some(match status {
+            None => (Code::Unknown, None),
+            Some(status) => {
+                let reason = status.get_details_error_info().map(|info| info.reason);
+                (status.code(), reason.filter(|_| status.code() != Code::Ok))
+            }
+        });
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let (code, reason) = self.end.take().unwrap_or((Code::Cancelled, None));
+        let (name, seconds) = (code::name(code), self.start.elapsed().as_secs_f64());
+        let method = || Arc::clone(&self.method);
+
+        gauge!("rpc_server_active_calls", "rpc_method" => method()).decrement(1);
+        histogram!(
+            "rpc_server_call_duration_seconds",
+            "rpc_method" => method(),
+            "rpc_response_status_code" => name,
+        )
+        .record(seconds);
+        if let Some(reason) = &reason {
+            self.shared.failures.record(reason, name);
+            counter!(
+                "gotoassist_call_errors_total",
+                "rpc_method" => method(),
+                "reason" => reason.clone(),
+            )
+            .increment(1);
+        }
+
+        let peer = self.peer.map(tracing::field::display);
+        if code::is_fault(code) {
+            warn!(parent: &self.span, code = name, reason, seconds, peer, "call failed");
+        } else if code != Code::Ok || fastrand::f64() < self.shared.log_ok_calls {
+            info!(parent: &self.span, code = name, reason, seconds, peer, "call ended");
+        }
+    }
+}
+
+/// The id of the caller's trace, from the W3C `traceparent` header.
+fn trace_id(headers: &HeaderMap) -> Option<&str> {
+    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let (_version, id) = (parts.next()?, parts.next()?);
+    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
+pin_project! {
+    /// The answer, with its call.
+    pub struct CallFuture<F> {
+        #[pin]
+        inner: F,
+        call: Option<Call>,
+    }
+}
+
+impl<F, R, E> Future for CallFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<CallBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let span = this.call.as_ref().map_or_else(Span::none, |call| call.span.clone());
+        let result = ready!(span.in_scope(|| this.inner.poll(cx)));
+        let mut call = this.call.take();
+        match &result {
+            // Trailers-Only: the headers are the end.
+            Ok(response) if response.headers().contains_key(Status::GRPC_STATUS) => {
+                if let Some(call) = call.take() {
+                    call.end(Status::from_header_map(response.headers()).as_ref());
+                }
+            }
+            Ok(_) => {}
+            Err(_) => {
+                if let Some(call) = call.take() {
+                    call.end(None);
+                }
+            }
+        }
+        Poll::Ready(result.map(|response| response.map(|inner| CallBody { inner, call })))
+    }
+}
+
+pin_project! {
+    /// The answer's messages, with their call.
+    pub struct CallBody<R> {
+        #[pin]
+        inner: R,
+        call: Option<Call>,
+    }
+}
+
+impl<R: Body<Data = Bytes>> Body for CallBody<R> {
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        let this = self.project();
+        let span = this.call.as_ref().map_or_else(Span::none, |call| call.span.clone());
+        let frame = ready!(span.in_scope(|| this.inner.poll_frame(cx)));
+        let is_data = matches!(&frame, Some(Ok(frame)) if frame.is_data());
+        if !is_data && let Some(call) = this.call.take() {
+            let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
+            call.end(trailers.and_then(Status::from_header_map).as_ref());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,54 @@
+//! How the service goes away: health first, then the watches, then the connections, and in the end
+//! whatever is left.
+
+use std::time::Duration;
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::accept::Gate;
+use crate::{
+    config::serve::LimitsConfig,
+    grpc::{health::Health, watch::Watches},
+};
+
+/// What is kept back of the grace period for cutting what did not end by itself.
+const RESERVE: Duration = Duration::from_millis(500);
+
+/// What has to go, in this order.
+pub(super) struct Parts<'a> {
+    pub health: &'a Health,
+    pub watches: &'a Watches,
+    pub gate: &'a Gate,
+    /// Makes tonic send GOAWAY and wait for what is in flight.
+    pub stop: &'a CancellationToken,
+}
+
+/// Drains, and returns when all is gone or the grace period is over.
+pub(super) async fn drain<T: 'static>(
+    parts: Parts<'_>,
+    limits: &LimitsConfig,
+    serving: &mut JoinSet<T>,
+) {
+    let end = Instant::now() + limits.drain_grace;
+    let soft_end = end.checked_sub(RESERVE.min(limits.drain_grace / 4)).unwrap_or(end);
+    info!(watches = parts.watches.count(), "draining");
+    parts.health.drain();
+    sleep(limits.drain_delay.min(limits.drain_grace / 2)).await;
+    parts.watches.drain();
+    parts.health.close();
+    parts.gate.drain();
+    parts.stop.cancel();
+    if timeout_at(soft_end, serving.join_next()).await.is_err() {
+        let connections = parts.gate.open_connections();
+        warn!(connections, "the grace period is over; cutting what is left");
+        parts.gate.kill();
+        if timeout_at(end, serving.join_next()).await.is_err() {
+            warn!("some calls did not end; leaving them");
+        }
+    }
+}

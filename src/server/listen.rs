@@ -1,0 +1,80 @@
+//! Opens the sockets that the server listens on, TCP and unix, and closes them without a trace.
+
+use std::{fs, io, os::unix::fs::FileTypeExt as _, path::Path};
+
+use tokio::net::{TcpListener, UnixListener};
+
+use super::connection::Socket;
+use crate::{config::listen::ListenAddress, grpc::peer::Peer};
+
+/// An open socket that clients connect to. Dropping it closes the socket and removes the file
+/// of a unix socket.
+#[derive(Debug)]
+pub struct Listener {
+    kind: Kind,
+    address: ListenAddress,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Opens the socket. `[::]` takes IPv4 too where the system's default is dual stack, as on
+    /// Linux. The file of a unix socket that nobody serves any more is replaced.
+    pub async fn bind(address: &ListenAddress) -> io::Result<Self> {
+        match address {
+            ListenAddress::Tcp(address) => {
+                let listener = TcpListener::bind(address).await?;
+                let address = ListenAddress::Tcp(listener.local_addr()?);
+                Ok(Self { kind: Kind::Tcp(listener), address })
+            }
+            ListenAddress::Unix(path) => {
+                remove_if_abandoned(path)?;
+                let listener = UnixListener::bind(path)?;
+                Ok(Self { kind: Kind::Unix(listener), address: address.clone() })
+            }
+        }
+    }
+
+    /// Where it listens, with the real port.
+    pub fn local_address(&self) -> &ListenAddress {
+        &self.address
+    }
+
+    /// Waits for the next client.
+    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Socket>, Peer)> {
+        match &self.kind {
+            Kind::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // Small messages must not wait for an acknowledgement; a socket that refuses is
+                // already gone, which its first read tells.
+                let _ = stream.set_nodelay(true);
+                Ok((Box::new(stream), Peer::new(address)))
+            }
+            Kind::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Box::new(stream), Peer::local()))
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let ListenAddress::Unix(path) = &self.address {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// A process that was killed leaves the file of its socket; nobody answers there.
+fn remove_if_abandoned(path: &Path) -> io::Result<()> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! The server's certificates: read from files, read again when the files change, so that a renewed
+//! certificate needs no restart and ends no stream.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
+    server::{VerifierBuilderError, WebPkiClientVerifier},
+};
+use tokio::{fs, time::sleep};
+use tracing::{info, warn};
+
+/// The files, all PEM.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The server's certificate, followed by its intermediates.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Who signs the clients' certificates; without it none are asked for.
+    pub client_ca: Option<ClientCa>,
+}
+
+/// Which clients' certificates are taken.
+#[derive(Clone, Debug)]
+pub struct ClientCa {
+    /// The certificates that sign them.
+    pub certificates: PathBuf,
+    /// Whether a client without a certificate is refused. If not, its calls come without one.
+    pub is_required: bool,
+}
+
+/// Why the files give no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("cannot read {}", .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    /// A file is not PEM, or holds nothing of the kind wanted.
+    #[error("no certificate or key in {}", .0.display())]
+    Pem(PathBuf, #[source] pem::Error),
+    /// A file holds no certificate.
+    #[error("no certificate in {}", .0.display())]
+    Empty(PathBuf),
+    /// Certificate and key do not fit each other, or are of no known kind.
+    #[error("certificate and key cannot be used")]
+    Rejected(#[from] rustls::Error),
+    /// The client CA cannot be used.
+    #[error("the client CA cannot be used")]
+    ClientCa(#[from] VerifierBuilderError),
+}
+
+/// The configuration for new connections; open ones keep what they have.
+#[derive(Debug)]
+pub struct Tls {
+    files: Files,
+    current: RwLock<Arc<ServerConfig>>,
+    seen: Mutex<Option<Contents>>,
+}
+
+impl Tls {
+    /// Reads the files.
+    pub async fn load(files: Files) -> Result<Self, Error> {
+        let contents = Contents::read(&files).await?;
+        let current = RwLock::new(Arc::new(contents.to_config(&files)?));
+        Ok(Self { files, current, seen: Mutex::new(Some(contents)) })
+    }
+
+    /// What the next connection uses.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the files' contents if they changed, and tells whether they did. On an error the old
+    /// ones stay in use, and the same broken contents are not tried again.
+    pub async fn reload(&self) -> Result<bool, Error> {
+        let contents = Contents::read(&self.files).await?;
+        {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if seen.as_ref() == Some(&contents) {
+                return Ok(false);
+            }
+            *seen = Some(contents.clone());
+        }
+        let config = Arc::new(contents.to_config(&self.files)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(true)
+    }
+
+    /// Looks at the files every `interval`, for ever. Contents are compared, not times: mounted
+    /// secrets are swapped by symlink, with any time on them.
+    pub async fn follow(&self, interval: Duration) {
+        loop {
+            sleep(interval).await;
+            match self.reload().await {
+                Ok(false) => continue,
+                Ok(true) => info!("certificates reloaded"),
+                Err(ref error) => {
+                    warn!(error = error as &dyn std::error::Error, "certificates not reloaded");
+                }
+            }
+            metrics::counter!("gotoassist_certificate_reloads_total").increment(1);
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Contents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Contents").finish_non_exhaustive()
+    }
+}
+
+impl Contents {
+    async fn read(files: &Files) -> Result<Self, Error> {
+        Ok(Self {
+            certificate: read(&files.certificate).await?,
+            key: read(&files.key).await?,
+            client_ca: match &files.client_ca {
+                None => None,
+                Some(ca) => Some(read(&ca.certificates).await?),
+            },
+        })
+    }
+
+    fn to_config(&self, files: &Files) -> Result<ServerConfig, Error> {
+        let chain = certificates(&self.certificate, &files.certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|error| Error::Pem(files.key.clone(), error))?;
+
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
+        let builder = match (&files.client_ca, &self.client_ca) {
+            (Some(ca), Some(pem)) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(pem, &ca.certificates)? {
+                    roots.add(certificate)?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+                let verifier =
+                    if ca.is_required { verifier } else { verifier.allow_unauthenticated() };
+                builder.with_client_cert_verifier(verifier.build()?)
+            }
+            (None, _) | (_, None) => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(chain, key)?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).await.map_err(|error| Error::Read(path.to_owned(), error))
+}
+
+fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Error::Pem(path.to_owned(), error))?;
+    if certificates.is_empty() { Err(Error::Empty(path.to_owned())) } else { Ok(certificates) }
+}

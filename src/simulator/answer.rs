@@ -1,0 +1,123 @@
+//! An answer before it is on the wire, and the error bodies of the vendor and its relatives.
+
+use std::io::Write;
+
+use axum::{body::Body, response::Response};
+use flate2::{Compression, write::GzEncoder};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use hyper::ext::ReasonPhrase;
+use jiff::Timestamp;
+
+use super::shape::quoted;
+use crate::config::simulate::ErrorBody;
+
+/// The header with the id of the request, as the vendor's gateway is likely to send it: its errors
+/// carry `x-amzn-errortype`.
+pub(super) const REQUEST_ID: &str = "x-amzn-requestid";
+
+/// What the vendor says to a request.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub status: u16,
+    pub reason: Option<String>,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn json(text: impl Into<Vec<u8>>) -> Self {
+        Self::new(200, "application/json;charset=UTF-8", text)
+    }
+
+    pub(super) fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        let headers = vec![("content-type", content_type.into())];
+        Self { status, reason: None, headers, body: body.into() }
+    }
+
+    pub(super) fn empty(status: u16) -> Self {
+        Self { status, reason: None, headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// An error in one of the forms in which the vendor's relatives were seen to answer.
+    pub(super) fn error(status: u16, form: ErrorBody, code: &str, message: &str) -> Self {
+        let (code, message) = (quoted(code), quoted(message));
+        let text = match form {
+            ErrorBody::Product => {
+                let incident = quoted("5ab5cd4e-2cc8-4f4e-9d3d-1d0ec5c3a0a1");
+                format!(r#"{{"errorCode":{code},"description":{message},"incident":{incident}}}"#)
+            }
+            ErrorBody::Gateway => format!(r#"{{"int_err_code":{code},"msg":{message}}}"#),
+            ErrorBody::Route => format!(r#"{{"errorCode":{code},"message":{message}}}"#),
+            ErrorBody::Oauth => format!(r#"{{"error":{code},"error_description":{message}}}"#),
+            ErrorBody::Html => return Self::new(status, "text/html", page(status)),
+            ErrorBody::Empty => return Self::empty(status),
+        };
+        Self { status, ..Self::json(text) }
+    }
+
+    #[must_use]
+    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The same, compressed.
+    #[must_use]
+    pub(super) fn gzipped(mut self) -> Self {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        // Writing to memory does not fail; if it did, the body would go out as it is.
+        if let Ok(body) = encoder.write_all(&self.body).and_then(|()| encoder.finish()) {
+            self.body = body;
+            self.headers.push(("content-encoding", "gzip".into()));
+        }
+        self
+    }
+
+    /// The head as it goes over the wire in HTTP/1, without the empty line at its end.
+    pub(super) fn head(&self, version: &str) -> String {
+        let code = StatusCode::from_u16(self.status).unwrap_or_default();
+        let reason = self.reason.as_deref().or_else(|| code.canonical_reason()).unwrap_or_default();
+        let mut head = format!("{version} {} {reason}\r\n", self.status);
+        for (name, value) in &self.headers {
+            head.extend([name, ": ", value, "\r\n"]);
+        }
+        head
+    }
+
+    /// The answer with another body stream in place of its own.
+    pub(super) fn with_body(self, body: Body) -> Response {
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or_default();
+        let headers: &mut HeaderMap = response.headers_mut();
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.append(HeaderName::from_static(name), value);
+            }
+        }
+        if let Some(Ok(reason)) = self.reason.map(|text| ReasonPhrase::try_from(text.into_bytes()))
+        {
+            response.extensions_mut().insert(reason);
+        }
+        response
+    }
+
+    pub(super) fn into_response(mut self) -> Response {
+        let body = std::mem::take(&mut self.body);
+        self.with_body(Body::from(body))
+    }
+}
+
+/// A page as proxies make them.
+pub(super) fn page(status: u16) -> String {
+    let code = StatusCode::from_u16(status).unwrap_or_default();
+    let reason = code.canonical_reason().unwrap_or_default();
+    format!(
+        "<!DOCTYPE html>\n<html><head><title>{status} {reason}</title></head>\
+         <body><h1>{status} {reason}</h1><hr>proxy</body></html>\n"
+    )
+}
+
+/// A time as HTTP writes it (RFC 9110 §5.6.7).
+pub(super) fn http_date(time: Timestamp) -> String {
+    time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}

@@ -1,0 +1,241 @@
+//! The life of a session: what its script says, and how it stands at a moment of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::config::simulate::Shape;
+
+/// Fields of a body as JSON text, so that a number of twenty digits keeps all of them.
+pub type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// A session and its life.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SessionScript {
+    /// The session id, by which it is asked for.
+    #[serde(default)]
+    pub id: String,
+    /// A session token, by which it can be asked for too. With one, the session has no id before
+    /// it is started, as with the vendor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// What happens, and when.
+    pub steps: Vec<Step>,
+    /// Fields that differ from the default ones, or come on top of them; null is sent as null.
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    pub fields: Fields,
+    /// Fields that are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub omit: Vec<String>,
+    /// The tokens, or principals of issued tokens, that may see it; for all others it is 404.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visible_to: Option<Vec<String>>,
+    /// The shape of its body, where it differs from that of the others.
+    #[serde(default)]
+    pub shape: Shape,
+    /// Seconds after its end until it is 404.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<f64>,
+}
+
+/// One event in the life of a session.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Seconds after the script was put; negative for what is past already.
+    pub at: f64,
+    /// The new status. Any text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// Fields that change, such as notes that come late.
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    pub fields: Fields,
+}
+
+/// Why a script cannot be played.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidScript {
+    /// A session needs an id.
+    #[error("a session needs an id")]
+    NoId,
+    /// The earliest step has no status.
+    #[error("session {0}: the earliest step needs a status")]
+    NoStatus(String),
+    /// A time is no finite number.
+    #[error("session {0}: every time must be a finite number of seconds")]
+    NotFinite(String),
+}
+
+/// How a session stands at a moment.
+#[derive(Clone, Debug)]
+pub(super) struct Moment {
+    pub status: String,
+    /// Seconds after the script was put, as are the next two.
+    pub started_at: Option<f64>,
+    pub joined_at: Option<f64>,
+    pub ended_at: Option<f64>,
+    pub fields: Fields,
+}
+
+impl SessionScript {
+    /// A session without a life yet; add steps to it.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self { id: id.into(), ..Self::default() }
+    }
+
+    /// A session that is `status` and stays so.
+    pub fn resting(id: impl Into<String>, status: &str) -> Self {
+        Self::new(id).step(0.0, status)
+    }
+
+    /// A session that walks from notStarted over waiting and active to complete, with `pace`
+    /// seconds between the steps.
+    pub fn walking(id: impl Into<String>, pace: f64) -> Self {
+        Self::new(id)
+            .step(0.0, "notStarted")
+            .step(pace, "waiting")
+            .step(2.0 * pace, "active")
+            .step(3.0 * pace, "complete")
+    }
+
+    /// The same, with a new status `at` seconds.
+    #[must_use]
+    pub fn step(mut self, at: f64, status: &str) -> Self {
+        self.steps.push(Step { at, status: Some(status.into()), fields: Fields::new() });
+        self
+    }
+
+    /// The same, with a field that changes `at` seconds, its status unchanged.
+    #[must_use]
+    pub fn later(mut self, at: f64, field: &str, value: impl Serialize) -> Self {
+        if let Ok(value) = to_raw_value(&value) {
+            let fields = Fields::from([(field.into(), value)]);
+            self.steps.push(Step { at, status: None, fields });
+        }
+        self
+    }
+
+    /// The same, with a field of this value.
+    #[must_use]
+    pub fn field(mut self, field: &str, value: impl Serialize) -> Self {
+        if let Ok(value) = to_raw_value(&value) {
+            self.fields.insert(field.into(), value);
+        }
+        self
+    }
+
+    /// The same, with a field of this JSON text; not changed if it is none.
+    #[must_use]
+    pub fn raw_field(mut self, field: &str, json: &str) -> Self {
+        if let Ok(value) = RawValue::from_string(json.into()) {
+            self.fields.insert(field.into(), value);
+        }
+        self
+    }
+
+    /// The same, visible to these tokens or principals only.
+    #[must_use]
+    pub fn visible_to(mut self, tokens: &[&str]) -> Self {
+        self.visible_to = Some(tokens.iter().map(ToString::to_string).collect());
+        self
+    }
+
+    /// The script with its steps in order, if it can be played.
+    pub(super) fn checked(mut self) -> Result<Self, InvalidScript> {
+        if self.id.is_empty() {
+            return Err(InvalidScript::NoId);
+        }
+        let mut times = self.steps.iter().map(|step| step.at).chain(self.retention);
+        if !times.all(f64::is_finite) {
+            return Err(InvalidScript::NotFinite(self.id));
+        }
+        self.steps.sort_by(|one, other| one.at.total_cmp(&other.at));
+        if self.steps.first().is_none_or(|step| step.status.is_none()) {
+            return Err(InvalidScript::NoStatus(self.id));
+        }
+        Ok(self)
+    }
+
+    /// How the session stands `at` seconds after the script was put; `None` before its first step.
+    pub(super) fn moment(&self, at: f64) -> Option<Moment> {
+        let mut moment: Option<Moment> = None;
+        for step in self.steps.iter().take_while(|step| step.at <= at) {
+            let moment = moment.get_or_insert_with(|| Moment {
+                status: String::new(),
+                started_at: None,
+                joined_at: None,
+                ended_at: None,
+                fields: self.fields.clone(),
+            });
+            moment.pass(step);
+        }
+        moment
+    }
+
+    /// When the session began to be there, in seconds after the script was put.
+    pub(super) fn begin(&self) -> f64 {
+        self.steps.first().map_or(0.0, |step| step.at)
+    }
+}
+
+impl Moment {
+    fn pass(&mut self, step: &Step) {
+        for (name, value) in &step.fields {
+            self.fields.insert(name.clone(), value.clone());
+        }
+        let Some(status) = &step.status else { return };
+        self.status.clone_from(status);
+        if matches!(status.as_str(), "waiting" | "active" | "complete" | "abandoned") {
+            self.started_at.get_or_insert(step.at);
+        }
+        if status == "active" {
+            self.joined_at.get_or_insert(step.at);
+        }
+        if matches!(status.as_str(), "complete" | "abandoned") {
+            self.ended_at.get_or_insert(step.at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{InvalidScript, SessionScript};
+
+    #[test]
+    fn a_walking_session_passes_every_status_in_order() {
+        let script = SessionScript::walking("1", 2.0).checked().unwrap();
+        let statuses: Vec<_> = [0.0, 1.9, 2.0, 4.0, 6.0, 1e9]
+            .into_iter()
+            .map(|at| script.moment(at).unwrap().status)
+            .collect();
+        let expected = ["notStarted", "notStarted", "waiting", "active", "complete", "complete"];
+        assert_eq!(statuses, expected);
+    }
+
+    #[test]
+    fn times_follow_from_the_steps() {
+        let script = SessionScript::walking("1", 2.0).checked().unwrap();
+        let end = script.moment(7.0).unwrap();
+        assert_eq!(
+            (end.started_at, end.joined_at, end.ended_at),
+            (Some(2.0), Some(4.0), Some(6.0))
+        );
+    }
+
+    #[test]
+    fn a_session_is_not_there_before_its_first_step() {
+        let script = SessionScript::new("1").step(5.0, "waiting").checked().unwrap();
+        assert!(script.moment(4.9).is_none());
+    }
+
+    #[test]
+    fn a_script_without_a_first_status_is_refused() {
+        let script = SessionScript::new("1").later(-1.0, "notes", "x").step(0.0, "waiting");
+        assert_eq!(script.checked().unwrap_err(), InvalidScript::NoStatus("1".into()));
+        assert_eq!(SessionScript::new("").checked().unwrap_err(), InvalidScript::NoId);
+        let script = SessionScript::new("1").step(f64::NAN, "waiting");
+        assert_eq!(script.checked().unwrap_err(), InvalidScript::NotFinite("1".into()));
+    }
+}

@@ -1,0 +1,100 @@
+//! Sets up what the process writes about itself: the log on stderr, and a line for each panic.
+
+use std::{io, io::IsTerminal as _, panic};
+
+use tracing::error;
+use tracing_subscriber::{
+    EnvFilter, Layer as _, Registry, filter::LevelFilter, fmt, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+use crate::config::telemetry::{Args, LogFormat, LogLevel};
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `--log` is no filter.
+    #[error("--log is no filter of log levels")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// There is a log already.
+    #[error("the log is set up already")]
+    Twice(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Sets up the log of the whole process.
+pub fn install(args: &Args) -> Result<(), Error> {
+    let filter = filter(args)?;
+    let output = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let output = match args.log_format {
+        LogFormat::Pretty => output.boxed(),
+        LogFormat::Json => output.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    Registry::default().with(output.with_filter(filter)).try_init()?;
+    log_panics();
+    Ok(())
+}
+
+/// Whether the filter can be read, for checks before anything starts.
+pub fn check(args: &Args) -> Result<(), Error> {
+    filter(args).map(drop)
+}
+
+fn filter(args: &Args) -> Result<EnvFilter, Error> {
+    if let Some(filter) = &args.log {
+        return Ok(EnvFilter::builder().parse(filter)?);
+    }
+    let level = match args.log_level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    // The libraries' inner lines hold headers and addresses: only `trace`, or --log, shows them.
+    let libraries = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
+    let filter = EnvFilter::builder().with_default_directive(libraries.into()).parse("")?;
+    Ok(filter.add_directive(format!("gotoassist_grpc={level}").parse()?))
+}
+
+/// The message of a panic may hold anything, also secrets; the place is enough to find it.
+fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        error!(place, "panic: this is a bug");
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(log_level: LogLevel, log: Option<&str>) -> Args {
+        Args {
+            log_format: LogFormat::Json,
+            log_level,
+            log: log.map(str::to_owned),
+            log_ok_calls: 1.0,
+        }
+    }
+
+    #[test]
+    fn libraries_stay_quiet_unless_asked() {
+        for (level, directives) in [
+            (LogLevel::Off, "gotoassist_grpc=off,off"),
+            (LogLevel::Error, "gotoassist_grpc=error,error"),
+            (LogLevel::Debug, "gotoassist_grpc=debug,warn"),
+            (LogLevel::Trace, "gotoassist_grpc=trace,trace"),
+        ] {
+            assert_eq!(filter(&args(level, None)).unwrap().to_string(), directives);
+        }
+    }
+
+    #[test]
+    fn a_filter_of_ones_own_is_taken_as_it_is_or_refused() {
+        let own = "info,gotoassist_grpc::rest=debug";
+        let filter = filter(&args(LogLevel::Off, Some(own))).unwrap().to_string();
+        assert!(filter.contains("gotoassist_grpc::rest=debug") && filter.contains("info"));
+        assert!(check(&args(LogLevel::Info, Some("info=no=filter"))).is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! The real binary, as a person or a script uses it.
+
+use std::{
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use gotoassist_grpc::proto::SessionStatus;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+use tonic::Code;
+
+use crate::fake_service::{End, FakeService, Script, ending, message};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn binary(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gotoassist-grpc"));
+    command
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn run(arguments: &[&str]) -> (i32, String, String) {
+    let output = binary(arguments).output();
+    let Output { status, stdout, stderr } = timeout(LIMIT, output).await.unwrap().unwrap();
+    let (stdout, stderr) = (String::from_utf8(stdout), String::from_utf8(stderr));
+    (status.code().unwrap_or(-1), stdout.unwrap(), stderr.unwrap())
+}
+
+#[tokio::test]
+async fn get_prints_one_line_with_the_vendors_names() {
+    let service = FakeService::start([]);
+    let (status, stdout, stderr) = run(&["get", "known", "--server", &service.url()]).await;
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert_eq!(
+        stdout,
+        "{\"session\":{\"sessionId\":\"250040353\",\"status\":\"SESSION_STATUS_ACTIVE\",\
+         \"accountKey\":\"99999822536216596540\",\"startedAt\":\"2021-04-30T06:00:00.250Z\"},\
+         \"observedAt\":\"2021-04-30T06:00:00Z\"}\n"
+    );
+}
+
+#[tokio::test]
+async fn links_prints_the_callback_under_the_vendors_name() {
+    let service = FakeService::start([]);
+    let (status, stdout, _) = run(&["links", "example.com", "--server", &service.url()]).await;
+    assert_eq!(status, 0);
+    assert_eq!(
+        stdout,
+        "{\"systemLinks\":[{\"systemDomain\":\"example.com\",\
+         \"callbackURL\":\"https://partner.example/tickets\"}]}\n"
+    );
+}
+
+#[tokio::test]
+async fn a_failed_call_tells_code_reason_and_hints_and_exits_as_grpcurl_does() {
+    let service = FakeService::start([]);
+    let (status, stdout, stderr) = run(&["get", "missing", "--server", &service.url()]).await;
+    assert_eq!((status, stdout.as_str()), (69, ""));
+    assert_eq!(
+        stderr,
+        "error: NOT_FOUND (SESSION_NOT_FOUND): the session is unknown\n\
+         \x20 hint: resource: session unknown to this account\n\
+         \x20 hint: sessions: https://developer.goto.com/\n"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_one_clear_line() {
+    for (arguments, told) in [
+        (vec!["get"], "<SESSION>"),
+        (vec!["get", "x", "--timeout", "soon"], "--timeout"),
+        (vec!["get", "x", "--server", "ftp://a"], "it must begin with http:// or https://"),
+        (vec!["get", "x", "--token", "a", "--token-file", "b"], "cannot be used with"),
+        (vec!["get", "x", "--token-file", "no-such-file"], "cannot read no-such-file"),
+        (vec!["get", "x", "--token", " "], "credential"),
+        (vec!["get", "x", "--ca-file", "ca.pem"], "https"),
+        (vec!["watch", "x", "--servr", "y"], "--server"),
+    ] {
+        let (status, stdout, stderr) = run(&arguments).await;
+        assert_eq!((status, stdout.as_str()), (2, ""), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(told), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn help_documents_the_exit_status() {
+    for command in ["get", "links", "watch", "health"] {
+        let (status, stdout, stderr) = run(&[command, "--help"]).await;
+        assert_eq!((status, stderr.as_str()), (0, ""));
+        assert!(stdout.contains("Exit status"), "{stdout}");
+        assert!(stdout.contains("GOTOASSIST_SERVER"), "{stdout}");
+    }
+}
+
+#[tokio::test]
+async fn the_environment_sets_what_flags_can() {
+    let service = FakeService::start([]);
+    let output = binary(&["get", "known"])
+        .env("GOTOASSIST_SERVER", service.url())
+        .env("GOTOASSIST_TOKEN", "from-environment")
+        .output();
+    assert!(timeout(LIMIT, output).await.unwrap().unwrap().status.success());
+    assert_eq!(service.authorizations(), ["Bearer from-environment"]);
+}
+
+#[tokio::test]
+async fn health_exits_by_the_answer() {
+    let service = FakeService::start([]);
+    let url = service.url();
+    let (status, stdout, _) = run(&["health", "--server", &url]).await;
+    assert_eq!((status, stdout.as_str()), (0, "{\"status\":\"SERVING\"}\n"));
+    let (status, stdout, _) = run(&["health", "--server", &url, "--service", "gone"]).await;
+    assert_eq!((status, stdout.as_str()), (1, "{\"status\":\"NOT_SERVING\"}\n"));
+    let (status, _, stderr) = run(&["health", "--server", &url, "--service", "unknown"]).await;
+    assert_eq!(status, 1);
+    assert!(stderr.starts_with("error: NOT_FOUND"), "{stderr}");
+    drop(service);
+    let (status, _, stderr) = run(&["health", "--server", &url]).await;
+    assert_eq!(status, 1);
+    assert!(stderr.starts_with("error: UNAVAILABLE"), "{stderr}");
+}
+
+#[tokio::test]
+async fn watch_resumes_and_says_so() {
+    let rotated = ending(Code::Unavailable, "STREAM_ROTATED", Some(Duration::from_millis(20)));
+    let service = FakeService::start([
+        Script(vec![message(1, SessionStatus::Waiting)], End::With(rotated)),
+        Script(vec![message(2, SessionStatus::Complete)], End::Ok),
+    ]);
+    let (status, stdout, stderr) = run(&["watch", "known", "--server", &service.url()]).await;
+    assert_eq!(status, 0, "{stderr}");
+    let tokens: Vec<_> = stdout.lines().map(|line| json(line)["resumeToken"].clone()).collect();
+    assert_eq!(tokens, ["token-1", "token-2"]);
+    assert_eq!(json(stdout.lines().last().unwrap())["terminal"], true);
+    assert_eq!(
+        stderr,
+        "interrupted: UNAVAILABLE (STREAM_ROTATED): the stream ends; resuming in 20ms\n"
+    );
+}
+
+#[tokio::test]
+async fn a_watch_that_fails_exits_by_the_code_and_tells_how_to_go_on() {
+    let refused = ending(Code::Unauthenticated, "CREDENTIAL_REJECTED", None);
+    let service =
+        FakeService::start([Script(vec![message(1, SessionStatus::Waiting)], End::With(refused))]);
+    let (status, _, stderr) = run(&["watch", "known", "--server", &service.url()]).await;
+    assert_eq!(status, 80);
+    assert!(stderr.contains("to go on: --resume-token token-1"), "{stderr}");
+}
+
+#[tokio::test]
+async fn the_flags_of_watch_reach_the_service() {
+    let service = FakeService::start([Script(vec![message(1, SessionStatus::Complete)], End::Ok)]);
+    let url = service.url();
+    let flags = ["--resume-token", "t", "--heartbeat", "5s", "--follow-after-end", "1h"];
+    let (status, ..) = run(&[&["watch", "known", "--server", &url], &flags[..]].concat()).await;
+    assert_eq!(status, 0);
+    let watches = service.watches();
+    let request = watches.first().unwrap();
+    assert_eq!(request.resume_token, "t");
+    assert_eq!(request.heartbeat_interval.unwrap().seconds, 5);
+    assert_eq!(request.follow_after_end.unwrap().seconds, 3600);
+}
+
+#[tokio::test]
+async fn a_watch_whose_time_is_over_exits_so() {
+    let service =
+        FakeService::start([Script(vec![message(1, SessionStatus::Waiting)], End::Never)]);
+    let url = service.url();
+    let (status, stdout, stderr) =
+        run(&["watch", "known", "--server", &url, "--timeout", "2s"]).await;
+    assert_eq!((status, stdout.lines().count()), (68, 1));
+    assert!(stderr.contains("to go on: --resume-token token-1"), "{stderr}");
+}
+
+#[tokio::test]
+async fn ctrl_c_leaves_the_resume_token_behind() {
+    let service =
+        FakeService::start([Script(vec![message(1, SessionStatus::Waiting)], End::Never)]);
+    let mut child = binary(&["watch", "known", "--server", &service.url()]).spawn().unwrap();
+    first_line(&mut child).await;
+    let id = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());
+    assert_eq!(timeout(LIMIT, child.wait()).await.unwrap().unwrap().code(), Some(130));
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+    assert_eq!(stderr, "to go on: --resume-token token-1\n");
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_ends_a_watch_quietly() {
+    let many = (1..10_000).map(|number| message(number, SessionStatus::Active)).collect();
+    let service = FakeService::start([Script(many, End::Never)]);
+    let mut child = binary(&["watch", "known", "--server", &service.url()]).spawn().unwrap();
+    first_line(&mut child).await;
+    assert_eq!(timeout(LIMIT, child.wait()).await.unwrap().unwrap().code(), Some(141));
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+    assert!(!stderr.contains("error"), "{stderr}");
+}
+
+/// Reads one line of stdout, and closes it.
+async fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    timeout(LIMIT, stdout.read_line(&mut line)).await.unwrap().unwrap();
+    line
+}
+
+fn json(line: &str) -> serde_json::Value {
+    serde_json::from_str(line).unwrap()
+}

@@ -1,0 +1,256 @@
+//! The server's edge over real sockets, in front of a service that does as its argument says:
+//! connections, deadlines, TLS, ends of calls. What each answer looks like on the wire.
+
+mod accept;
+mod admin;
+mod call;
+mod deadline;
+mod health;
+mod tls;
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use gotoassist_grpc::{
+    admin::failures::Failures,
+    config::listen::ListenAddress,
+    grpc::{health::Health, methods, peer::Peer},
+    proto::{
+        GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
+        WatchSessionRequest, WatchSessionResponse,
+        remote_support_service_server::{RemoteSupportService, RemoteSupportServiceServer},
+    },
+    server::{
+        accept::{Gate, Limits, incoming},
+        call::CallLayer,
+        deadline::DeadlineLayer,
+        listen::Listener,
+        panic::PanicLayer,
+        tls::Tls,
+    },
+};
+use http::{HeaderMap, Request};
+use prost::Message as _;
+use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle, time::timeout};
+use tonic::{Response, Status, transport};
+
+/// Longest a test waits for a fact.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it should have happened by now")
+}
+
+/// Plays the facade; `session_id` says how.
+struct Play;
+
+type Messages = Pin<Box<dyn Stream<Item = Result<WatchSessionResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl RemoteSupportService for Play {
+    async fn get_session(
+        &self,
+        request: tonic::Request<GetSessionRequest>,
+    ) -> Result<Response<GetSessionResponse>, Status> {
+        match request.get_ref().session_id.as_str() {
+            "silent" => std::future::pending().await,
+            "panic" => panic!("as asked"),
+            "missing" => Err(Status::not_found("no such session")),
+            _ => {
+                let peer = request.extensions().get::<Peer>().expect("every call has a peer");
+                let mut response = Response::new(GetSessionResponse::default());
+                let certificates = peer.certificates().map_or(0, <[_]>::len).to_string();
+                response.metadata_mut().insert("certificates", certificates.parse().unwrap());
+                Ok(response)
+            }
+        }
+    }
+
+    async fn list_system_links(
+        &self,
+        _: tonic::Request<ListSystemLinksRequest>,
+    ) -> Result<Response<ListSystemLinksResponse>, Status> {
+        Ok(Response::new(ListSystemLinksResponse::default()))
+    }
+
+    type WatchSessionStream = Messages;
+
+    async fn watch_session(
+        &self,
+        request: tonic::Request<WatchSessionRequest>,
+    ) -> Result<Response<Messages>, Status> {
+        let first = stream::once(async { Ok(WatchSessionResponse::default()) });
+        Ok(Response::new(match request.get_ref().session_id.as_str() {
+            "short" => first.boxed(),
+            "panic" => {
+                let later = stream::once(async {
+                    // Else the first message would still be in tonic's buffer, and lost.
+                    tokio::task::yield_now().await;
+                    panic!("as asked")
+                });
+                first.chain(later).boxed()
+            }
+            "busy" => stream::repeat_with(|| Ok(WatchSessionResponse::default())).boxed(),
+            _ => first.chain(stream::pending()).boxed(),
+        }))
+    }
+}
+
+/// A running server with the edge under test.
+struct Edge {
+    address: ListenAddress,
+    gate: Gate,
+    health: Health,
+    failures: Failures,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<Result<(), transport::Error>>,
+}
+
+#[derive(Clone)]
+struct Settings {
+    max_connections: usize,
+    limits: Limits,
+    max_age: Option<Duration>,
+    tls: Option<Arc<Tls>>,
+    log_ok_calls: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let limits = Limits { opening: PATIENCE, life: None };
+        Self { max_connections: 100, limits, max_age: None, tls: None, log_ok_calls: 1.0 }
+    }
+}
+
+impl Edge {
+    async fn start(settings: Settings) -> Self {
+        Self::serve(Listener::bind(&"127.0.0.1:0".parse().unwrap()).await.unwrap(), settings)
+    }
+
+    fn serve(listener: Listener, settings: Settings) -> Self {
+        let address = listener.local_address().clone();
+        let gate = Gate::new(settings.max_connections);
+        let connections = incoming(listener, settings.tls, settings.limits, gate.clone());
+        let (stop, stopped) = oneshot::channel();
+        let failures = Failures::default();
+        let calls = CallLayer::new(methods::names(), settings.log_ok_calls, failures.clone());
+        let mut builder =
+            transport::Server::builder().layer(calls).layer(DeadlineLayer).layer(PanicLayer);
+        if let Some(age) = settings.max_age {
+            builder = builder.max_connection_age(age);
+        }
+        let health = Health::default();
+        let routes = builder
+            .add_service(RemoteSupportServiceServer::new(Play))
+            .add_service(health.service());
+        let served = tokio::spawn(routes.serve_with_incoming_shutdown(connections, async {
+            let _ = stopped.await;
+        }));
+        Self { address, gate, health, failures, stop: Some(stop), served }
+    }
+
+    /// Begins a graceful shutdown.
+    fn shut_down(&mut self) {
+        self.gate.drain();
+        let _ = self.stop.take().expect("once").send(());
+    }
+
+    async fn socket(&self) -> TcpStream {
+        match &self.address {
+            ListenAddress::Tcp(address) => TcpStream::connect(address).await.unwrap(),
+            ListenAddress::Unix(_) => panic!("not over TCP"),
+        }
+    }
+
+    async fn client(&self) -> Client {
+        Client::over(self.socket().await).await
+    }
+}
+
+/// A raw HTTP/2 peer, which sees the frames that a gRPC client hides.
+struct Client {
+    send: h2::client::SendRequest<Bytes>,
+    connection: JoinHandle<Result<(), h2::Error>>,
+}
+
+struct Answer {
+    headers: HeaderMap,
+    messages: usize,
+    trailers: Option<HeaderMap>,
+    took: Duration,
+}
+
+impl Answer {
+    /// The status, and whether it came without any other frame (Trailers-Only).
+    fn status(&self) -> (Status, bool) {
+        match Status::from_header_map(&self.headers) {
+            Some(status) => (status, true),
+            None => (Status::from_header_map(self.trailers.as_ref().unwrap()).unwrap(), false),
+        }
+    }
+}
+
+impl Client {
+    async fn over<S>(socket: S) -> Self
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    {
+        Self::try_over(socket).await.expect("the server speaks HTTP/2")
+    }
+
+    async fn try_over<S>(socket: S) -> Option<Self>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    {
+        let (send, connection) = h2::client::handshake(socket).await.ok()?;
+        Some(Self { send, connection: tokio::spawn(connection) })
+    }
+
+    async fn begin(
+        &mut self,
+        method: &str,
+        session_id: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<http::Response<h2::RecvStream>, h2::Error> {
+        let mut request = Request::post(format!(
+            "http://localhost/gotoassist.remotesupport.v1.RemoteSupportService/{method}"
+        ))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        // The field is the first of both requests.
+        let message = GetSessionRequest { session_id: session_id.into() }.encode_to_vec();
+        let mut frame = vec![0];
+        frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        frame.extend(message);
+
+        let mut send = self.send.clone().ready().await?;
+        let (response, mut body) = send.send_request(request.body(()).unwrap(), false)?;
+        body.send_data(frame.into(), true)?;
+        response.await
+    }
+
+    async fn call(
+        &mut self,
+        method: &str,
+        session_id: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, h2::Error> {
+        let start = Instant::now();
+        let (parts, mut body) = soon(self.begin(method, session_id, headers)).await?.into_parts();
+        let mut messages = 0;
+        while let Some(data) = soon(body.data()).await {
+            messages += 1;
+            body.flow_control().release_capacity(data?.len())?;
+        }
+        let trailers = soon(body.trailers()).await?;
+        Ok(Answer { headers: parts.headers, messages, trailers, took: start.elapsed() })
+    }
+}

@@ -1,0 +1,209 @@
+//! Connections: how many, how long, and how they end.
+
+use std::{path::PathBuf, time::Duration};
+
+use gotoassist_grpc::server::{
+    accept::{Gate, Limits},
+    listen::Listener,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
+    time::{Instant, timeout},
+};
+use tonic::Code;
+
+use super::{Client, Edge, PATIENCE, Settings, soon};
+
+async fn until_closed(mut socket: TcpStream) -> Duration {
+    let start = Instant::now();
+    let mut rest = Vec::new();
+    let _ = soon(socket.read_to_end(&mut rest)).await;
+    start.elapsed()
+}
+
+async fn until_open(gate: &Gate, connections: usize) {
+    soon(async {
+        while gate.open_connections() != connections {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+const GOAWAY: u8 = 7;
+
+/// A connection that has sent its preface and empty SETTINGS, and then nothing.
+async fn raw_client(edge: &Edge) -> TcpStream {
+    let mut socket = edge.socket().await;
+    socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    socket
+}
+
+/// The types of all frames until the server closes (RFC 9113 §4.1).
+async fn frame_types(mut socket: TcpStream) -> Vec<u8> {
+    let mut types = Vec::new();
+    let mut head = [0; 9];
+    while socket.read_exact(&mut head).await.is_ok() {
+        types.push(head[3]);
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        if socket.read_exact(&mut payload).await.is_err() {
+            break;
+        }
+        // A ping is answered, for a graceful shutdown waits a round trip.
+        if head[3] == 6 {
+            let answer = [&[0, 0, 8, 6, 1, 0, 0, 0, 0], &*payload].concat();
+            let _ = socket.write_all(&answer).await;
+        }
+    }
+    types
+}
+
+fn opening(milliseconds: u64) -> Settings {
+    let limits = Limits { opening: Duration::from_millis(milliseconds), life: None };
+    Settings { limits, ..Settings::default() }
+}
+
+#[tokio::test]
+async fn a_silent_client_is_cut_at_the_opening_deadline() {
+    let edge = Edge::start(opening(300)).await;
+    let socket = edge.socket().await;
+    let open = until_closed(socket).await;
+    assert!(open >= Duration::from_millis(250) && open < Duration::from_secs(3), "{open:?}");
+    until_open(&edge.gate, 0).await;
+}
+
+#[tokio::test]
+async fn half_a_preface_buys_no_more_time() {
+    let edge = Edge::start(opening(300)).await;
+    let mut socket = edge.socket().await;
+    socket.write_all(b"PRI * HTTP/2").await.unwrap();
+    assert!(until_closed(socket).await < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn a_client_that_speaks_is_not_cut() {
+    let edge = Edge::start(opening(150)).await;
+    let mut client = edge.client().await;
+    let answer = client.call("WatchSession", "open", &[("grpc-timeout", "600m")]).await.unwrap();
+    assert_eq!(answer.status().0.code(), Code::DeadlineExceeded);
+    assert_eq!(edge.gate.open_connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_over_the_limit_is_closed_at_once_and_the_others_go_on() {
+    let edge = Edge::start(Settings { max_connections: 2, ..Settings::default() }).await;
+    let mut first = edge.client().await;
+    let second = edge.client().await;
+    until_open(&edge.gate, 2).await;
+
+    assert!(until_closed(edge.socket().await).await < Duration::from_secs(2));
+    assert_eq!(first.call("GetSession", "known", &[]).await.unwrap().status().0.code(), Code::Ok);
+
+    drop(second.send);
+    second.connection.abort();
+    until_open(&edge.gate, 1).await;
+    let mut third = edge.client().await;
+    assert_eq!(third.call("GetSession", "known", &[]).await.unwrap().status().0.code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_graceful_shutdown_says_goaway_and_is_not_held_by_a_silent_connection() {
+    let mut edge = Edge::start(Settings::default()).await;
+    let silent = edge.socket().await;
+    let mut client = edge.client().await;
+    let stream = soon(client.begin("WatchSession", "short", &[])).await.unwrap();
+    let idle = raw_client(&edge).await;
+    until_open(&edge.gate, 3).await;
+
+    edge.shut_down();
+    assert!(soon(frame_types(idle)).await.contains(&GOAWAY));
+    // The stream in flight still gets its end.
+    let (_, mut body) = stream.into_parts();
+    while soon(body.data()).await.is_some() {}
+    assert!(soon(body.trailers()).await.unwrap().is_some());
+    soon(client.connection).await.unwrap().unwrap();
+    until_closed(silent).await;
+    soon(edge.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_a_graceful_shutdown_cannot_end_the_gate_kills() {
+    let mut edge = Edge::start(Settings::default()).await;
+    let mut client = edge.client().await;
+    let stream = soon(client.begin("WatchSession", "open", &[])).await.unwrap();
+    edge.shut_down();
+    assert!(timeout(Duration::from_millis(200), &mut edge.served).await.is_err());
+
+    edge.gate.kill();
+    soon(edge.served).await.unwrap().unwrap();
+    let (_, mut body) = stream.into_parts();
+    let end = soon(async {
+        loop {
+            match body.data().await {
+                Some(Ok(_)) => {}
+                end => break end,
+            }
+        }
+    })
+    .await;
+    assert!(matches!(end, Some(Err(_))), "{end:?}");
+    assert_eq!(edge.gate.open_connections(), 0);
+}
+
+#[tokio::test]
+async fn an_old_connection_gets_goaway_and_later_is_cut() {
+    let limits = Limits { opening: PATIENCE, life: Some(Duration::from_millis(800)) };
+    let age = Some(Duration::from_millis(400));
+    let edge = Edge::start(Settings { limits, max_age: age, ..Settings::default() }).await;
+
+    let start = Instant::now();
+    let mut client = edge.client().await;
+    let stream = soon(client.begin("WatchSession", "open", &[])).await.unwrap();
+    // GOAWAY: no new stream, while the old one lives.
+    soon(async {
+        while client.call("GetSession", "known", &[]).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let refused = start.elapsed();
+    assert!(refused >= Duration::from_millis(350), "{refused:?}");
+    assert!(refused < Duration::from_millis(750), "{refused:?}");
+
+    let (_, mut body) = stream.into_parts();
+    while let Some(Ok(_)) = soon(body.data()).await {}
+    assert!(start.elapsed() >= Duration::from_millis(750), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_unix_socket_serves_and_leaves_no_file() {
+    let path: PathBuf = std::env::temp_dir().join(format!("edge-{}.sock", std::process::id()));
+    let address = format!("unix:{}", path.display()).parse().unwrap();
+    // Left behind by a process that was killed.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+
+    let listener = Listener::bind(&address).await.unwrap();
+    assert!(Listener::bind(&address).await.is_err(), "somebody serves there already");
+    let mut edge = Edge::serve(listener, Settings::default());
+    let mut client = Client::over(UnixStream::connect(&path).await.unwrap()).await;
+    assert_eq!(client.call("GetSession", "known", &[]).await.unwrap().status().0.code(), Code::Ok);
+
+    edge.shut_down();
+    soon(edge.served).await.unwrap().unwrap();
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn an_ipv6_wildcard_takes_ipv4_too() {
+    let listener = Listener::bind(&"[::]:0".parse().unwrap()).await.unwrap();
+    let port: u16 =
+        listener.local_address().to_string().rsplit(':').next().unwrap().parse().unwrap();
+    let _edge = Edge::serve(listener, Settings::default());
+    for host in ["127.0.0.1", "::1"] {
+        let mut client = Client::over(TcpStream::connect((host, port)).await.unwrap()).await;
+        let answer = client.call("GetSession", "known", &[]).await.unwrap();
+        assert_eq!(answer.status().0.code(), Code::Ok, "{host}");
+    }
+}

@@ -1,0 +1,173 @@
+//! The operator's port: probes, metrics, the status page.
+
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+
+use gotoassist_grpc::{
+    admin::{
+        Admin,
+        failures::Failures,
+        metrics::Metrics,
+        snapshot::{Poll, Snapshot, Upstream},
+    },
+    grpc::health::{Health, OVERALL, UPSTREAM},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::soon;
+
+struct Port {
+    address: std::net::SocketAddr,
+    health: Health,
+    stop: CancellationToken,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+impl Port {
+    async fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (health, stop) = (Health::default(), CancellationToken::new());
+        let admin = Admin::new(health.clone(), Metrics::install().unwrap(), snapshot);
+        let served = tokio::spawn(admin.serve(listener, stop.clone()));
+        Self { address, health, stop, served }
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let mut socket = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        soon(socket.read_to_string(&mut answer)).await.unwrap();
+        let code = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (code, answer)
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let failures = Failures::default();
+    failures.record("UPSTREAM_TIMEOUT", "UNAVAILABLE");
+    Snapshot {
+        version: "1.2.3",
+        uptime: Duration::from_mins(62),
+        connections: 4,
+        watchers: 7,
+        upstream: Upstream {
+            is_serving: true,
+            requests_per_second: 8.0,
+            requests: 100,
+            failed_requests: 3,
+            waiting: 2,
+            last_answer_age: Some(Duration::from_secs(1)),
+        },
+        polls: vec![
+            Poll::new("250040353", "waiting", 5, Some(Duration::from_secs(2))),
+            Poll::new("<script>alert()</script>", "active", 2, None),
+        ],
+        failures: failures.latest(),
+    }
+}
+
+#[tokio::test]
+async fn ready_is_who_wants_new_calls_and_alive_is_who_answers() {
+    let port = Port::open().await;
+    assert_eq!(port.get("/readyz").await.0, 503);
+    port.health.set(OVERALL, true);
+    assert_eq!(port.get("/readyz").await.0, 200);
+    port.health.set(UPSTREAM, false);
+    assert_eq!(port.get("/readyz").await.0, 200);
+    port.health.drain();
+    assert_eq!(port.get("/readyz").await.0, 503);
+    assert_eq!(port.get("/livez").await.0, 200);
+    assert_eq!(port.get("/else").await.0, 404);
+
+    port.stop.cancel();
+    soon(port.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_status_page_says_what_is_going_on_without_script_or_whole_ids() {
+    let port = Port::open().await;
+    port.health.set(OVERALL, true);
+    let (code, page) = port.get("/").await;
+    assert_eq!(code, 200);
+    for fact in [
+        ">ready<",
+        "1.2.3",
+        "1 h 2 min",
+        "answers",
+        "of 8.0 requests a second",
+        "waiting <b>1</b>",
+        "2…3",
+        "2 s ago",
+        "UPSTREAM_TIMEOUT",
+        "http-equiv=\"refresh\"",
+        "width=device-width",
+        "prefers-color-scheme: dark",
+        "<svg",
+    ] {
+        assert!(page.contains(fact), "{fact} is missing in {page}");
+    }
+    for absent in ["250040353", "<script"] {
+        assert!(!page.contains(absent), "{absent} is in {page}");
+    }
+    port.health.drain();
+    assert!(port.get("/").await.1.contains(">not ready<"));
+}
+
+#[tokio::test]
+async fn the_metrics_come_with_their_meaning() {
+    let port = Port::open().await;
+    let (code, text) = port.get("/metrics").await;
+    assert_eq!(code, 200);
+    assert!(text.contains("gotoassist_build_info{version="), "{text}");
+    assert!(text.contains("process_resident_memory_bytes"), "{text}");
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    for line in body.lines().filter(|line| line.starts_with("# TYPE ")) {
+        let name = line.split(' ').nth(2).unwrap();
+        assert!(body.contains(&format!("# HELP {name} ")), "{name} has no meaning");
+    }
+}
+
+/// The names of metrics in the text of a source file.
+fn names(text: &str) -> BTreeSet<String> {
+    let prefixes = ["gotoassist_", "rpc_server_", "http_client_"];
+    let literals = text.split('"').skip(1).step_by(2);
+    literals
+        .filter(|literal| prefixes.iter().any(|prefix| literal.starts_with(prefix)))
+        .filter(|literal| literal.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn names_under(folder: &Path, except: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.append(&mut names_under(&path, except));
+        } else if path != except {
+            // Only files that record metrics: other literals may look like their names.
+            let text = fs::read_to_string(&path).unwrap();
+            if text.contains("counter!") || text.contains("gauge!") || text.contains("histogram!") {
+                found.append(&mut names(&text));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_metric_in_the_source_is_on_the_page_of_metrics() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let page = source.join("admin/metrics.rs");
+    let mut listed = names(&fs::read_to_string(&page).unwrap());
+    listed.remove("gotoassist_build_info");
+    let used = names_under(&source, &page);
+    let unlisted: Vec<_> = used.difference(&listed).collect();
+    assert!(unlisted.is_empty(), "without a meaning in admin/metrics.rs: {unlisted:?}");
+}

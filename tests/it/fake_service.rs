@@ -1,0 +1,217 @@
+//! A service of the API that answers as a test tells it to, over a real socket. Only for tests of
+//! the client.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream};
+use gotoassist_grpc::{
+    client::watch::Messages,
+    proto::{
+        GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
+        Session, SessionStatus, SystemLink, WatchSessionRequest, WatchSessionResponse,
+        remote_support_service_server::{RemoteSupportService, RemoteSupportServiceServer},
+        watch_session_response::EventType,
+    },
+};
+use tokio::{net::TcpListener, runtime::Runtime};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status, transport::Server};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// How a stream ends.
+#[derive(Clone)]
+pub enum End {
+    Ok,
+    With(Status),
+    /// Not before the client goes, or the service dies.
+    Never,
+}
+
+/// One stream: its messages and its end.
+pub struct Script(pub Vec<WatchSessionResponse>, pub End);
+
+/// The running service. Dropped, it is gone like a killed process: without a word.
+pub struct FakeService {
+    pub address: SocketAddr,
+    seen: Arc<Seen>,
+    runtime: Option<Runtime>,
+}
+
+#[derive(Default)]
+struct Seen {
+    scripts: Mutex<VecDeque<Script>>,
+    watches: Mutex<Vec<WatchSessionRequest>>,
+    authorizations: Mutex<Vec<String>>,
+}
+
+impl FakeService {
+    pub fn start(scripts: impl IntoIterator<Item = Script>) -> Self {
+        Self::start_at("127.0.0.1:0", scripts)
+    }
+
+    pub fn start_at(address: &str, scripts: impl IntoIterator<Item = Script>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let seen = Arc::new(Seen::default());
+        seen.scripts.lock().unwrap().extend(scripts);
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let answering = Answering(seen.clone());
+        runtime.spawn(async move {
+            let (reporter, health) = tonic_health::server::health_reporter();
+            reporter.set_service_status("gone", tonic_health::ServingStatus::NotServing).await;
+            let listener = TcpListener::from_std(listener).unwrap();
+            Server::builder()
+                .add_service(RemoteSupportServiceServer::new(answering))
+                .add_service(health)
+                .serve_with_incoming(TcpListenerStream::new(listener))
+                .await
+                .unwrap();
+        });
+        Self { address, seen, runtime: Some(runtime) }
+    }
+
+    /// Ends it as [`Drop`] does, and waits until its port is free.
+    pub fn stop(mut self) {
+        self.runtime.take().unwrap().shutdown_timeout(Duration::from_secs(10));
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The requests of all watches so far.
+    pub fn watches(&self) -> Vec<WatchSessionRequest> {
+        self.seen.watches.lock().unwrap().clone()
+    }
+
+    /// The `authorization` of all calls so far.
+    pub fn authorizations(&self) -> Vec<String> {
+        self.seen.authorizations.lock().unwrap().clone()
+    }
+}
+
+impl Drop for FakeService {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+struct Answering(Arc<Seen>);
+
+impl Answering {
+    fn note<M>(&self, request: &Request<M>) {
+        let value = request.metadata().get("authorization");
+        let value = value.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+        self.0.authorizations.lock().unwrap().push(value);
+    }
+}
+
+#[tonic::async_trait]
+impl RemoteSupportService for Answering {
+    async fn get_session(
+        &self,
+        request: Request<GetSessionRequest>,
+    ) -> Result<Response<GetSessionResponse>, Status> {
+        self.note(&request);
+        match request.get_ref().session_id.as_str() {
+            "missing" => Err(missing()),
+            "slow" => std::future::pending().await,
+            _ => Ok(Response::new(GetSessionResponse {
+                session: Some(session(SessionStatus::Active)),
+                observed_at: Some(prost_types::Timestamp { seconds: 1_619_762_400, nanos: 0 }),
+            })),
+        }
+    }
+
+    async fn list_system_links(
+        &self,
+        request: Request<ListSystemLinksRequest>,
+    ) -> Result<Response<ListSystemLinksResponse>, Status> {
+        self.note(&request);
+        Ok(Response::new(ListSystemLinksResponse {
+            system_links: vec![SystemLink {
+                system_domain: request.into_inner().system_domain,
+                callback_url: "https://partner.example/tickets".to_owned(),
+                ..SystemLink::default()
+            }],
+        }))
+    }
+
+    type WatchSessionStream = Messages;
+
+    async fn watch_session(
+        &self,
+        request: Request<WatchSessionRequest>,
+    ) -> Result<Response<Messages>, Status> {
+        self.note(&request);
+        self.0.watches.lock().unwrap().push(request.into_inner());
+        let script = self.0.scripts.lock().unwrap().pop_front();
+        let Some(Script(messages, end)) = script else {
+            return Err(Status::internal("the test expected no further watch"));
+        };
+        Ok(Response::new(play(messages, end)))
+    }
+}
+
+/// The stream that a script describes.
+pub fn play(messages: Vec<WatchSessionResponse>, end: End) -> Messages {
+    let messages = stream::iter(messages.into_iter().map(Ok));
+    match end {
+        End::Ok => messages.boxed(),
+        End::With(status) => messages.chain(stream::iter([Err(status)])).boxed(),
+        End::Never => messages.chain(stream::pending()).boxed(),
+    }
+}
+
+/// A message of a watch in `status`, with a token named after its number.
+pub fn message(number: u32, status: SessionStatus) -> WatchSessionResponse {
+    WatchSessionResponse {
+        event_type: if number == 1 { EventType::Snapshot } else { EventType::Changed }.into(),
+        session: Some(session(status)),
+        resume_token: format!("token-{number}"),
+        terminal: status == SessionStatus::Complete,
+        ..WatchSessionResponse::default()
+    }
+}
+
+pub fn session(status: SessionStatus) -> Session {
+    Session {
+        session_id: "250040353".to_owned(),
+        status: status.into(),
+        account_key: "99999822536216596540".to_owned(),
+        started_at: Some(prost_types::Timestamp { seconds: 1_619_762_400, nanos: 250_000_000 }),
+        ..Session::default()
+    }
+}
+
+/// An error with everything that the API's errors may carry.
+pub fn missing() -> Status {
+    let mut details = ErrorDetails::new();
+    details
+        .set_error_info("SESSION_NOT_FOUND", "remotesupport.gotoassist", HashMap::new())
+        .set_resource_info("session", "", "", "unknown to this account")
+        .add_help_link("sessions", "https://developer.goto.com/");
+    Status::with_error_details(Code::NotFound, "the session is unknown", details)
+}
+
+/// An end of a watch as the service's own: with a reason, and a delay if it asks for one.
+pub fn ending(code: Code, reason: &str, retry_after: Option<Duration>) -> Status {
+    let mut details =
+        ErrorDetails::with_error_info(reason, "remotesupport.gotoassist", HashMap::new());
+    if retry_after.is_some() {
+        details.set_retry_info(retry_after);
+    }
+    Status::with_error_details(code, "the stream ends", details)
+}

@@ -1,0 +1,390 @@
+//! The governor on paused time: never above the quota, fair between callers, nothing lost.
+
+#![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test")]
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use gotoassist_grpc::rest::{
+    Credential, CredentialId, Kind, Urgency,
+    quota::{Class, Quota, Scope, Settings, WATCH_SHARE},
+};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+/// What was admitted: when, and for whom.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<(Instant, String)>>>);
+
+impl Log {
+    fn note(&self, who: &str) {
+        self.0.lock().unwrap().push((Instant::now(), who.to_owned()));
+    }
+
+    fn shares(&self) -> BTreeMap<String, usize> {
+        let mut shares = BTreeMap::new();
+        for (_, who) in self.0.lock().unwrap().iter() {
+            *shares.entry(who.clone()).or_default() += 1;
+        }
+        shares
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    #[track_caller]
+    fn assert_never_above(&self, quota: usize) {
+        let admitted = self.0.lock().unwrap();
+        for window in admitted.windows(quota + 1) {
+            let length = window[quota].0 - window[0].0;
+            assert!(length >= Duration::from_secs(1), "{} in {length:?}", quota + 1);
+        }
+    }
+}
+
+fn settings(rps: f64) -> Settings {
+    Settings { rps, burst: 8, scope: Scope::Process, queue_limit: 1000 }
+}
+
+fn quota(rps: f64) -> Arc<Quota> {
+    Arc::new(Quota::new(settings(rps)))
+}
+
+fn caller(name: &str) -> CredentialId {
+    Credential::from_authorization(&format!("Bearer {name}")).unwrap().id()
+}
+
+fn urgency(weight: f64) -> Urgency {
+    Urgency { since: Instant::now(), weight }
+}
+
+/// Calls again and again, each call after the answer to the one before.
+async fn keep_calling(quota: Arc<Quota>, name: String, log: Log) {
+    loop {
+        quota.admit(caller(&name), Class::Unary, None).await.unwrap();
+        log.note(&name);
+        sleep(ms(40)).await;
+    }
+}
+
+async fn hundred_callers_for_a_minute(rps: f64) -> Log {
+    let (quota, log) = (quota(rps), Log::default());
+    let mut callers = JoinSet::new();
+    for number in 0..100 {
+        callers.spawn(keep_calling(Arc::clone(&quota), format!("caller-{number}"), log.clone()));
+    }
+    sleep(Duration::from_mins(1)).await;
+    callers.shutdown().await;
+    log
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_callers_share_alike_and_stay_within_the_quota() {
+    let log = hundred_callers_for_a_minute(10.0).await;
+    log.assert_never_above(10);
+    let shares = log.shares();
+    let (most, least) = (shares.values().max().unwrap(), shares.values().min().unwrap());
+    assert_eq!(shares.len(), 100);
+    assert!(10 * most <= 12 * least, "{most} against {least}");
+    assert!(log.len() >= 590, "the quota is used: {}", log.len());
+}
+
+/// At 8 a second a caller gets 4.8 in a minute: some 4, some 5, never 3 or 6.
+#[tokio::test(start_paused = true)]
+async fn at_the_default_rate_no_caller_is_more_than_one_call_ahead() {
+    let log = hundred_callers_for_a_minute(8.0).await;
+    log.assert_never_above(8);
+    let shares = log.shares();
+    let (most, least) = (shares.values().max().unwrap(), shares.values().min().unwrap());
+    assert!(shares.len() == 100 && most - least <= 1, "{most} against {least}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_noisy_caller_does_not_delay_a_quiet_one() {
+    let (quota, log) = (quota(8.0), Log::default());
+    let mut callers = JoinSet::new();
+    for _ in 0..300 {
+        callers.spawn(keep_calling(Arc::clone(&quota), "noisy".to_owned(), log.clone()));
+    }
+    sleep(Duration::from_secs(2)).await;
+    for _ in 0..20 {
+        let asked = Instant::now();
+        quota.admit(caller("quiet"), Class::Unary, None).await.unwrap();
+        assert!(asked.elapsed() <= Duration::from_millis(300), "{:?}", asked.elapsed());
+        sleep(Duration::from_secs(1)).await;
+    }
+    log.assert_never_above(8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_costs_the_noisy_caller_its_own_calls_only() {
+    let quota = Arc::new(Quota::new(Settings { queue_limit: 20, ..settings(8.0) }));
+    let mut noisy = JoinSet::new();
+    for _ in 0..100 {
+        let quota = Arc::clone(&quota);
+        noisy.spawn(async move { quota.admit(caller("noisy"), Class::Unary, None).await });
+    }
+    let mut quiet = JoinSet::new();
+    for number in 0..5 {
+        let quota = Arc::clone(&quota);
+        let name = format!("quiet-{number}");
+        quiet.spawn(async move { quota.admit(caller(&name), Class::Unary, None).await });
+    }
+    assert!(quiet.join_all().await.iter().all(Result::is_ok));
+    let noisy = noisy.join_all().await;
+    let refused: Vec<_> = noisy.into_iter().filter_map(Result::err).collect();
+    assert_eq!(refused.len(), 100 - 8 - 20 + 5);
+    for error in refused {
+        assert_eq!(error.kind, Kind::QuotaExhausted);
+        assert!(error.retry_after.unwrap() > Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_would_come_too_late_fails_at_once_and_is_told_when() {
+    let quota = quota(8.0);
+    let mut callers = JoinSet::new();
+    for _ in 0..48 {
+        let quota = Arc::clone(&quota);
+        callers.spawn(async move { quota.admit(caller("a"), Class::Unary, None).await });
+    }
+    tokio::task::yield_now().await;
+    let now = Instant::now();
+    let soon = Some(now + Duration::from_secs(2));
+    // Of the other caller's 40, one goes before; of one's own, all.
+    quota.admit(caller("b"), Class::Unary, soon).await.unwrap();
+    let now = Instant::now();
+    let soon = Some(now + Duration::from_secs(2));
+    let error = quota.admit(caller("a"), Class::Unary, soon).await.unwrap_err();
+    assert_eq!(error.kind, Kind::QuotaExhausted);
+    assert_eq!(Instant::now(), now, "at once");
+    let turn = error.retry_after.unwrap();
+    let in_time = Some(now + turn + Duration::from_millis(5));
+    quota.admit(caller("a"), Class::Unary, in_time).await.unwrap();
+    assert!(now.elapsed() + Duration::from_millis(50) >= turn, "{:?} {turn:?}", now.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_cancelled_calls_costs_nothing() {
+    let (quota, log) = (quota(8.0), Log::default());
+    let mut random = fastrand::Rng::with_seed(3);
+    let start = Instant::now();
+    let mut steady = JoinSet::new();
+    steady.spawn(keep_calling(Arc::clone(&quota), "steady".to_owned(), log.clone()));
+    let mut storm = JoinSet::new();
+    for number in 0..2000 {
+        let (quota, log) = (Arc::clone(&quota), log.clone());
+        let patience = Duration::from_millis(random.u64(0..3000));
+        storm.spawn(async move {
+            let name = format!("storm-{}", number % 50);
+            let class = if number % 3 == 0 { Class::Watch(urgency(1.0)) } else { Class::Unary };
+            if timeout(patience, quota.admit(caller(&name), class, None)).await.is_ok() {
+                log.note(&name);
+            }
+        });
+        if number % 20 == 0 {
+            sleep(Duration::from_millis(random.u64(0..100))).await;
+        }
+    }
+    storm.join_all().await;
+    log.assert_never_above(8);
+    let used = log.len();
+    let possible = 8.0 * start.elapsed().as_secs_f64();
+    assert!(used as f64 >= 0.9 * possible, "{used} of {possible}");
+    steady.shutdown().await;
+    let snapshot = quota.snapshot();
+    assert_eq!((snapshot.waiting_unary, snapshot.waiting_watches), (0, 0));
+}
+
+/// Calls that are admitted and dropped before they hear of it are not counted.
+#[tokio::test(start_paused = true)]
+async fn an_admission_nobody_takes_goes_to_the_next() {
+    let quota = quota(1.0);
+    quota.admit(caller("a"), Class::Unary, None).await.unwrap();
+    let mut first = Box::pin(quota.admit(caller("a"), Class::Unary, None));
+    let mut second = Box::pin(quota.admit(caller("b"), Class::Unary, None));
+    let mut keeper = Box::pin(quota.admit(caller("c"), Class::Unary, None));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    assert!(futures_util::poll!(&mut second).is_pending());
+    assert!(futures_util::poll!(&mut keeper).is_pending());
+    drop(first);
+    tokio::time::advance(ms(1001)).await;
+    // It keeps the time now, and calls itself, but goes before it hears it.
+    assert!(futures_util::poll!(&mut second).is_pending());
+    assert_eq!(quota.snapshot().waiting_unary, 1, "the second is called");
+    assert!(futures_util::poll!(&mut keeper).is_pending());
+    drop(second);
+    assert!(futures_util::poll!(&mut keeper).is_ready());
+    assert_eq!(quota.snapshot().used, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_slows_all_at_once_and_good_answers_recover_slowly() {
+    let quota = quota(8.0);
+    quota.slow_down(caller("a"), None);
+    assert!((quota.snapshot().rate - 4.0).abs() < 0.01);
+    let log = Log::default();
+    let mut callers = JoinSet::new();
+    callers.spawn(keep_calling(Arc::clone(&quota), "b".to_owned(), log.clone()));
+    sleep(Duration::from_secs(10)).await;
+    callers.shutdown().await;
+    assert!((38..=41).contains(&log.len()), "{}", log.len());
+    log.assert_never_above(4);
+    for _ in 0..100 {
+        quota.speed_up(caller("b"));
+    }
+    assert!((quota.snapshot().rate - 6.0).abs() < 0.01);
+    for _ in 0..1000 {
+        quota.speed_up(caller("b"));
+    }
+    assert!((quota.snapshot().rate - 8.0).abs() < 0.01);
+    for _ in 0..20 {
+        sleep(Duration::from_secs(1)).await;
+        quota.slow_down(caller("a"), None);
+    }
+    assert!(quota.snapshot().rate > 0.4, "never stops altogether");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_obeyed_by_all_and_no_bunch_follows_it() {
+    let (quota, log) = (quota(8.0), Log::default());
+    quota.admit(caller("a"), Class::Unary, None).await.unwrap();
+    let refused = Instant::now();
+    quota.slow_down(caller("a"), Some(Duration::from_secs(30)));
+    assert_eq!(quota.snapshot().pause, Duration::from_secs(30));
+    let soon = Some(refused + Duration::from_secs(10));
+    let error = quota.admit(caller("b"), Class::Unary, soon).await.unwrap_err();
+    assert_eq!(error.kind, Kind::QuotaExhausted);
+    assert_eq!(error.retry_after.map(|after| after.as_secs()), Some(30));
+    let mut callers = JoinSet::new();
+    callers.spawn(keep_calling(Arc::clone(&quota), "b".to_owned(), log.clone()));
+    sleep(Duration::from_secs(32)).await;
+    callers.shutdown().await;
+    let admitted = log.0.lock().unwrap();
+    assert!(admitted[0].0 - refused >= Duration::from_secs(30));
+    assert!(admitted[1].0 - admitted[0].0 >= Duration::from_millis(240));
+}
+
+#[tokio::test(start_paused = true)]
+async fn unary_calls_go_first_and_watches_never_starve() {
+    let (quota, log) = (quota(8.0), Log::default());
+    let mut callers = JoinSet::new();
+    for number in 0..20 {
+        callers.spawn(keep_calling(Arc::clone(&quota), format!("unary-{number}"), log.clone()));
+    }
+    for _ in 0..10 {
+        let (quota, log) = (Arc::clone(&quota), log.clone());
+        callers.spawn(async move {
+            loop {
+                quota.admit(caller("w"), Class::Watch(urgency(1.0)), None).await.unwrap();
+                log.note("watch");
+            }
+        });
+    }
+    sleep(Duration::from_mins(1)).await;
+    callers.shutdown().await;
+    let watches = log.shares()["watch"];
+    let expected = log.len() / WATCH_SHARE;
+    assert!(watches.abs_diff(expected) <= 2, "{watches} of {}", log.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_likely_to_change_are_asked_more_often() {
+    let (quota, log) = (quota(8.0), Log::default());
+    let mut watches = JoinSet::new();
+    for number in 0..100 {
+        let (quota, log) = (Arc::clone(&quota), log.clone());
+        let (name, weight) = if number < 50 { ("lively", 0.4) } else { ("calm", 0.1) };
+        watches.spawn(async move {
+            loop {
+                quota.admit(caller("w"), Class::Watch(urgency(weight)), None).await.unwrap();
+                log.note(name);
+            }
+        });
+    }
+    sleep(Duration::from_mins(10)).await;
+    watches.shutdown().await;
+    log.assert_never_above(8);
+    let shares = log.shares();
+    let ratio = shares["lively"] as f64 / shares["calm"] as f64;
+    assert!((3.5..=4.5).contains(&ratio), "{shares:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_credential_may_have_a_quota_of_its_own() {
+    let quota = Quota::new(Settings { scope: Scope::Credential, ..settings(8.0) });
+    let start = Instant::now();
+    for name in ["a", "b", "c"] {
+        for _ in 0..8 {
+            quota.admit(caller(name), Class::Unary, None).await.unwrap();
+        }
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    quota.slow_down(caller("a"), Some(Duration::from_mins(1)));
+    quota.admit(caller("b"), Class::Unary, None).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2));
+    quota.admit(caller("a"), Class::Unary, None).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_mins(1));
+}
+
+/// A random world: callers and watches come, give up, and the vendor refuses now and then.
+#[test]
+fn whatever_comes_the_quota_holds_and_nobody_is_forgotten() {
+    for seed in 0..40 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(random_world(seed));
+    }
+}
+
+async fn random_world(seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let most = random.usize(1..12);
+    let queue_limit = random.usize(1..200);
+    let rps = most as f64 + random.f64() * 0.9;
+    let quota = Arc::new(Quota::new(Settings { queue_limit, ..settings(rps) }));
+    let (log, mut calls) = (Log::default(), JoinSet::new());
+    for _ in 0..random.usize(1..600) {
+        let (quota, log) = (Arc::clone(&quota), log.clone());
+        let name = format!("caller-{}", random.u8(0..10));
+        let class =
+            if random.u8(0..4) == 0 { Class::Watch(urgency(random.f64())) } else { Class::Unary };
+        let deadline = random.bool().then(|| Instant::now() + ms(random.u64(0..5000)));
+        let patience = if random.u8(0..4) == 0 { ms(random.u64(0..4000)) } else { ms(1 << 40) };
+        match random.u8(0..60) {
+            0 => quota.slow_down(caller(&name), None),
+            1 => quota.slow_down(caller(&name), Some(ms(random.u64(0..4000)))),
+            _ => quota.speed_up(caller(&name)),
+        }
+        calls.spawn(async move {
+            match timeout(patience, quota.admit(caller(&name), class, deadline)).await {
+                Ok(Ok(())) => log.note(&name),
+                Ok(Err(error)) => assert_eq!(error.kind, Kind::QuotaExhausted),
+                Err(_given_up) => {}
+            }
+        });
+        if random.u8(0..3) == 0 {
+            sleep(ms(random.u64(0..400))).await;
+        }
+    }
+    let everybody = async { while calls.join_next().await.transpose().unwrap().is_some() {} };
+    timeout(Duration::from_hours(10), everybody)
+        .await
+        .unwrap_or_else(|_| panic!("seed {seed}: forgotten"));
+    log.assert_never_above(most);
+    let snapshot = quota.snapshot();
+    assert_eq!((snapshot.waiting_unary, snapshot.waiting_watches), (0, 0), "seed {seed}");
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
