@@ -17,6 +17,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod grpc;
 pub mod model;
 pub mod proto;
 pub mod rest;

@@ -1,0 +1,3 @@
+//! The north face: the gRPC API. The only place that knows protobuf and gRPC.
+
+pub mod caller;
