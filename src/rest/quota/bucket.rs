@@ -36,9 +36,9 @@ type Call = Result<Instant, Error>;
 /// A place in the queue; left by dropping it.
 struct Place<'a> {
     bucket: &'a Bucket,
-    credential: CredentialId,
+    caller: CredentialId,
     ticket: Ticket,
-    called: oneshot::Receiver<Call>,
+    turn: oneshot::Receiver<Call>,
 }
 
 impl Bucket {
@@ -54,7 +54,7 @@ impl Bucket {
 
     pub(super) async fn admit(
         &self,
-        credential: CredentialId,
+        caller: CredentialId,
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<(), Error> {
@@ -62,7 +62,7 @@ impl Bucket {
             Class::Unary => deadline,
             Class::Watch(_) => None,
         };
-        let Some(mut place) = self.join(credential, class, deadline)? else { return Ok(()) };
+        let Some(mut place) = self.join(caller, class, deadline)? else { return Ok(()) };
         let over = async {
             match deadline {
                 Some(deadline) => sleep_until(deadline).await,
@@ -71,13 +71,13 @@ impl Bucket {
         };
         tokio::select! {
             biased;
-            call = &mut place.called => match call {
+            call = &mut place.turn => match call {
                 Ok(call) => call.map(drop),
                 // The sender goes only with a call; should that ever change, ask again later.
                 Err(_) => Err(exhausted(Duration::from_secs(1))),
             },
             never = self.keep_time() => match never {},
-            () = over => Err(self.too_late(credential)),
+            () = over => Err(self.too_late(caller)),
         }
     }
 
@@ -110,7 +110,7 @@ impl Bucket {
     /// Admits at once (`None`), gives a place in the queue, or refuses.
     fn join(
         &self,
-        credential: CredentialId,
+        caller: CredentialId,
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<Option<Place<'_>>, Error> {
@@ -121,15 +121,15 @@ impl Bucket {
             return Ok(None);
         }
         if let Class::Unary = class {
-            state.check(credential, deadline, self.queue_limit, now)?;
+            state.check(caller, deadline, self.queue_limit, now)?;
         }
-        let (call, called) = oneshot::channel();
+        let (call, turn) = oneshot::channel();
         let ticket = match class {
-            Class::Unary => state.queue.join_unary(credential, call),
+            Class::Unary => state.queue.join_unary(caller, call),
             Class::Watch(urgency) => state.queue.join_watch(urgency, call),
         };
         state.call_next(now);
-        Ok(Some(Place { bucket: self, credential, ticket, called }))
+        Ok(Some(Place { bucket: self, caller, ticket, turn }))
     }
 
     async fn keep_time(&self) -> Infallible {
@@ -144,10 +144,10 @@ impl Bucket {
         }
     }
 
-    fn too_late(&self, credential: CredentialId) -> Error {
+    fn too_late(&self, caller: CredentialId) -> Error {
         let mut state = lock(&self.state);
         let now = Instant::now();
-        exhausted(state.turn_of(credential, now).duration_since(now))
+        exhausted(state.turn_of(caller, now).duration_since(now))
     }
 }
 
@@ -170,37 +170,37 @@ impl State {
     /// Whether one more unary call may wait: its turn comes in time, and there is room.
     fn check(
         &mut self,
-        credential: CredentialId,
+        caller: CredentialId,
         deadline: Option<Instant>,
         limit: usize,
         now: Instant,
     ) -> Result<(), Error> {
-        let turn = self.turn_of(credential, now);
+        let turn = self.turn_of(caller, now);
         let refused = || exhausted(turn.duration_since(now));
         if deadline.is_some_and(|deadline| turn >= deadline) {
             return Err(refused());
         }
         if self.queue.waiting_unary() >= limit {
-            let longest = self.queue.make_room(credential).ok_or_else(refused)?;
+            let longest = self.queue.make_room(caller).ok_or_else(refused)?;
             // Should it have gone meanwhile, all the better.
             drop(longest.send(Err(refused())));
         }
         Ok(())
     }
 
-    fn turn_of(&mut self, credential: CredentialId, now: Instant) -> Instant {
-        self.pace.foresee(self.queue.ahead_of(credential) + 1, now)
+    fn turn_of(&mut self, caller: CredentialId, now: Instant) -> Instant {
+        self.pace.foresee(self.queue.ahead_of(caller) + 1, now)
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = lock(&self.bucket.state);
-        if state.queue.leave(self.credential, self.ticket).is_some() {
+        if state.queue.leave(self.caller, self.ticket).is_some() {
             return;
         }
         // Called but gone before it heard: the request is never sent.
-        if let Ok(Ok(admitted_at)) = self.called.try_recv() {
+        if let Ok(Ok(admitted_at)) = self.turn.try_recv() {
             let now = Instant::now();
             state.pace.give_back(admitted_at, now);
             state.call_next(now);
