@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test")]
 
+mod leaving;
 mod random_world;
 mod watches;
 
@@ -220,28 +221,6 @@ async fn a_storm_of_cancelled_calls_costs_nothing() {
     steady.shutdown().await;
     let snapshot = quota.snapshot();
     assert_eq!((snapshot.waiting_unary, snapshot.waiting_watches), (0, 0));
-}
-
-/// Calls that are admitted and dropped before they hear of it are not counted.
-#[tokio::test(start_paused = true)]
-async fn an_admission_nobody_takes_goes_to_the_next() {
-    let quota = quota(1.0);
-    quota.admit(caller("a"), Class::Unary, None).await.unwrap();
-    let mut first = Box::pin(quota.admit(caller("a"), Class::Unary, None));
-    let mut second = Box::pin(quota.admit(caller("b"), Class::Unary, None));
-    let mut keeper = Box::pin(quota.admit(caller("c"), Class::Unary, None));
-    assert!(futures_util::poll!(&mut first).is_pending());
-    assert!(futures_util::poll!(&mut second).is_pending());
-    assert!(futures_util::poll!(&mut keeper).is_pending());
-    drop(first);
-    tokio::time::advance(ms(1001)).await;
-    // It keeps the time now, and calls itself, but goes before it hears it.
-    assert!(futures_util::poll!(&mut second).is_pending());
-    assert_eq!(quota.snapshot().waiting_unary, 1, "the second is called");
-    assert!(futures_util::poll!(&mut keeper).is_pending());
-    drop(second);
-    assert!(futures_util::poll!(&mut keeper).is_ready());
-    assert_eq!(quota.snapshot().used, 1);
 }
 
 #[tokio::test(start_paused = true)]

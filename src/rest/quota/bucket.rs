@@ -1,10 +1,15 @@
 //! One quota and those who wait for it. No task of its own: one of those who wait keeps the time.
 
-use std::{convert::Infallible, future::pending, sync::Mutex, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep_until},
+    sync::{OwnedMutexGuard, oneshot},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -13,21 +18,29 @@ use super::{
     queue::{Queue, Ticket},
 };
 
+/// How long those who wait trust in the timekeeper before they look whether it is late.
+const TRUST: Duration = Duration::from_secs(2);
+
+/// How late a timekeeper may be.
+const LATE: Duration = Duration::from_millis(100);
+
 /// One quota.
 #[derive(Debug)]
 pub(super) struct Bucket {
     limit: f64,
     queue_limit: usize,
     state: Mutex<State>,
-    /// Whoever holds it sleeps until the next admission and calls the next; the others only wait to
-    /// be called, or to hold it.
-    timekeeper: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct State {
     pace: Pace,
     queue: Queue<oneshot::Sender<Call>>,
+    /// When the next one is to be called.
+    due_at: Instant,
+    /// Whoever holds it sleeps until then and calls the next; the others only wait to be called, or
+    /// to hold it.
+    timekeeper: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What a waiting one is told: when it was admitted, or why not.
@@ -43,13 +56,11 @@ struct Place<'a> {
 
 impl Bucket {
     pub(super) fn new(settings: &Settings) -> Self {
-        let pace = Pace::new(settings.rps, settings.burst, Instant::now());
-        Self {
-            limit: settings.rps,
-            queue_limit: settings.queue_limit,
-            state: Mutex::new(State { pace, queue: Queue::new() }),
-            timekeeper: tokio::sync::Mutex::new(()),
-        }
+        let now = Instant::now();
+        let pace = Pace::new(settings.rps, settings.burst, now);
+        let timekeeper = Arc::default();
+        let state = State { pace, queue: Queue::new(), due_at: now, timekeeper };
+        Self { limit: settings.rps, queue_limit: settings.queue_limit, state: Mutex::new(state) }
     }
 
     pub(super) async fn admit(
@@ -133,13 +144,28 @@ impl Bucket {
     }
 
     async fn keep_time(&self) -> Infallible {
-        let _timekeeper = self.timekeeper.lock().await;
+        let _timekeeper = self.time_to_keep().await;
         loop {
             let next = lock(&self.state).call_next(Instant::now());
             match next {
                 Some(ready_at) => sleep_until(ready_at).await,
                 // It called itself, too, and is about to go.
                 None => pending().await,
+            }
+        }
+    }
+
+    /// Waits to be the timekeeper. Puts the present one out of office if that is late: nobody may
+    /// be polling it, and a future that is kept but left alone must not stop the others.
+    async fn time_to_keep(&self) -> OwnedMutexGuard<()> {
+        loop {
+            let office = Arc::clone(&lock(&self.state).timekeeper);
+            if let Ok(timekeeper) = timeout(TRUST, Arc::clone(&office).lock_owned()).await {
+                return timekeeper;
+            }
+            let mut state = lock(&self.state);
+            if state.is_late(Instant::now()) && Arc::ptr_eq(&state.timekeeper, &office) {
+                state.timekeeper = Arc::default();
             }
         }
     }
@@ -157,6 +183,7 @@ impl State {
         loop {
             let ready_at = self.pace.ready_at(now);
             if ready_at > now {
+                self.due_at = ready_at;
                 return (!self.queue.is_empty()).then_some(ready_at);
             }
             let call = self.queue.next(now)?;
@@ -165,6 +192,11 @@ impl State {
                 self.pace.take(now);
             }
         }
+    }
+
+    /// Whether somebody should have been called before now.
+    fn is_late(&self, now: Instant) -> bool {
+        !self.queue.is_empty() && now.duration_since(self.due_at) > LATE
     }
 
     /// Whether one more unary call may wait: its turn comes in time, and there is room.

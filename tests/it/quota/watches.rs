@@ -1,6 +1,6 @@
 //! Watches behind unary calls, and by what they would learn.
 
-#![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test")]
+#![expect(clippy::cast_precision_loss, reason = "a test")]
 
 use std::{sync::Arc, time::Duration};
 
