@@ -14,7 +14,7 @@ use tonic_types::StatusExt as _;
 use super::{Edge, Settings, soon};
 
 /// Records this test's metrics only: each test has a thread of its own.
-fn recorder() -> (&'static PrometheusRecorder, PrometheusHandle) {
+pub fn recorder() -> (&'static PrometheusRecorder, PrometheusHandle) {
     let recorder = metrics::builder().unwrap().build_recorder();
     let handle = recorder.handle();
     (Box::leak(Box::new(recorder)), handle)
