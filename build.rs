@@ -12,6 +12,18 @@ const PROTOS: [&str; 4] = [
     "gotoassist/remotesupport/v1/remote_support_service.proto",
     "grpc/health/v1/health.proto",
 ];
+/// The messages whose `Debug` would print personal data or a credential; see src/proto.rs.
+const SECRETIVE: [&str; 9] = [
+    "Session",
+    "Collaborator",
+    "SystemLink",
+    "GetSessionRequest",
+    "GetSessionResponse",
+    "ListSystemLinksRequest",
+    "ListSystemLinksResponse",
+    "WatchSessionRequest",
+    "WatchSessionResponse",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -29,8 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = prost_types::FileDescriptorSet::decode(&*encoded)?;
     tonic_prost_build::configure()
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
-        // Their `Debug` would print personal data and a live credential; see src/proto.rs.
-        .skip_debug([PACKAGE])
+        .skip_debug(SECRETIVE.map(|message| format!("{PACKAGE}.{message}")))
         .compile_fds(descriptors.clone())?;
 
     // The stubs that the service itself implements: the same, but for the message of a watch,

@@ -1,9 +1,13 @@
 //! What the binary does, one file a command: the exit status, and what stdout and stderr say.
 
+pub mod demo;
 pub mod get;
 pub mod health;
 pub mod links;
 pub mod output;
+pub mod serve;
+pub mod signal;
+pub mod simulate;
 pub mod watch;
 
 use std::process::ExitCode;
@@ -38,7 +42,9 @@ pub fn run(command: Command) -> ExitCode {
 
 async fn dispatch(command: Command) -> u8 {
     match command {
-        Command::Serve(_) | Command::Simulate(_) | Command::Demo(_) => FAILED,
+        Command::Serve(config) => serve::run(*config).await,
+        Command::Simulate(config) => simulate::run(&config).await,
+        Command::Demo(config) => demo::run(&config).await,
         Command::Get(config) => get::run(&config).await,
         Command::Links(config) => links::run(&config).await,
         Command::Watch(config) => watch::run(&config).await,

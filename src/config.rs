@@ -2,8 +2,10 @@
 //! environment.
 
 pub mod client;
+pub mod credentials;
 pub mod demo;
 pub mod listen;
+pub mod secret;
 pub mod serve;
 pub mod simulate;
 pub mod telemetry;
@@ -14,12 +16,11 @@ pub use client::{
     ConnectionConfig, CredentialConfig, GetConfig, HealthConfig, LinksConfig, WatchConfig,
 };
 pub use demo::DemoConfig;
-
-use clap::{Parser, Subcommand};
-
 pub use serve::ServeConfig;
 pub use simulate::SimulateConfig;
 pub use upstream::{QuotaScope, UpstreamConfig};
+
+use clap::{Parser, Subcommand};
 
 /// The command line.
 #[derive(Debug, Parser)]

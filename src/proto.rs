@@ -42,6 +42,12 @@ debug_prints_the_name!(
     ListSystemLinksRequest,
     ListSystemLinksResponse,
     WatchSessionRequest,
-    WatchSessionResponse,
-    StatusTransition
+    WatchSessionResponse
 );
+
+/// Left out with the message that it is nested in, though it tells nothing personal.
+impl fmt::Debug for watch_session_response::EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str_name())
+    }
+}

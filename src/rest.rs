@@ -2,10 +2,12 @@
 
 mod breaker;
 pub mod credential;
+mod drift;
 pub mod error;
 mod finished;
 mod flight;
 mod lenient;
+mod metric;
 pub mod quota;
 mod retry;
 mod session;
@@ -32,6 +34,7 @@ pub use error::{Error, Kind};
 pub use transport::SetUpError;
 
 use breaker::Breaker;
+use drift::Drift;
 use finished::Finished;
 use flight::{Boarding, Bound, Flight, Flights, Landing};
 use quota::{Class, Quota, Settings};
@@ -82,6 +85,7 @@ pub struct Client {
     upstream: Arc<Upstream>,
     flights: Option<Flights>,
     finished: Arc<Finished>,
+    drift: Arc<Drift>,
 }
 
 impl Client {
@@ -92,6 +96,7 @@ impl Client {
         tokens: Option<TokenSource>,
         clock: Clock,
     ) -> Result<Self, SetUpError> {
+        metric::describe();
         Ok(Self {
             upstream: Arc::new(Upstream {
                 transport: Transport::new(config)?,
@@ -111,6 +116,7 @@ impl Client {
             }),
             flights: config.coalesce.then(Flights::default),
             finished: Arc::new(Finished::new(config.finished_cache)),
+            drift: Arc::default(),
         })
     }
 
@@ -124,7 +130,7 @@ impl Client {
         terms: Terms,
     ) -> Result<Answer<Arc<Session>>, Error> {
         if let Some(answer) = self.finished.get(credential.id(), id) {
-            counter!("gotoassist_finished_cache_hits_total").increment(1);
+            counter!(metric::FINISHED_CACHE_HITS).increment(1);
             return Ok(answer);
         }
         within(terms.deadline, async {
@@ -152,7 +158,7 @@ impl Client {
         };
         let key = (credential.id(), id.clone());
         let joined = |flight: Flight| async {
-            counter!("gotoassist_single_flight_joins_total").increment(1);
+            counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
             flight.await
         };
         loop {
@@ -195,8 +201,11 @@ impl Client {
         };
         let bound = Bound::fixed(terms.deadline);
         let answer = within(terms.deadline, self.upstream.ask(credential, &question, &bound)).await;
-        if let Err(error) = &answer {
-            self.forget_if_refused(credential, error);
+        match &answer {
+            Ok(links) => {
+                links.content.iter().for_each(|link| self.drift.note(&link.additional_fields));
+            }
+            Err(error) => self.forget_if_refused(credential, error),
         }
         answer
     }
@@ -216,7 +225,7 @@ impl Client {
                     async move { this.fetch(&credential, &id, &bound).await }
                 });
             if is_joined {
-                counter!("gotoassist_single_flight_joins_total").increment(1);
+                counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
             }
             match flight.await {
                 // A poll is one attempt only; a call gets its retries.
@@ -240,6 +249,7 @@ impl Client {
     ) -> Landing {
         match landing {
             Ok(Answer { content, observed_at }) => {
+                self.drift.note(&content.additional_fields);
                 let answer = Answer { content: Arc::new(content), observed_at };
                 self.finished.put(credential.id(), id, &answer);
                 Ok(answer)

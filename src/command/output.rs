@@ -1,6 +1,7 @@
 //! How commands speak: messages on stdout, everything else on stderr.
 
 use std::{
+    error::Error,
     fmt::Display,
     io::{self, Write as _},
     process::ExitCode,
@@ -17,9 +18,13 @@ const STATUS: u8 = 64;
 
 /// Prints `message` as a line of JSON; `Err` is the exit status.
 pub fn message<M: Named>(printer: &Printer, message: &M) -> Result<(), u8> {
-    let line = printer.line(message).map_err(|error| fail(FAILED, &error))?;
+    text(&printer.line(message).map_err(|error| fail(FAILED, &error))?)
+}
+
+/// Prints a text; `Err` is the exit status.
+pub fn text(text: &str) -> Result<(), u8> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(|error| {
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe { UNREAD } else { fail(FAILED, &error) }
     })
 }
@@ -52,6 +57,21 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     }
     note(&one_line(&error.render().to_string()));
     ExitCode::from(USAGE)
+}
+
+/// An error with its causes, in one line.
+pub fn whole(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Some errors repeat their cause in their own words.
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 /// clap's message without its paragraphs on usage.

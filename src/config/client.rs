@@ -154,6 +154,23 @@ pub struct ConnectionConfig {
     pub credential: CredentialConfig,
 }
 
+impl ConnectionConfig {
+    /// Plain or system-trusted TLS to `server`, with a bearer token.
+    pub fn bearer(server: String, token: &str) -> Self {
+        Self {
+            server: vec![server],
+            ca_file: None,
+            client_certificate_file: None,
+            client_key_file: None,
+            credential: CredentialConfig {
+                token: Some(token.into()),
+                token_file: None,
+                authorization: None,
+            },
+        }
+    }
+}
+
 /// Who calls. At most one of them.
 #[derive(Args, Clone, Debug)]
 #[group(multiple = false)]

@@ -47,6 +47,16 @@ pub struct SimulateConfig {
     )]
     pub rate_limit: u32,
 
+    /// Who shares the rate limit.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "SCOPE",
+        env = "GOTOASSIST_SIMULATE_RATE_LIMIT_SCOPE",
+        default_value = "api"
+    )]
+    pub rate_limit_scope: RateLimitScope,
+
     /// Form of the Retry-After header on such a 429.
     #[arg(
         long,
@@ -153,6 +163,7 @@ impl Default for SimulateConfig {
             speed: 1.0,
             clock: None,
             rate_limit: 10,
+            rate_limit_scope: RateLimitScope::Api,
             rate_limit_retry_after: RetryAfterForm::None,
             retention: Duration::from_hours(30 * 24),
             refusal: Refusal::InvalidToken,
@@ -165,6 +176,17 @@ impl Default for SimulateConfig {
             shape: Shape::default(),
         }
     }
+}
+
+/// Who shares the rate limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RateLimitScope {
+    /// All together, as the documentation's "per API" reads.
+    #[default]
+    Api,
+    /// Each token, or principal of issued tokens, has its own.
+    Credential,
 }
 
 /// How an answer tells when to come back.

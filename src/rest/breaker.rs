@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
+use metrics::{counter, gauge};
 use tokio::time::Instant;
 
-use super::{CredentialId, Error, Kind, lock};
+use super::{CredentialId, Error, Kind, lock, metric};
 
 /// Longest pause between two trials.
 const PAUSE_LIMIT: Duration = Duration::from_mins(1);
@@ -79,14 +80,15 @@ impl Breaker {
     pub fn enter(&self, credential: CredentialId) -> Result<Permit, Error> {
         let now = Instant::now();
         let mut circuits = lock(&self.0.circuits);
-        let probes_connect = circuits.connect.enter(now)?;
+        let probes_connect =
+            circuits.connect.enter(now).map_err(|wait| refusal(wait, "connect"))?;
         let probes_credential = match circuits.credentials.get_mut(&credential) {
             None => false,
             Some(circuit) => match circuit.enter(now) {
                 Ok(probes) => probes,
-                Err(error) => {
+                Err(wait) => {
                     circuits.connect.leave(probes_connect);
-                    return Err(error);
+                    return Err(refusal(wait, "credential"));
                 }
             },
         };
@@ -108,12 +110,12 @@ impl Permit {
         {
             let circuits = lock(&self.breaker.0.circuits);
             if !self.probes_connect {
-                circuits.connect.check(now)?;
+                circuits.connect.check(now).map_err(|wait| refusal(wait, "connect"))?;
             }
             if !self.probes_credential
                 && let Some(circuit) = circuits.credentials.get(&self.credential)
             {
-                circuit.check(now)?;
+                circuit.check(now).map_err(|wait| refusal(wait, "credential"))?;
             }
         }
         self.sent_at = Some(now);
@@ -123,48 +125,22 @@ impl Permit {
     /// Says how the attempt ended.
     pub fn settle<T>(mut self, outcome: &Result<T, Error>) {
         self.is_settled = true;
+        let State { rule, circuits } = &*self.breaker.0;
+        let mut circuits = lock(circuits);
         match outcome.as_ref().map_err(|error| error.kind) {
-            Err(Kind::ConnectFailed) => self.failed_to_connect(),
-            Err(Kind::Unavailable | Kind::Timeout | Kind::Internal) => self.failed(),
-            _ => self.succeeded(),
-        }
-    }
-
-    fn failed_to_connect(&self) {
-        let State { rule, circuits } = &*self.breaker.0;
-        let mut circuits = lock(circuits);
-        circuits.connect.fail(*rule);
-        // The attempt said nothing about the credential.
-        if let Some(circuit) = circuits.credentials.get_mut(&self.credential) {
-            circuit.leave(self.probes_credential);
-        }
-    }
-
-    fn failed(&self) {
-        let State { rule, circuits } = &*self.breaker.0;
-        let mut circuits = lock(circuits);
-        circuits.connect = Circuit::default();
-        if circuits.credentials.len() >= CREDENTIAL_LIMIT {
-            circuits.credentials.retain(|_, circuit| circuit.open.is_some());
-        }
-        if circuits.credentials.len() < CREDENTIAL_LIMIT {
-            circuits.credentials.entry(self.credential).or_default().fail(*rule);
-        }
-    }
-
-    fn succeeded(&self) {
-        let mut circuits = lock(&self.breaker.0.circuits);
-        circuits.connect = Circuit::default();
-        if !circuits.credentials.is_empty() {
-            circuits.credentials.remove(&self.credential);
-        }
-    }
-
-    fn left(&self) {
-        let mut circuits = lock(&self.breaker.0.circuits);
-        circuits.connect.leave(self.probes_connect);
-        if let Some(circuit) = circuits.credentials.get_mut(&self.credential) {
-            circuit.leave(self.probes_credential);
+            Err(Kind::ConnectFailed) => {
+                circuits.fail_connect(*rule);
+                // It said nothing about the credential.
+                circuits.leave(self.credential, self.probes_credential);
+            }
+            Err(Kind::Unavailable | Kind::Timeout | Kind::Internal) => {
+                circuits.close_connect();
+                circuits.fail(self.credential, *rule);
+            }
+            _ => {
+                circuits.close_connect();
+                circuits.close(self.credential);
+            }
         }
     }
 }
@@ -174,25 +150,76 @@ impl Drop for Permit {
         if self.is_settled {
             return;
         }
-        match self.sent_at {
-            Some(sent_at) if sent_at.elapsed() >= PATIENCE => self.failed(),
-            _ => self.left(),
+        let State { rule, circuits } = &*self.breaker.0;
+        let mut circuits = lock(circuits);
+        circuits.connect.leave(self.probes_connect);
+        if self.sent_at.is_some_and(|sent_at| sent_at.elapsed() >= PATIENCE) {
+            circuits.fail(self.credential, *rule);
+        } else {
+            circuits.leave(self.credential, self.probes_credential);
         }
+    }
+}
+
+impl Circuits {
+    fn fail_connect(&mut self, rule: Rule) {
+        self.connect.fail(rule);
+        if self.connect.open.is_some() {
+            gauge!(metric::BREAKER_OPEN, "circuit" => "connect").set(1.0);
+        }
+    }
+
+    fn close_connect(&mut self) {
+        if self.connect.failures > 0 {
+            self.connect = Circuit::default();
+            gauge!(metric::BREAKER_OPEN, "circuit" => "connect").set(0.0);
+        }
+    }
+
+    fn fail(&mut self, credential: CredentialId, rule: Rule) {
+        if self.credentials.len() >= CREDENTIAL_LIMIT {
+            let now = Instant::now();
+            self.credentials.retain(|_, circuit| circuit.open.is_some_and(|open| now < open.until));
+        }
+        if self.credentials.len() < CREDENTIAL_LIMIT {
+            self.credentials.entry(credential).or_default().fail(rule);
+        }
+        self.show();
+    }
+
+    fn close(&mut self, credential: CredentialId) {
+        if !self.credentials.is_empty() && self.credentials.remove(&credential).is_some() {
+            self.show();
+        }
+    }
+
+    fn leave(&mut self, credential: CredentialId, probes: bool) {
+        if let Some(circuit) = self.credentials.get_mut(&credential) {
+            circuit.leave(probes);
+        }
+    }
+
+    /// Called only after a failure or the end of a row of failures: it looks at every circuit.
+    fn show(&self) {
+        let open = self.credentials.values().filter(|circuit| circuit.open.is_some()).count();
+        #[expect(clippy::cast_precision_loss, reason = "at most 10,000")]
+        gauge!(metric::BREAKER_OPEN, "circuit" => "credential").set(open as f64);
     }
 }
 
 impl Circuit {
     /// Whether who enters is the one that tries the vendor out.
-    fn enter(&mut self, now: Instant) -> Result<bool, Error> {
+    fn enter(&mut self, now: Instant) -> Result<bool, Duration> {
         self.check(now)?;
         Ok(self.open.as_mut().map(|open| open.is_probed = true).is_some())
     }
 
-    fn check(&self, now: Instant) -> Result<(), Error> {
+    /// The error is how long to wait at least.
+    fn check(&self, now: Instant) -> Result<(), Duration> {
         match self.open {
-            Some(open) if now < open.until => Err(refusal(open.until - now)),
+            Some(open) if now < open.until => Err(open.until - now),
             // One at a time; how long it takes nobody knows.
-            Some(open) if open.is_probed => Err(refusal(Duration::from_secs(1))),
+            Some(open) if open.is_probed => Err(Duration::from_secs(1)),
             _ => Ok(()),
         }
     }
@@ -220,6 +247,7 @@ impl Circuit {
     }
 }
 
-fn refusal(retry_after: Duration) -> Error {
+fn refusal(retry_after: Duration, circuit: &'static str) -> Error {
+    counter!(metric::BREAKER_REFUSALS, "circuit" => circuit).increment(1);
     Error { retry_after: Some(retry_after), ..Error::new(Kind::Unavailable) }
 }

@@ -10,6 +10,7 @@ use super::{
     breaker::{Breaker, Permit},
     flight::Bound,
     lenient::Malformed,
+    metric,
     quota::{Class, Quota},
     retry::Retries,
     status,
@@ -76,7 +77,7 @@ impl Upstream {
             let Some(pause) = self.retries.pause(&error, &mut delays, bound.get()) else {
                 return Err(error);
             };
-            counter!("gotoassist_retries_total", "call" => question.call).increment(1);
+            counter!(metric::RETRIES, "call" => question.call).increment(1);
             refusal = Some(error);
             sleep(pause).await;
         }
@@ -151,16 +152,14 @@ impl Upstream {
         question: &Question<T>,
     ) -> Result<Answer<T>, Error> {
         permit.send()?;
-        let started_at = Instant::now();
+        let mut observation = Observation::begin(question.call);
         let outcome = self.transport.get(&question.path, authorization).await;
-        let duration = started_at.elapsed();
         let outcome = outcome.and_then(|reply| self.read(credential, &reply, question));
         permit.settle(&outcome);
-
-        let result = result_name(&outcome);
-        histogram!("http_client_request_duration_seconds", "call" => question.call, "result" => result)
-            .record(duration);
-        debug!(call = question.call, result, ?duration, "asked GoToAssist");
+        observation.result = match &outcome {
+            Ok(_) => "ok",
+            Err(error) => error.kind.name(),
+        };
         outcome
     }
 
@@ -192,10 +191,24 @@ impl Upstream {
     }
 }
 
-/// The outcome's name in metrics and logs.
-fn result_name<T>(outcome: &Result<T, Error>) -> &'static str {
-    match outcome {
-        Ok(_) => "ok",
-        Err(error) => error.kind.name(),
+/// One request in metrics and the log, also one that nobody waits for any more.
+struct Observation {
+    call: &'static str,
+    result: &'static str,
+    began_at: Instant,
+}
+
+impl Observation {
+    fn begin(call: &'static str) -> Self {
+        Self { call, result: "cancelled", began_at: Instant::now() }
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let Self { call, result, began_at } = *self;
+        let duration = began_at.elapsed();
+        histogram!(metric::REQUEST_DURATION, "call" => call, "result" => result).record(duration);
+        debug!(call, result, ?duration, "asked GoToAssist");
     }
 }

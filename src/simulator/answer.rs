@@ -11,6 +11,10 @@ use jiff::Timestamp;
 use super::shape::quoted;
 use crate::config::simulate::ErrorBody;
 
+/// The header with the id of the request, as the vendor's gateway is likely to send it: its errors
+/// carry `x-amzn-errortype`.
+pub(super) const REQUEST_ID: &str = "x-amzn-requestid";
+
 /// What the vendor says to a request.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {

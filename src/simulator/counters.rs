@@ -1,7 +1,7 @@
 //! What the simulator has seen, so that a test can say what it expected to be asked.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -30,6 +30,8 @@ pub struct Counters {
     pub faults: u64,
     /// The most requests in any window of a second.
     pub max_per_second: usize,
+    /// The same for each token, or principal of an issued one.
+    pub max_per_second_by_credential: BTreeMap<String, usize>,
     /// Requests without an answer yet.
     pub in_flight: usize,
     /// The most requests at the same time.
@@ -41,7 +43,9 @@ pub struct Counters {
     /// The latest requests, oldest first: at most 1000.
     pub recent: VecDeque<Seen>,
     #[serde(skip)]
-    window: VecDeque<Instant>,
+    window: Window,
+    #[serde(skip)]
+    windows: HashMap<String, Window>,
 }
 
 /// One request, as it came.
@@ -74,17 +78,17 @@ impl Counters {
     }
 
     pub(super) fn see(&mut self, seen: Seen, session_id: Option<&str>) {
-        let now = Instant::now();
         self.requests += 1;
         if let Some(id) = session_id {
             *self.by_session.entry(id.into()).or_default() += 1;
         }
         let credential = seen.credential.clone().unwrap_or_default();
-        *self.by_credential.entry(credential).or_default() += 1;
+        *self.by_credential.entry(credential.clone()).or_default() += 1;
         *self.by_status.entry(seen.status).or_default() += 1;
-        forget_older_than_a_second(&mut self.window, now);
-        self.window.push_back(now);
-        self.max_per_second = self.max_per_second.max(self.window.len());
+        self.max_per_second = self.max_per_second.max(self.window.push());
+        let count = self.windows.entry(credential.clone()).or_default().push();
+        let max = self.max_per_second_by_credential.entry(credential).or_default();
+        *max = count.max(*max);
         self.in_flight += 1;
         self.max_in_flight = self.max_in_flight.max(self.in_flight);
         self.recent.push_back(seen);
@@ -99,25 +103,42 @@ impl Counters {
     }
 }
 
-/// The vendor's quota: so many requests in any window of a second.
+/// The vendor's quota: so many requests in any window of a second, in each scope.
 #[derive(Debug, Default)]
-pub(super) struct Quota(VecDeque<Instant>);
+pub(super) struct Quota(HashMap<String, Window>);
 
 impl Quota {
-    /// Whether one more request is allowed; 0 allows all.
-    pub(super) fn admits(&mut self, limit: u32) -> bool {
-        let now = Instant::now();
-        forget_older_than_a_second(&mut self.0, now);
-        let admits = limit == 0 || self.0.len() < limit as usize;
+    /// Whether one more request is allowed; a limit of 0 allows all.
+    pub(super) fn admits(&mut self, scope: &str, limit: u32) -> bool {
+        if limit == 0 {
+            return true;
+        }
+        let window = self.0.entry(scope.into()).or_default();
+        let admits = window.count() < limit as usize;
         if admits {
-            self.0.push_back(now);
+            window.push();
         }
         admits
     }
 }
 
-fn forget_older_than_a_second(window: &mut VecDeque<Instant>, now: Instant) {
-    while window.front().is_some_and(|at| now - *at >= Duration::from_secs(1)) {
-        window.pop_front();
+/// The times of what happened within the last second.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Window(VecDeque<Instant>);
+
+impl Window {
+    /// How many they are.
+    fn count(&mut self) -> usize {
+        let now = Instant::now();
+        while self.0.front().is_some_and(|at| now - *at >= Duration::from_secs(1)) {
+            self.0.pop_front();
+        }
+        self.0.len()
+    }
+
+    /// Adds one, now, and counts them.
+    fn push(&mut self) -> usize {
+        self.0.push_back(Instant::now());
+        self.count()
     }
 }

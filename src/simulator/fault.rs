@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::Error as _};
 use tokio::time::Instant;
 
 use crate::config::simulate::ErrorBody;
@@ -10,7 +10,12 @@ use crate::config::simulate::ErrorBody;
 /// One way of answering that is not the right one. docs/simulator.md tells what each looks like on
 /// the wire.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "kind",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase",
+    deny_unknown_fields
+)]
 pub enum Fault {
     /// None: the right answer, for a rule that only delays.
     #[default]
@@ -195,12 +200,32 @@ impl FromStr for Rule {
     type Err = InvalidRule;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rule = if text.trim_start().starts_with('{') {
+        let rule: Result<Self, _> = if text.trim_start().starts_with('{') {
             serde_json::from_str(text)
         } else {
             serde_json::from_value(serde_json::json!({ "fault": { "kind": text.trim() } }))
         };
-        rule.map_err(|source| InvalidRule { text: text.into(), source })
+        rule.and_then(Self::checked).map_err(|source| InvalidRule { text: text.into(), source })
+    }
+}
+
+impl Rule {
+    /// The rule, if its numbers are ones that HTTP and the clock know.
+    fn checked(self) -> Result<Self, serde_json::Error> {
+        let is_known = if let Fault::Status { status, .. } = self.fault {
+            (200..=999).contains(&status)
+        } else if let Fault::Informational { status, .. } = self.fault {
+            matches!(status, 100 | 102..=199)
+        } else {
+            true
+        };
+        if !is_known {
+            return Err(serde_json::Error::custom("no such status can be sent"));
+        }
+        if !(0.0..=1e9).contains(&self.delay) {
+            return Err(serde_json::Error::custom("no such delay can be waited"));
+        }
+        Ok(self)
     }
 }
 
@@ -323,6 +348,15 @@ mod tests {
         let rule = text.parse::<Rule>().unwrap();
         assert_eq!((rule.fault, rule.times), (Fault::Trickle { seconds: 0.5 }, Some(2)));
         assert!("no-such-kind".parse::<Rule>().is_err());
-        assert!(r#"{"fault":{"kind":"reset"},"tims":1}"#.parse::<Rule>().is_err());
+        let nonsense = [
+            r#"{"fault":{"kind":"reset"},"tims":1}"#,
+            r#"{"fault":{"kind":"trickle","second":1}}"#,
+            r#"{"fault":{"kind":"status","status":101}}"#,
+            r#"{"fault":{"kind":"informational","status":101}}"#,
+            r#"{"delay":-1}"#,
+        ];
+        for text in nonsense {
+            assert!(text.parse::<Rule>().is_err(), "{text}");
+        }
     }
 }

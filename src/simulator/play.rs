@@ -10,7 +10,7 @@ use futures_util::stream;
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 
 use super::{
-    answer::{Answer, http_date, page},
+    answer::{Answer, REQUEST_ID, http_date, page},
     fault::{Fault, RetryAfter},
     wire::Takeover,
 };
@@ -54,6 +54,9 @@ fn altered(fault: Fault, right: Answer, clock: Clock) -> Answer {
             });
             let mut answer = Answer::error(status, body, code, "Simulated fault");
             answer.reason = reason;
+            answer
+                .headers
+                .extend(right.headers.into_iter().filter(|(name, _)| *name == REQUEST_ID));
             answer.headers.extend(value.or(at).map(|value| ("retry-after", value)));
             answer
         }
@@ -96,6 +99,7 @@ enum Move {
     Send(Vec<u8>),
     Trickle(Vec<u8>, Duration),
     Forever(Vec<u8>),
+    Wait(Duration),
     Reset,
 }
 
@@ -113,7 +117,7 @@ fn moves(fault: &Fault, right: &Answer) -> Option<Vec<Move>> {
         Fault::ResetHalfway => vec![
             Move::Send(sized(right, half)),
             // A reset overtakes bytes that the peer has not read yet.
-            Move::Trickle(b" ".repeat(2), Duration::from_millis(50)),
+            Move::Wait(Duration::from_millis(100)),
             Move::Reset,
         ],
         Fault::Close => Vec::new(),
@@ -173,6 +177,7 @@ async fn perform(moves: Vec<Move>, mut stream: TcpStream) -> io::Result<()> {
             Move::Forever(bytes) => loop {
                 stream.write_all(&bytes).await?;
             },
+            Move::Wait(pause) => sleep(pause).await,
             // Closing with a linger time of zero sends RST instead of FIN.
             Move::Reset => return stream.set_zero_linger(),
         }

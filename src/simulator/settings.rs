@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{
     SimulateConfig,
-    simulate::{ErrorBody, KeyForm, RefreshTokens, Refusal, RetryAfterForm, Shape},
+    simulate::{ErrorBody, KeyForm, RateLimitScope, RefreshTokens, Refusal, RetryAfterForm, Shape},
 };
 
 /// How the simulated vendor behaves towards everybody. The flags of `simulate` of the same names
@@ -14,6 +14,8 @@ use crate::config::{
 pub struct Settings {
     /// REST requests allowed in any one second; 0 for no limit.
     pub rate_limit: u32,
+    /// Who shares the rate limit.
+    pub rate_limit_scope: RateLimitScope,
     /// Form of Retry-After on a 429 of the rate limit.
     pub rate_limit_retry_after: RetryAfterForm,
     /// Seconds after its end until a session is 404.
@@ -40,6 +42,7 @@ impl From<&SimulateConfig> for Settings {
     fn from(config: &SimulateConfig) -> Self {
         Self {
             rate_limit: config.rate_limit,
+            rate_limit_scope: config.rate_limit_scope,
             rate_limit_retry_after: config.rate_limit_retry_after,
             retention: config.retention.as_secs_f64(),
             refusal: config.refusal,

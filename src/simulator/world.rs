@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{
-    answer::{Answer, http_date},
+    answer::{Answer, REQUEST_ID, http_date},
     counters::{Counters, Quota, Seen},
     credentials::{Credentials, Standing},
     fault::{ActiveRule, Fault, Route, Rule},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::simulate::{ErrorBody, Refusal, RetryAfterForm, Shape},
+    config::simulate::{ErrorBody, RateLimitScope, Refusal, RetryAfterForm, Shape},
 };
 
 /// The links registered for one domain.
@@ -46,6 +46,7 @@ pub(super) struct World {
     quota: Quota,
     seed: u64,
     rule_count: u64,
+    request_count: u64,
 }
 
 /// A script, and since when it is played.
@@ -100,6 +101,7 @@ impl World {
             quota: Quota::default(),
             seed,
             rule_count: 0,
+            request_count: 0,
         }
     }
 
@@ -138,7 +140,11 @@ impl World {
             Call::SystemLinks(_) => (Some(Route::SystemLinks), None),
             Call::WrongMethod | Call::NoSuchRoute => (None, None),
         };
-        let plan = if self.quota.admits(self.settings.rate_limit) {
+        let scope = match self.settings.rate_limit_scope {
+            RateLimitScope::Api => "",
+            RateLimitScope::Credential => name.as_deref().unwrap_or_default(),
+        };
+        let mut plan = if self.quota.admits(scope, self.settings.rate_limit) {
             let (fault, delay) = route
                 .and_then(|route| self.strike(route, session_id, name.as_deref()))
                 .unwrap_or_default();
@@ -150,6 +156,9 @@ impl World {
         } else {
             Plan { right: self.over_quota(), fault: Fault::Right, delay: 0.0 }
         };
+        self.request_count += 1;
+        let request_id = format!("00000000-0000-4000-8000-{:012}", self.request_count);
+        plan.right.headers.push((REQUEST_ID, request_id));
         let seen = Seen {
             at: self.started.elapsed().as_secs_f64(),
             status: plan.status(),

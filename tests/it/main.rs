@@ -4,8 +4,10 @@
 
 mod client;
 mod command;
+mod credentials;
 mod edge;
 mod fake_service;
 mod quota;
 mod simulator;
 mod upstream;
+mod watch;

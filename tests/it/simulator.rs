@@ -5,6 +5,7 @@
 
 mod control;
 mod faults;
+mod manual;
 mod shapes;
 mod tokens;
 
@@ -148,7 +149,7 @@ async fn a_life_advances_with_time() {
     let expected = ["notStarted", "waiting", "active", "complete", "complete"];
     for status in expected {
         assert_eq!(simulator.json("/sessions/1").await["status"], status);
-        tokio::time::advance(Duration::from_secs(3600)).await;
+        tokio::time::advance(Duration::from_hours(1)).await;
     }
 }
 
@@ -168,9 +169,9 @@ async fn late_notes_come_after_the_end() {
 async fn a_session_is_kept_for_thirty_days_after_its_end() {
     let simulator = Running::start().await;
     simulator.put_session(SessionScript::resting("1", "complete")).unwrap();
-    tokio::time::advance(Duration::from_secs(30 * 86_400 - 60)).await;
+    tokio::time::advance(Duration::from_hours(30 * 24) - Duration::from_mins(1)).await;
     assert_eq!(simulator.status("t", "/sessions/1").await, 200);
-    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::advance(Duration::from_mins(1)).await;
     assert_eq!(simulator.status("t", "/sessions/1").await, 404);
 }
 
@@ -181,7 +182,7 @@ async fn a_session_not_started_is_known_by_its_token_only() {
     simulator.put_session(script).unwrap();
     assert_eq!(simulator.status("t", "/sessions/1").await, 404);
     assert_eq!(simulator.json("/sessions/tok").await.get("sessionId"), None);
-    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::advance(Duration::from_mins(1)).await;
     assert_eq!(simulator.json("/sessions/1").await["sessionId"], "1");
     assert_eq!(simulator.json("/sessions/tok").await["sessionId"], "1");
 }
@@ -212,4 +213,30 @@ async fn sessions_come_from_a_file_and_at_random() {
     let statuses = simulator.statuses();
     let begun = statuses.iter().filter(|(_, status)| status.is_some()).count();
     assert!((500..1500).contains(&begun), "{begun} lives have begun");
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_a_hanging_answer() {
+    let config = SimulateConfig { faults: vec!["hang".into()], ..SimulateConfig::on_free_port() };
+    let simulator = Simulator::bind(&config).await.unwrap();
+    let (address, control) = (simulator.local_addr(), simulator.control());
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let running = tokio::spawn(simulator.run(async { drop(stopped.await) }));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /G2A/rest/v1/sessions/1 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    timeout(LIMIT, control.until(|counters| counters.in_flight == 1)).await.unwrap();
+    stop.send(()).unwrap();
+    timeout(LIMIT, running).await.unwrap().unwrap();
+    let end = timeout(LIMIT, stream.read(&mut [0; 64])).await.unwrap();
+    assert!(!matches!(end, Ok(1..)), "the connection is cut");
+}
+
+#[tokio::test]
+async fn what_cannot_be_played_is_said_before_listening() {
+    let faulty = SimulateConfig { faults: vec!["boom".into()], ..SimulateConfig::on_free_port() };
+    let error = Simulator::bind(&faulty).await.unwrap_err().to_string();
+    assert!(error.contains("boom") && !error.contains('\n'), "{error}");
+    let missing = SimulateConfig { sessions: Some("none.json".into()), ..faulty };
+    let error = Simulator::bind(&missing).await.unwrap_err().to_string();
+    assert_eq!(error, "cannot read the sessions in none.json");
 }

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod breaker;
 mod faults;
+mod retries;
+mod sharing;
 mod stub;
 
 use gotoassist_grpc::{

@@ -1,9 +1,10 @@
 //! Watchers who do not take their messages.
 //!
 //! While a message waits for the peer's flow-control window, nobody polls the stream behind it, so
-//! the stream cannot notice by itself that it is stuck. Each marks when it handed out a message; a
-//! task of the server looks for marks that have grown old, and takes the place in front of the poll
-//! from whoever left them. When such a watcher reads on, it gets `SLOW_WATCHER`.
+//! the stream cannot notice by itself that it is stuck. Each marks when it handed out a message, or
+//! had one and woke whoever should fetch it; a task of the server looks for marks that have grown
+//! old, and takes the place in front of the poll from whoever left them. When such a watcher reads
+//! on, it gets `SLOW_WATCHER`.
 
 use std::{
     collections::HashMap,
@@ -12,10 +13,11 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
+use futures_util::task::AtomicWaker;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, interval};
 use tokio_stream::Stream;
@@ -44,10 +46,32 @@ struct Marks {
 }
 
 struct Mark {
-    /// Milliseconds since the start, plus one, when a message was handed out that may not have been
-    /// taken yet; or [`FLOWING`], or [`CUT`].
+    /// Milliseconds since the start, plus one, when there was a message that has not been taken
+    /// yet; or [`FLOWING`], or [`CUT`].
     since: AtomicU64,
+    start: Instant,
     seat: Arc<Seat>,
+    /// Who polls the stream.
+    peer: AtomicWaker,
+}
+
+impl Mark {
+    fn begin(&self) {
+        let now = milliseconds(self.start);
+        // Only from flowing: what has waited already waits since then.
+        let _ = self.since.compare_exchange(FLOWING, now, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+impl Wake for Mark {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.begin();
+        self.peer.wake();
+    }
 }
 
 impl std::fmt::Debug for Mark {
@@ -63,14 +87,19 @@ impl Stalls {
 
     /// The same messages, with an eye on whether they are taken.
     pub(super) fn observe<S>(&self, seat: Arc<Seat>, messages: S) -> Observed<S> {
-        let mark = Arc::new(Mark { since: AtomicU64::new(FLOWING), seat });
+        let mark = Arc::new(Mark {
+            since: AtomicU64::new(FLOWING),
+            start: self.start,
+            seat,
+            peer: AtomicWaker::new(),
+        });
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         let number = marks.next;
         marks.next += 1;
         marks.by_number.insert(number, Arc::downgrade(&mark));
         drop(marks);
         let registration = Registration { number, marks: self.marks.clone() };
-        Observed { messages, mark, start: self.start, registration }
+        Observed { messages, mark, registration }
     }
 
     /// Looks for stuck streams, until dropped.
@@ -123,7 +152,6 @@ pin_project! {
         #[pin]
         messages: S,
         mark: Arc<Mark>,
-        start: Instant,
         registration: Registration,
     }
 }
@@ -139,9 +167,11 @@ impl<S: Stream<Item = Result<Frame, Status>>> Stream for Observed<S> {
             this.mark.since.store(CUT, Ordering::Release);
             return Poll::Ready(Some(Err(status::slow_watcher())));
         }
-        let next = this.messages.poll_next(context);
-        if let Poll::Ready(Some(Ok(_))) = next {
-            this.mark.since.store(milliseconds(*this.start), Ordering::Release);
+        this.mark.peer.register(context.waker());
+        let waker = Waker::from(this.mark.clone());
+        let next = this.messages.poll_next(&mut Context::from_waker(&waker));
+        if next.is_ready() {
+            this.mark.begin();
         }
         next
     }

@@ -212,7 +212,9 @@ mod tests {
             for call in 0..random.usize(0..30) {
                 queue.join_unary(caller(names[random.usize(0..5)]), call);
             }
-            (0..random.usize(0..5)).for_each(|_| drop(queue.next(Instant::now())));
+            for _ in 0..random.usize(0..5) {
+                queue.next(Instant::now());
+            }
             let newcomer = caller(names[random.usize(0..5)]);
             let ahead = queue.ahead_of(newcomer);
             queue.join_unary(newcomer, usize::MAX);

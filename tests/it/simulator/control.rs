@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use gotoassist_grpc::{
-    config::{SimulateConfig, simulate::RetryAfterForm},
+    config::{
+        SimulateConfig,
+        simulate::{RateLimitScope, RetryAfterForm},
+    },
     simulator::{Fault, Rule, Settings},
 };
 use reqwest::Method;
@@ -147,6 +150,36 @@ async fn the_quota_is_there_again_after_a_second() {
     tokio::time::advance(Duration::from_secs(1)).await;
     statuses.push(simulator.status("t", "/sessions/250040304").await);
     assert_eq!(statuses, [200, 200, 429, 200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_credential_can_have_a_quota_of_its_own() {
+    let config = SimulateConfig {
+        rate_limit: 2,
+        rate_limit_scope: RateLimitScope::Credential,
+        ..SimulateConfig::on_free_port()
+    };
+    let simulator = Running::with(config).await;
+    let mut statuses = Vec::new();
+    for token in ["t1", "t1", "t1", "t2"] {
+        statuses.push(simulator.status(token, "/sessions/250040304").await);
+    }
+    assert_eq!(statuses, [200, 200, 429, 200]);
+    let counters = simulator.counters();
+    assert_eq!(counters.max_per_second_by_credential, [("t1".into(), 3), ("t2".into(), 1)].into());
+}
+
+#[tokio::test]
+async fn every_answer_carries_an_id_of_its_own() {
+    let simulator = Running::start().await;
+    simulator
+        .add_fault(r#"{"fault":{"kind":"status","status":500},"skip":1}"#.parse::<Rule>().unwrap());
+    for (number, status) in [(1, 200), (2, 500)] {
+        let answer = simulator.get("/sessions/250040304").await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        let id = answer.headers()["x-amzn-requestid"].to_str().unwrap();
+        assert_eq!(id, format!("00000000-0000-4000-8000-{number:012}"));
+    }
 }
 
 #[tokio::test]

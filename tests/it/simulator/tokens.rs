@@ -106,7 +106,7 @@ async fn an_issued_token_expires() {
     let token = simulator.access_token().await;
     assert!(token.len() > 255, "{} bytes", token.len());
     assert_eq!(simulator.status(&token, "/sessions/250040304").await, 200);
-    tokio::time::advance(Duration::from_secs(3600)).await;
+    tokio::time::advance(Duration::from_hours(1)).await;
     assert_eq!(simulator.status(&token, "/sessions/250040304").await, 403);
     let token = simulator.access_token().await;
     simulator.expire_issued_tokens();

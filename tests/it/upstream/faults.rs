@@ -1,9 +1,12 @@
 //! Each fault of the wire and of the body, and the kind of error it is.
 
+use std::{error::Error as _, io::Write as _, time::Duration};
+
 use gotoassist_grpc::{
     model::Status,
     rest::{Error, Kind},
 };
+use tokio::time::Instant;
 
 use super::{
     caller, client, client_with, id,
@@ -73,4 +76,317 @@ async fn each_status_has_the_kind_of_the_contract() {
         let error = outcome(answer(&format!("{status} x"), &[], "")).await.unwrap_err();
         assert_eq!((error.kind, error.http_status), (expected, Some(status)), "{status}");
     }
+}
+
+#[tokio::test]
+async fn html_with_status_200_is_malformed() {
+    assert_eq!(kind(ok("<html><body>Please sign in</body></html>")).await, Kind::Malformed);
+}
+
+#[tokio::test]
+async fn bad_json_is_malformed() {
+    for body in ["{", "{\"status\":}", "{'status':'active'}", "{} {}", "{\"a\":01}", "nul"] {
+        assert_eq!(kind(ok(body)).await, Kind::Malformed, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn json_of_another_shape_is_malformed() {
+    for body in ["[]", "null", "true", "17", "\"active\"", "[{\"status\":\"active\"}]"] {
+        assert_eq!(kind(ok(body)).await, Kind::Malformed, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_body_is_malformed() {
+    for body in ["", " \r\n", "\u{feff}"] {
+        assert_eq!(kind(ok(body)).await, Kind::Malformed, "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn status_204_is_malformed() {
+    let steps = vec![Step::Send(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec())];
+    assert_eq!(kind(steps).await, Kind::Malformed);
+}
+
+#[tokio::test]
+async fn invalid_utf8_is_malformed() {
+    assert_eq!(kind(ok(b"{\"notes\":\"\xff\xfe\"}")).await, Kind::Malformed);
+}
+
+#[tokio::test]
+async fn of_duplicate_keys_the_last_one_counts() {
+    let body = r#"{"sessionId":"1","status":"waiting","sessionId":{"a":1},"sessionId":"2"}"#;
+    assert_eq!(outcome(ok(body)).await.unwrap(), "2");
+}
+
+#[tokio::test]
+async fn deep_nesting_is_kept_as_text() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let body = format!(r#"{{"sessionId":"3","extra":{deep}}}"#);
+    assert_eq!(outcome(ok(body)).await.unwrap(), "3");
+    let unclosed = format!(r#"{{"sessionId":"3","extra":{}"#, "[".repeat(100_000));
+    assert_eq!(kind(ok(unclosed)).await, Kind::Malformed);
+}
+
+#[tokio::test]
+async fn a_body_over_one_mebibyte_is_malformed_announced_or_not() {
+    let body = |length: usize| format!(r#"{{"sessionId":"4","notes":"{}"}}"#, "x".repeat(length));
+    assert_eq!(outcome(ok(body(1024 * 1024 - 30))).await.unwrap(), "4");
+    assert_eq!(kind(ok(body(1024 * 1024))).await, Kind::Malformed);
+
+    let head = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+    let steps = vec![Step::Send(head), Step::Repeat(vec![b' '; 65_536])];
+    assert_eq!(kind(steps).await, Kind::Malformed);
+}
+
+#[tokio::test]
+async fn a_gzip_bomb_is_malformed_before_it_is_unpacked() {
+    // 1,029 zeros for each byte on the wire: 64 MiB.
+    let bomb = gzip(&vec![b' '; 64 * 1024 * 1024]);
+    assert!(bomb.len() < 100_000, "{}", bomb.len());
+    assert_eq!(kind(answer("200 OK", &["content-encoding: gzip"], bomb)).await, Kind::Malformed);
+}
+
+#[tokio::test]
+async fn gzip_and_zstd_are_asked_for_and_read() {
+    let steps = answer("200 OK", &["content-encoding: gzip"], gzip(SESSION.as_bytes()));
+    assert_eq!(outcome(steps).await.unwrap(), "250040353");
+    let packed = zstd::encode_all(SESSION.as_bytes(), 1).unwrap();
+    let stub = Stub::always(answer("200 OK", &["content-encoding: zstd"], packed)).await;
+    client(&stub).session(&caller(), &id("1"), terms()).await.unwrap();
+    let head = stub.heads().remove(0);
+    let accepted = head.lines().find(|line| line.starts_with("accept-encoding")).unwrap();
+    assert!(accepted.contains("gzip") && accepted.contains("zstd"), "{accepted}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_what_its_encoding_says_is_malformed() {
+    assert_eq!(kind(answer("200 OK", &["content-encoding: gzip"], SESSION)).await, Kind::Malformed);
+    let mut cut = gzip(SESSION.as_bytes());
+    cut.truncate(20);
+    assert_eq!(kind(answer("200 OK", &["content-encoding: gzip"], cut)).await, Kind::Malformed);
+}
+
+#[tokio::test]
+async fn half_a_body_then_close_is_unavailable() {
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"sessionId\":".to_vec();
+    let error = outcome(vec![Step::Send(head.clone()), Step::Close]).await.unwrap_err();
+    assert_eq!((error.kind, error.http_status), (Kind::Unavailable, Some(200)));
+    assert_eq!(kind(vec![Step::Send(head), Step::Reset]).await, Kind::Unavailable);
+
+    let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"ses".to_vec();
+    assert_eq!(kind(vec![Step::Send(chunked), Step::Close]).await, Kind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_none_is_malformed() {
+    let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n{\"ses".to_vec();
+    assert_eq!(kind(vec![Step::Send(chunked), Step::Close]).await, Kind::Malformed);
+}
+
+#[tokio::test]
+async fn close_and_reset_without_an_answer_are_unavailable() {
+    assert_eq!(kind(vec![Step::Close]).await, Kind::Unavailable);
+    assert_eq!(kind(vec![Step::Reset]).await, Kind::Unavailable);
+    let half = b"HTTP/1.1 200 OK\r\ncontent-le".to_vec();
+    assert_eq!(kind(vec![Step::Send(half), Step::Close]).await, Kind::Unavailable);
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_malformed() {
+    for noise in ["SSH-2.0-OpenSSH_9.9\r\n\r\n", "HTTP/1.1 banana\r\n\r\n", "\0\0\0\0\0\0\0\0\r\n"]
+    {
+        assert_eq!(kind(vec![Step::Send(noise.into()), Step::Close]).await, Kind::Malformed);
+    }
+}
+
+#[tokio::test]
+async fn endless_headers_are_malformed() {
+    let status = Step::Send(b"HTTP/1.1 200 OK\r\n".to_vec());
+    let many = Step::Repeat(b"x-more: and more\r\n".repeat(100));
+    assert_eq!(kind(vec![status.clone(), many]).await, Kind::Malformed);
+    let long = Step::Repeat(vec![b'x'; 65_536]);
+    assert_eq!(kind(vec![status, Step::Send(b"x-long: ".to_vec()), long]).await, Kind::Malformed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_byte_a_second_is_a_timeout_after_the_limit_of_an_attempt() {
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 43\r\n\r\n".to_vec();
+    let started_at = Instant::now();
+    let error = outcome(vec![Step::Send(head), Step::Trickle(SESSION.into())]).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Timeout);
+    assert_eq!(started_at.elapsed().as_secs(), 10);
+    assert_eq!(kind(vec![Step::Trickle(b"HTTP/1.1 200 OK\r\n".to_vec())]).await, Kind::Timeout);
+    assert_eq!(kind(vec![Step::Hang]).await, Kind::Timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_told_even_if_its_body_never_ends() {
+    let head = b"HTTP/1.1 404 Not Found\r\ncontent-length: 43\r\n\r\n".to_vec();
+    let slow = vec![Step::Send(head.clone()), Step::Trickle(SESSION.into())];
+    let started_at = Instant::now();
+    assert_eq!(kind(slow).await, Kind::NotFound);
+    assert!(started_at.elapsed() <= Duration::from_secs(1));
+    assert_eq!(kind(vec![Step::Send(head), Step::Close]).await, Kind::NotFound);
+    let endless = b"HTTP/1.1 404 Not Found\r\n\r\n".to_vec();
+    let endless = vec![Step::Send(endless), Step::Repeat(vec![b' '; 65_536])];
+    assert_eq!(kind(endless).await, Kind::NotFound);
+}
+
+#[tokio::test]
+async fn http_1_0_is_read_up_to_the_close() {
+    let whole = format!("HTTP/1.0 200 OK\r\n\r\n{SESSION}");
+    assert_eq!(outcome(vec![Step::Send(whole.into()), Step::Close]).await.unwrap(), "250040353");
+    let half = format!("HTTP/1.0 200 OK\r\n\r\n{}", &SESSION[..20]);
+    assert_eq!(kind(vec![Step::Send(half.into()), Step::Close]).await, Kind::Malformed);
+}
+
+#[tokio::test]
+async fn interim_answers_are_passed_over() {
+    let body_length = SESSION.len();
+    let steps = vec![Step::Send(
+        format!(
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n\
+             HTTP/1.1 200 OK\r\ncontent-length: {body_length}\r\n\r\n{SESSION}"
+        )
+        .into(),
+    )];
+    assert_eq!(outcome(steps).await.unwrap(), "250040353");
+    let upgrade = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n".to_vec();
+    assert_eq!(kind(vec![Step::Send(upgrade)]).await, Kind::UnexpectedStatus);
+}
+
+#[tokio::test]
+async fn a_redirect_is_never_followed_nor_the_credential_sent_elsewhere() {
+    let elsewhere = Stub::always(ok(SESSION)).await;
+    for status in [301, 302, 303, 307, 308] {
+        let location = format!("location: {}", elsewhere.url());
+        let steps = answer(&format!("{status} Elsewhere"), &[&location], "");
+        assert_eq!(kind(steps).await, Kind::Redirect, "{status}");
+    }
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_connect_failed() {
+    let stub = Stub::always(vec![]).await;
+    let client = client_with(&stub, |config| config.retries = 0);
+    stub.stop().await;
+    let error = client.session(&caller(), &id("1"), terms()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::ConnectFailed);
+}
+
+#[tokio::test]
+async fn a_server_without_tls_behind_https_is_connect_failed() {
+    let stub = Stub::always(ok(SESSION)).await;
+    let client = client_with(&stub, |config| {
+        config.retries = 0;
+        config.url.set_scheme("https").unwrap();
+        config.ca_file = None;
+    });
+    let error = client.session(&caller(), &id("1"), terms()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::ConnectFailed);
+}
+
+#[tokio::test]
+async fn error_codes_are_taken_from_every_shape_of_body_and_nothing_else_is() {
+    for (status, header, body, kind, code, request_id) in [
+        (
+            "403 Forbidden",
+            "x-amzn-requestid: 7a-b",
+            r#"{"int_err_code":"InvalidToken","msg":"Invalid token passed"}"#,
+            Kind::CredentialRejected,
+            Some("InvalidToken"),
+            Some("7a-b"),
+        ),
+        (
+            "400 Bad",
+            "x-other: 1",
+            r#"{"errorCode":"BAD_DOMAIN","description":"secret words","incident":"42"}"#,
+            Kind::RejectedArgument,
+            Some("BAD_DOMAIN"),
+            Some("42"),
+        ),
+        (
+            "401 No",
+            "x-request-id: r1",
+            r#"{"error":"invalid_client","error_description":"secret words"}"#,
+            Kind::CredentialRejected,
+            Some("invalid_client"),
+            Some("r1"),
+        ),
+        (
+            "500 Oh",
+            "x-request-id: secret words",
+            r#"{"error":"secret words, with spaces"}"#,
+            Kind::Internal,
+            None,
+            None,
+        ),
+        ("502 Bad", "x-other: 1", "<html>secret words</html>", Kind::Unavailable, None, None),
+        (
+            "403 No",
+            "x-other: 1",
+            r#"{"errorCode":"NoSeat"}"#,
+            Kind::PermissionDenied,
+            Some("NoSeat"),
+            None,
+        ),
+    ] {
+        let error = outcome(answer(status, &[header], body)).await.unwrap_err();
+        assert_eq!(error.kind, kind, "{status}");
+        assert_eq!(error.upstream_code.as_deref(), code, "{status}");
+        assert_eq!(error.request_id.as_deref(), request_id, "{status}");
+        let shown = format!("{error} {error:?} {:?}", error.source().map(ToString::to_string));
+        assert!(!shown.contains("secret words"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_line_does_not_show_the_session() {
+    let stub = Stub::always(vec![Step::Close]).await;
+    let client = client_with(&stub, |config| config.retries = 0);
+    let error = client.session(&caller(), &id("SS-87555-token"), terms()).await.unwrap_err();
+    let mut shown = format!("{error} {error:?}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        shown += &format!(" {cause} {cause:?}");
+        source = cause.source();
+    }
+    assert!(!shown.contains("87555") && !shown.contains("caller-token"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_argument_never_becomes_another_path() {
+    let stub = Stub::always(ok(SESSION)).await;
+    let client = client(&stub);
+    for (argument, segment) in [
+        ("../systemLinks", "..%2FsystemLinks"),
+        ("a/b", "a%2Fb"),
+        ("a?b", "a%3Fb"),
+        ("a#b", "a%23b"),
+        ("%2F", "%252F"),
+        ("%2e%2e", "%252e%252e"),
+        ("a\\b", "a%5Cb"),
+        ("a b;c", "a%20b%3Bc"),
+        ("ключ", "%D0%BA%D0%BB%D1%8E%D1%87"),
+    ] {
+        client.session(&caller(), &id(argument), terms()).await.unwrap();
+        let head = stub.heads().pop().unwrap();
+        let line = format!("GET /G2A/rest/v1/sessions/{segment} HTTP/1.1\r\n");
+        assert!(head.starts_with(&line), "{head}");
+
+        client.system_links(&caller(), &argument.parse().unwrap(), terms()).await.ok();
+        let head = stub.heads().pop().unwrap();
+        let line = format!("GET /G2A/rest/v1/systemLinks?systemDomain={segment} HTTP/1.1\r\n");
+        assert!(head.starts_with(&line), "{head}");
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }

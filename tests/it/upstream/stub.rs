@@ -1,7 +1,7 @@
 //! A server of raw TCP that answers each request with what the test wrote, byte for byte.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -63,7 +63,15 @@ impl Stub {
     pub async fn scripted(
         script: impl Fn(usize, &str) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), script).await
+    }
+
+    /// The same at a given address.
+    pub async fn at(
+        address: SocketAddr,
+        script: impl Fn(usize, &str) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen {
             heads: Mutex::default(),
@@ -85,6 +93,12 @@ impl Stub {
     /// Where it is, with a path.
     pub fn url(&self) -> url::Url {
         format!("http://{}/G2A/rest/v1", self.address).parse().unwrap()
+    }
+
+    /// Closes the door.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        (&mut self.task).await.ok();
     }
 
     /// The heads of all requests so far.
@@ -184,9 +198,10 @@ async fn read_head(stream: &mut TcpStream) -> Option<String> {
 /// A whole answer with a body.
 pub fn answer(status: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Vec<Step> {
     let body = body.as_ref();
-    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n");
+    let length = format!("content-length: {}", body.len());
+    let status = format!("HTTP/1.1 {status}");
+    let lines = [&[status.as_str(), &length], headers, &["", ""]].concat();
+    let head = lines.join("\r\n");
     vec![Step::Send([head.as_bytes(), body].concat())]
 }
 

@@ -1,0 +1,49 @@
+//! `serve`.
+
+use tokio::{pin, sync::oneshot};
+
+use super::{FAILED, USAGE, output, signal::Signals};
+use crate::{
+    config::ServeConfig,
+    server::{Error, Server},
+};
+
+/// Serves until a signal, then drains; a second signal ends it at once. Gives the exit status.
+pub async fn run(config: ServeConfig) -> u8 {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return output::fail(FAILED, &error),
+    };
+    let server = match Server::bind(config).await {
+        Ok(server) => server,
+        Err(error) => return fail(&error),
+    };
+    tracing::info!(address = %server.local_address(), "serving");
+
+    let (drain, draining) = oneshot::channel::<()>();
+    let running = server.run(async { drop(draining.await) });
+    pin!(running);
+    let ended = tokio::select! {
+        ended = &mut running => ended,
+        _ = signals.next() => {
+            tracing::info!("draining; another signal ends it at once");
+            drop(drain);
+            tokio::select! {
+                ended = &mut running => ended,
+                status = signals.next() => return status,
+            }
+        }
+    };
+    match ended {
+        Ok(()) => 0,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &Error) -> u8 {
+    let status = match error {
+        Error::Read { .. } | Error::Tls(_) | Error::Upstream(_) => USAGE,
+        Error::Listen { .. } | Error::Reflection(_) | Error::Transport(_) => FAILED,
+    };
+    output::fail(status, &output::whole(error))
+}

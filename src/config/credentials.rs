@@ -1,0 +1,335 @@
+//! Whose credential goes to the vendor, and who may call the service.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use secrecy::SecretString;
+use url::{Host, Url};
+
+use super::secret::Secret;
+
+/// The vendor's token endpoint, as its documentation gives it.
+pub const VENDOR_TOKEN_URL: &str = "https://authentication.logmeininc.com/oauth/token";
+
+/// Whose credential goes to the vendor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// The caller's own `authorization` metadata
+    Caller,
+    /// The service's own, kept fresh at the token endpoint
+    Service,
+}
+
+/// Whose credential goes to the vendor, and who may call.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+#[command(next_help_heading = "Credentials")]
+pub struct CredentialsConfig {
+    /// Whose credential goes to GoToAssist
+    #[arg(
+        id = "credentials",
+        long = "credentials",
+        env = "GOTOASSIST_CREDENTIALS",
+        value_enum,
+        default_value_t = Mode::Caller
+    )]
+    pub mode: Mode,
+
+    /// OAuth client id of the service
+    #[arg(long, env = "GOTOASSIST_CLIENT_ID", value_name = "ID")]
+    pub client_id: Option<String>,
+
+    /// OAuth client secret of the service. Better in a file: flags show in the list of processes
+    #[arg(long, env = "GOTOASSIST_CLIENT_SECRET", value_name = "SECRET", hide_env_values = true)]
+    pub client_secret: Option<SecretString>,
+
+    /// File that holds the client secret. Read at each refresh
+    #[arg(long, env = "GOTOASSIST_CLIENT_SECRET_FILE", value_name = "FILE")]
+    pub client_secret_file: Option<PathBuf>,
+
+    /// OAuth refresh token of the service. Better in a file, where a new one that the vendor sends
+    /// can be kept
+    #[arg(long, env = "GOTOASSIST_REFRESH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub refresh_token: Option<SecretString>,
+
+    /// File that holds the refresh token. Read at each refresh, and replaced when the vendor sends
+    /// a new one
+    #[arg(long, env = "GOTOASSIST_REFRESH_TOKEN_FILE", value_name = "FILE")]
+    pub refresh_token_file: Option<PathBuf>,
+
+    /// Personal access token of the service, in place of a refresh token
+    #[arg(
+        long,
+        env = "GOTOASSIST_PERSONAL_ACCESS_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub personal_access_token: Option<SecretString>,
+
+    /// File that holds the personal access token. Read at each refresh
+    #[arg(long, env = "GOTOASSIST_PERSONAL_ACCESS_TOKEN_FILE", value_name = "FILE")]
+    pub personal_access_token_file: Option<PathBuf>,
+
+    /// Where access tokens are fetched
+    #[arg(
+        long,
+        env = "GOTOASSIST_TOKEN_URL",
+        value_name = "URL",
+        default_value = VENDOR_TOKEN_URL
+    )]
+    pub token_url: Url,
+
+    /// PEM file with the authority that signs the callers' certificates: callers without one are
+    /// refused
+    #[arg(long, env = "GOTOASSIST_CLIENT_CA", value_name = "FILE")]
+    pub client_ca: Option<PathBuf>,
+
+    /// Name a caller's certificate must bear as DNS or URI (SPIFFE) alternative name; may end in
+    /// `*`; may be given several times [default: any certificate of the authority]
+    #[arg(long, env = "GOTOASSIST_ALLOW_CLIENT", value_name = "NAME", value_delimiter = ',')]
+    pub allow_client: Vec<String>,
+
+    /// File with the SHA-256 digests of the bearer tokens callers may use, one a line. Read again
+    /// when it changes
+    #[arg(long, env = "GOTOASSIST_CLIENT_TOKENS_FILE", value_name = "FILE")]
+    pub client_tokens_file: Option<PathBuf>,
+
+    /// The network lets in nobody but those who may call (a mesh, a policy)
+    #[arg(long, env = "GOTOASSIST_TRUST_NETWORK")]
+    pub trust_network: bool,
+}
+
+/// By what the service proves itself at the token endpoint.
+#[derive(Clone, Debug)]
+pub enum Grant {
+    /// `refresh_token` (RFC 6749 §6).
+    RefreshToken(Secret),
+    /// `personal_access_token`, the vendor's own.
+    PersonalAccessToken(Secret),
+}
+
+impl CredentialsConfig {
+    /// The client's secret, if it is told once.
+    pub fn client_secret(&self) -> Option<Secret> {
+        Secret::of(self.client_secret.as_ref(), self.client_secret_file.as_ref())
+    }
+
+    /// The grant, if exactly one is told.
+    pub fn grant(&self) -> Option<Grant> {
+        let refresh = Secret::of(self.refresh_token.as_ref(), self.refresh_token_file.as_ref());
+        let personal = Secret::of(
+            self.personal_access_token.as_ref(),
+            self.personal_access_token_file.as_ref(),
+        );
+        match (refresh, personal) {
+            (Some(secret), None) => Some(Grant::RefreshToken(secret)),
+            (None, Some(secret)) => Some(Grant::PersonalAccessToken(secret)),
+            (None, None) | (Some(_), Some(_)) => None,
+        }
+    }
+
+    /// Everything that is wrong with it, each in a sentence. `is_exposed`: the service listens
+    /// where others than this machine can reach it. `has_tls`: it serves TLS.
+    pub fn problems(&self, is_exposed: bool, has_tls: bool) -> Vec<String> {
+        let mut problems = Vec::new();
+        match self.mode {
+            Mode::Caller => self.check_unused(&mut problems),
+            Mode::Service => {
+                self.check_grant(&mut problems);
+                self.check_files(&mut problems);
+                self.check_token_url(&mut problems);
+                self.check_callers(is_exposed, has_tls, &mut problems);
+            }
+        }
+        problems
+    }
+
+    /// A secret that is told and not used hides a mistake.
+    fn check_unused(&self, problems: &mut Vec<String>) {
+        let flags = [
+            ("--client-id", self.client_id.is_some()),
+            ("--client-secret", self.client_secret.is_some()),
+            ("--client-secret-file", self.client_secret_file.is_some()),
+            ("--refresh-token", self.refresh_token.is_some()),
+            ("--refresh-token-file", self.refresh_token_file.is_some()),
+            ("--personal-access-token", self.personal_access_token.is_some()),
+            ("--personal-access-token-file", self.personal_access_token_file.is_some()),
+            ("--client-ca", self.client_ca.is_some()),
+            ("--allow-client", !self.allow_client.is_empty()),
+            ("--client-tokens-file", self.client_tokens_file.is_some()),
+        ];
+        let used = flags.into_iter().filter(|(_, is_set)| *is_set);
+        problems.extend(
+            used.map(|(flag, _)| format!("{flag} has a meaning with --credentials service only.")),
+        );
+    }
+
+    fn check_grant(&self, problems: &mut Vec<String>) {
+        if self.client_id.as_ref().is_none_or(String::is_empty) {
+            problems.push("--credentials service needs --client-id.".to_owned());
+        }
+        let pairs = [
+            ("client-secret", self.client_secret.is_some(), self.client_secret_file.is_some()),
+            ("refresh-token", self.refresh_token.is_some(), self.refresh_token_file.is_some()),
+            (
+                "personal-access-token",
+                self.personal_access_token.is_some(),
+                self.personal_access_token_file.is_some(),
+            ),
+        ];
+        for (flag, _, _) in pairs.iter().filter(|(_, is_given, is_file)| *is_given && *is_file) {
+            problems.push(format!("Only one of --{flag} and --{flag}-file can be used."));
+        }
+        let [has_secret, has_refresh, has_personal] =
+            pairs.map(|(_, is_given, is_file)| is_given || is_file);
+        if !has_secret {
+            let text = "--credentials service needs --client-secret-file or --client-secret.";
+            problems.push(text.to_owned());
+        }
+        if has_refresh == has_personal {
+            let text = "--credentials service needs either a refresh token \
+                (--refresh-token-file) or a personal access token (--personal-access-token-file).";
+            problems.push(text.to_owned());
+        }
+    }
+
+    fn check_files(&self, problems: &mut Vec<String>) {
+        let secrets = [
+            ("--client-secret-file", &self.client_secret_file),
+            ("--refresh-token-file", &self.refresh_token_file),
+            ("--personal-access-token-file", &self.personal_access_token_file),
+        ];
+        for (flag, path) in secrets {
+            let secret = path.as_ref().map(|path| Secret::File(path.clone()));
+            if let Some(Err(error)) = secret.map(|secret| secret.read()) {
+                problems.push(format!("The file of {flag} cannot be used: {error}."));
+            }
+        }
+    }
+
+    /// Client secret and refresh token in clear text are for this machine only, or for a network
+    /// that somebody vouches for.
+    fn check_token_url(&self, problems: &mut Vec<String>) {
+        let is_local = match self.token_url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+            Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+            None => false,
+        };
+        let is_safe = match self.token_url.scheme() {
+            "https" => self.token_url.has_host(),
+            "http" => is_local || (self.trust_network && self.token_url.has_host()),
+            _ => false,
+        };
+        if !is_safe {
+            let text = "--token-url must be https; http only on this machine, or with \
+                --trust-network.";
+            problems.push(text.to_owned());
+        }
+    }
+
+    fn check_callers(&self, is_exposed: bool, has_tls: bool, problems: &mut Vec<String>) {
+        let has_ca = self.client_ca.is_some();
+        let has_tokens = self.client_tokens_file.is_some();
+        if has_ca && has_tokens {
+            problems
+                .push("Only one of --client-ca and --client-tokens-file can be used.".to_owned());
+        }
+        if has_ca && !has_tls {
+            problems.push("--client-ca needs the service to serve TLS.".to_owned());
+        }
+        if !has_ca && !self.allow_client.is_empty() {
+            problems.push("--allow-client needs --client-ca.".to_owned());
+        }
+        for name in self.allow_client.iter().filter(|name| !is_name_or_prefix(name)) {
+            problems.push(format!(
+                "--allow-client {name:?} is no DNS name or URI, or has a `*` that could match \
+                 another host: use it at the end only, behind the host of a URI."
+            ));
+        }
+        if is_exposed && !has_ca && !has_tokens && !self.trust_network {
+            let text = "--credentials service lends its credential to whoever can connect: name \
+                the callers (--client-ca or --client-tokens-file), listen on loopback, or say \
+                --trust-network.";
+            problems.push(text.to_owned());
+        }
+    }
+}
+
+/// Whether this names one host, or a prefix that cannot run over into another: what follows the
+/// `*` of `spiffe://example.org*` might be `.evil.example`.
+fn is_name_or_prefix(name: &str) -> bool {
+    let prefix = name.strip_suffix('*');
+    let stem = prefix.unwrap_or(name);
+    if stem.is_empty() || stem.contains(|c: char| c == '*' || c.is_whitespace() || c.is_control()) {
+        return false;
+    }
+    match (prefix, stem.split_once("://")) {
+        (Some(_), Some((_, rest))) => rest.contains('/'),
+        (_, None) => !stem.contains('/'),
+        (None, Some((scheme, rest))) => !scheme.is_empty() && !rest.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        credentials: CredentialsConfig,
+    }
+
+    fn problems(line: &str, is_exposed: bool, has_tls: bool) -> Vec<String> {
+        let words = std::iter::once("serve").chain(line.split_whitespace());
+        Line::try_parse_from(words).unwrap().credentials.problems(is_exposed, has_tls)
+    }
+
+    const SERVICE: &str = "--credentials service --client-id i --client-secret s --refresh-token r";
+
+    #[test]
+    fn caller_mode_needs_nothing_and_wonders_about_unused_secrets() {
+        assert!(problems("", true, false).is_empty());
+        assert_eq!(problems("--client-secret x --allow-client y", true, false).len(), 2);
+    }
+
+    #[test]
+    fn all_problems_are_told_together() {
+        let line = "--credentials service --refresh-token a --refresh-token-file /nowhere/b \
+            --token-url http://example.org/token --allow-client *";
+        let problems = problems(line, true, false);
+        assert_eq!(problems.len(), 8, "{problems:#?}");
+    }
+
+    #[test]
+    fn the_service_lends_its_credential_beyond_this_machine_to_known_callers_only() {
+        assert_eq!(problems(SERVICE, true, true).len(), 1);
+        assert!(problems(SERVICE, false, false).is_empty());
+        for known in ["--trust-network", "--client-tokens-file t", "--client-ca c"] {
+            let problems = problems(&format!("{SERVICE} {known}"), true, true);
+            assert!(problems.is_empty(), "{known}: {problems:?}");
+        }
+        assert_eq!(problems(&format!("{SERVICE} --client-ca c"), true, false).len(), 1);
+    }
+
+    #[test]
+    fn a_prefix_cannot_run_over_into_another_host() {
+        for name in ["web", "web.example.org", "web-*", "spiffe://a/ns/*", "spiffe://a/ns/b"] {
+            assert!(is_name_or_prefix(name), "{name}");
+        }
+        for name in ["", "*", "*.example.org", "a*b", "spiffe://a*", "spiffe://", "a b", "a/b"] {
+            assert!(!is_name_or_prefix(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_secret_shows_in_help_or_debug() {
+        let line =
+            Line::try_parse_from(["serve", "--client-secret", "hush", "--refresh-token", "hush"]);
+        let debug = format!("{:?}", line.unwrap().credentials);
+        assert!(!debug.contains("hush"), "{debug}");
+    }
+}

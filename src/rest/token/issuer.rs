@@ -1,0 +1,337 @@
+//! The token endpoint: one refresh, from the secrets to a fresh access token.
+
+use std::{io, time::Duration};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use http::{HeaderValue, StatusCode};
+use oauth2::{
+    AccessToken, AsyncHttpClient, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet,
+    HttpRequest, HttpResponse, RefreshToken, RequestTokenError, StandardRevocableToken, TokenUrl,
+    basic::{
+        BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
+        BasicTokenIntrospectionResponse, BasicTokenType,
+    },
+};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
+use serde::{Deserialize, Deserializer, Serialize};
+use tokio::time::{Instant, timeout};
+
+use super::kept::Kept;
+use crate::config::credentials::{CredentialsConfig, Grant};
+
+/// The longest time for one request to the token endpoint.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// The largest answer of the token endpoint read, in bytes.
+const MAX_BODY: usize = 256 * 1024;
+
+/// How long an access token lives if the answer does not say (the vendor's documentation).
+const USUAL_LIFE: Duration = Duration::from_hours(1);
+
+/// The range of lives believed.
+const LIVES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24 * 30));
+
+/// Fetches access tokens.
+#[derive(Debug)]
+pub(super) struct Issuer {
+    http: reqwest::Client,
+    url: TokenUrl,
+    client_id: ClientId,
+    client_secret: Kept,
+    grant: Proof,
+}
+
+/// By what the service proves itself.
+#[derive(Debug)]
+enum Proof {
+    Refresh(Kept),
+    Personal(Kept),
+}
+
+/// An access token just fetched.
+#[derive(Clone)]
+pub(super) struct Fresh {
+    pub(super) header: HeaderValue,
+    pub(super) issued_at: Instant,
+    pub(super) life: Duration,
+}
+
+/// Why no access token could be fetched. Nothing of what the endpoint sent is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// It will not get better by itself.
+    #[error("the token endpoint refused: {0}")]
+    Refused(&'static str),
+    #[error("a secret file cannot be read: {0}")]
+    Secret(io::ErrorKind),
+    #[error("no connection to the token endpoint")]
+    Connect,
+    #[error("the token endpoint did not answer in time")]
+    Timeout,
+    #[error("the token endpoint answered with status {0}")]
+    Status(u16),
+    #[error("the token endpoint is not available for now")]
+    Unavailable,
+    #[error("the token endpoint's answer could not be read")]
+    Malformed,
+}
+
+impl Failure {
+    /// Whether only a new secret helps.
+    pub(super) fn is_final(self) -> bool {
+        match self {
+            Failure::Refused(_) | Failure::Secret(_) => true,
+            Failure::Connect
+            | Failure::Timeout
+            | Failure::Status(_)
+            | Failure::Unavailable
+            | Failure::Malformed => false,
+        }
+    }
+}
+
+impl Issuer {
+    /// `None` if the configuration has problems (see [`CredentialsConfig::problems`]).
+    pub(super) fn new(config: &CredentialsConfig, http: reqwest::Client) -> Option<Self> {
+        let grant = match config.grant()? {
+            Grant::RefreshToken(secret) => Proof::Refresh(Kept::new(secret)),
+            Grant::PersonalAccessToken(secret) => Proof::Personal(Kept::new(secret)),
+        };
+        Some(Self {
+            http,
+            url: TokenUrl::from_url(config.token_url.clone()),
+            client_id: ClientId::new(config.client_id.clone()?),
+            client_secret: Kept::new(config.client_secret()?),
+            grant,
+        })
+    }
+
+    /// Fetches an access token, and keeps the new refresh token if one comes with it.
+    pub(super) async fn refresh(&self) -> Result<Fresh, Failure> {
+        let first = self.attempt().await;
+        match first {
+            // Another replica that shares the file was quicker: its token is there by now.
+            Err(Failure::Refused(_)) if self.has_new_secret() => self.attempt().await,
+            first => first,
+        }
+    }
+
+    /// Whether somebody put another secret into the file since the latest attempt.
+    pub(super) fn has_new_secret(&self) -> bool {
+        let (Proof::Refresh(proof) | Proof::Personal(proof)) = &self.grant;
+        proof.has_changed() || self.client_secret.has_changed()
+    }
+
+    async fn attempt(&self) -> Result<Fresh, Failure> {
+        let issued_at = Instant::now();
+        let unreadable = |error: io::Error| Failure::Secret(error.kind());
+        let client_secret = self.client_secret.current().map_err(unreadable)?;
+        let granted = match &self.grant {
+            Proof::Refresh(secret) => {
+                let token = secret.current().map_err(unreadable)?;
+                self.by_refresh_token(&client_secret, &token).await?
+            }
+            Proof::Personal(secret) => {
+                let token = secret.current().map_err(unreadable)?;
+                self.by_personal_token(&client_secret, &token).await?
+            }
+        };
+        let fresh = granted.fresh(issued_at)?;
+        if let Proof::Refresh(secret) = &self.grant {
+            secret.replace(granted.new_refresh_token()).await;
+        }
+        Ok(fresh)
+    }
+
+    async fn by_refresh_token(
+        &self,
+        client_secret: &SecretString,
+        token: &SecretString,
+    ) -> Result<Granted, Failure> {
+        let token = RefreshToken::new(token.expose_secret().to_owned());
+        let client = self.client(client_secret);
+        let post = Post { http: self.http.clone(), form: None };
+        client.exchange_refresh_token(&token).request_async(&post).await.map_err(failure)
+    }
+
+    /// The grant is the vendor's own, so the request is made as for the nearest one of RFC 6749,
+    /// which has the same headers, and gets the form of this one.
+    async fn by_personal_token(
+        &self,
+        client_secret: &SecretString,
+        token: &SecretString,
+    ) -> Result<Granted, Failure> {
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "personal_access_token")
+            .append_pair("pat", token.expose_secret())
+            .finish();
+        let client = self.client(client_secret);
+        let post = Post { http: self.http.clone(), form: Some(Zeroizing::new(form)) };
+        client.exchange_client_credentials().request_async(&post).await.map_err(failure)
+    }
+
+    fn client(&self, secret: &SecretString) -> TokenClient {
+        Client::new(self.client_id.clone())
+            .set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
+            .set_token_uri(self.url.clone())
+    }
+}
+
+/// Posts a form, over the HTTP client that the rest of the service uses.
+struct Post {
+    http: reqwest::Client,
+    /// The form to send in place of the request's own.
+    form: Option<Zeroizing<String>>,
+}
+
+impl<'c> AsyncHttpClient<'c> for Post {
+    type Error = Failure;
+    type Future = BoxFuture<'c, Result<HttpResponse, Failure>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        let request = match &self.form {
+            Some(form) => request.map(|_| form.as_bytes().to_vec()),
+            None => request,
+        };
+        // Ours, not reqwest's: an answer that is there counts, however late we look.
+        timeout(ATTEMPT, self.exchange(request))
+            .map(|outcome| outcome.unwrap_or(Err(Failure::Timeout)))
+            .boxed()
+    }
+}
+
+impl Post {
+    async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
+        let request = reqwest::Request::try_from(request).map_err(|_| Failure::Connect)?;
+        let unsent = |error: reqwest::Error| {
+            if error.is_timeout() { Failure::Timeout } else { Failure::Connect }
+        };
+        let mut response = self.http.execute(request).await.map_err(unsent)?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|_| Failure::Malformed)? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(Failure::Malformed);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        match status {
+            StatusCode::OK => {}
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                // Whoever refuses without a word refuses all the same.
+                serde_json::from_slice::<BasicErrorResponse>(&body)
+                    .map_err(|_| Failure::Refused("no reason given"))?;
+            }
+            _ => return Err(Failure::Status(status.as_u16())),
+        }
+        let mut answer = HttpResponse::new(body);
+        *answer.status_mut() = status;
+        Ok(answer)
+    }
+}
+
+type TokenClient = Client<
+    BasicErrorResponse,
+    Granted,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+/// The endpoint's answer, as lenient as its history asks for: `token_type` may be missing and
+/// `expires_in` be text.
+#[derive(Debug, Deserialize, Serialize)]
+struct Granted {
+    access_token: AccessToken,
+    #[serde(default, deserialize_with = "life")]
+    expires_in: Option<u64>,
+    #[serde(default)]
+    refresh_token: Option<RefreshToken>,
+    #[serde(skip, default = "bearer")]
+    token_type: BasicTokenType,
+}
+
+impl oauth2::TokenResponse for Granted {
+    type TokenType = BasicTokenType;
+
+    fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    fn token_type(&self) -> &BasicTokenType {
+        &self.token_type
+    }
+
+    fn expires_in(&self) -> Option<Duration> {
+        self.expires_in.map(Duration::from_secs)
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.refresh_token.as_ref()
+    }
+
+    fn scopes(&self) -> Option<&Vec<oauth2::Scope>> {
+        None
+    }
+}
+
+impl Granted {
+    fn fresh(&self, issued_at: Instant) -> Result<Fresh, Failure> {
+        let value = Zeroizing::new(format!("Bearer {}", self.access_token.secret()));
+        let is_token = !self.access_token.secret().is_empty();
+        let mut header = HeaderValue::from_str(&value).map_err(|_| Failure::Malformed)?;
+        header.set_sensitive(true);
+        let life = self.expires_in.map_or(USUAL_LIFE, Duration::from_secs);
+        let fresh = Fresh { header, issued_at, life: life.clamp(LIVES.0, LIVES.1) };
+        is_token.then_some(fresh).ok_or(Failure::Malformed)
+    }
+
+    fn new_refresh_token(&self) -> Option<SecretString> {
+        let token = self.refresh_token.as_ref()?.secret().trim();
+        let is_plain = !token.is_empty() && !token.chars().any(char::is_control);
+        is_plain.then(|| token.into())
+    }
+}
+
+fn bearer() -> BasicTokenType {
+    BasicTokenType::Bearer
+}
+
+/// Seconds as a number or as text; anything else is as good as nothing.
+fn life<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    let text = match &value {
+        serde_json::Value::String(text) => text.trim().to_owned(),
+        other => other.to_string(),
+    };
+    let whole = text.split_once('.').map_or(text.as_str(), |(whole, _)| whole);
+    Ok(whole.parse().ok())
+}
+
+fn failure(error: RequestTokenError<Failure, BasicErrorResponse>) -> Failure {
+    match error {
+        RequestTokenError::Request(failure) => failure,
+        RequestTokenError::ServerResponse(answer) => match answer.error() {
+            BasicErrorResponseType::InvalidGrant => Failure::Refused("invalid_grant"),
+            BasicErrorResponseType::InvalidClient => Failure::Refused("invalid_client"),
+            BasicErrorResponseType::InvalidRequest => Failure::Refused("invalid_request"),
+            BasicErrorResponseType::InvalidScope => Failure::Refused("invalid_scope"),
+            BasicErrorResponseType::UnauthorizedClient => Failure::Refused("unauthorized_client"),
+            BasicErrorResponseType::UnsupportedGrantType => {
+                Failure::Refused("unsupported_grant_type")
+            }
+            BasicErrorResponseType::Extension(code)
+                if code == "temporarily_unavailable" || code == "server_error" =>
+            {
+                Failure::Unavailable
+            }
+            BasicErrorResponseType::Extension(_) => Failure::Refused("another reason"),
+        },
+        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => Failure::Malformed,
+    }
+}

@@ -1,0 +1,129 @@
+//! The service's secrets: where they come from, and where a new refresh token is kept.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
+use tokio::{
+    fs::{self, OpenOptions},
+    io::AsyncWriteExt,
+};
+use tracing::{error, info, warn};
+
+use crate::config::secret::Secret;
+
+/// A secret that may be replaced by the operator, by the vendor, or by another replica.
+#[derive(Debug)]
+pub(super) struct Kept {
+    source: Secret,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// What the source held when it was last looked at.
+    source: Option<SecretString>,
+    /// What the vendor sent since, if it could not be written there.
+    newer: Option<SecretString>,
+}
+
+impl Kept {
+    pub(super) fn new(source: Secret) -> Self {
+        Self { source, known: Mutex::default() }
+    }
+
+    /// The token to use now. What somebody put into the file goes before what we hold.
+    pub(super) fn current(&self) -> io::Result<SecretString> {
+        let mut known = super::lock(&self.known);
+        let source = match self.source.read() {
+            Ok(source) => source,
+            Err(error) => return known.newer.clone().ok_or(error),
+        };
+        if !is_same(known.source.as_ref(), &source) {
+            *known = Known { source: Some(source.clone()), newer: None };
+        }
+        Ok(known.newer.clone().unwrap_or(source))
+    }
+
+    /// Whether the source holds another token than when it was last looked at.
+    pub(super) fn has_changed(&self) -> bool {
+        let known = super::lock(&self.known);
+        self.source.read().is_ok_and(|source| !is_same(known.source.as_ref(), &source))
+    }
+
+    /// The vendor sent a new token with its answer, if any: from now on the old one may be worth
+    /// nothing. One that could not be written before is tried again.
+    pub(super) async fn replace(&self, new: Option<SecretString>) {
+        let Some(newer) = self.newer(new) else { return };
+        let Some(path) = self.source.path() else {
+            warn!(
+                "GoToAssist sent a new refresh token, which is lost when this process ends: \
+                 give the refresh token as a file (--refresh-token-file)"
+            );
+            return;
+        };
+        match write(path, &newer).await {
+            Ok(()) => {
+                *super::lock(&self.known) = Known { source: Some(newer), newer: None };
+                info!("GoToAssist sent a new refresh token, which is in the file now");
+            }
+            Err(error) => error!(
+                %error,
+                "GoToAssist sent a new refresh token, which COULD NOT BE WRITTEN to the file of \
+                 --refresh-token-file: the file keeps the old one, which may be worth nothing; \
+                 the new one is lost when this process ends"
+            ),
+        }
+    }
+
+    /// What is newer than the source. Known from here on, written or not.
+    fn newer(&self, new: Option<SecretString>) -> Option<SecretString> {
+        let mut known = super::lock(&self.known);
+        if let Some(new) = new.filter(|new| !is_same(known.source.as_ref(), new)) {
+            known.newer = Some(new);
+        }
+        known.newer.clone()
+    }
+}
+
+fn is_same(known: Option<&SecretString>, other: &SecretString) -> bool {
+    known.is_some_and(|known| known.expose_secret() == other.expose_secret())
+}
+
+/// Puts the secret into the file, so that whenever the machine stops, the file holds the old one
+/// or the new one, whole. Through links to the file they lead to.
+async fn write(path: &Path, secret: &SecretString) -> io::Result<()> {
+    let path = fs::canonicalize(path).await?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let temporary = directory.join(format!(".refresh-token-{:016x}", fastrand::u64(..)));
+    let written = write_new(&temporary, secret).await;
+    let moved = match written {
+        Ok(()) => fs::rename(&temporary, &path).await,
+        Err(error) => Err(error),
+    };
+    if moved.is_err() {
+        // What cannot be removed could not be made either, most likely.
+        fs::remove_file(&temporary).await.ok();
+    }
+    moved?;
+    sync_directory(directory.to_owned()).await
+}
+
+async fn write_new(path: &Path, secret: &SecretString) -> io::Result<()> {
+    let line = Zeroizing::new(format!("{}\n", secret.expose_secret()));
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    let mut file = options.open(path).await?;
+    file.write_all(line.as_bytes()).await?;
+    file.sync_all().await
+}
+
+/// The new name is on the disk, not only the new content.
+async fn sync_directory(directory: PathBuf) -> io::Result<()> {
+    fs::File::open(directory).await?.sync_all().await
+}

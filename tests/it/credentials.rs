@@ -1,0 +1,229 @@
+//! The service's own credential, over real sockets to a token endpoint, on paused time.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod endpoint;
+mod secret_file;
+mod silence;
+
+use std::time::Duration;
+
+use clap::Parser;
+use futures_util::future::join_all;
+use gotoassist_grpc::{
+    config::credentials::CredentialsConfig,
+    rest::{
+        Kind,
+        token::{Authorization, TokenSource},
+    },
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, advance};
+
+use endpoint::TokenEndpoint;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    credentials: CredentialsConfig,
+}
+
+fn source(endpoint: &TokenEndpoint, flags: &[&str]) -> TokenSource {
+    let service = ["serve", "--credentials", "service", "--client-id", "id"];
+    let common = ["--client-secret", "hush:secret", "--token-url", &endpoint.url];
+    let line = service.iter().chain(&common).chain(flags);
+    let config = Line::try_parse_from(line).unwrap().credentials;
+    assert_eq!(config.problems(false, false), Vec::<String>::new());
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
+    TokenSource::new(&config, http).unwrap()
+}
+
+async fn endpoint_and_source() -> (TokenEndpoint, TokenSource) {
+    let endpoint = TokenEndpoint::start().await;
+    let source = source(&endpoint, &["--refresh-token", "hush-refresh"]);
+    (endpoint, source)
+}
+
+fn text(authorization: &Authorization) -> String {
+    authorization.header_value().to_str().unwrap().to_owned()
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn invalid_grant() -> Value {
+    json!({"error": "invalid_grant", "error_description": "hush-description"})
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_refresh_token_buys_an_access_token() {
+    let (endpoint, source) = endpoint_and_source().await;
+    let authorization = source.authorization().await.unwrap();
+    assert_eq!(text(&authorization), "Bearer access-1");
+    assert!(authorization.header_value().is_sensitive());
+    let asked = &endpoint.asked()[0];
+    assert_eq!(asked.form["grant_type"], "refresh_token");
+    assert_eq!(asked.form["refresh_token"], "hush-refresh");
+    assert_eq!(asked.form.len(), 2, "{:?}", asked.form);
+    // base64 of `id:hush%3Asecret` (RFC 6749 §2.3.1).
+    assert_eq!(asked.authorization, "Basic aWQ6aHVzaCUzQXNlY3JldA==");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_personal_access_token_buys_an_access_token() {
+    let endpoint = TokenEndpoint::start().await;
+    let source = source(&endpoint, &["--personal-access-token", "hush&pat"]);
+    assert_eq!(text(&source.authorization().await.unwrap()), "Bearer access-1");
+    let asked = &endpoint.asked()[0];
+    assert_eq!(asked.form["grant_type"], "personal_access_token");
+    assert_eq!(asked.form["pat"], "hush&pat");
+    assert_eq!(asked.form.len(), 2, "{:?}", asked.form);
+    assert!(asked.authorization.starts_with("Basic "));
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_of_every_era_are_read() {
+    let answers = [
+        (json!({"access_token": "t", "expires_in": 600, "token_type": "Bearer"}), 600),
+        (json!({"access_token": "t", "expires_in": "600", "scope": "a b"}), 600),
+        (json!({"access_token": "t", "expires_in": 600.5, "principal": {"a": 1}}), 600),
+        (json!({"access_token": "t", "token_type": null, "refresh_token": null}), 3600),
+        (json!({"access_token": "t".repeat(9000), "expires_in": null}), 3600),
+        (json!({"access_token": "t", "expires_in": "soon"}), 3600),
+        (json!({"access_token": "t", "expires_in": 0}), 1),
+    ];
+    for (answer, life) in answers {
+        let (endpoint, source) = endpoint_and_source().await;
+        endpoint.answer_next(200, answer.clone());
+        source.authorization().await.unwrap();
+        let expires_in = source.snapshot().expires_in;
+        assert!(expires_in <= seconds(life) && expires_in + seconds(1) > seconds(life), "{answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_else_comes_is_an_error_not_a_panic() {
+    let answers = [
+        (200, json!("<html>")),
+        (200, json!("")),
+        (200, json!({})),
+        (200, json!({"access_token": ""})),
+        (200, json!({"access_token": "a\nb"})),
+        (200, json!({"access_token": "t".repeat(300_000)})),
+        (302, json!("")),
+        (400, json!({"error": "brand_new"})),
+        (401, json!("")),
+        (403, json!("<html>")),
+        (429, json!("slow down")),
+        (500, invalid_grant()),
+    ];
+    for (status, answer) in answers {
+        let (endpoint, source) = endpoint_and_source().await;
+        endpoint.answer_next(status, answer.clone());
+        let error = source.authorization().await.unwrap_err();
+        assert_eq!(error.kind, Kind::CredentialUnavailable, "{status} {answer}");
+        assert!(error.retry_after.unwrap() > Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_calls_cost_one_refresh() {
+    let (endpoint, source) = endpoint_and_source().await;
+    let calls = join_all((0..100).map(|_| source.authorization())).await;
+    assert!(calls.iter().all(|call| text(call.as_ref().unwrap()) == "Bearer access-1"));
+    assert_eq!(endpoint.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_refreshed_before_it_expires() {
+    let (endpoint, source) = endpoint_and_source().await;
+    source.authorization().await.unwrap();
+    advance(seconds(3600 * 79 / 100)).await;
+    assert_eq!(text(&source.authorization().await.unwrap()), "Bearer access-1");
+    advance(seconds(3600 * 12 / 100)).await;
+    assert_eq!(text(&source.authorization().await.unwrap()), "Bearer access-2");
+    assert_eq!(endpoint.asked().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn kept_fresh_no_call_ever_waits() {
+    let (endpoint, source) = endpoint_and_source().await;
+    let keeper = source.clone();
+    let keeper = tokio::spawn(async move { keeper.keep_fresh().await });
+    endpoint.until_asked(1).await;
+    for _ in 0..4 * 60 {
+        tokio::time::sleep(seconds(60)).await;
+        let asked = Instant::now();
+        source.authorization().await.unwrap();
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+    }
+    keeper.abort();
+    assert!((4..=6).contains(&endpoint.asked().len()), "{}", endpoint.asked().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_serves_until_it_expires_while_the_endpoint_is_down() {
+    let (endpoint, source) = endpoint_and_source().await;
+    let start = Instant::now();
+    source.authorization().await.unwrap();
+    endpoint.answer_always(503, json!("down"));
+    while start.elapsed() < seconds(3595) {
+        assert_eq!(text(&source.authorization().await.unwrap()), "Bearer access-1");
+        advance(Duration::from_millis(500)).await;
+    }
+    let attempts = endpoint.asked().len();
+    assert!((8..40).contains(&attempts), "put off longer and longer: {attempts}");
+    advance(seconds(6)).await;
+    let error = source.authorization().await.unwrap_err();
+    assert_eq!(error.kind, Kind::CredentialUnavailable);
+    endpoint.answer_well();
+    advance(error.retry_after.unwrap_or_default()).await;
+    assert!(text(&source.authorization().await.unwrap()).starts_with("Bearer access-"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_costs_one_refresh_however_many_calls_met_it() {
+    let (endpoint, source) = endpoint_and_source().await;
+    let first = source.authorization().await.unwrap();
+    let calls = join_all((0..50).map(|_| source.refused(&first))).await;
+    assert!(calls.iter().all(|call| text(call.as_ref().unwrap()) == "Bearer access-2"));
+    assert_eq!(text(&source.refused(&first).await.unwrap()), "Bearer access-2");
+    assert_eq!(text(&source.authorization().await.unwrap()), "Bearer access-2");
+    assert_eq!(endpoint.asked().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_without_a_seat_costs_no_endless_refreshes() {
+    let (endpoint, source) = endpoint_and_source().await;
+    let mut refusals = 0;
+    for _ in 0..3600 {
+        let token = source.authorization().await.unwrap();
+        if let Err(error) = source.refused(&token).await {
+            assert_eq!(error.kind, Kind::NoSeat);
+            refusals += 1;
+        }
+        advance(seconds(1)).await;
+    }
+    assert!(refusals > 3500, "{refusals}");
+    assert!(endpoint.asked().len() < 25, "{}", endpoint.asked().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_is_not_given_again_while_the_endpoint_is_down() {
+    let (endpoint, source) = endpoint_and_source().await;
+    let token = source.authorization().await.unwrap();
+    endpoint.answer_always(503, json!("down"));
+    for _ in 0..10 {
+        let error = source.refused(&token).await.unwrap_err();
+        assert_eq!(error.kind, Kind::CredentialUnavailable);
+    }
+    // Others may still try it: the refusal may have been a mistake.
+    assert_eq!(text(&source.authorization().await.unwrap()), "Bearer access-1");
+    assert_eq!(endpoint.asked().len(), 2);
+}

@@ -1,0 +1,176 @@
+//! The circuit breaker: a dead vendor costs microseconds, and one call at a time tries it out.
+
+use std::time::Duration;
+
+use gotoassist_grpc::rest::{Client, Credential, Error, Kind, Terms};
+use tokio::time::{Instant, advance};
+
+use super::{
+    caller, client_with, id,
+    stub::{Step, Stub, answer, ok},
+    terms,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A client that never tries again by itself.
+fn client(stub: &Stub) -> Client {
+    client_with(stub, |config| config.retries = 0)
+}
+
+async fn call(client: &Client) -> Result<(), Error> {
+    client.session(&caller(), &id("1"), terms()).await.map(|_| ())
+}
+
+/// Lets the circuit of the caller's credential open.
+async fn open(client: &Client) {
+    for _ in 0..5 {
+        call(client).await.unwrap_err();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_five_failures_calls_fail_without_a_request_and_say_when_to_come_back() {
+    for failure in
+        [vec![Step::Reset], vec![Step::Hang], answer("503 x", &[], ""), answer("500 x", &[], "")]
+    {
+        let stub = Stub::always(failure).await;
+        let client = client(&stub);
+        open(&client).await;
+        let began_at = Instant::now();
+        let error = call(&client).await.unwrap_err();
+        assert_eq!((error.kind, error.http_status), (Kind::Unavailable, None));
+        assert_eq!(error.retry_after, Some(SECOND * 5));
+        assert_eq!((stub.requests(), began_at.elapsed()), (5, Duration::ZERO));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_no_outage_open_nothing() {
+    for status in [301, 400, 401, 403, 404, 429] {
+        let stub = Stub::always(answer(&format!("{status} x"), &[], "")).await;
+        let client = client(&stub);
+        for _ in 0..20 {
+            call(&client).await.unwrap_err();
+        }
+        assert_eq!(stub.requests(), 20);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_failures_in_a_row_count() {
+    let stub = Stub::scripted(|number, _| match number % 5 {
+        4 => ok("{}"),
+        _ => answer("503 x", &[], ""),
+    })
+    .await;
+    let client = client(&stub);
+    for _ in 0..50 {
+        call(&client).await.ok();
+    }
+    assert_eq!(stub.requests(), 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_call_at_a_time_tries_the_vendor_out_and_its_success_closes_the_circuit() {
+    let stub = Stub::scripted(|number, _| match number {
+        0..5 => answer("503 x", &[], ""),
+        5 => [vec![Step::Wait(SECOND)], ok("{}")].concat(),
+        _ => ok("{}"),
+    })
+    .await;
+    let client = client(&stub);
+    open(&client).await;
+    advance(SECOND * 5).await;
+    let trial = tokio::spawn({
+        let client = client.clone();
+        async move { call(&client).await }
+    });
+    stub.until_requests(6).await;
+    for number in 0..10 {
+        let id = id(&format!("other{number}"));
+        let error = client.session(&caller(), &id, terms()).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Unavailable);
+    }
+    assert_eq!(stub.requests(), 6);
+    trial.await.unwrap().unwrap();
+    call(&client).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_trials_fail_the_pause_doubles_up_to_a_minute() {
+    let stub = Stub::always(answer("503 x", &[], "")).await;
+    let client = client(&stub);
+    open(&client).await;
+    for pause in [5, 10, 20, 40, 60, 60] {
+        let error = call(&client).await.unwrap_err();
+        assert_eq!(error.retry_after, Some(SECOND * pause));
+        advance(SECOND * pause).await;
+        assert_eq!(call(&client).await.unwrap_err().http_status, Some(503));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_whose_caller_leaves_makes_room_for_another() {
+    let stub = Stub::scripted(|number, _| match number {
+        0..5 => answer("503 x", &[], ""),
+        5 => vec![Step::Hang],
+        _ => ok("{}"),
+    })
+    .await;
+    let client = client(&stub);
+    open(&client).await;
+    advance(SECOND * 5).await;
+    let short = Terms { deadline: Some(Instant::now() + SECOND / 10), ..Terms::default() };
+    let error = client.session(&caller(), &id("1"), short).await.unwrap_err();
+    assert_eq!(error.kind, Kind::DeadlineExceeded);
+    call(&client).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_leave_after_a_second_without_an_answer_open_the_circuit_too() {
+    let stub = Stub::always(vec![Step::Hang]).await;
+    let client = client(&stub);
+    for _ in 0..5 {
+        let terms = Terms { deadline: Some(Instant::now() + SECOND), ..Terms::default() };
+        client.session(&caller(), &id("1"), terms).await.unwrap_err();
+    }
+    assert_eq!(call(&client).await.unwrap_err().kind, Kind::Unavailable);
+    assert_eq!(stub.requests(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_credentials_failures_are_not_anothers_but_a_closed_door_is_everybodys() {
+    let other = Credential::from_authorization("Bearer other-token").unwrap();
+    let stub = Stub::scripted(|_, head| {
+        if head.contains("other-token") { ok("{}") } else { answer("503 x", &[], "") }
+    })
+    .await;
+    let client = client(&stub);
+    open(&client).await;
+    client.session(&other, &id("1"), terms()).await.unwrap();
+
+    let stub = Stub::always(vec![]).await;
+    let client = self::client(&stub);
+    stub.stop().await;
+    for number in 0..5 {
+        let caller = Credential::from_authorization(&format!("Bearer {number}")).unwrap();
+        let error = client.session(&caller, &id("1"), terms()).await.unwrap_err();
+        assert_eq!(error.kind, Kind::ConnectFailed);
+    }
+    let error = client.session(&other, &id("1"), terms()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_zero_switches_it_off() {
+    let stub = Stub::always(answer("503 x", &[], "")).await;
+    let client = client_with(&stub, |config| {
+        config.retries = 0;
+        config.breaker_failures = 0;
+    });
+    for _ in 0..20 {
+        call(&client).await.unwrap_err();
+    }
+    assert_eq!(stub.requests(), 20);
+}

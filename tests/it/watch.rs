@@ -1,0 +1,4 @@
+//! `WatchSession` under paused time: the rules of the contract, each as a sentence.
+
+mod rules;
+mod world;

@@ -1,0 +1,350 @@
+//! A world for watches, on paused time and without sockets: a vendor whose sessions live by a
+//! script, servers that poll it, and watchers.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use gotoassist_grpc::{
+    clock::Clock,
+    config::UpstreamConfig,
+    feed::{Ask, Feed, Key, Pace, Reply, Settings},
+    grpc::{
+        Service,
+        resume_token::Sealer,
+        watch::{self, Watches},
+    },
+    model::Session,
+    proto::{
+        WatchSessionRequest, WatchSessionResponse,
+        remote_support_service_client::RemoteSupportServiceClient,
+        serving::remote_support_service_server::RemoteSupportServiceServer,
+        watch_session_response::EventType,
+    },
+    rest::{self, Answer, Error, Kind},
+    server::deadline::{DeadlineLayer, DeadlineService},
+};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::{Code, Request, Status, Streaming};
+use tower::Layer as _;
+
+/// When every world begins.
+pub const DAWN: &str = "2026-01-01T00:00:00Z";
+
+/// How long the vendor takes to answer.
+const LATENCY: Duration = Duration::from_millis(20);
+
+/// No test waits longer than this, in virtual time.
+const PATIENCE: Duration = Duration::from_hours(48);
+
+/// The vendor, played.
+pub struct Vendor {
+    pub clock: Clock,
+    start: Instant,
+    lives: Mutex<HashMap<String, Vec<(Duration, Session)>>>,
+    tricks: Mutex<HashMap<String, VecDeque<Trick>>>,
+    /// Every question: when, for which session, by whose right.
+    pub asked: Mutex<Vec<(Instant, String, String)>>,
+    /// Who may see a session, if not everybody.
+    pub owners: Mutex<HashMap<String, Vec<String>>>,
+}
+
+/// What the vendor does instead of answering well, once.
+#[derive(Clone, Debug)]
+pub enum Trick {
+    /// Answers well after all.
+    Honest,
+    Fail(Kind),
+    /// Answers as it would have so long ago.
+    OutOfDate(Duration),
+    /// Takes so long.
+    Slow(Duration),
+}
+
+impl Vendor {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            clock: Clock::anchored(dawn()),
+            start: Instant::now(),
+            lives: Mutex::default(),
+            tricks: Mutex::default(),
+            asked: Mutex::default(),
+            owners: Mutex::default(),
+        })
+    }
+
+    /// A session with the same id that has these statuses from these seconds on, with the vendor's
+    /// timestamps.
+    pub fn life(&self, id: &str, statuses: &[(u64, &str)]) {
+        let mut session = Session { session_id: id.to_owned(), ..Session::default() };
+        let mut stages = Vec::new();
+        for (second, status) in statuses {
+            session.upstream_status = (*status).to_owned();
+            let at = Some(after_dawn(Duration::from_secs(*second)));
+            match *status {
+                "waiting" => session.started_at = session.started_at.or(at),
+                "active" => session.customer_joined_at = session.customer_joined_at.or(at),
+                "complete" | "abandoned" => session.ended_at = at,
+                _ => {}
+            }
+            stages.push((Duration::from_secs(*second), session.clone()));
+        }
+        self.stages(id, stages);
+    }
+
+    /// A session that has this content from these times on.
+    pub fn stages(&self, id: &str, stages: Vec<(Duration, Session)>) {
+        self.lives.lock().unwrap().insert(id.to_owned(), stages);
+    }
+
+    /// From `second` on, the session as it is then, altered.
+    pub fn alter(&self, id: &str, second: u64, alter: impl FnOnce(&mut Session)) {
+        let mut lives = self.lives.lock().unwrap();
+        let stages = lives.get_mut(id).unwrap();
+        let at = Duration::from_secs(second);
+        let place = stages.partition_point(|(from, _)| *from <= at);
+        let mut session = stages[place - 1].1.clone();
+        alter(&mut session);
+        stages.insert(place, (at, session));
+    }
+
+    /// The next answers about a session, one trick each.
+    pub fn play(&self, id: &str, tricks: impl IntoIterator<Item = Trick>) {
+        self.tricks.lock().unwrap().entry(id.to_owned()).or_default().extend(tricks);
+    }
+
+    /// How often a session was asked for.
+    pub fn count(&self, id: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|(_, asked, _)| asked == id).count()
+    }
+
+    async fn answer(&self, key: Key) -> Reply {
+        let id = key.session.as_str().to_owned();
+        let credential = key.credential.authorization().unwrap_or_default().to_owned();
+        self.asked.lock().unwrap().push((Instant::now(), id.clone(), credential.clone()));
+        let trick = self.tricks.lock().unwrap().get_mut(&id).and_then(VecDeque::pop_front);
+        let mut lag = Duration::ZERO;
+        match trick.unwrap_or(Trick::Honest) {
+            Trick::Honest => sleep(LATENCY).await,
+            Trick::Slow(time) => sleep(time).await,
+            Trick::OutOfDate(time) => {
+                sleep(LATENCY).await;
+                lag = time;
+            }
+            Trick::Fail(kind) => {
+                sleep(LATENCY).await;
+                return Err(Error::new(kind));
+            }
+        }
+        let owners = self.owners.lock().unwrap().get(&id).cloned();
+        if owners.is_some_and(|owners| !owners.contains(&credential)) {
+            return Err(Error::new(Kind::NotFound));
+        }
+        let age = self.start.elapsed().saturating_sub(lag);
+        let lives = self.lives.lock().unwrap();
+        let stage = lives.get(&id).and_then(|stages| {
+            stages.iter().rev().find(|(from, _)| *from <= age).or(stages.first())
+        });
+        let (_, session) = stage.ok_or(Error::new(Kind::NotFound))?;
+        Ok(Answer { content: Arc::new(session.clone()), observed_at: self.clock.now() })
+    }
+}
+
+/// A client for unary calls, which no test here makes.
+fn unconnected_client(clock: Clock) -> rest::Client {
+    #[derive(clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        upstream: UpstreamConfig,
+    }
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let Arguments { upstream } =
+        clap::Parser::parse_from(["", "--upstream-url", "http://127.0.0.1:9"]);
+    rest::Client::new(&upstream, None, clock).unwrap()
+}
+
+/// One replica of the service.
+pub struct Server {
+    pub service: Service,
+    cutter: tokio::task::JoinHandle<()>,
+}
+
+pub type Client = RemoteSupportServiceClient<DeadlineService<RemoteSupportServiceServer<Service>>>;
+
+impl Server {
+    pub fn new(vendor: &Arc<Vendor>) -> Self {
+        Self::with(vendor, |_, _| {})
+    }
+
+    /// A server with settings altered.
+    pub fn with(
+        vendor: &Arc<Vendor>,
+        alter: impl FnOnce(&mut Settings, &mut watch::Settings),
+    ) -> Self {
+        let mut settings = Settings {
+            pace: Pace::default(),
+            confirm_after: Duration::from_secs(1),
+            stale_after: 3,
+            outage_limit: Duration::from_mins(15),
+            linger: Duration::from_secs(2),
+        };
+        let mut watch_settings = watch::Settings {
+            max_age: Duration::from_hours(1),
+            stall_limit: Duration::from_mins(1),
+            confirm_after: Duration::from_secs(1),
+            max_watches: 100_000,
+        };
+        alter(&mut settings, &mut watch_settings);
+        let asked = vendor.clone();
+        let read = move |key, _: Ask| {
+            let vendor = asked.clone();
+            async move { vendor.answer(key).await }
+        };
+        let watches = Watches::new(watch_settings);
+        let cut = watches.clone();
+        Self {
+            service: Service {
+                client: unconnected_client(vendor.clock),
+                feed: Feed::new(read, settings, vendor.clock),
+                watches,
+                sealer: Arc::new(Sealer::new(None)),
+                clock: vendor.clock,
+                call_limit: Duration::from_secs(30),
+            },
+            cutter: tokio::spawn(async move { cut.cut_stalled().await }),
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        let server = RemoteSupportServiceServer::new(self.service.clone());
+        RemoteSupportServiceClient::new(DeadlineLayer.layer(server))
+    }
+
+    /// A watch of `id` by the token `t`.
+    pub async fn watch(&self, id: &str) -> Watcher {
+        self.watch_with(request(id)).await.unwrap()
+    }
+
+    pub async fn resume(&self, id: &str, token: &str) -> Watcher {
+        let message = WatchSessionRequest { resume_token: token.to_owned(), ..request(id) };
+        self.watch_with(message).await.unwrap()
+    }
+
+    pub async fn watch_with(&self, message: WatchSessionRequest) -> Result<Watcher, Status> {
+        self.watch_as("t", message).await
+    }
+
+    pub async fn watch_as(
+        &self,
+        token: &str,
+        message: WatchSessionRequest,
+    ) -> Result<Watcher, Status> {
+        self.watch_request(authorized(token, message)).await
+    }
+
+    pub async fn watch_request(
+        &self,
+        request: Request<WatchSessionRequest>,
+    ) -> Result<Watcher, Status> {
+        let stream = timeout(PATIENCE, self.client().watch_session(request)).await.unwrap()?;
+        Ok(Watcher { stream: stream.into_inner() })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.cutter.abort();
+    }
+}
+
+/// Reads one watch.
+pub struct Watcher {
+    pub stream: Streaming<WatchSessionResponse>,
+}
+
+/// How a watch ended.
+#[derive(Debug)]
+pub enum End {
+    Ok,
+    Error(Status),
+}
+
+impl Watcher {
+    /// The next message of any kind.
+    pub async fn next(&mut self) -> Result<WatchSessionResponse, End> {
+        match timeout(PATIENCE, self.stream.message()).await.expect("no end, no message") {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(End::Ok),
+            Err(status) => Err(End::Error(status)),
+        }
+    }
+
+    /// The next message that is no heartbeat.
+    pub async fn news(&mut self) -> WatchSessionResponse {
+        loop {
+            let message = self.next().await.unwrap();
+            if message.event_type() != EventType::Heartbeat {
+                return message;
+            }
+        }
+    }
+
+    /// Everything up to the end.
+    pub async fn rest(&mut self) -> (Vec<WatchSessionResponse>, End) {
+        let mut messages = Vec::new();
+        loop {
+            match self.next().await {
+                Ok(message) => messages.push(message),
+                Err(end) => return (messages, end),
+            }
+        }
+    }
+}
+
+impl End {
+    pub fn code(&self) -> Code {
+        match self {
+            End::Ok => Code::Ok,
+            End::Error(status) => status.code(),
+        }
+    }
+
+    pub fn reason(&self) -> String {
+        match self {
+            End::Ok => String::new(),
+            End::Error(status) => reason(status),
+        }
+    }
+}
+
+pub fn reason(status: &Status) -> String {
+    use tonic_types::StatusExt as _;
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+pub fn request(id: &str) -> WatchSessionRequest {
+    WatchSessionRequest { session_id: id.to_owned(), ..WatchSessionRequest::default() }
+}
+
+pub fn authorized<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
+}
+
+pub fn dawn() -> Timestamp {
+    DAWN.parse().unwrap()
+}
+
+pub fn after_dawn(time: Duration) -> Timestamp {
+    dawn() + SignedDuration::try_from(time).unwrap()
+}
+
+/// `second` seconds after dawn, as a message.
+pub fn second(second: u64) -> prost_types::Timestamp {
+    let dawn = dawn().as_second();
+    prost_types::Timestamp { seconds: dawn + i64::try_from(second).unwrap(), nanos: 0 }
+}
