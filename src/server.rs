@@ -8,6 +8,7 @@ pub mod deadline;
 pub mod drain;
 pub mod http2;
 pub mod listen;
+mod metric;
 pub mod panic;
 pub mod tls;
 

@@ -15,6 +15,7 @@ use tracing::warn;
 use super::{
     connection::{Connection, Socket},
     listen::Listener,
+    metric,
     tls::Tls,
 };
 use crate::grpc::peer::Peer;
@@ -61,7 +62,7 @@ impl Gate {
 
     fn admit(&self) -> Option<Permit> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
-        metrics::gauge!("gotoassist_connections").increment(1);
+        metrics::gauge!(metric::CONNECTIONS).increment(1);
         Some(Permit { gate: self.clone(), _permit: permit })
     }
 }
@@ -80,7 +81,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        metrics::gauge!("gotoassist_connections").decrement(1);
+        metrics::gauge!(metric::CONNECTIONS).decrement(1);
     }
 }
 
@@ -112,7 +113,7 @@ async fn admitted(listener: &Listener, gate: &Gate) -> (Box<dyn Socket>, Peer, P
 }
 
 pub(super) fn count_cut(cause: &'static str) {
-    metrics::counter!("gotoassist_connections_cut_total", "cause" => cause).increment(1);
+    metrics::counter!(metric::CONNECTIONS_CUT, "cause" => cause).increment(1);
 }
 
 /// Accepts until there is a connection, and waits when the trouble is the server's own: without
@@ -127,7 +128,7 @@ where
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
                 warn!(%error, "cannot accept connections");
-                metrics::counter!("gotoassist_accept_errors_total").increment(1);
+                metrics::counter!(metric::ACCEPT_ERRORS).increment(1);
                 sleep(PAUSE).await;
             }
         }
