@@ -16,6 +16,7 @@ mod session;
 mod status;
 mod system_link;
 pub mod token;
+pub mod traffic;
 mod transport;
 mod upstream;
 
@@ -33,6 +34,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use credential::{Credential, CredentialId};
 pub use error::{Error, Kind};
+pub use traffic::Traffic;
 pub use transport::{SetUpError, http_client};
 
 use breaker::Breaker;
@@ -114,6 +116,7 @@ impl Client {
                 breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
                 retries: Retries::new(config.retries),
                 tokens,
+                traffic: Traffic::default(),
                 clock,
             }),
             flights: config.coalesce.then(Flights::default),
@@ -125,6 +128,11 @@ impl Client {
     /// The quota that all its requests pass.
     pub fn quota(&self) -> &Quota {
         &self.upstream.quota
+    }
+
+    /// What went to the vendor and came back.
+    pub fn traffic(&self) -> &Traffic {
+        &self.upstream.traffic
     }
 
     /// One session, for a unary call. Shares the request of an identical call under way.

@@ -46,8 +46,12 @@ pub async fn run(config: ServeConfig) -> u8 {
 
 fn fail(error: &Error) -> u8 {
     let status = match error {
-        Error::Read { .. } | Error::Tls(_) | Error::Upstream(_) => USAGE,
-        Error::Listen { .. } | Error::Reflection(_) | Error::Ended => FAILED,
+        Error::Config(_)
+        | Error::CallerTokens(_)
+        | Error::Read { .. }
+        | Error::Tls(_)
+        | Error::Upstream(_) => USAGE,
+        Error::Listen { .. } | Error::Metrics(_) | Error::Reflection(_) | Error::Ended => FAILED,
     };
     output::fail(status, &output::whole(error))
 }

@@ -12,7 +12,7 @@ pub use self::{
 };
 use crate::{
     config::credentials::{CredentialsConfig, Mode},
-    rest::{Credential, CredentialId},
+    rest::Credential,
 };
 
 /// Who may call.
@@ -26,15 +26,6 @@ pub enum Callers {
     Certificates(AllowList),
     /// Whoever can connect: this machine, or a network that lets in nobody else.
     Anyone,
-}
-
-/// Somebody who may call.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// What goes to the vendor for them.
-    pub credential: Credential,
-    /// What tells callers apart who share a credential: for limits and a fair share of the quota.
-    pub id: CredentialId,
 }
 
 /// Why somebody may not call.
@@ -65,33 +56,22 @@ impl Callers {
         })
     }
 
-    /// Who calls with this metadata over a connection with these certificates (the peer's own
-    /// first, already verified against the authority).
-    pub fn caller(
-        &self,
-        metadata: &HeaderMap,
-        certificates: &[CertificateDer<'_>],
-    ) -> Result<Caller, Refusal> {
-        let service = |id| Caller { credential: Credential::Service, id };
-        match self {
-            Callers::Own => {
-                let credential = Credential::from_authorization(authorization(metadata)?)
-                    .map_err(|_| Refusal::Missing(VENDOR_FORMS))?;
-                Ok(Caller { id: credential.id(), credential })
-            }
-            Callers::Tokens(tokens) => tokens.check(bearer(authorization(metadata)?)?).map(service),
-            Callers::Certificates(allowed) => allowed.check(certificates).map(service),
-            Callers::Anyone => Ok(service(Credential::Service.id())),
-        }
-    }
-
-    /// Whose credential goes to the vendor; see [`Callers::caller`].
+    /// Whose credential goes to the vendor for who calls with this metadata, over a connection with
+    /// these certificates (the peer's own first, already verified against the authority).
     pub fn credential(
         &self,
         metadata: &HeaderMap,
         certificates: &[CertificateDer<'_>],
     ) -> Result<Credential, Refusal> {
-        self.caller(metadata, certificates).map(|caller| caller.credential)
+        match self {
+            Callers::Own => Credential::from_authorization(authorization(metadata)?)
+                .map_err(|_| Refusal::Missing(VENDOR_FORMS)),
+            Callers::Tokens(tokens) => {
+                tokens.check(bearer(authorization(metadata)?)?).map(Credential::Service)
+            }
+            Callers::Certificates(allowed) => allowed.check(certificates).map(Credential::Service),
+            Callers::Anyone => Ok(Credential::SERVICE),
+        }
     }
 }
 
@@ -154,14 +134,14 @@ mod tests {
             &[b"Bearer abc", b"Bearer abc"],
         ];
         for values in odd {
-            let refusal = Callers::Own.caller(&metadata(values), &[]).unwrap_err();
+            let refusal = Callers::Own.credential(&metadata(values), &[]).unwrap_err();
             assert!(matches!(refusal, Refusal::Missing(_)), "{values:?}");
         }
     }
 
     #[test]
     fn callers_with_credentials_of_their_own_are_told_apart() {
-        let id = |value| Callers::Own.caller(&metadata(&[value]), &[]).unwrap().id;
+        let id = |value| Callers::Own.credential(&metadata(&[value]), &[]).unwrap().id();
         assert_ne!(id(b"Bearer a"), id(b"Bearer b"));
         assert_eq!(id(b"Bearer a"), id(b"bearer  a"));
     }

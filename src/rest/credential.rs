@@ -21,8 +21,9 @@ impl fmt::Debug for CredentialId {
 pub enum Credential {
     /// The caller's own access token, as the value of the `authorization` header.
     Caller(CredentialId, Arc<SecretString>),
-    /// The service's credential, which the client keeps fresh.
-    Service,
+    /// The service's credential, which the client keeps fresh; and who calls by it, which decides
+    /// nothing but whose turn it is.
+    Service(CredentialId),
 }
 
 /// The call has no `authorization` that could go to the vendor.
@@ -51,11 +52,21 @@ impl Credential {
         Ok(Self::Caller(CredentialId::of(header.as_bytes()), Arc::new(SecretString::from(header))))
     }
 
+    /// The service's credential for callers who are not told apart.
+    pub const SERVICE: Self = Credential::Service(CredentialId::SERVICE);
+
     /// What identifies it.
     pub fn id(&self) -> CredentialId {
         match self {
             Credential::Caller(id, _) => *id,
-            Credential::Service => CredentialId([0; 16]),
+            Credential::Service(_) => CredentialId::SERVICE,
+        }
+    }
+
+    /// What tells apart those who call by it: they take turns when the quota is scarce.
+    pub fn caller(&self) -> CredentialId {
+        match self {
+            Credential::Caller(id, _) | Credential::Service(id) => *id,
         }
     }
 
@@ -63,12 +74,14 @@ impl Credential {
     pub fn authorization(&self) -> Option<&str> {
         match self {
             Credential::Caller(_, header) => Some(header.expose_secret()),
-            Credential::Service => None,
+            Credential::Service(_) => None,
         }
     }
 }
 
 impl CredentialId {
+    const SERVICE: Self = Self([0; 16]);
+
     /// What identifies somebody who is known by these bytes.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let digest = digest(&SHA256, bytes);
@@ -82,7 +95,7 @@ impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Credential::Caller(..) => f.write_str("Credential::Caller"),
-            Credential::Service => f.write_str("Credential::Service"),
+            Credential::Service(_) => f.write_str("Credential::Service"),
         }
     }
 }

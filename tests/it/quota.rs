@@ -133,12 +133,12 @@ async fn callers_who_share_a_credential_take_turns_too() {
     for _ in 0..300 {
         let quota = Arc::clone(&quota);
         noisy.spawn(async move {
-            quota.admit_for(caller("noisy"), Credential::Service.id(), Class::Unary, None).await
+            quota.admit_for(caller("noisy"), Credential::SERVICE.id(), Class::Unary, None).await
         });
     }
     sleep(Duration::from_secs(2)).await;
     let asked = Instant::now();
-    let service = Credential::Service.id();
+    let service = Credential::SERVICE.id();
     quota.admit_for(caller("quiet"), service, Class::Unary, None).await.unwrap();
     assert!(asked.elapsed() <= Duration::from_millis(300), "{:?}", asked.elapsed());
 }

@@ -80,8 +80,8 @@ async fn a_refused_token_of_the_service_is_refreshed_once_and_the_call_goes_on()
             .await;
         let endpoint = token_endpoint().await;
         let client = service_client(&vendor, &endpoint);
-        client.session(&Credential::Service, &id("1"), terms()).await.unwrap();
-        client.session(&Credential::Service, &id("1"), terms()).await.unwrap();
+        client.session(&Credential::SERVICE, &id("1"), terms()).await.unwrap();
+        client.session(&Credential::SERVICE, &id("1"), terms()).await.unwrap();
         assert_eq!(tokens(&vendor), ["Bearer token-0", "Bearer token-1", "Bearer token-1"]);
         assert_eq!(endpoint.requests(), 2);
     }
@@ -92,7 +92,7 @@ async fn a_second_refusal_means_no_seat_and_is_no_loop() {
     let vendor = Stub::always(answer("401 x", &["x-request-id: r"], "")).await;
     let endpoint = token_endpoint().await;
     let client = service_client(&vendor, &endpoint);
-    let error = client.session(&Credential::Service, &id("1"), terms()).await.unwrap_err();
+    let error = client.session(&Credential::SERVICE, &id("1"), terms()).await.unwrap_err();
     assert_eq!((error.kind, error.http_status), (Kind::NoSeat, Some(401)));
     assert_eq!((vendor.requests(), endpoint.requests()), (2, 2));
 }
@@ -102,7 +102,7 @@ async fn another_403_is_no_matter_of_the_token() {
     let vendor = Stub::always(answer("403 x", &[], r#"{"errorCode":"Forbidden"}"#)).await;
     let endpoint = token_endpoint().await;
     let client = service_client(&vendor, &endpoint);
-    let error = client.session(&Credential::Service, &id("1"), terms()).await.unwrap_err();
+    let error = client.session(&Credential::SERVICE, &id("1"), terms()).await.unwrap_err();
     assert_eq!(error.kind, Kind::PermissionDenied);
     assert_eq!((vendor.requests(), endpoint.requests()), (1, 1));
 }
@@ -119,14 +119,14 @@ async fn a_poll_is_refreshed_too() {
     let endpoint = token_endpoint().await;
     let client = service_client(&vendor, &endpoint);
     let urgency = Urgency { since: Instant::now(), weight: 1.0 };
-    client.poll_session(&Credential::Service, &id("1"), urgency).await.unwrap();
+    client.poll_session(&Credential::SERVICE, &id("1"), urgency).await.unwrap();
     assert_eq!((vendor.requests(), endpoint.requests()), (2, 2));
 }
 
 #[tokio::test]
 async fn without_a_source_of_tokens_the_services_credential_sends_nothing() {
     let stub = Stub::always(ok("{}")).await;
-    let error = client(&stub).session(&Credential::Service, &id("1"), terms()).await.unwrap_err();
+    let error = client(&stub).session(&Credential::SERVICE, &id("1"), terms()).await.unwrap_err();
     assert_eq!((error.kind, stub.connections()), (Kind::CredentialUnavailable, 0));
 }
 

@@ -13,9 +13,10 @@ use std::{
 use gotoassist_grpc::{
     clock::Clock,
     config::UpstreamConfig,
-    feed::{Ask, Feed, Key, Pace, Reply, Settings},
+    feed::{Ask, BoxedReply, Feed, Key, Pace, Reply, Settings},
     grpc::{
         Service,
+        caller::Callers,
         resume_token::Sealer,
         watch::{self, Watches},
     },
@@ -221,7 +222,7 @@ impl Server {
         let number = vendor.servers.fetch_add(1, Ordering::Relaxed);
         let read = move |key, _: Ask| {
             let vendor = asked.clone();
-            async move { vendor.answer(number, key).await }
+            Box::pin(async move { vendor.answer(number, key).await }) as BoxedReply
         };
         let watches = Watches::new(watch_settings);
         let cut = watches.clone();
@@ -232,6 +233,7 @@ impl Server {
                 watches,
                 sealer: Arc::new(Sealer::new(None)),
                 clock: vendor.clock,
+                callers: Arc::new(Callers::Own),
                 call_limit: Duration::from_secs(30),
             },
             cutter: tokio::spawn(async move { cut.cut_stalled().await }),
