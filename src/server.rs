@@ -12,7 +12,7 @@ mod metric;
 pub mod panic;
 pub mod tls;
 
-use std::{fs, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinSet;
@@ -150,8 +150,9 @@ impl Server {
             .service(routes(service, &health)?.prepare());
         let settings = http2::Settings {
             max_streams: config.limits.max_streams,
-            max_age: None,
-            age_grace: Duration::ZERO,
+            max_age: Some(config.limits.max_connection_age),
+            // Longer than any watch lives.
+            age_grace: config.watch.max_stream_age.mul_f64(1.2) + config.limits.call_limit,
         };
         let mut serving = JoinSet::new();
         serving.spawn(http2::serve(incoming, api, settings, stop.clone()));
