@@ -6,10 +6,14 @@ use super::{FAILED, USAGE, output, signal::Signals};
 use crate::{
     config::ServeConfig,
     server::{Error, Server},
+    telemetry,
 };
 
 /// Serves until a signal, then drains; a second signal ends it at once. Gives the exit status.
 pub async fn run(config: ServeConfig) -> u8 {
+    if let Err(error) = telemetry::install(&config.telemetry) {
+        return output::fail(USAGE, &output::whole(&error));
+    }
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return output::fail(FAILED, &error),
