@@ -177,6 +177,12 @@ pub struct LimitsConfig {
     #[arg(long, env = "GOTOASSIST_MAX_STREAMS", value_name = "COUNT", default_value_t = 1_000)]
     pub max_streams: u32,
 
+    /// Greatest age of a connection, ± 10 %: then it takes no new calls, and its client makes a new
+    /// one, perhaps to another replica. Its open calls and watches go on to their end
+    #[arg(long, env = "GOTOASSIST_MAX_CONNECTION_AGE", value_name = "DURATION",
+        default_value = "1h", value_parser = humantime::parse_duration)]
+    pub max_connection_age: Duration,
+
     /// How long a client may take from connecting to its first HTTP/2 frame, TLS included
     #[arg(long, env = "GOTOASSIST_OPENING_LIMIT", value_name = "DURATION",
         default_value = "10s", value_parser = humantime::parse_duration)]

@@ -5,7 +5,10 @@ use std::{
     fmt,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -34,6 +37,7 @@ pub struct Connection {
     transport: Transport,
     peer: Peer,
     opening: Option<Opening>,
+    received: Arc<AtomicU64>,
     killed: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: Permit,
 }
@@ -75,6 +79,7 @@ impl Connection {
                 deadline: Box::pin(sleep(opening)),
                 drained: Box::pin(permit.gate().drain.clone().cancelled_owned()),
             }),
+            received: Arc::default(),
             killed: Box::pin(permit.gate().kill.clone().cancelled_owned()),
             _permit: permit,
         }
@@ -83,6 +88,11 @@ impl Connection {
     /// Who is at the other end.
     pub(super) fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Counts the bytes that the client has sent, by which it shows that it is still there.
+    pub(super) fn received_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.received)
     }
 
     /// The stream to read from or write to, once nothing speaks against it.
@@ -118,6 +128,7 @@ impl Connection {
     }
 
     fn received(&mut self, bytes: usize) {
+        self.received.fetch_add(u64::try_from(bytes).unwrap_or_default(), Ordering::Relaxed);
         if let Some(opening) = &mut self.opening {
             opening.missing = opening.missing.saturating_sub(bytes);
             if opening.missing == 0 {

@@ -4,7 +4,7 @@
 //! the GOAWAY instead of following it, whose timer answers CANCELLED, and which does not bound what
 //! a stream may buffer. tonic's services and routes are as they always are.
 
-use std::{convert::Infallible, pin::pin, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
 use tracing::debug;
 
-use super::connection::Connection;
+use super::{accept::count_cut, connection::Connection};
 
 /// Most that one stream buffers when its client does not read, in bytes. hyper's own 400 KB would
 /// let ten thousand slow watchers take 4 GB.
@@ -32,6 +32,9 @@ const MAX_HEADERS: u32 = 16 * 1024;
 /// How often an idle connection is asked whether its peer is still there, and how long it may take
 /// to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// How long a client may take to answer when the server goes away.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// How HTTP/2 is spoken.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +93,7 @@ async fn speak<S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<tonic::codegen::StdError>,
 {
-    let peer = connection.peer().clone();
+    let (peer, received) = (connection.peer().clone(), connection.received_bytes());
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(tonic::body::Body::new);
         request.extensions_mut().insert(peer.clone());
@@ -102,13 +105,20 @@ async fn speak<S, B>(
         () = stop.cancelled() => false,
         () = age(settings.max_age) => true,
     };
+    let received_before = received.load(Ordering::Relaxed);
     http2.as_mut().graceful_shutdown();
-    if !is_rotated {
-        return tell(&http2.await);
+    if is_rotated {
+        match timeout(settings.age_grace, http2).await {
+            Ok(ended) => tell(&ended),
+            Err(_) => count_cut("too_old"),
+        }
+        return;
     }
-    match timeout(settings.age_grace, http2).await {
+    // A graceful shutdown waits for the answer to its ping, and a dead client sends none.
+    match timeout(ANSWER_LIMIT, http2.as_mut()).await {
         Ok(ended) => tell(&ended),
-        Err(_) => super::accept::count_cut("too_old"),
+        Err(_) if received.load(Ordering::Relaxed) == received_before => count_cut("dead"),
+        Err(_) => tell(&http2.await),
     }
 }
 

@@ -216,16 +216,28 @@ impl Client {
         session_id: &str,
         headers: &[(&str, &str)],
     ) -> Result<http::Response<h2::RecvStream>, h2::Error> {
-        let mut request = Request::post(format!(
-            "http://localhost/gotoassist.remotesupport.v1.RemoteSupportService/{method}"
-        ))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
+        let path = format!("gotoassist.remotesupport.v1.RemoteSupportService/{method}");
+        // The field is the first of both requests.
+        let message = GetSessionRequest { session_id: session_id.into() }.encode_to_vec();
+        self.begin_with(&path, &message, headers).await
+    }
+
+    async fn watch_health(&mut self) -> Result<http::Response<h2::RecvStream>, h2::Error> {
+        self.begin_with("grpc.health.v1.Health/Watch", &[], &[]).await
+    }
+
+    async fn begin_with(
+        &mut self,
+        path: &str,
+        message: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<http::Response<h2::RecvStream>, h2::Error> {
+        let mut request = Request::post(format!("http://localhost/{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        // The field is the first of both requests.
-        let message = GetSessionRequest { session_id: session_id.into() }.encode_to_vec();
         let mut frame = vec![0];
         frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
         frame.extend(message);

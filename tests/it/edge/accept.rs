@@ -125,6 +125,47 @@ async fn a_graceful_shutdown_says_goaway_and_is_not_held_by_a_silent_connection(
 }
 
 #[tokio::test]
+async fn a_drain_ends_by_itself_whatever_is_open() {
+    let edge = Edge::start(Settings::default()).await;
+    let silent = edge.socket().await;
+    let mut half = edge.socket().await;
+    half.write_all(b"PRI * HTTP/2.0").await.unwrap();
+    let idle = tokio::spawn(frame_types(raw_client(&edge).await));
+    let mut watcher = edge.client().await;
+    let health = soon(watcher.watch_health()).await.unwrap();
+    let mut caller = edge.client().await;
+    let stream = soon(caller.begin("WatchSession", "open", &[("grpc-timeout", "500m")]));
+    let (_, mut stream) = stream.await.unwrap().into_parts();
+    until_open(&edge.gate, 5).await;
+
+    edge.health.drain();
+    edge.health.close();
+    edge.shut_down();
+    soon(edge.served).await.unwrap();
+    assert_eq!(edge.gate.open_connections(), 0);
+    // Nothing was cut that had begun: each had its end and its GOAWAY.
+    while soon(stream.data()).await.is_some_and(|data| data.is_ok()) {}
+    let trailers = soon(stream.trailers()).await.unwrap().unwrap();
+    assert_eq!(trailers["grpc-status"], "4");
+    let (_, mut health) = health.into_parts();
+    while soon(health.data()).await.is_some_and(|data| data.is_ok()) {}
+    assert_eq!(soon(health.trailers()).await.unwrap().unwrap()["grpc-status"], "0");
+    assert!(soon(idle).await.unwrap().contains(&GOAWAY));
+    assert!(until_closed(silent).await < Duration::from_secs(1));
+    assert!(until_closed(half).await < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_dead_client_does_not_hold_a_drain() {
+    let edge = Edge::start(Settings::default()).await;
+    let mut dead = raw_client(&edge).await;
+    // Its settings have arrived, for they are acknowledged.
+    soon(dead.read_exact(&mut [0; 9])).await.unwrap();
+    edge.shut_down();
+    soon(edge.served).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_a_graceful_shutdown_cannot_end_the_gate_kills() {
     let (recorder, metrics) = recorder();
     let _guard = ::metrics::set_default_local_recorder(recorder);
