@@ -47,7 +47,7 @@ pub async fn run(config: ServeConfig) -> u8 {
 fn fail(error: &Error) -> u8 {
     let status = match error {
         Error::Read { .. } | Error::Tls(_) | Error::Upstream(_) => USAGE,
-        Error::Listen { .. } | Error::Reflection(_) | Error::Transport(_) => FAILED,
+        Error::Listen { .. } | Error::Reflection(_) | Error::Ended => FAILED,
     };
     output::fail(status, &output::whole(error))
 }
