@@ -20,7 +20,10 @@ use gotoassist_grpc::{
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Code, Request, Response, Status, transport::Server};
+use tonic::{
+    Code, Request, Response, Status,
+    transport::{Server, ServerTlsConfig},
+};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// How a stream ends.
@@ -55,6 +58,18 @@ impl FakeService {
     }
 
     pub fn start_at(address: &str, scripts: impl IntoIterator<Item = Script>) -> Self {
+        Self::launch(address, Server::builder(), scripts)
+    }
+
+    pub fn start_secured(tls: ServerTlsConfig) -> Self {
+        Self::launch("127.0.0.1:0", Server::builder().tls_config(tls).unwrap(), [])
+    }
+
+    fn launch(
+        address: &str,
+        mut server: Server,
+        scripts: impl IntoIterator<Item = Script>,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -70,7 +85,7 @@ impl FakeService {
             let (reporter, health) = tonic_health::server::health_reporter();
             reporter.set_service_status("gone", tonic_health::ServingStatus::NotServing).await;
             let listener = TcpListener::from_std(listener).unwrap();
-            Server::builder()
+            server
                 .add_service(RemoteSupportServiceServer::new(answering))
                 .add_service(health)
                 .serve_with_incoming(TcpListenerStream::new(listener))
