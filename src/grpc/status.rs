@@ -240,7 +240,7 @@ impl Refusal {
     fn help(&mut self) {
         self.details.add_help_link(
             "How GoToAssist credentials are obtained",
-            "https://developer.goto.com/guides/Authentication/03_HOW_accessToken/",
+            "https://developer.goto.com/guides/HowTos/03_HOW_accessToken/",
         );
     }
 
