@@ -98,7 +98,6 @@ impl Client {
         tokens: Option<TokenSource>,
         clock: Clock,
     ) -> Result<Self, SetUpError> {
-        metric::describe();
         Ok(Self {
             upstream: Arc::new(Upstream {
                 transport: Transport::new(config)?,
@@ -171,10 +170,11 @@ impl Client {
         loop {
             let landing = match flights.board_or_wait(&key) {
                 Ok(flight) => joined(flight).await,
-                Err(next) => tokio::select! {
+                Err(mut waiting) => tokio::select! {
                     biased;
-                    Ok(flight) = next => joined(flight).await,
+                    flight = waiting.next() => joined(flight).await,
                     pass = self.upstream.pass(credential, class(), None) => {
+                        drop(waiting);
                         let (pass, this, id) = (pass?, self.clone(), id.clone());
                         let credential = credential.clone();
                         let request = async move {

@@ -14,16 +14,19 @@ const SECONDS: [f64; 16] = [
 /// Every counter: name and meaning. Counters end in `_total`.
 const COUNTERS: &[(&str, &str)] = &[
     ("gotoassist_accept_errors_total", "Times the server could not accept a connection"),
+    ("gotoassist_breaker_refusals_total", "Requests not sent since GoToAssist fails, by circuit"),
     ("gotoassist_call_errors_total", "Failed calls by the reason of their error"),
     ("gotoassist_certificate_reloads_total", "Changes of the certificate files, by result"),
     ("gotoassist_connections_cut_total", "Connections cut by the server, by cause"),
     ("gotoassist_finished_cache_hits_total", "Calls answered from what is known to be final"),
     ("gotoassist_retries_total", "Requests to GoToAssist that were tried again"),
     ("gotoassist_single_flight_joins_total", "Calls that joined a request already under way"),
+    ("gotoassist_unknown_fields_total", "Fields the schema does not know or cannot hold, by name"),
 ];
 
 /// Every gauge: name and meaning.
 const GAUGES: &[(&str, &str)] = &[
+    ("gotoassist_breaker_open_circuits", "Circuits of the breaker that are open, by circuit"),
     ("gotoassist_build_info", "Always 1, with the version of the program"),
     ("gotoassist_connections", "Open connections of callers"),
     ("rpc_server_active_calls", "Calls that have not ended"),

@@ -1,10 +1,9 @@
 //! The south face against raw TCP: every answer a vendor, a proxy or a broken line can give.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod breaker;
 mod credential;
 mod faults;
+mod metrics;
 mod retries;
 mod sharing;
 mod stub;

@@ -182,6 +182,22 @@ async fn a_poll_joins_a_call_in_flight_and_a_call_joins_a_poll() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_that_waits_for_quota_takes_the_answer_of_a_call_that_came_first() {
+    let stub = Stub::always(ok(r#"{"sessionId":"1"}"#)).await;
+    let client = client_with(&stub, |config| {
+        config.burst = 1;
+        config.rps = 1.0;
+    });
+    call(&client, caller(), id("other"), terms()).await.unwrap().unwrap();
+    let poll = poll(&client, caller(), id("1"));
+    tokio::task::yield_now().await;
+    assert_eq!(call(&client, caller(), id("1"), terms()).await.unwrap(), Ok("1".to_owned()));
+    assert_eq!(poll.await.unwrap(), Ok("1".to_owned()));
+    advance(SECOND * 10).await;
+    assert_eq!(stub.requests(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_joined_a_poll_still_gets_its_retries() {
     let stub = Stub::scripted(|number, _| match number {
         0 => [vec![Step::Wait(SECOND / 2)], answer("503 x", &[], "")].concat(),
