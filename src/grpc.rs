@@ -1,5 +1,6 @@
 //! The north face: the gRPC API. The only place that knows protobuf and gRPC.
 
+pub mod caller;
 pub mod code;
 pub mod deadline;
 pub mod health;

@@ -98,6 +98,7 @@ impl Client {
         tokens: Option<TokenSource>,
         clock: Clock,
     ) -> Result<Self, SetUpError> {
+        metric::describe();
         Ok(Self {
             upstream: Arc::new(Upstream {
                 transport: Transport::new(config)?,

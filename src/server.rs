@@ -6,7 +6,9 @@ pub mod call;
 pub mod connection;
 pub mod deadline;
 pub mod drain;
+pub mod http2;
 pub mod listen;
+mod metric;
 pub mod panic;
 pub mod tls;
 
@@ -15,31 +17,33 @@ use std::{fs, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, tim
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport};
+use tonic::service::Routes;
+use tower::ServiceBuilder;
 
 use crate::{
+    admin::failures::Failures,
     clock::Clock,
     config::{ServeConfig, listen::ListenAddress, serve::WatchConfig},
     feed::{self, Ask, Feed, Key, Pace},
     grpc::{
         Service,
         health::{self, Health},
+        methods,
         resume_token::Sealer,
         watch::{self, Watches},
     },
     proto::{self, serving::remote_support_service_server::RemoteSupportServiceServer},
     rest,
 };
-use accept::{Gate, Limits};
+use accept::Gate;
+use call::CallLayer;
 use deadline::DeadlineLayer;
 use listen::Listener;
+use panic::PanicLayer;
 use tls::Tls;
 
 /// Largest message that a caller may send, in bytes: no request comes near it.
 const MAX_REQUEST: usize = 64 * 1024;
-/// How often an idle connection is asked whether its peer is still there.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The service, bound and ready to run.
 #[derive(Debug)]
@@ -80,9 +84,9 @@ pub enum Error {
     /// The descriptors do not fit together, which only a defect of ours can cause.
     #[error("cannot offer reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The gRPC server failed.
-    #[error("the gRPC server failed")]
-    Transport(#[from] transport::Error),
+    /// The gRPC server ended by itself, which only a defect of ours can cause.
+    #[error("the gRPC server ended")]
+    Ended,
 }
 
 impl Server {
@@ -134,24 +138,26 @@ impl Server {
             background.spawn(async move { tls.follow(interval).await });
         }
 
-        let limits = Limits { opening: config.limits.opening_limit, life: None };
-        let incoming = accept::incoming(listener, tls, limits, gate.clone());
+        let incoming = accept::incoming(listener, tls, config.limits.opening_limit, gate.clone());
         let watches = service.watches.clone();
         let stop = CancellationToken::new();
+        let failures = Failures::default();
+        let calls = CallLayer::new(methods::names(), config.telemetry.log_ok_calls, failures);
+        let api = ServiceBuilder::new()
+            .layer(calls)
+            .layer(DeadlineLayer)
+            .layer(PanicLayer)
+            .service(routes(service, &health)?.prepare());
+        let settings = http2::Settings {
+            max_streams: config.limits.max_streams,
+            max_age: None,
+            age_grace: Duration::ZERO,
+        };
         let mut serving = JoinSet::new();
-        serving.spawn(
-            transport::Server::builder()
-                .layer(DeadlineLayer)
-                .max_concurrent_streams(config.limits.max_streams)
-                .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-                .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-                .add_routes(routes(service, &health)?)
-                .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()),
-        );
+        serving.spawn(http2::serve(incoming, api, settings, stop.clone()));
         tokio::select! {
-            Some(ended) = serving.join_next() => {
-                return ended.unwrap_or(Ok(())).map_err(Error::from);
-            }
+            // It ends only by a defect of ours.
+            Some(_) = serving.join_next() => return Err(Error::Ended),
             () = shutdown => {}
         }
         let parts = drain::Parts { health: &health, watches: &watches, gate: &gate, stop: &stop };

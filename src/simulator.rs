@@ -13,6 +13,7 @@ mod fault;
 mod life;
 mod play;
 mod random;
+mod rule;
 mod settings;
 mod shape;
 mod wire;
@@ -37,9 +38,10 @@ pub use api::{BASE_PATH, TOKEN_PATH, router};
 pub use control::Control;
 pub use counters::{Counters, Seen};
 pub use credentials::{BAD_CLIENT, BAD_GRANT, BAD_TOKEN, NO_SEAT_GRANT, NO_SEAT_TOKEN, Standing};
-pub use fault::{Fault, InvalidRule, RetryAfter, Route, Rule};
+pub use fault::{Fault, RetryAfter};
 pub use life::{Fields, InvalidScript, SessionScript, Step};
 pub use random::FIRST_ID as FIRST_RANDOM_ID;
+pub use rule::{InvalidRule, Route, Rule};
 pub use settings::Settings;
 pub use world::LinksScript;
 
@@ -134,11 +136,13 @@ pub fn control(config: &SimulateConfig) -> Result<Control, Error> {
             .map_err(|source| Error::SessionsJson(path.clone(), source))?;
         sessions.extend(scripts);
     }
+    // An environment variable may well be set to nothing.
+    let written = config.faults.iter().filter(|text| !text.trim().is_empty());
     let begin = control::Begin {
         settings: Settings::from(config),
         sessions,
         links: builtin::links(),
-        rules: config.faults.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+        rules: written.map(|text| text.parse()).collect::<Result<_, _>>()?,
         seed: config.seed,
     };
     let clock = Clock::anchored(config.clock.unwrap_or_else(Timestamp::now));

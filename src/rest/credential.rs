@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 
-/// What identifies a credential without being it: a hash. Everything that is shared between calls
-/// is keyed by it.
+/// What identifies a credential, or a caller, without being it: a hash. Everything that is shared
+/// between calls is keyed by the credential's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CredentialId([u8; 16]);
 
@@ -39,15 +39,16 @@ impl Credential {
         let (scheme, rest) = value.trim().split_once(' ').ok_or(NoCredential)?;
         let rest = rest.trim();
         let header = if scheme.eq_ignore_ascii_case("bearer") {
-            token(rest).map(|token| format!("Bearer {token}"))
+            token(rest).map(|token| ["Bearer ", token].concat())
         } else if scheme.eq_ignore_ascii_case("oauth") {
             let rest = rest.strip_prefix("oauth_token=").ok_or(NoCredential)?;
-            token(rest.trim_matches('"')).map(|token| format!("OAuth oauth_token={token}"))
+            token(rest.trim_matches('"')).map(|token| ["OAuth oauth_token=", token].concat())
         } else {
             None
         };
+        // Made to measure, so that becoming a secret leaves no copy behind.
         let header = header.ok_or(NoCredential)?;
-        Ok(Self::Caller(CredentialId::of(&header), Arc::new(header.into())))
+        Ok(Self::Caller(CredentialId::of(header.as_bytes()), Arc::new(SecretString::from(header))))
     }
 
     /// What identifies it.
@@ -68,8 +69,9 @@ impl Credential {
 }
 
 impl CredentialId {
-    fn of(authorization: &str) -> Self {
-        let digest = digest(&SHA256, authorization.as_bytes());
+    /// What identifies somebody who is known by these bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let digest = digest(&SHA256, bytes);
         let mut id = [0; 16];
         id.copy_from_slice(&digest.as_ref()[..16]);
         Self(id)

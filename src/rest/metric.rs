@@ -1,4 +1,6 @@
-//! The names of the south face's metrics; `admin/metrics.rs` gives their meaning.
+//! The metrics of the south face: their names, and what each tells an operator.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 pub(super) const REQUEST_DURATION: &str = "http_client_request_duration_seconds";
 pub(super) const RETRIES: &str = "gotoassist_retries_total";
@@ -7,3 +9,30 @@ pub(super) const SINGLE_FLIGHT_JOINS: &str = "gotoassist_single_flight_joins_tot
 pub(super) const BREAKER_REFUSALS: &str = "gotoassist_breaker_refusals_total";
 pub(super) const BREAKER_OPEN: &str = "gotoassist_breaker_open_circuits";
 pub(super) const UNKNOWN_FIELDS: &str = "gotoassist_unknown_fields_total";
+
+/// Gives each its help text. Does nothing before a recorder is installed.
+pub(super) fn describe() {
+    describe_histogram!(
+        REQUEST_DURATION,
+        Unit::Seconds,
+        "Time of one request to GoToAssist, by call and result"
+    );
+    describe_counter!(RETRIES, "Requests to GoToAssist that were tried again, by call");
+    describe_counter!(
+        FINISHED_CACHE_HITS,
+        "Calls for a finished session that were answered from memory"
+    );
+    describe_counter!(
+        SINGLE_FLIGHT_JOINS,
+        "Calls and polls that joined an identical request already under way"
+    );
+    describe_counter!(
+        BREAKER_REFUSALS,
+        "Requests that were not sent since GoToAssist has been failing, by circuit"
+    );
+    describe_gauge!(BREAKER_OPEN, "Circuits of the breaker that are open, by circuit");
+    describe_counter!(
+        UNKNOWN_FIELDS,
+        "Fields in answers of GoToAssist that the schema does not know or cannot hold, by name"
+    );
+}

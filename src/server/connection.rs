@@ -1,5 +1,5 @@
 //! One client's connection: TLS if there is any, a deadline for its opening, and the switches
-//! that cut it. What tonic reads and writes.
+//! that cut it.
 
 use std::{
     fmt,
@@ -16,7 +16,6 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::transport::server::Connected;
 
 use super::accept::{self, Permit};
 use crate::grpc::peer::Peer;
@@ -30,12 +29,11 @@ pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
-/// A connection as tonic serves it.
+/// A client's connection.
 pub struct Connection {
     transport: Transport,
     peer: Peer,
     opening: Option<Opening>,
-    life: Option<Pin<Box<Sleep>>>,
     killed: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: Permit,
 }
@@ -54,13 +52,12 @@ struct Opening {
 }
 
 impl Connection {
-    /// A connection whose TLS handshake and HTTP/2 preface must be in within `opening`, and which
-    /// is cut after `life`.
+    /// A connection whose TLS handshake and HTTP/2 preface must be in within `opening`.
     pub(super) fn new(
         socket: Box<dyn Socket>,
         peer: Peer,
         tls: Option<Arc<rustls::ServerConfig>>,
-        (opening, life): (Duration, Option<Duration>),
+        opening: Duration,
         permit: Permit,
     ) -> Self {
         let transport = match tls {
@@ -78,10 +75,14 @@ impl Connection {
                 deadline: Box::pin(sleep(opening)),
                 drained: Box::pin(permit.gate().drain.clone().cancelled_owned()),
             }),
-            life: life.map(|life| Box::pin(sleep(life))),
             killed: Box::pin(permit.gate().kill.clone().cancelled_owned()),
             _permit: permit,
         }
+    }
+
+    /// Who is at the other end.
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// The stream to read from or write to, once nothing speaks against it.
@@ -109,9 +110,6 @@ impl Connection {
         if self.killed.as_mut().poll(cx).is_ready() {
             return Some("killed");
         }
-        if self.life.as_mut().is_some_and(|life| life.as_mut().poll(cx).is_ready()) {
-            return Some("too_old");
-        }
         let opening = self.opening.as_mut()?;
         if opening.drained.as_mut().poll(cx).is_ready() {
             return Some("drained");
@@ -126,14 +124,6 @@ impl Connection {
                 self.opening = None;
             }
         }
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::config::simulate::ErrorBody;
 
 /// The header with the id of the request, as the vendor's gateway is likely to send it: its errors
 /// carry `x-amzn-errortype`.
-pub(super) const REQUEST_ID: &str = "x-amzn-requestid";
+const REQUEST_ID: &str = "x-amzn-requestid";
 
 /// What the vendor says to a request.
 #[derive(Clone, Debug)]
@@ -58,6 +58,30 @@ impl Answer {
     #[must_use]
     pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The same, as the answer to the given request at this time.
+    #[must_use]
+    pub(super) fn of_request(self, number: u64, time: Timestamp) -> Self {
+        self.header(REQUEST_ID, format!("00000000-0000-4000-8000-{number:012}"))
+            .header("date", http_date(time))
+    }
+
+    /// The header fields that every answer to the same request carries.
+    pub(super) fn signature(&self) -> Vec<(&'static str, String)> {
+        let is_kept = |name: &str| matches!(name, REQUEST_ID | "date");
+        self.headers.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
+    }
+
+    /// The same, with those of them that it lacks.
+    #[must_use]
+    pub(super) fn signed(mut self, signature: Vec<(&'static str, String)>) -> Self {
+        for (name, value) in signature {
+            if !self.headers.iter().any(|(known, _)| *known == name) {
+                self.headers.push((name, value));
+            }
+        }
         self
     }
 

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use super::{
     counters::Counters,
     credentials::Standing,
-    fault::Rule,
     life::{InvalidScript, SessionScript},
+    rule::Rule,
     settings::Settings,
     world::{LinksScript, World},
 };

@@ -46,7 +46,8 @@ pub(super) struct Credentials {
 #[derive(Debug)]
 struct Issued {
     principal: String,
-    expires_at: Instant,
+    /// `None`: later than the clock can say.
+    expires_at: Option<Instant>,
     has_seat: bool,
 }
 
@@ -61,7 +62,7 @@ impl Credentials {
 
     /// Lets all issued access tokens expire.
     pub(super) fn expire(&mut self) {
-        self.issued.values_mut().for_each(|issued| issued.expires_at = Instant::now());
+        self.issued.values_mut().for_each(|issued| issued.expires_at = Some(Instant::now()));
     }
 
     /// The principal of an issued token, otherwise the token itself.
@@ -75,7 +76,7 @@ impl Credentials {
             return *standing;
         }
         match self.issued.get(token) {
-            Some(issued) if issued.expires_at <= Instant::now() => Standing::Refused,
+            Some(issued) if issued.is_expired() => Standing::Refused,
             Some(issued) => match self.standings.get(&issued.principal) {
                 Some(standing) => *standing,
                 None if issued.has_seat => Standing::Accepted,
@@ -151,7 +152,7 @@ impl Credentials {
             quoted(&token),
             quoted(&principal)
         );
-        let expires_at = Instant::now() + lifetime;
+        let expires_at = Instant::now().checked_add(lifetime);
         self.issued.insert(token, Issued { principal, expires_at, has_seat });
         Answer::json(text).header("cache-control", "no-store")
     }
@@ -179,6 +180,12 @@ impl Credentials {
         let claims = format!(r#"{{"sub":{},"jti":"{}"}}"#, quoted(principal), self.count);
         let signature = [self.count.to_le_bytes(); 56].concat();
         format!("{}.{}.{}", part(br#"{"alg":"none"}"#), part(claims.as_bytes()), part(&signature))
+    }
+}
+
+impl Issued {
+    fn is_expired(&self) -> bool {
+        self.expires_at.is_some_and(|at| at <= Instant::now())
     }
 }
 

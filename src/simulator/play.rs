@@ -10,7 +10,7 @@ use futures_util::stream;
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 
 use super::{
-    answer::{Answer, REQUEST_ID, http_date, page},
+    answer::{Answer, http_date, page},
     fault::{Fault, RetryAfter},
     wire::Takeover,
 };
@@ -27,7 +27,8 @@ pub(super) async fn play(
         return pending().await;
     }
     let Some(moves) = moves(&fault, &right) else {
-        return altered(fault, right, clock).into_response();
+        let kept = right.signature();
+        return altered(fault, right, clock).signed(kept).into_response();
     };
     match takeover.and_then(|takeover| takeover.take()) {
         Some(stream) => {
@@ -54,13 +55,10 @@ fn altered(fault: Fault, right: Answer, clock: Clock) -> Answer {
             });
             let mut answer = Answer::error(status, body, code, "Simulated fault");
             answer.reason = reason;
-            answer
-                .headers
-                .extend(right.headers.into_iter().filter(|(name, _)| *name == REQUEST_ID));
             answer.headers.extend(value.or(at).map(|value| ("retry-after", value)));
             answer
         }
-        Fault::Redirect { location } => Answer::empty(302).header("location", location),
+        Fault::Redirect { status, location } => Answer::empty(status).header("location", location),
         Fault::NoContent => Answer::empty(204),
         Fault::EmptyBody => Answer { body: Vec::new(), ..right },
         Fault::Html => Answer::new(200, "text/html", page(200)),

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{
-    answer::{Answer, REQUEST_ID, http_date},
+    answer::{Answer, http_date},
     counters::{Counters, Quota, Seen},
     credentials::{Credentials, Standing},
-    fault::{ActiveRule, Fault, Route, Rule},
+    fault::Fault,
     life::{Fields, InvalidScript, SessionScript},
+    rule::{ActiveRule, Route, Rule},
     settings::Settings,
     shape,
 };
@@ -157,8 +158,7 @@ impl World {
             Plan { right: self.over_quota(), fault: Fault::Right, delay: 0.0 }
         };
         self.request_count += 1;
-        let request_id = format!("00000000-0000-4000-8000-{:012}", self.request_count);
-        plan.right.headers.push((REQUEST_ID, request_id));
+        plan.right = plan.right.of_request(self.request_count, self.clock.now());
         let seen = Seen {
             at: self.started.elapsed().as_secs_f64(),
             status: plan.status(),
@@ -181,6 +181,8 @@ impl World {
         let name = client.as_ref().map(|(id, _)| id.clone());
         let (fault, delay) = self.strike(Route::Token, None, name.as_deref()).unwrap_or_default();
         let right = self.credentials.issue(form, client, &self.settings);
+        self.request_count += 1;
+        let right = right.of_request(self.request_count, self.clock.now());
         Plan { right, fault, delay }
     }
 
@@ -320,8 +322,8 @@ impl Plan {
     fn status(&self) -> u16 {
         if let Fault::Status { status, .. } = self.fault {
             status
-        } else if matches!(self.fault, Fault::Redirect { .. }) {
-            302
+        } else if let Fault::Redirect { status, .. } = self.fault {
+            status
         } else if self.fault == Fault::NoContent {
             204
         } else {

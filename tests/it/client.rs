@@ -44,7 +44,7 @@ async fn a_failure_carries_what_the_service_tells() {
             reason: Some("SESSION_NOT_FOUND".to_owned()),
             retry_after: None,
             hints: vec![
-                "resource: session unknown to this account".to_owned(),
+                "resource: session 1".to_owned(),
                 "sessions: https://developer.goto.com/".to_owned(),
             ],
         }

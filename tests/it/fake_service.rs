@@ -201,7 +201,7 @@ pub fn missing() -> Status {
     let mut details = ErrorDetails::new();
     details
         .set_error_info("SESSION_NOT_FOUND", "remotesupport.gotoassist", HashMap::new())
-        .set_resource_info("session", "", "", "unknown to this account")
+        .set_resource_info("session", "1", "", "unknown to this account")
         .add_help_link("sessions", "https://developer.goto.com/");
     Status::with_error_details(Code::NotFound, "the session is unknown", details)
 }

@@ -52,6 +52,8 @@ impl Running {
             token_url: simulator.token_url(),
             client: reqwest::Client::builder()
                 .no_proxy()
+                // Reading the machine's certificates would take longer than the test.
+                .tls_certs_only([])
                 .redirect(reqwest::redirect::Policy::none())
                 .timeout(LIMIT)
                 .build()
@@ -217,7 +219,10 @@ async fn sessions_come_from_a_file_and_at_random() {
 
 #[tokio::test]
 async fn shutdown_does_not_wait_for_a_hanging_answer() {
-    let config = SimulateConfig { faults: vec!["hang".into()], ..SimulateConfig::on_free_port() };
+    let config = SimulateConfig {
+        faults: vec!["hang".into(), " ".into()],
+        ..SimulateConfig::on_free_port()
+    };
     let simulator = Simulator::bind(&config).await.unwrap();
     let (address, control) = (simulator.local_addr(), simulator.control());
     let (stop, stopped) = tokio::sync::oneshot::channel();

@@ -80,9 +80,9 @@ impl Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyForm {
-    /// `1842200297248054807`, all digits.
+    /// A JSON number, with all its digits.
     Number,
-    /// `"1842200297248054807"`.
+    /// A JSON string of the same digits.
     String,
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Control;
 use crate::simulator::{
-    answer::Answer, credentials::Standing, fault::Rule, life::SessionScript, settings::Settings,
+    answer::Answer, credentials::Standing, life::SessionScript, rule::Rule, settings::Settings,
     world::LinksScript,
 };
 

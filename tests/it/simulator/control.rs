@@ -121,7 +121,7 @@ async fn the_densest_second_is_counted() {
     assert_eq!(simulator.counters().max_per_second, 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_eleventh_request_in_a_second_is_429() {
     let config = SimulateConfig {
         rate_limit: 10,

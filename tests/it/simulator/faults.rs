@@ -119,10 +119,14 @@ async fn no_content_and_an_empty_body() {
 #[tokio::test]
 async fn a_redirect_leads_elsewhere() {
     let simulator = Running::start().await;
-    simulator.add_fault("redirect".parse::<Rule>().unwrap());
-    let answer = simulator.get(PATH).await.unwrap();
-    assert_eq!(answer.status(), 302);
-    assert_eq!(answer.headers()["location"], "https://elsewhere.example/");
+    let rules = ["redirect", r#"{"fault":{"kind":"redirect","status":308}}"#];
+    for (rule, status) in rules.into_iter().zip([302, 308]) {
+        simulator.clear_faults();
+        simulator.add_fault(rule.parse::<Rule>().unwrap());
+        let answer = simulator.get(PATH).await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers()["location"], "https://elsewhere.example/");
+    }
 }
 
 #[tokio::test]
@@ -188,12 +192,14 @@ async fn any_status_with_any_body() {
 
 #[tokio::test]
 async fn retry_after_can_be_a_date() {
-    let clock = Some("2026-10-21T07:27:50Z".parse().unwrap());
+    let clock = Some("2026-10-21T07:27:30Z".parse().unwrap());
     let simulator = Running::with(SimulateConfig { clock, ..SimulateConfig::on_free_port() }).await;
-    let rule = r#"{"fault":{"kind":"status","status":503,"retryAfterDate":30}}"#;
+    let rule = r#"{"fault":{"kind":"status","status":503,"retryAfterDate":60}}"#;
     simulator.add_fault(rule.parse::<Rule>().unwrap());
     let answer = simulator.get(PATH).await.unwrap();
     let date = answer.headers()["retry-after"].to_str().unwrap();
+    assert_eq!(answer.headers().get_all("date").iter().count(), 1);
+    assert!(answer.headers()["date"].to_str().unwrap().starts_with("Wed, 21 Oct 2026 07:27:"));
     assert!(date.starts_with("Wed, 21 Oct 2026 07:28:") && date.ends_with(" GMT"), "{date}");
 }
 
@@ -233,7 +239,7 @@ async fn a_hanging_answer_never_comes_and_counts_as_cancelled() {
 #[tokio::test]
 async fn rules_are_about_the_requests_they_name() {
     let simulator = Running::start().await;
-    let gone = || "{\"fault\":{\"kind\":\"status\",\"status\":410}}".parse::<Rule>().unwrap();
+    let gone = || r#"{"fault":{"kind":"status","status":410}}"#.parse::<Rule>().unwrap();
     simulator.add_fault(Rule { session_id: Some("250040303".into()), ..gone() });
     simulator.add_fault(Rule { credential: Some("t1".into()), ..gone() });
     simulator.add_fault(Rule { route: Route::SystemLinks, ..gone() });

@@ -1,6 +1,6 @@
 //! docs/simulator.md says what is so.
 
-use gotoassist_grpc::simulator::{Rule, SessionScript};
+use gotoassist_grpc::simulator::{Fault, Rule, SessionScript};
 
 use super::Running;
 
@@ -44,4 +44,23 @@ async fn every_built_in_session_is_in_the_manual() {
     for (id, _) in Running::start().await.statuses() {
         assert!(MANUAL.contains(&format!("\n| `{id}` |")), "{id}");
     }
+}
+
+#[tokio::test]
+async fn the_example_in_rust_works() {
+    let simulator = Running::start().await;
+    let control = &simulator.control;
+    control.put_session(SessionScript::walking("42", 5.0).later(20.0, "notes", "late")).unwrap();
+    control.add_fault(Rule::times(2, Fault::status(503)).for_session("42"));
+    for status in [503, 503, 200] {
+        assert_eq!(simulator.status("t", "/sessions/42").await, status);
+        assert_eq!(simulator.status("t", "/sessions/250040304").await, 200);
+    }
+    control.add_fault(Fault::status_with_retry_after(429, 3));
+    let answer = simulator.get("/sessions/42").await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["retry-after"]),
+        (429, &"3".parse().unwrap())
+    );
+    control.until(|counters| counters.of_session("42") == 4).await;
 }

@@ -11,7 +11,7 @@ use gotoassist_grpc::{
 use super::Running;
 
 async fn shaped(shape: Shape) -> Running {
-    let clock = Some("2026-01-02T03:04:05.678901Z".parse().unwrap());
+    let clock = Some("2026-01-02T03:04:30Z".parse().unwrap());
     let simulator =
         Running::with(SimulateConfig { shape, clock, ..SimulateConfig::on_free_port() }).await;
     let script = SessionScript::new("1")
@@ -65,22 +65,30 @@ async fn collaborators_are_strings_or_objects() {
     }
 }
 
+/// `?` stands for what depends on how long the test took.
 #[tokio::test]
 async fn timestamps_come_in_every_form() {
     let forms = [
-        (TimestampForm::Zulu, r#""2026-01-02T03:03:35Z""#),
-        (TimestampForm::Fraction, r#""2026-01-02T03:03:35."#),
-        (TimestampForm::Offset, r#""2026-01-02T05:03:35+02:00""#),
-        (TimestampForm::BasicOffset, r#""2026-01-02T03:03:35+0000""#),
-        (TimestampForm::Basic, r#""20260102T030335Z""#),
-        (TimestampForm::Local, r#""2026-01-02T03:03:35""#),
-        (TimestampForm::EpochMillis, "1767323015"),
+        (TimestampForm::Zulu, r#""2026-01-02T03:04:0?Z""#),
+        (TimestampForm::Fraction, r#""2026-01-02T03:04:0?.??????Z""#),
+        (TimestampForm::Offset, r#""2026-01-02T05:04:0?+02:00""#),
+        (TimestampForm::BasicOffset, r#""2026-01-02T03:04:0?+0000""#),
+        (TimestampForm::Basic, r#""20260102T03040?Z""#),
+        (TimestampForm::Local, r#""2026-01-02T03:04:0?""#),
+        (TimestampForm::EpochMillis, "176732304????"),
         (TimestampForm::Unreadable, r#""yesterday""#),
     ];
     for (form, expected) in forms {
         let shape = Shape { timestamps: Some(form), ..Shape::default() };
         let text = shaped(shape).await.text("/sessions/1").await;
-        assert!(text.contains(&format!(r#""customerJoinedAt":{expected}"#)), "{form:?}: {text}");
+        let (_, rest) = text.split_once(r#""customerJoinedAt":"#).unwrap();
+        let (joined_at, _) = rest.split_once(',').unwrap();
+        let is_alike = joined_at.len() == expected.len()
+            && joined_at
+                .chars()
+                .zip(expected.chars())
+                .all(|(is, meant)| meant == '?' || is == meant);
+        assert!(is_alike, "{form:?}: {joined_at}");
     }
 }
 

@@ -109,6 +109,9 @@ async fn an_issued_token_expires() {
     tokio::time::advance(Duration::from_hours(1)).await;
     assert_eq!(simulator.status(&token, "/sessions/250040304").await, 403);
     let token = simulator.access_token().await;
+    simulator.change_settings(|settings| settings.token_lifetime = 1e19);
+    let eternal = simulator.access_token().await;
+    assert_eq!(simulator.status(&eternal, "/sessions/250040304").await, 200);
     simulator.expire_issued_tokens();
     assert_eq!(simulator.status(&token, "/sessions/250040304").await, 403);
 }

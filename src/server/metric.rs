@@ -1,0 +1,27 @@
+//! The metrics of the server: their names, and what each tells an operator. Those of calls are
+//! named after OpenTelemetry's conventions for RPC.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+pub(super) const CALL_DURATION: &str = "rpc_server_call_duration_seconds";
+pub(super) const ACTIVE_CALLS: &str = "rpc_server_active_calls";
+pub(super) const CALL_ERRORS: &str = "gotoassist_call_errors_total";
+pub(super) const CONNECTIONS: &str = "gotoassist_connections";
+pub(super) const CONNECTIONS_CUT: &str = "gotoassist_connections_cut_total";
+pub(super) const ACCEPT_ERRORS: &str = "gotoassist_accept_errors_total";
+pub(super) const CERTIFICATE_RELOADS: &str = "gotoassist_certificate_reloads_total";
+
+/// Gives each its help text. Does nothing before a recorder is installed.
+pub(super) fn describe() {
+    describe_histogram!(
+        CALL_DURATION,
+        Unit::Seconds,
+        "Time of one call, of a stream to its end, by method and status code"
+    );
+    describe_gauge!(ACTIVE_CALLS, "Calls that have not ended, by method");
+    describe_counter!(CALL_ERRORS, "Failed calls, by method and reason of the error");
+    describe_gauge!(CONNECTIONS, "Open connections of callers");
+    describe_counter!(CONNECTIONS_CUT, "Connections that the server cut, by cause");
+    describe_counter!(ACCEPT_ERRORS, "Times that the server could not accept a connection");
+    describe_counter!(CERTIFICATE_RELOADS, "Changes of the certificate files, by result");
+}
