@@ -7,22 +7,24 @@ import random
 from mesh.processes import Envoy, Replica, Simulator, until
 from mesh.watching import Calls, Watchers
 
-SESSIONS = [f"81{number:04}" for number in range(30)]
 WATCHERS_EACH = 10
 LIFE = ("NOT_STARTED", "WAITING", "ACTIVE", "COMPLETE")
 
 
-def put_lives(simulator, seconds):
-    """Lives of about so many seconds, their changes spread over the whole time."""
+def put_lives(simulator, first, seconds):
+    """30 lives of about so many seconds, their changes spread over the whole time."""
     chance = random.Random(7)
-    for session in SESSIONS:
+    sessions = [str(first + number) for number in range(30)]
+    for session in sessions:
         # All watchers are there at 5 s. Some changes follow each other quicker than any poll.
         waiting = chance.uniform(5, 0.6 * seconds)
         active = waiting + chance.choice([0.1, chance.uniform(1, 0.3 * seconds)])
         complete = max(active + 0.1, chance.uniform(0.6, 1.0) * seconds)
         simulator.put(session, [
-            (0, "notStarted"), (waiting, "waiting"), (active, "active"), (complete, "complete"),
+            (0, "notStarted"), (waiting, "waiting"), (active, "active"),
+            (complete, "complete"),
         ])
+    return sessions
 
 
 def roll(replicas, envoy):
@@ -46,10 +48,10 @@ def crash(replicas, envoy):
         until(lambda: envoy.healthy() == len(replicas), "all replicas are healthy")
 
 
-async def scene(report, name, simulator, envoy, disturb, seconds):
-    put_lives(simulator, seconds)
-    async with Watchers(envoy.address, SESSIONS, WATCHERS_EACH) as watchers:
-        async with Calls(envoy.address, SESSIONS) as calls:
+async def scene(report, name, simulator, envoy, disturb, first, seconds):
+    sessions = put_lives(simulator, first, seconds)
+    async with Watchers(envoy.address, sessions, WATCHERS_EACH) as watchers:
+        async with Calls(envoy.address, sessions) as calls:
             result = await asyncio.to_thread(disturb, envoy.replicas, envoy)
             broken = sum(watchers.ends.values()) - watchers.ends["OK"]
             await watchers.finish(seconds + 15)
@@ -72,7 +74,7 @@ async def run(report):
         simulator = stack.enter_context(Simulator())
         replicas = [stack.enter_context(Replica(each, simulator)) for each in range(3)]
         envoy = stack.enter_context(Envoy(replicas))
-        longest = await scene(report, "rolling restart", simulator, envoy, roll, 30)
+        longest = await scene(report, "rolling restart", simulator, envoy, roll, 810000, 30)
         report.check("rolling restart: each replica is gone within its grace", longest < 12,
                      f"{longest:.1f} s at most, of them 3 s --drain-delay")
-        await scene(report, "kill -9", simulator, envoy, crash, 18)
+        await scene(report, "kill -9", simulator, envoy, crash, 820000, 18)

@@ -23,6 +23,7 @@ async def polls(simulator, envoy):
         await asyncio.to_thread(simulator.reset_counters)
         await asyncio.sleep(SECONDS)
         counters = await asyncio.to_thread(simulator.counters)
+        print([(r.metric("gotoassist_polls"), r.metric("gotoassist_watches")) for r in envoy.replicas])
         assert not watchers.problems(), watchers.problems()
         return counters["requests"] / SECONDS
 

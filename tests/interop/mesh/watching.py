@@ -155,11 +155,12 @@ class Watchers:
     def __init__(self, address, sessions, each, connections=4):
         self.channels = channels(address, connections)
         self.ends = collections.Counter()
+        # In any order, so that taking turns does not line up with the sessions.
+        order = [session for session in sessions for _ in range(each)]
+        random.Random(7).shuffle(order)
         self.all = [
             Watcher(self.channels[number % connections], session, self.ends)
-            for number, session in enumerate(
-                session for session in sessions for _ in range(each)
-            )
+            for number, session in enumerate(order)
         ]
         self.tasks = []
 
