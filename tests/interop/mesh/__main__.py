@@ -14,12 +14,11 @@ def main():
     report = Report()
     for name in sys.argv[1:] or SCENES:
         begin = time.monotonic()
-        print(f"{name}:", flush=True)
         try:
             asyncio.run(SCENES[name].run(report))
         except Exception as error:
             report.check(f"{name} ran to its end", False, f"{type(error).__name__}: {error}")
-        report.note(f"{time.monotonic() - begin:.0f} s")
+        report.note(f"{name} took {time.monotonic() - begin:.0f} s")
     return 1 if report.failures else 0
 
 

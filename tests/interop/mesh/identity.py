@@ -78,7 +78,7 @@ class NeverHealthy(Envoy):
 
 
 async def run(report):
-    TLS.mkdir(parents=True, exist_ok=True)
+    TLS.mkdir(exist_ok=True)
     authority("ca")
     authority("stranger-ca")
     certificate("service", SERVICE)
@@ -97,7 +97,7 @@ async def run(report):
             "--tls-cert", str(TLS / "service.crt"), "--tls-key", str(TLS / "service.key"),
             "--client-ca", str(TLS / "ca.crt"), "--allow-client", EDGE,
         ]
-        replicas = [stack.enter_context(Replica(each, simulator, *arguments)) for each in range(3)]
+        replicas = [stack.enter_context(Replica(each, simulator.url, *arguments)) for each in range(3)]
         with Envoy(replicas, mutual_tls("edge"), name="envoy-mtls") as envoy:
             code, _ = await answer(envoy)
             report.check("mTLS: the right identity is served", code == "OK", code)

@@ -12,9 +12,8 @@ import urllib.request
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-BINARY = os.environ.get("GOTOASSIST_GRPC", str(ROOT / "target/debug/gotoassist-grpc"))
-ENVOY = os.environ.get("ENVOY", "envoy")
-RUN = pathlib.Path(os.environ.get("MESH_RUN", str(ROOT / "target/interop/run/envoy")))
+BINARY, ENVOY = os.environ["INTEROP_BINARY"], os.environ["MESH_ENVOY"]
+RUN = pathlib.Path(os.environ["MESH_RUN"])
 LIMIT = 30
 
 
@@ -53,7 +52,6 @@ class Program:
     """A process with its output in a file; gone when the `with` block ends."""
 
     def __init__(self, name, command):
-        RUN.mkdir(parents=True, exist_ok=True)
         self.name, self.command, self.process = name, command, None
 
     def __enter__(self):
@@ -95,10 +93,10 @@ class Program:
 class Simulator(Program):
     """GoToAssist, played by the service's own binary."""
 
-    def __init__(self, host="127.0.0.1", prefix=()):
-        [port] = free_ports(1)
-        self.url = f"http://{host}:{port}"
-        arguments = ["simulate", "--listen", f"{host}:{port}", "--rate-limit", "0"]
+    def __init__(self, host="127.0.0.1", listen=None, prefix=()):
+        [self.port] = free_ports(1)
+        self.url = f"http://{host}:{self.port}"
+        arguments = ["simulate", "--listen", f"{listen or host}:{self.port}", "--rate-limit", "0"]
         super().__init__("simulator", [*prefix, BINARY, *arguments])
 
     def is_ready(self):
@@ -119,13 +117,13 @@ class Simulator(Program):
 class Replica(Program):
     """One replica of the service; keeps its ports over restarts."""
 
-    def __init__(self, number, simulator, *arguments, host="127.0.0.1", prefix=()):
+    def __init__(self, number, vendor, *arguments, host="127.0.0.1", prefix=()):
         self.host = host
         self.port, self.admin = free_ports(2)
         defaults = {
             "--listen": f"{host}:{self.port}",
             "--admin-listen": f"{host}:{self.admin}",
-            "--upstream-url": f"{simulator.url}/G2A/rest/v1",
+            "--upstream-url": f"{vendor}/G2A/rest/v1",
             # The simulator has no limit here, and the polls are quick to keep the run short.
             "--upstream-rps": "200",
             "--upstream-burst": "200",
@@ -171,7 +169,6 @@ class Envoy(Program):
             for each in replicas
         ]
         change(cluster)
-        RUN.mkdir(parents=True, exist_ok=True)
         path = RUN / f"{name}.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False))
         options = ["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]

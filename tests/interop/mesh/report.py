@@ -8,13 +8,12 @@ class Report:
         self.failures = []
 
     def check(self, name, is_good, detail=""):
-        print(f"  {'ok  ' if is_good else 'FAIL'}  {name}" + (f": {detail}" if detail else ""),
-              flush=True)
+        print(f"{'ok' if is_good else 'not ok'} {name}" + (f": {detail}" if detail else ""))
         if not is_good:
             self.failures.append(name)
 
     def note(self, text):
-        print(f"        {text}", flush=True)
+        print(f"    {text}")
 
     def histories(self, name, watchers):
         """No watcher may have anything to complain about."""

@@ -72,7 +72,7 @@ async def scene(report, name, simulator, envoy, disturb, first, seconds):
 async def run(report):
     with contextlib.ExitStack() as stack:
         simulator = stack.enter_context(Simulator())
-        replicas = [stack.enter_context(Replica(each, simulator)) for each in range(3)]
+        replicas = [stack.enter_context(Replica(each, simulator.url)) for each in range(3)]
         envoy = stack.enter_context(Envoy(replicas))
         longest = await scene(report, "rolling restart", simulator, envoy, roll, 810000, 30)
         report.check("rolling restart: each replica is gone within its grace", longest < 12,

@@ -23,7 +23,6 @@ async def polls(simulator, envoy):
         await asyncio.to_thread(simulator.reset_counters)
         await asyncio.sleep(SECONDS)
         counters = await asyncio.to_thread(simulator.counters)
-        print([(r.metric("gotoassist_polls"), r.metric("gotoassist_watches")) for r in envoy.replicas])
         assert not watchers.problems(), watchers.problems()
         return counters["requests"] / SECONDS
 
@@ -33,7 +32,7 @@ async def run(report):
         simulator = stack.enter_context(Simulator())
         for session in SESSIONS:
             simulator.put(session, [(-10, "waiting"), (-5, "active")])
-        replicas = [stack.enter_context(Replica(each, simulator)) for each in range(3)]
+        replicas = [stack.enter_context(Replica(each, simulator.url)) for each in range(3)]
         with Envoy(replicas[:1], name="envoy-one") as envoy:
             one = await polls(simulator, envoy)
         with Envoy(replicas) as envoy:
