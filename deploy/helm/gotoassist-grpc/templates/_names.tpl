@@ -44,6 +44,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $share -}}
 {{- end -}}
 
+{{- /* Kubernetes cannot ask for gRPC's health through TLS, nor past Linkerd's policy. */ -}}
+{{- define "gotoassist-grpc.ready" -}}
+{{- if or .Values.tls.existingSecret .Values.linkerd.enabled -}}
+httpGet: { path: /readyz, port: admin }
+{{- else -}}
+grpc: { port: 50051 }
+{{- end -}}
+{{- end -}}
+
 {{- /* What only `serve` would find wrong, before anything is deployed. */ -}}
 {{- define "gotoassist-grpc.check" -}}
 {{- $credentials := .Values.credentials -}}
