@@ -9,5 +9,6 @@ mod edge;
 mod fake_service;
 mod quota;
 mod simulator;
+mod tidy;
 mod upstream;
 mod watch;
