@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport};
+use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::{
     clock::Clock,
@@ -161,9 +162,13 @@ impl Server {
 }
 
 fn routes(service: Service, health: &Health) -> Result<Routes, Error> {
+    // Each version lists the other too.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(v1alpha::FILE_DESCRIPTOR_SET)
+            .include_reflection_service(false)
     };
     let service = RemoteSupportServiceServer::new(service).max_decoding_message_size(MAX_REQUEST);
     Ok(Routes::new(service)
