@@ -6,11 +6,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 use protox::prost::Message as _;
 
 const PACKAGE: &str = ".gotoassist.remotesupport.v1";
-const PROTOS: [&str; 4] = [
+const PROTOS: [&str; 5] = [
     "gotoassist/remotesupport/v1/session.proto",
     "gotoassist/remotesupport/v1/system_link.proto",
     "gotoassist/remotesupport/v1/remote_support_service.proto",
     "grpc/health/v1/health.proto",
+    // For reflection: so that grpcurl and its kin can read what our errors carry.
+    "google/rpc/error_details.proto",
 ];
 /// The messages whose `Debug` would print personal data or a credential; see src/proto.rs.
 const SECRETIVE: [&str; 9] = [

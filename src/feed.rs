@@ -52,7 +52,10 @@ pub enum Ask {
 /// What an [`Ask`] gives.
 pub type Reply = Result<Answer<Arc<Session>>, rest::Error>;
 
-type Read = dyn Fn(Key, Ask) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync;
+/// A [`Reply`] to come.
+pub type BoxedReply = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+type Read = dyn Fn(Key, Ask) -> BoxedReply + Send + Sync;
 
 /// How polls behave.
 #[derive(Clone, Debug)]
@@ -141,8 +144,10 @@ pub struct Seat {
 }
 
 /// What the status page and the metrics show of one poll.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Overview {
+    /// Which session.
+    pub session: SessionId,
     /// The status seen last.
     pub status: Status,
     /// How many watch it.
@@ -155,17 +160,13 @@ pub struct Overview {
 
 impl Feed {
     /// A feed that asks the vendor by `read`.
-    pub fn new<F>(
-        read: impl Fn(Key, Ask) -> F + Send + Sync + 'static,
+    pub fn new(
+        read: impl Fn(Key, Ask) -> BoxedReply + Send + Sync + 'static,
         settings: Settings,
         clock: Clock,
-    ) -> Self
-    where
-        F: Future<Output = Reply> + Send + 'static,
-    {
-        let read: Box<Read> = Box::new(move |key, ask| Box::pin(read(key, ask)));
+    ) -> Self {
         let pollers = Mutex::default();
-        Self { shared: Arc::new(Shared { read, settings, clock, pollers }) }
+        Self { shared: Arc::new(Shared { read: Box::new(read), settings, clock, pollers }) }
     }
 
     /// Takes part in the poll of a session, which is started if there is none.
@@ -193,7 +194,8 @@ impl Feed {
 
     /// What is polled at present.
     pub fn overview(&self) -> Vec<Overview> {
-        self.shared.pollers().values().map(|poller| poller.overview()).collect()
+        let pollers = self.shared.pollers();
+        pollers.iter().map(|((_, session), poller)| poller.overview(session.clone())).collect()
     }
 
     fn join(&self, key: &Key) -> Option<Subscription> {
@@ -269,9 +271,10 @@ impl Poller {
         self.observed_at.fetch_max(nanoseconds, Ordering::AcqRel);
     }
 
-    fn overview(&self) -> Overview {
+    fn overview(&self, session: SessionId) -> Overview {
         let state = self.state.borrow();
         Overview {
+            session,
             status: state.reading.session.status(),
             watchers: self.attendance.borrow().watchers,
             observed_at: self.observed_at(),

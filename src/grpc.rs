@@ -1,5 +1,6 @@
 //! The north face: the gRPC API. The only place that knows protobuf and gRPC.
 
+pub mod caller;
 pub mod code;
 pub mod deadline;
 pub mod health;
@@ -23,7 +24,9 @@ use crate::{
     proto::{self, serving::remote_support_service_server::RemoteSupportService},
     rest::{self, Credential, Terms},
 };
+use caller::Callers;
 use deadline::Deadline;
+use peer::Peer;
 use resume_token::Sealer;
 use watch::{Frames, Watches};
 
@@ -40,6 +43,8 @@ pub struct Service {
     pub sealer: Arc<Sealer>,
     /// What time it is.
     pub clock: Clock,
+    /// Who may call, and by whose right the vendor is asked for them.
+    pub callers: Arc<Callers>,
     /// How long a call without a deadline of its own may take.
     pub call_limit: Duration,
 }
@@ -72,9 +77,11 @@ impl RemoteSupportService for Service {
 
 impl Service {
     fn credential<T>(&self, request: &Request<T>) -> Result<Credential, Status> {
-        let authorization = optional_metadata(request, "authorization")?.unwrap_or_default();
-        Credential::from_authorization(authorization)
-            .map_err(|error| status::credential_missing(&error.to_string()))
+        let peer = request.extensions().get::<Peer>();
+        let certificates = peer.and_then(Peer::certificates).unwrap_or_default();
+        self.callers
+            .credential(request.metadata().as_ref(), certificates)
+            .map_err(status::of_caller)
     }
 
     fn terms<T>(&self, request: &Request<T>) -> Terms {

@@ -8,12 +8,15 @@ mod finished;
 mod flight;
 mod lenient;
 mod metric;
+#[cfg(test)]
+mod property;
 pub mod quota;
 mod retry;
 mod session;
 mod status;
 mod system_link;
 pub mod token;
+pub mod traffic;
 mod transport;
 mod upstream;
 
@@ -31,7 +34,8 @@ use tokio::time::{Instant, timeout_at};
 
 pub use credential::{Credential, CredentialId};
 pub use error::{Error, Kind};
-pub use transport::SetUpError;
+pub use traffic::Traffic;
+pub use transport::{SetUpError, http_client};
 
 use breaker::Breaker;
 use drift::Drift;
@@ -112,12 +116,23 @@ impl Client {
                 breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
                 retries: Retries::new(config.retries),
                 tokens,
+                traffic: Traffic::default(),
                 clock,
             }),
             flights: config.coalesce.then(Flights::default),
             finished: Arc::new(Finished::new(config.finished_cache)),
             drift: Arc::default(),
         })
+    }
+
+    /// The quota that all its requests pass.
+    pub fn quota(&self) -> &Quota {
+        &self.upstream.quota
+    }
+
+    /// What went to the vendor and came back.
+    pub fn traffic(&self) -> &Traffic {
+        &self.upstream.traffic
     }
 
     /// One session, for a unary call. Shares the request of an identical call under way.
@@ -245,13 +260,13 @@ impl Client {
         &self,
         credential: &Credential,
         id: &SessionId,
-        landing: Result<Answer<Session>, Error>,
+        landing: Result<Answer<(Session, usize)>, Error>,
     ) -> Landing {
         match landing {
-            Ok(Answer { content, observed_at }) => {
-                self.drift.note(&content.additional_fields);
-                let answer = Answer { content: Arc::new(content), observed_at };
-                self.finished.put(credential.id(), id, &answer);
+            Ok(Answer { content: (session, size), observed_at }) => {
+                self.drift.note(&session.additional_fields);
+                let answer = Answer { content: Arc::new(session), observed_at };
+                self.finished.put(credential.id(), id, &answer, size);
                 Ok(answer)
             }
             Err(error) => {
@@ -277,11 +292,12 @@ impl fmt::Debug for Client {
     }
 }
 
-fn session_question(id: &SessionId) -> Question<Session> {
+/// Asks for a session and the size of its JSON in bytes.
+fn session_question(id: &SessionId) -> Question<(Session, usize)> {
     Question {
         call: "session",
         path: format!("/sessions/{}", encoded(id.as_str())),
-        decode: session::decode,
+        decode: |body| Ok((session::decode(body)?, body.len())),
     }
 }
 

@@ -6,49 +6,56 @@ pub mod call;
 pub mod connection;
 pub mod deadline;
 pub mod drain;
+pub mod http2;
 pub mod listen;
+mod metric;
+mod overview;
 pub mod panic;
+mod setup;
 pub mod tls;
 
-use std::{fs, future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use secrecy::{ExposeSecret, SecretString};
-use tokio::task::JoinSet;
+use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport};
+use tonic::service::Routes;
 use tonic_reflection::pb::{v1, v1alpha};
+use tower::ServiceBuilder;
+use tracing::error;
 
 use crate::{
-    clock::Clock,
-    config::{ServeConfig, listen::ListenAddress, serve::WatchConfig},
-    feed::{self, Ask, Feed, Key, Pace},
+    admin::{Admin, failures::Failures, metrics::Metrics},
+    config::{ServeConfig, listen::ListenAddress},
     grpc::{
         Service,
+        caller::TokensError,
         health::{self, Health},
-        resume_token::Sealer,
-        watch::{self, Watches},
+        methods,
     },
     proto::{self, serving::remote_support_service_server::RemoteSupportServiceServer},
-    rest,
+    rest::{self, token::TokenSource},
 };
-use accept::{Gate, Limits};
+use accept::Gate;
+use call::CallLayer;
 use deadline::DeadlineLayer;
 use listen::Listener;
+use overview::Overview;
+use panic::PanicLayer;
 use tls::Tls;
 
 /// Largest message that a caller may send, in bytes: no request comes near it.
 const MAX_REQUEST: usize = 64 * 1024;
-/// How often an idle connection is asked whether its peer is still there.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The service, bound and ready to run.
 #[derive(Debug)]
 pub struct Server {
     config: ServeConfig,
     listener: Listener,
+    admin: TcpListener,
+    metrics: Metrics,
     tls: Option<Arc<Tls>>,
     service: Service,
+    tokens: Option<TokenSource>,
     health: Health,
     gate: Gate,
 }
@@ -56,6 +63,15 @@ pub struct Server {
 /// Why the service cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The configuration is wrong; everything that is wrong with it.
+    #[error("{0}")]
+    Config(String),
+    /// The callers' tokens cannot be used.
+    #[error(transparent)]
+    CallerTokens(#[from] TokensError),
+    /// The metrics cannot be set up, which only a defect of ours can cause.
+    #[error("cannot set up the metrics")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -81,31 +97,31 @@ pub enum Error {
     /// The descriptors do not fit together, which only a defect of ours can cause.
     #[error("cannot offer reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The gRPC server failed.
-    #[error("the gRPC server failed")]
-    Transport(#[from] transport::Error),
+    /// The gRPC server ended by itself, which only a defect of ours can cause.
+    #[error("the gRPC server ended")]
+    Ended,
 }
 
 impl Server {
     /// Checks all that can be wrong, and opens the ports. Nothing is served yet.
     pub async fn bind(config: ServeConfig) -> Result<Self, Error> {
-        let tls = match (&config.tls.tls_cert, &config.tls.tls_key) {
-            (Some(certificate), Some(key)) => {
-                let files = tls::Files {
-                    certificate: certificate.clone(),
-                    key: key.clone(),
-                    client_ca: None,
-                };
-                Some(Arc::new(Tls::load(files).await?))
-            }
-            _ => None,
-        };
-        let service = service(&config)?;
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(Error::Config(problems.join(" ")));
+        }
+        let metrics = Metrics::install()?;
+        metric::describe();
+        let tls = setup::tls(&config).await?;
+        let (service, tokens) = setup::service(&config)?;
         let listener = Listener::bind(&config.listen)
             .await
             .map_err(|source| Error::Listen { address: config.listen.to_string(), source })?;
+        let admin = TcpListener::bind(config.admin_listen)
+            .await
+            .map_err(|source| Error::Listen { address: config.admin_listen.to_string(), source })?;
         let gate = Gate::new(config.limits.max_connections);
-        Ok(Self { config, listener, tls, service, health: Health::default(), gate })
+        let health = Health::default();
+        Ok(Self { config, listener, admin, metrics, tls, service, tokens, health, gate })
     }
 
     /// Where the gRPC API listens.
@@ -121,43 +137,76 @@ impl Server {
         }
     }
 
+    /// Where the admin port listens.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.local_addr().ok()
+    }
+
     /// Serves until `shutdown`, then drains; returns within `--drain-grace` after that.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let Self { config, listener, tls, service, health, gate } = self;
-        let mut background = JoinSet::new();
+        let Self { config, listener, admin, metrics, tls, service, tokens, health, gate } = self;
         for name in [health::OVERALL, health::REMOTE_SUPPORT, health::UPSTREAM] {
             health.set(name, true);
         }
+        let failures = Failures::default();
+        let calls =
+            CallLayer::new(methods::names(), config.telemetry.log_ok_calls, failures.clone());
+        let api = ServiceBuilder::new()
+            .layer(calls)
+            .layer(DeadlineLayer)
+            .layer(PanicLayer)
+            .service(routes(service.clone(), &health)?.prepare());
+        let settings = http2::Settings {
+            max_streams: config.limits.max_streams,
+            max_age: Some(config.limits.max_connection_age),
+            // Longer than any watch lives.
+            age_grace: config.watch.max_stream_age.mul_f64(1.2) + config.limits.call_limit,
+        };
+
         let watches = service.watches.clone();
-        background.spawn(async move { watches.cut_stalled().await });
+        let overview =
+            Overview { service, gate: gate.clone(), failures, started_at: Instant::now() };
+        let page = Admin::new(health.clone(), metrics, {
+            let overview = overview.clone();
+            move || overview.snapshot()
+        });
+        // Whatever runs beside the calls ends by being dropped with this.
+        let mut background = JoinSet::new();
+        background.spawn(serve_admin(page, admin));
+        background.spawn({
+            let watches = watches.clone();
+            async move { watches.cut_stalled().await }
+        });
+        background.spawn({
+            let health = health.clone();
+            async move { overview.follow(&health).await }
+        });
+        if let Some(tokens) = tokens {
+            background.spawn(async move { match tokens.keep_fresh().await {} });
+        }
         if let Some(tls) = tls.clone() {
             let interval = config.tls.tls_reload_interval;
             background.spawn(async move { tls.follow(interval).await });
         }
 
-        let limits = Limits { opening: config.limits.opening_limit, life: None };
-        let incoming = accept::incoming(listener, tls, limits, gate.clone());
-        let watches = service.watches.clone();
+        let incoming = accept::incoming(listener, tls, config.limits.opening_limit, gate.clone());
         let stop = CancellationToken::new();
         let mut serving = JoinSet::new();
-        serving.spawn(
-            transport::Server::builder()
-                .layer(DeadlineLayer)
-                .max_concurrent_streams(config.limits.max_streams)
-                .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-                .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-                .add_routes(routes(service, &health)?)
-                .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()),
-        );
+        serving.spawn(http2::serve(incoming, api, settings, stop.clone()));
         tokio::select! {
-            Some(ended) = serving.join_next() => {
-                return ended.unwrap_or(Ok(())).map_err(Error::from);
-            }
+            // It ends only by a defect of ours.
+            Some(_) = serving.join_next() => return Err(Error::Ended),
             () = shutdown => {}
         }
         let parts = drain::Parts { health: &health, watches: &watches, gate: &gate, stop: &stop };
         drain::drain(parts, &config.limits, &mut serving).await;
         Ok(())
+    }
+}
+
+async fn serve_admin(page: Admin, listener: TcpListener) {
+    if let Err(error) = page.serve(listener, CancellationToken::new()).await {
+        error!(%error, "the admin port failed");
     }
 }
 
@@ -175,51 +224,4 @@ fn routes(service: Service, health: &Health) -> Result<Routes, Error> {
         .add_service(health.service())
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))
-}
-
-fn service(config: &ServeConfig) -> Result<Service, Error> {
-    let clock = Clock::system();
-    let client = rest::Client::new(&config.upstream, None, clock)?;
-    let asked = client.clone();
-    let read = move |Key { credential, session }: Key, ask: Ask| {
-        let client = asked.clone();
-        async move {
-            match ask {
-                Ask::First(terms) => client.session(&credential, &session, terms).await,
-                Ask::Next(urgency) => client.poll_session(&credential, &session, urgency).await,
-            }
-        }
-    };
-    let watches = Watches::new(watch::Settings {
-        max_age: config.watch.max_stream_age,
-        stall_limit: config.watch.slow_watcher_limit,
-        confirm_after: config.watch.confirm_after,
-        max_watches: config.limits.max_watches,
-    });
-    let key = resume_key(&config.watch)?;
-    let sealer = Arc::new(Sealer::new(key.as_ref().map(ExposeSecret::expose_secret)));
-    let feed = Feed::new(read, feed_settings(&config.watch), clock);
-    Ok(Service { client, feed, watches, sealer, clock, call_limit: config.limits.call_limit })
-}
-
-fn feed_settings(config: &WatchConfig) -> feed::Settings {
-    feed::Settings {
-        pace: Pace {
-            not_started: config.poll_not_started,
-            waiting: config.poll_waiting,
-            active: config.poll_active,
-            ended: config.poll_ended,
-        },
-        confirm_after: config.confirm_after,
-        stale_after: config.stale_after,
-        outage_limit: config.outage_limit,
-        linger: config.poll_linger,
-    }
-}
-
-fn resume_key(config: &WatchConfig) -> Result<Option<SecretString>, Error> {
-    let Some(path) = &config.resume_key_file else { return Ok(config.resume_key.clone()) };
-    let key =
-        fs::read_to_string(path).map_err(|source| Error::Read { path: path.clone(), source })?;
-    Ok(Some(key.trim_end().into()))
 }

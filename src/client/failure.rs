@@ -166,7 +166,7 @@ fn hints(details: &ErrorDetails) -> Vec<String> {
         hints.push(format!("{} {}", violation.field, violation.description));
     }
     if let Some(resource) = details.resource_info() {
-        let words = [&resource.resource_type, &resource.resource_name, &resource.description];
+        let words = [&resource.resource_type, &resource.resource_name];
         let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).cloned().collect();
         hints.push(format!("resource: {}", words.join(" ")));
     }

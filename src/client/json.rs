@@ -1,8 +1,8 @@
 //! The proto3 JSON form of the service's messages, one line each.
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
-use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions, Value};
+use prost_types::{Any, FileDescriptorProto, FileDescriptorSet};
 use tonic_health::pb::HealthCheckResponse;
 
 use crate::proto::{self, GetSessionResponse, ListSystemLinksResponse, WatchSessionResponse};
@@ -63,8 +63,9 @@ impl Printer {
             .pool
             .get_message_by_name(M::NAME)
             .ok_or_else(|| Error(format!("{} is unknown", M::NAME)))?;
-        let message =
+        let mut message =
             DynamicMessage::decode(descriptor, &*message.encode_to_vec()).map_err(unusable)?;
+        self.drop_unreadable_details(&mut message);
         let mut line = Vec::new();
         message
             .serialize_with_options(
@@ -73,6 +74,25 @@ impl Printer {
             )
             .map_err(unusable)?;
         String::from_utf8(line).map_err(unusable)
+    }
+
+    /// Details of an error that this program has no descriptor for have no JSON form. The rest of
+    /// the message is worth more than they are.
+    fn drop_unreadable_details(&self, message: &mut DynamicMessage) {
+        if message.has_field_by_name("stale_cause")
+            && let Some(Value::Message(cause)) = message.get_field_by_name_mut("stale_cause")
+            && cause.has_field_by_name("details")
+            && let Some(Value::List(details)) = cause.get_field_by_name_mut("details")
+        {
+            details.retain(|detail| self.is_readable(detail).unwrap_or_default());
+        }
+    }
+
+    fn is_readable(&self, detail: &Value) -> Option<bool> {
+        let detail: Any = detail.as_message()?.transcode_to().ok()?;
+        let (_, name) = detail.type_url.rsplit_once('/')?;
+        let descriptor = self.pool.get_message_by_name(name)?;
+        Some(DynamicMessage::decode(descriptor, &*detail.value).is_ok())
     }
 }
 
@@ -87,4 +107,62 @@ fn is_known(pool: &DescriptorPool, file: &FileDescriptorProto) -> bool {
 
 fn unusable(error: impl std::fmt::Display) -> Error {
     Error(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::{Code, Status};
+    use tonic_types::{ErrorDetails, StatusExt as _};
+
+    use super::*;
+    use crate::proto::{WatchSessionResponse, watch_session_response::EventType};
+
+    fn line(message: &impl Named) -> String {
+        Printer::new().unwrap().line(message).unwrap()
+    }
+
+    #[test]
+    fn defaults_are_left_out() {
+        assert_eq!(line(&WatchSessionResponse::default()), "{}");
+        assert_eq!(line(&HealthCheckResponse::default()), "{}");
+    }
+
+    #[test]
+    fn the_cause_of_a_stale_message_is_readable() {
+        let mut details = ErrorDetails::new();
+        details.set_retry_info(Some(std::time::Duration::from_secs(2)));
+        let status = Status::with_error_details(Code::Unavailable, "no answer", details);
+        let stale = WatchSessionResponse {
+            event_type: EventType::Stale.into(),
+            stale_cause: Some(tonic_types::Status::decode(status.details()).unwrap()),
+            ..WatchSessionResponse::default()
+        };
+        assert_eq!(
+            line(&stale),
+            "{\"eventType\":\"EVENT_TYPE_STALE\",\"staleCause\":{\"code\":14,\
+             \"message\":\"no answer\",\"details\":[{\
+             \"@type\":\"type.googleapis.com/google.rpc.RetryInfo\",\"retryDelay\":\"2s\"}]}}"
+        );
+    }
+
+    #[test]
+    fn a_detail_that_nobody_here_knows_does_not_hide_the_message() {
+        let unknown = prost_types::Any {
+            type_url: "type.googleapis.com/example.Unknown".to_owned(),
+            value: vec![8, 1],
+        };
+        let stale = WatchSessionResponse {
+            stale_cause: Some(tonic_types::Status {
+                code: 14,
+                message: "no answer".to_owned(),
+                details: vec![unknown],
+            }),
+            resume_token: "token".to_owned(),
+            ..WatchSessionResponse::default()
+        };
+        assert_eq!(
+            line(&stale),
+            "{\"resumeToken\":\"token\",\"staleCause\":{\"code\":14,\"message\":\"no answer\"}}",
+        );
+    }
 }

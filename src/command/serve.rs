@@ -6,10 +6,14 @@ use super::{FAILED, USAGE, output, signal::Signals};
 use crate::{
     config::ServeConfig,
     server::{Error, Server},
+    telemetry,
 };
 
 /// Serves until a signal, then drains; a second signal ends it at once. Gives the exit status.
 pub async fn run(config: ServeConfig) -> u8 {
+    if let Err(error) = telemetry::install(&config.telemetry) {
+        return output::fail(USAGE, &output::whole(&error));
+    }
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return output::fail(FAILED, &error),
@@ -42,8 +46,12 @@ pub async fn run(config: ServeConfig) -> u8 {
 
 fn fail(error: &Error) -> u8 {
     let status = match error {
-        Error::Read { .. } | Error::Tls(_) | Error::Upstream(_) => USAGE,
-        Error::Listen { .. } | Error::Reflection(_) | Error::Transport(_) => FAILED,
+        Error::Config(_)
+        | Error::CallerTokens(_)
+        | Error::Read { .. }
+        | Error::Tls(_)
+        | Error::Upstream(_) => USAGE,
+        Error::Listen { .. } | Error::Metrics(_) | Error::Reflection(_) | Error::Ended => FAILED,
     };
     output::fail(status, &output::whole(error))
 }

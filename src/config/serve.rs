@@ -4,7 +4,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 
-use super::{listen::ListenAddress, telemetry, tls, upstream::UpstreamConfig};
+use super::{
+    credentials::CredentialsConfig, listen::ListenAddress, telemetry, tls, upstream::UpstreamConfig,
+};
 
 /// How the service runs. Durations are written like `10s`, `500ms` or `1m 30s`.
 #[derive(Clone, Debug, clap::Args)]
@@ -33,11 +35,15 @@ pub struct ServeConfig {
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
+    pub credentials: CredentialsConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
     pub tls: tls::Args,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
-    pub watch: WatchConfig,
+    pub watch: PollConfig,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
@@ -48,11 +54,37 @@ pub struct ServeConfig {
     pub telemetry: telemetry::Args,
 }
 
+impl ServeConfig {
+    /// Everything that is wrong with it, each in a sentence.
+    pub fn problems(&self) -> Vec<String> {
+        let is_exposed = !self.listen.is_loopback();
+        let mut problems = self.credentials.problems(is_exposed, self.tls.tls_cert.is_some());
+        let is_never = [
+            ("--poll-not-started", self.watch.poll_not_started),
+            ("--poll-waiting", self.watch.poll_waiting),
+            ("--poll-active", self.watch.poll_active),
+            ("--poll-ended", self.watch.poll_ended),
+            ("--confirm-after", self.watch.confirm_after),
+            ("--max-stream-age", self.watch.max_stream_age),
+            ("--slow-watcher-limit", self.watch.slow_watcher_limit),
+            ("--call-limit", self.limits.call_limit),
+            ("--opening-limit", self.limits.opening_limit),
+            ("--drain-grace", self.limits.drain_grace),
+        ];
+        let zero = is_never.into_iter().filter(|(_, duration)| duration.is_zero());
+        problems.extend(zero.map(|(flag, _)| format!("{flag} must be longer than zero.")));
+        if self.limits.drain_delay >= self.limits.drain_grace {
+            problems.push("--drain-delay must be shorter than --drain-grace.".to_owned());
+        }
+        problems
+    }
+}
+
 /// How sessions are watched.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Watches")]
 #[group(skip)]
-pub struct WatchConfig {
+pub struct PollConfig {
     /// Time between two polls of a session that is not started, with quota to spare
     #[arg(long, env = "GOTOASSIST_POLL_NOT_STARTED", value_name = "DURATION",
         default_value = "10s", value_parser = humantime::parse_duration)]
@@ -144,6 +176,12 @@ pub struct LimitsConfig {
     /// Calls at once on one connection, watches among them
     #[arg(long, env = "GOTOASSIST_MAX_STREAMS", value_name = "COUNT", default_value_t = 1_000)]
     pub max_streams: u32,
+
+    /// Greatest age of a connection, ± 10 %: then it takes no new calls, and its client makes a new
+    /// one, perhaps to another replica. Its open calls and watches go on to their end
+    #[arg(long, env = "GOTOASSIST_MAX_CONNECTION_AGE", value_name = "DURATION",
+        default_value = "1h", value_parser = humantime::parse_duration)]
+    pub max_connection_age: Duration,
 
     /// How long a client may take from connecting to its first HTTP/2 frame, TLS included
     #[arg(long, env = "GOTOASSIST_OPENING_LIMIT", value_name = "DURATION",

@@ -4,14 +4,27 @@ use clap::ValueEnum;
 
 /// Logs.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Log")]
 #[group(skip)]
 pub struct Args {
     /// Form of the log on stderr
-    #[arg(long, env = "GOTOASSIST_LOG_FORMAT", value_enum, default_value_t = LogFormat::Pretty)]
+    #[arg(
+        long,
+        env = "GOTOASSIST_LOG_FORMAT",
+        value_name = "FORM",
+        value_enum,
+        default_value_t = LogFormat::Pretty
+    )]
     pub log_format: LogFormat,
 
     /// Least level that is logged; `--log` says it finer
-    #[arg(long, env = "GOTOASSIST_LOG_LEVEL", value_enum, default_value_t = LogLevel::Info)]
+    #[arg(
+        long,
+        env = "GOTOASSIST_LOG_LEVEL",
+        value_name = "LEVEL",
+        value_enum,
+        default_value_t = LogLevel::Info
+    )]
     pub log_level: LogLevel,
 
     /// Levels by target, such as `info,gotoassist_grpc::rest=debug`, instead of --log-level. Form

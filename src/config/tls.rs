@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 /// TLS of the gRPC port.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "TLS")]
 #[group(skip)]
 pub struct Args {
     /// PEM file with the server's certificate and its intermediates. Without it the server speaks

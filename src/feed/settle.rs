@@ -58,7 +58,7 @@ impl Settle {
         self.gone = 0;
         self.failures = 0;
         let progress = Progress::of(&session);
-        let is_behind = latest.history.progress().is_ahead_of(&session);
+        let is_behind = latest.history.is_ahead_of(&session);
         let is_confirmed = self.doubted.is_some_and(|doubted| doubted.is_same_status(progress));
         if is_behind && !is_confirmed {
             self.doubted = Some(progress);

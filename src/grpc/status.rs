@@ -9,7 +9,10 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::resume_token::{Forged, Opened};
+use super::{
+    caller,
+    resume_token::{Forged, Opened},
+};
 use crate::{
     model::SessionId,
     rest::{self, Kind},
@@ -66,9 +69,14 @@ pub fn checked_token(opened: Result<Opened, Forged>) -> Result<Opened, Status> {
     })
 }
 
-/// The call has no credential.
-pub fn credential_missing(description: &str) -> Status {
-    let mut refusal = Refusal::new(Code::Unauthenticated, "CREDENTIAL_MISSING", description);
+/// Somebody may not call; nothing was sent to the vendor.
+pub fn of_caller(why: caller::Refusal) -> Status {
+    let (code, reason) = match why {
+        caller::Refusal::Missing(_) => (Code::Unauthenticated, "CREDENTIAL_MISSING"),
+        caller::Refusal::Rejected => (Code::Unauthenticated, "CREDENTIAL_REJECTED"),
+        caller::Refusal::NotAllowed => (Code::PermissionDenied, "CALLER_NOT_ALLOWED"),
+    };
+    let mut refusal = Refusal::new(code, reason, &why.to_string());
     refusal.help();
     refusal.into_status()
 }
@@ -232,7 +240,7 @@ impl Refusal {
     fn help(&mut self) {
         self.details.add_help_link(
             "How GoToAssist credentials are obtained",
-            "https://developer.goto.com/guides/Authentication/03_HOW_accessToken/",
+            "https://developer.goto.com/guides/HowTos/03_HOW_accessToken/",
         );
     }
 

@@ -31,7 +31,8 @@ pub struct Progress {
     /// Tells apart the statuses that the documentation does not name, all of which are
     /// [`Status::Unknown`]. Stable across releases.
     pub mark: u32,
-    /// The highest rank among the statuses seen; 0 if none of them had one.
+    /// The highest rank among the statuses seen, or passed by the vendor's timestamps; 0 if there
+    /// was none.
     pub furthest: u8,
 }
 
@@ -39,27 +40,37 @@ impl Progress {
     /// What is known from `session` alone.
     pub fn of(session: &Session) -> Self {
         let status = session.status();
-        Self {
-            status,
-            mark: mark(&session.upstream_status),
-            furthest: status.rank().unwrap_or_default(),
-        }
+        let passed = [Status::Waiting, Status::Active]
+            .into_iter()
+            .filter(|passed| has_passed(*passed, session))
+            .filter_map(Status::rank)
+            .max();
+        let furthest = status.rank().or(passed).unwrap_or_default();
+        Self { status, mark: mark(&session.upstream_status), furthest }
     }
 
     /// What is known after `session` was seen too.
     #[must_use]
     pub fn after(self, session: &Session) -> Self {
         let next = Self::of(session);
-        let furthest = if next.furthest == 0 { self.furthest } else { next.furthest };
-        Self { furthest, ..next }
+        match next.status {
+            Status::Unknown => Self { furthest: next.furthest.max(self.furthest), ..next },
+            _ => next,
+        }
     }
 
     /// Whether `session` shows an earlier state than is known already, as an out-of-date answer
-    /// does: a status of lower rank, or none at all where there was one.
+    /// does: a status of lower rank, or none at all where there was one. Around a status whose rank
+    /// nobody knows: nothing follows a final status, and after it the one before it counts as
+    /// earlier too.
     pub fn is_ahead_of(self, session: &Session) -> bool {
+        if self.is_same_status(Self::of(session)) {
+            return false;
+        }
         match session.status().rank() {
+            Some(rank) if self.status == Status::Unknown => rank <= self.furthest,
             Some(rank) => rank < self.furthest,
-            None => session.upstream_status.is_empty() && self.mark != mark(""),
+            None => self.is_over() || (session.upstream_status.is_empty() && self.mark != mark("")),
         }
     }
 
@@ -83,10 +94,12 @@ impl Progress {
         let mut from = self.status;
         let mut transitions = Vec::new();
         for passed in [Status::Waiting, Status::Active] {
-            // Who has seen no status with a rank cannot say that one was passed since.
-            let is_new = self.furthest > 0 && passed.rank() > Some(self.furthest);
-            if is_new && target.status.implies(passed) {
-                let occurred_at = occurred_at(passed, session);
+            let occurred_at = occurred_at(passed, session);
+            // Who knows no rank yet can say that one was passed since only by a timestamp, which
+            // would have been there before.
+            let is_known = self.furthest > 0 || occurred_at.is_some();
+            let is_new = passed.rank() > Some(self.furthest);
+            if is_known && is_new && has_passed(passed, session) {
                 transitions.push(Transition { from, to: passed, occurred_at, inferred: true });
                 from = passed;
             }
@@ -95,6 +108,15 @@ impl Progress {
             if self.is_ahead_of(session) { None } else { occurred_at(target.status, session) };
         transitions.push(Transition { from, to: target.status, occurred_at, inferred: false });
         transitions
+    }
+}
+
+/// Whether a session as it is now must have been `earlier` before: by its status, or, if nobody
+/// knows the place of that, by the vendor's timestamps.
+fn has_passed(earlier: Status, session: &Session) -> bool {
+    match session.status() {
+        Status::Unknown => occurred_at(earlier, session).is_some(),
+        status => status.implies(earlier),
     }
 }
 
@@ -150,6 +172,16 @@ impl History {
     /// The place after the latest entry, for [`History::since`].
     pub fn end(&self) -> u64 {
         self.forgotten + self.entries.len() as u64
+    }
+
+    /// Whether `session` shows an earlier state than the latest entry: one of lower rank, or one
+    /// that was left before.
+    pub fn is_ahead_of(&self, session: &Session) -> bool {
+        let (latest, shown) = (self.progress(), Progress::of(session));
+        let mut left =
+            std::iter::once(self.start).chain(self.entries.iter().map(|entry| entry.after));
+        latest.is_ahead_of(session)
+            || (!latest.is_same_status(shown) && left.any(|left| left.is_same_status(shown)))
     }
 
     /// Adds what `session`, observed at `observed_at`, tells beyond the latest entry.

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 
-/// What identifies a credential without being it: a hash. Everything that is shared between calls
-/// is keyed by it.
+/// What identifies a credential, or a caller, without being it: a hash. Everything that is shared
+/// between calls is keyed by the credential's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CredentialId([u8; 16]);
 
@@ -21,8 +21,9 @@ impl fmt::Debug for CredentialId {
 pub enum Credential {
     /// The caller's own access token, as the value of the `authorization` header.
     Caller(CredentialId, Arc<SecretString>),
-    /// The service's credential, which the client keeps fresh.
-    Service,
+    /// The service's credential, which the client keeps fresh; and who calls by it, which decides
+    /// nothing but whose turn it is.
+    Service(CredentialId),
 }
 
 /// The call has no `authorization` that could go to the vendor.
@@ -39,22 +40,33 @@ impl Credential {
         let (scheme, rest) = value.trim().split_once(' ').ok_or(NoCredential)?;
         let rest = rest.trim();
         let header = if scheme.eq_ignore_ascii_case("bearer") {
-            token(rest).map(|token| format!("Bearer {token}"))
+            token(rest).map(|token| ["Bearer ", token].concat())
         } else if scheme.eq_ignore_ascii_case("oauth") {
             let rest = rest.strip_prefix("oauth_token=").ok_or(NoCredential)?;
-            token(rest.trim_matches('"')).map(|token| format!("OAuth oauth_token={token}"))
+            token(rest.trim_matches('"')).map(|token| ["OAuth oauth_token=", token].concat())
         } else {
             None
         };
+        // Made to measure, so that becoming a secret leaves no copy behind.
         let header = header.ok_or(NoCredential)?;
-        Ok(Self::Caller(CredentialId::of(&header), Arc::new(header.into())))
+        Ok(Self::Caller(CredentialId::of(header.as_bytes()), Arc::new(SecretString::from(header))))
     }
+
+    /// The service's credential for callers who are not told apart.
+    pub const SERVICE: Self = Credential::Service(CredentialId::SERVICE);
 
     /// What identifies it.
     pub fn id(&self) -> CredentialId {
         match self {
             Credential::Caller(id, _) => *id,
-            Credential::Service => CredentialId([0; 16]),
+            Credential::Service(_) => CredentialId::SERVICE,
+        }
+    }
+
+    /// What tells apart those who call by it: they take turns when the quota is scarce.
+    pub fn caller(&self) -> CredentialId {
+        match self {
+            Credential::Caller(id, _) | Credential::Service(id) => *id,
         }
     }
 
@@ -62,14 +74,17 @@ impl Credential {
     pub fn authorization(&self) -> Option<&str> {
         match self {
             Credential::Caller(_, header) => Some(header.expose_secret()),
-            Credential::Service => None,
+            Credential::Service(_) => None,
         }
     }
 }
 
 impl CredentialId {
-    fn of(authorization: &str) -> Self {
-        let digest = digest(&SHA256, authorization.as_bytes());
+    const SERVICE: Self = Self([0; 16]);
+
+    /// What identifies somebody who is known by these bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let digest = digest(&SHA256, bytes);
         let mut id = [0; 16];
         id.copy_from_slice(&digest.as_ref()[..16]);
         Self(id)
@@ -80,7 +95,7 @@ impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Credential::Caller(..) => f.write_str("Credential::Caller"),
-            Credential::Service => f.write_str("Credential::Service"),
+            Credential::Service(_) => f.write_str("Credential::Service"),
         }
     }
 }

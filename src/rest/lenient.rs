@@ -304,3 +304,112 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
         deserializer.deserialize_map(Visitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Value {
+        let members = format!(r#"{{"field":{json}}}"#);
+        Members::of(&members).unwrap().rest().remove("field").unwrap()
+    }
+
+    #[test]
+    fn a_number_is_kept_as_such_only_if_no_digit_is_lost() {
+        for (digits, number) in [
+            ("0", 0.0),
+            ("17", 17.0),
+            ("-3", -3.0),
+            ("0.1", 0.1),
+            ("2.50", 2.5),
+            ("1e3", 1000.0),
+            ("1E-2", 0.01),
+            ("9007199254740992", 9_007_199_254_740_992.0),
+            ("-9007199254740992", -9_007_199_254_740_992.0),
+            ("0e999999999", 0.0),
+        ] {
+            assert_eq!(read(digits), Value::Number(number), "{digits}");
+        }
+        for digits in [
+            "9007199254740993",
+            "9007199254740994",
+            "1842200297248054807",
+            "9999982253621659654",
+            "-1842200297248054807",
+            "1e300",
+            "1e999",
+            "1e-999",
+            "1e99999999999999999999",
+            "0.1000000000000000055511151231257827",
+            "3.14159265358979323846",
+        ] {
+            assert_eq!(read(digits), Value::Text(digits.to_owned()), "{digits}");
+        }
+    }
+
+    #[test]
+    fn every_form_of_a_time_is_the_same_time() {
+        let expected: Timestamp = "2021-04-30T06:00:00Z".parse().unwrap();
+        for text in [
+            "2021-04-30T06:00:00Z",
+            "2021-04-30t06:00:00z",
+            "2021-04-30T06:00:00.000Z",
+            "2021-04-30T06:00:00,000Z",
+            "2021-04-30T06:00:00+00:00",
+            "2021-04-30T06:00:00+0000",
+            "2021-04-30T06:00:00+00",
+            "2021-04-30T06:00:00-00:00",
+            "2021-04-30T08:00:00+02:00",
+            "2021-04-30T00:30:00-0530",
+            "2021-04-30T06:00:00",
+            "2021-04-30 06:00:00",
+            "2021-04-30 06:00:00+00:00",
+            "2021-04-30T06:00Z",
+            "2021-04-30T06:00",
+            "20210430T060000Z",
+            " 2021-04-30T06:00:00Z ",
+        ] {
+            assert_eq!(timestamp(text), Some(expected), "{text}");
+        }
+        let fraction = timestamp("2021-04-30T06:00:00.123456789+00:00").unwrap();
+        assert_eq!(fraction.subsec_nanosecond(), 123_456_789);
+    }
+
+    #[test]
+    fn what_is_no_time_or_none_that_protobuf_can_hold_is_not_read() {
+        for text in ["", "yesterday", "1619762400", "30.04.2021 06:00", "2021-13-01T00:00:00Z"] {
+            assert_eq!(timestamp(text), None, "{text}");
+        }
+        assert_eq!(timestamp("-000001-01-01T00:00:00Z"), None);
+        assert!(timestamp("0001-01-01T00:00:00Z").is_some());
+    }
+
+    #[test]
+    fn values_deeper_than_24_levels_are_json_text() {
+        let depth = |mut value: Value| {
+            let mut levels = 0;
+            while let Value::List(mut values) = value {
+                value = values.remove(0);
+                levels += 1;
+            }
+            (levels, value)
+        };
+        let nested = |levels: usize| format!("{}7{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(depth(read(&nested(24))), (24, Value::Number(7.0)));
+        assert_eq!(depth(read(&nested(26))), (24, Value::Text("[[7]]".to_owned())));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_replaced_and_costs_nothing_else() {
+        let mut members = Members::of(r#"{"notes":"a\ud83dz","b\udc00":"\ud83d\ude00"}"#).unwrap();
+        let notes = members.text("notes").unwrap();
+        assert!(notes.starts_with("a\u{fffd}") && notes.ends_with('z'), "{notes}");
+        assert_eq!(members.rest().into_values().next(), Some(Value::Text("😀".to_owned())));
+    }
+
+    #[test]
+    fn a_name_is_known_in_any_spelling_of_json() {
+        let mut members = Members::of(r#"{"st\u0061tus":"active"}"#).unwrap();
+        assert_eq!(members.text("status").as_deref(), Some("active"));
+    }
+}

@@ -3,7 +3,7 @@
 //!
 //! **When** (`pace`): a token bucket spreads the requests and allows a burst after a quiet time;
 //! a log of the latest admissions holds the hard limit: in no window of a second more than the
-//! quota. **Who** (`queue`): unary calls before watches, in turn between credentials, in order of
+//! quota. **Who** (`queue`): unary calls before watches, in turn between callers, in order of
 //! arrival within one; then the watches that would learn most. While watches wait, one admission
 //! in [`WATCH_SHARE`] is theirs, so that a flood of unary calls slows them without blinding them.
 //!
@@ -60,8 +60,8 @@ pub struct Settings {
     pub burst: u32,
     /// Who shares it.
     pub scope: Scope,
-    /// Unary calls that may wait at once. When full, the credential with the most waiting calls
-    /// loses its latest.
+    /// Unary calls that may wait at once. When full, the caller with the most waiting calls
+    /// loses the latest of them.
     pub queue_limit: usize,
 }
 
@@ -126,7 +126,19 @@ impl Quota {
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<(), Error> {
-        self.bucket(credential)?.admit(credential, class, deadline).await
+        self.admit_for(credential, credential, class, deadline).await
+    }
+
+    /// The same for one of several callers who share a credential (the service's own): the turns go
+    /// round between them.
+    pub async fn admit_for(
+        &self,
+        caller: CredentialId,
+        credential: CredentialId,
+        class: Class,
+        deadline: Option<Instant>,
+    ) -> Result<(), Error> {
+        self.bucket(credential)?.admit(caller, class, deadline).await
     }
 
     /// The vendor answered 429: asks half as often from now on, and not at all for `retry_after`

@@ -66,3 +66,99 @@ fn collaborator(json: &RawValue) -> Option<Collaborator> {
         Kind::Null | Kind::Bool | Kind::List => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Status, Value};
+
+    fn read(json: &str) -> Session {
+        decode(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_session_with_every_documented_field_leaves_nothing_over() {
+        let session = read(
+            r#"{
+            "sessionId": 250040353, "sessionType": "screen_sharing", "status": "complete",
+            "accountKey": 9999982253621659654, "expertName": "E", "expertEmail": "e@example.com",
+            "expertUserKey": "1842200297248054807", "partnerObject": 42,
+            "partnerObjectUrl": "https://p.example/42",
+            "startedAt": "2021-04-30T06:00:00Z", "customerJoinedAt": "2021-04-30T06:01:00.5+00:00",
+            "endedAt": "2021-04-30T06:30:00+0000",
+            "unattendedMachineName": "M", "unattendedMachineUuid": "U", "accountName": "A",
+            "customerName": "C", "customerEmail": "c@example.com",
+            "customerJoinUrl": "https://j.example", "notes": "line\nbreak \"quoted\"",
+            "sessionRecordingUrl": "https://r.example", "collaborators": []
+            }"#,
+        );
+        assert_eq!(session.session_id, "250040353");
+        assert_eq!(session.status(), Status::Complete);
+        assert_eq!(session.account_key, "9999982253621659654");
+        assert_eq!(session.expert_user_key.as_deref(), Some("1842200297248054807"));
+        assert_eq!(session.partner_object.as_deref(), Some("42"));
+        assert_eq!(session.notes.as_deref(), Some("line\nbreak \"quoted\""));
+        assert_eq!(session.ended_at.unwrap().to_string(), "2021-04-30T06:30:00Z");
+        assert!(session.additional_fields.is_empty());
+    }
+
+    #[test]
+    fn keys_keep_every_digit_and_sign() {
+        for digits in ["-1842200297248054807", "99999999999999999999", "0", "-0", "1e3", "00123"] {
+            let quoted = format!(r#"{{"accountKey":"{digits}"}}"#);
+            assert_eq!(read(&quoted).account_key, digits);
+            if digits != "00123" {
+                let bare = format!(r#"{{"accountKey":{digits}}}"#);
+                assert_eq!(read(&bare).account_key, digits);
+            }
+        }
+    }
+
+    #[test]
+    fn null_and_absent_are_the_same_and_an_unknown_status_is_kept() {
+        let session =
+            read(r#"{"status":"onHold","notes":null,"startedAt":null,"collaborators":null}"#);
+        assert_eq!(session, read(r#"{"status":"onHold"}"#));
+        assert_eq!(
+            (session.status(), session.upstream_status.as_str()),
+            (Status::Unknown, "onHold")
+        );
+        assert_eq!(read("{}"), Session::default());
+    }
+
+    #[test]
+    fn what_a_field_cannot_hold_is_kept_under_the_vendors_name() {
+        let session = read(
+            r#"{"notes":{"text":"x"},"startedAt":"soon","endedAt":7,"customerName":["a"],
+               "expertName":true,"sessionStartToken":"t"}"#,
+        );
+        assert_eq!((session.notes, session.started_at, session.ended_at), (None, None, None));
+        let kept: Vec<_> = session.additional_fields.keys().map(String::as_str).collect();
+        assert_eq!(
+            kept,
+            ["customerName", "endedAt", "expertName", "notes", "sessionStartToken", "startedAt"]
+        );
+        assert_eq!(session.additional_fields["startedAt"], Value::Text("soon".to_owned()));
+        assert_eq!(session.additional_fields["endedAt"], Value::Number(7.0));
+    }
+
+    #[test]
+    fn collaborators_are_texts_keys_or_objects() {
+        let session = read(
+            r#"{"collaborators":["Ann","bob@example.com",17,
+               {"name":"Cy","email":"cy@example.com","userKey":9999982253621659654,"role":"x"},
+               {"expertName":"Di","expertEmail":null}]}"#,
+        );
+        let [ann, bob, key, cy, di] = &session.collaborators[..] else { panic!() };
+        assert_eq!((ann.name.as_str(), bob.email.as_str()), ("Ann", "bob@example.com"));
+        assert_eq!((key.user_key.as_str(), cy.user_key.as_str()), ("17", "9999982253621659654"));
+        assert_eq!(cy.additional_fields["role"], Value::Text("x".to_owned()));
+        assert_eq!(di.name, "Di");
+
+        let odd = read(r#"{"collaborators":["Ann",null]}"#);
+        assert!(odd.collaborators.is_empty());
+        assert!(
+            matches!(&odd.additional_fields["collaborators"], Value::List(all) if all.len() == 2)
+        );
+    }
+}

@@ -89,3 +89,35 @@ fn plain(code: &str) -> Option<String> {
     let fits = (1..=CODE_LIMIT).contains(&code.len()) && code.bytes().all(is_plain);
     fits.then(|| code.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(value: &str) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, value.parse().unwrap());
+        let now = "1994-11-06T08:49:00Z".parse().unwrap();
+        retry_after(&headers, now).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_in_any_of_its_three_forms() {
+        assert_eq!(wait("0"), Some(0));
+        assert_eq!(wait(" 120 "), Some(120));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(37));
+        assert_eq!(wait("Sunday, 06-Nov-94 08:49:37 GMT"), Some(37));
+        assert_eq!(wait("Sun Nov  6 08:49:37 1994"), Some(37));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0), "passed");
+    }
+
+    #[test]
+    fn retry_after_is_an_hour_at_most_and_nothing_if_it_cannot_be_read() {
+        for value in ["86400", "99999999999999999999999", "Mon, 07 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(wait(value), Some(3600), "{value}");
+        }
+        for value in ["", "soon", "-1", "+5", "1.5", "5s", "1994-11-06T08:49:37Z"] {
+            assert_eq!(wait(value), None, "{value}");
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! for the next to finish; an answer with a new refresh token is never lost with a cancelled call.
 //! [`TokenSource::keep_fresh`] is for whoever wants no call to wait at all.
 
+mod answer;
 mod issuer;
 mod kept;
 mod state;

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::{Certificate, ClientBuilder, NoProxy, Proxy, Response, redirect, tls};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout, timeout_at};
+use url::Url;
 
 use super::{Error, Kind, lenient::Malformed};
 use crate::config::UpstreamConfig;
@@ -36,6 +37,47 @@ pub enum SetUpError {
     Tls(#[source] reqwest::Error),
 }
 
+/// An HTTP client for `url` with the certificates, proxy and timeouts of `config`: it follows no
+/// redirect and reads nothing from the environment.
+pub fn http_client(config: &UpstreamConfig, url: &Url) -> Result<reqwest::Client, SetUpError> {
+    // Only the first call in a process can set it, and all set the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    let builder = || {
+        reqwest::Client::builder()
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers.clone())
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(config.connect_timeout)
+            // Shorter than the minute after which load balancers close, so that we close first.
+            .pool_idle_timeout(Duration::from_secs(45))
+            // A dead path is noticed by nothing else (hyper #4186).
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .http2_keep_alive_timeout(Duration::from_secs(5))
+            .http2_keep_alive_while_idle(false)
+            .tcp_keepalive(Duration::from_secs(30))
+            .tls_version_min(tls::Version::TLS_1_2)
+    };
+    let certificates = certificates(config)?;
+    let proxied = |builder| with_proxy(builder, config);
+
+    if url.scheme() == "http" {
+        // Not the system's authorities: to look for them would fail where there are none.
+        return proxied(builder().tls_certs_only(certificates))?.build().map_err(SetUpError::Tls);
+    }
+    if certificates.is_empty() {
+        return proxied(builder())?.build().map_err(SetUpError::Tls);
+    }
+    match proxied(builder().tls_certs_merge(certificates.clone()))?.build() {
+        Ok(client) => Ok(client),
+        // In a container without any, those given are enough.
+        Err(_) => proxied(builder().tls_certs_only(certificates))?.build().map_err(SetUpError::Tls),
+    }
+}
+
 /// The way to the vendor.
 pub(super) struct Transport {
     client: reqwest::Client,
@@ -54,7 +96,7 @@ pub(super) struct Reply {
 impl Transport {
     pub fn new(config: &UpstreamConfig) -> Result<Self, SetUpError> {
         Ok(Self {
-            client: client(config)?,
+            client: http_client(config, &config.url)?,
             base: config.url.as_str().trim_end_matches('/').to_owned(),
             attempt_limit: config.timeout,
         })
@@ -152,45 +194,6 @@ fn malformed(error: &reqwest::Error) -> Option<Malformed> {
         source = cause.source();
     }
     (error.is_decode() && !is_from_the_wire).then_some(Malformed::BadEncoding)
-}
-
-fn client(config: &UpstreamConfig) -> Result<reqwest::Client, SetUpError> {
-    // Only the first call in a process can set it, and all set the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-
-    let mut headers = HeaderMap::new();
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    let builder = || {
-        reqwest::Client::builder()
-            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers.clone())
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(config.connect_timeout)
-            // Shorter than the minute after which load balancers close, so that we close first.
-            .pool_idle_timeout(Duration::from_secs(45))
-            // A dead path is noticed by nothing else (hyper #4186).
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .http2_keep_alive_timeout(Duration::from_secs(5))
-            .http2_keep_alive_while_idle(false)
-            .tcp_keepalive(Duration::from_secs(30))
-            .tls_version_min(tls::Version::TLS_1_2)
-    };
-    let certificates = certificates(config)?;
-    let proxied = |builder| with_proxy(builder, config);
-
-    if config.url.scheme() == "http" {
-        // Not the system's authorities: to look for them would fail where there are none.
-        return proxied(builder().tls_certs_only(certificates))?.build().map_err(SetUpError::Tls);
-    }
-    if certificates.is_empty() {
-        return proxied(builder())?.build().map_err(SetUpError::Tls);
-    }
-    match proxied(builder().tls_certs_merge(certificates.clone()))?.build() {
-        Ok(client) => Ok(client),
-        // In a container without any, those given are enough.
-        Err(_) => proxied(builder().tls_certs_only(certificates))?.build().map_err(SetUpError::Tls),
-    }
 }
 
 fn certificates(config: &UpstreamConfig) -> Result<Vec<Certificate>, SetUpError> {

@@ -15,6 +15,7 @@ use super::{
     retry::Retries,
     status,
     token::{Authorization, TokenSource},
+    traffic::Traffic,
     transport::{Reply, Transport},
 };
 use crate::clock::Clock;
@@ -36,12 +37,13 @@ pub(super) struct Upstream {
     pub breaker: Breaker,
     pub retries: Retries,
     pub tokens: Option<TokenSource>,
+    pub traffic: Traffic,
     pub clock: Clock,
 }
 
 /// The right to send one request now.
 pub(super) struct Pass {
-    credential: CredentialId,
+    credential: Credential,
     authorization: HeaderValue,
     /// The service's own, which is refreshed once if the vendor refuses it.
     renewable: Option<Authorization>,
@@ -95,12 +97,12 @@ impl Upstream {
                 let mut authorization = HeaderValue::from_str(authorization)
                     .map_err(|_| Error::new(Kind::CredentialRejected))?;
                 authorization.set_sensitive(true);
-                self.pass_with(credential.id(), authorization, None, class, deadline).await
+                self.pass_with(credential, authorization, None, class, deadline).await
             }
             (None, Some(tokens)) => {
                 let own = tokens.authorization().await?;
                 let header = own.header_value();
-                self.pass_with(credential.id(), header, Some(own), class, deadline).await
+                self.pass_with(credential, header, Some(own), class, deadline).await
             }
             (None, None) => Err(Error::new(Kind::CredentialUnavailable)),
         }
@@ -108,15 +110,15 @@ impl Upstream {
 
     async fn pass_with(
         &self,
-        credential: CredentialId,
+        credential: &Credential,
         authorization: HeaderValue,
         renewable: Option<Authorization>,
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<Pass, Error> {
-        let permit = self.breaker.enter(credential)?;
-        self.quota.admit(credential, class, deadline).await?;
-        Ok(Pass { credential, authorization, renewable, permit })
+        let permit = self.breaker.enter(credential.id())?;
+        self.quota.admit_for(credential.caller(), credential.id(), class, deadline).await?;
+        Ok(Pass { credential: credential.clone(), authorization, renewable, permit })
     }
 
     /// Sends one request and reads the answer. If the vendor refuses the service's own credential,
@@ -128,15 +130,15 @@ impl Upstream {
         deadline: Option<Instant>,
     ) -> Result<Answer<T>, Error> {
         let Pass { credential, authorization, renewable, permit } = pass;
-        let outcome = self.exchange(permit, credential, authorization, question).await;
+        let outcome = self.exchange(permit, credential.id(), authorization, question).await;
         let (Err(Error { kind: Kind::CredentialRejected, .. }), Some(refused), Some(tokens)) =
             (&outcome, renewable, &self.tokens)
         else {
             return outcome;
         };
         let fresh = tokens.refused(&refused).await?.header_value();
-        let pass = self.pass_with(credential, fresh, None, Class::Unary, deadline).await?;
-        self.exchange(pass.permit, credential, pass.authorization, question).await.map_err(
+        let pass = self.pass_with(&credential, fresh, None, Class::Unary, deadline).await?;
+        self.exchange(pass.permit, credential.id(), pass.authorization, question).await.map_err(
             |error| match error.kind {
                 Kind::CredentialRejected => Error { kind: Kind::NoSeat, ..error },
                 _ => error,
@@ -156,6 +158,7 @@ impl Upstream {
         let outcome = self.transport.get(&question.path, authorization).await;
         let outcome = outcome.and_then(|reply| self.read(credential, &reply, question));
         permit.settle(&outcome);
+        self.traffic.count(&outcome);
         observation.result = match &outcome {
             Ok(_) => "ok",
             Err(error) => error.kind.name(),

@@ -1,6 +1,6 @@
-//! The door: takes connections one by one for tonic, no more than may be open, and can close them
-//! all. Also what tonic's own door lacks: it spins when file descriptors run out, waits for ever
-//! on a silent client, and cannot be closed for good.
+//! The door: takes connections one by one, no more than may be open, and can close them all. tonic's
+//! own spins when file descriptors run out, waits for ever on a silent client, and cannot be closed
+//! for good.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -15,22 +15,13 @@ use tracing::warn;
 use super::{
     connection::{Connection, Socket},
     listen::Listener,
+    metric,
     tls::Tls,
 };
 use crate::grpc::peer::Peer;
 
 /// How long to wait after an error that more than one client would meet, such as EMFILE.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// What one connection may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// How long TLS handshake and HTTP/2 preface may take together.
-    pub opening: Duration,
-    /// When a connection is cut, whatever it does: its age of rotation and a grace. Rotation
-    /// itself, with GOAWAY, is tonic's `max_connection_age`.
-    pub life: Option<Duration>,
-}
 
 /// Counts the open connections and closes them. All clones are one gate.
 #[derive(Clone, Debug)]
@@ -59,7 +50,7 @@ impl Gate {
     }
 
     /// Cuts the connections that have not begun to speak HTTP/2, now and from now on, because a
-    /// graceful shutdown does not end these. Call it together with tonic's shutdown signal.
+    /// graceful shutdown does not end these.
     pub fn drain(&self) {
         self.drain.cancel();
     }
@@ -71,7 +62,7 @@ impl Gate {
 
     fn admit(&self) -> Option<Permit> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
-        metrics::gauge!("gotoassist_connections").increment(1);
+        metrics::gauge!(metric::CONNECTIONS).increment(1);
         Some(Permit { gate: self.clone(), _permit: permit })
     }
 }
@@ -90,25 +81,24 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        metrics::gauge!("gotoassist_connections").decrement(1);
+        metrics::gauge!(metric::CONNECTIONS).decrement(1);
     }
 }
 
-/// The connections of `listener`, for tonic's `serve_with_incoming_shutdown`. Never fails and
-/// never ends. A connection over the limit is closed at once, so that its client tries elsewhere
+/// The connections of `listener`, which must begin to speak HTTP/2 within `opening`, TLS included.
+/// Never ends. A connection over the limit is closed at once, so that its client tries elsewhere
 /// instead of waiting.
 pub fn incoming(
     listener: Listener,
     tls: Option<Arc<Tls>>,
-    limits: Limits,
+    opening: Duration,
     gate: Gate,
-) -> impl Stream<Item = io::Result<Connection>> + Send {
+) -> impl Stream<Item = Connection> + Send {
     stream::unfold((listener, tls, gate), move |(listener, tls, gate)| async move {
         let (socket, peer, permit) = admitted(&listener, &gate).await;
         let config = tls.as_ref().map(|tls| tls.current());
-        let connection =
-            Connection::new(socket, peer, config, (limits.opening, limits.life), permit);
-        Some((Ok(connection), (listener, tls, gate)))
+        let connection = Connection::new(socket, peer, config, opening, permit);
+        Some((connection, (listener, tls, gate)))
     })
 }
 
@@ -123,7 +113,7 @@ async fn admitted(listener: &Listener, gate: &Gate) -> (Box<dyn Socket>, Peer, P
 }
 
 pub(super) fn count_cut(cause: &'static str) {
-    metrics::counter!("gotoassist_connections_cut_total", "cause" => cause).increment(1);
+    metrics::counter!(metric::CONNECTIONS_CUT, "cause" => cause).increment(1);
 }
 
 /// Accepts until there is a connection, and waits when the trouble is the server's own: without
@@ -138,7 +128,7 @@ where
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
                 warn!(%error, "cannot accept connections");
-                metrics::counter!("gotoassist_accept_errors_total").increment(1);
+                metrics::counter!(metric::ACCEPT_ERRORS).increment(1);
                 sleep(PAUSE).await;
             }
         }

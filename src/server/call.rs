@@ -21,6 +21,7 @@ use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 use tracing::{Span, error_span, field::Empty, info, warn};
 
+use super::metric;
 use crate::{
     admin::failures::Failures,
     grpc::{code, peer::Peer},
@@ -47,6 +48,7 @@ impl CallLayer {
         log_ok_calls: f64,
         failures: Failures,
     ) -> Self {
+        metric::describe();
         let methods = methods.into_iter().map(Arc::from).collect();
         Self {
             shared: Arc::new(Shared { methods, other: "_OTHER".into(), log_ok_calls, failures }),
@@ -119,7 +121,7 @@ impl Call {
             upstream_status = Empty,
             attempts = Empty,
         );
-        gauge!("rpc_server_active_calls", "rpc_method" => Arc::clone(&method)).increment(1);
+        gauge!(metric::ACTIVE_CALLS, "rpc_method" => Arc::clone(&method)).increment(1);
         let peer = peer.map(|address| address.ip());
         Self { shared, method, peer, start: Instant::now(), span, end: None }
     }
@@ -141,9 +143,9 @@ impl Drop for Call {
         let (name, seconds) = (code::name(code), self.start.elapsed().as_secs_f64());
         let method = || Arc::clone(&self.method);
 
-        gauge!("rpc_server_active_calls", "rpc_method" => method()).decrement(1);
+        gauge!(metric::ACTIVE_CALLS, "rpc_method" => method()).decrement(1);
         histogram!(
-            "rpc_server_call_duration_seconds",
+            metric::CALL_DURATION,
             "rpc_method" => method(),
             "rpc_response_status_code" => name,
         )
@@ -151,7 +153,7 @@ impl Drop for Call {
         if let Some(reason) = &reason {
             self.shared.failures.record(reason, name);
             counter!(
-                "gotoassist_call_errors_total",
+                metric::CALL_ERRORS,
                 "rpc_method" => method(),
                 "reason" => reason.clone(),
             )

@@ -1,11 +1,14 @@
 //! One client's connection: TLS if there is any, a deadline for its opening, and the switches
-//! that cut it. What tonic reads and writes.
+//! that cut it.
 
 use std::{
     fmt,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -16,7 +19,6 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::transport::server::Connected;
 
 use super::accept::{self, Permit};
 use crate::grpc::peer::Peer;
@@ -30,12 +32,12 @@ pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
-/// A connection as tonic serves it.
+/// A client's connection.
 pub struct Connection {
     transport: Transport,
     peer: Peer,
     opening: Option<Opening>,
-    life: Option<Pin<Box<Sleep>>>,
+    received: Arc<AtomicU64>,
     killed: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: Permit,
 }
@@ -54,13 +56,12 @@ struct Opening {
 }
 
 impl Connection {
-    /// A connection whose TLS handshake and HTTP/2 preface must be in within `opening`, and which
-    /// is cut after `life`.
+    /// A connection whose TLS handshake and HTTP/2 preface must be in within `opening`.
     pub(super) fn new(
         socket: Box<dyn Socket>,
         peer: Peer,
         tls: Option<Arc<rustls::ServerConfig>>,
-        (opening, life): (Duration, Option<Duration>),
+        opening: Duration,
         permit: Permit,
     ) -> Self {
         let transport = match tls {
@@ -78,10 +79,20 @@ impl Connection {
                 deadline: Box::pin(sleep(opening)),
                 drained: Box::pin(permit.gate().drain.clone().cancelled_owned()),
             }),
-            life: life.map(|life| Box::pin(sleep(life))),
+            received: Arc::default(),
             killed: Box::pin(permit.gate().kill.clone().cancelled_owned()),
             _permit: permit,
         }
+    }
+
+    /// Who is at the other end.
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Counts the bytes that the client has sent, by which it shows that it is still there.
+    pub(super) fn received_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.received)
     }
 
     /// The stream to read from or write to, once nothing speaks against it.
@@ -109,9 +120,6 @@ impl Connection {
         if self.killed.as_mut().poll(cx).is_ready() {
             return Some("killed");
         }
-        if self.life.as_mut().is_some_and(|life| life.as_mut().poll(cx).is_ready()) {
-            return Some("too_old");
-        }
         let opening = self.opening.as_mut()?;
         if opening.drained.as_mut().poll(cx).is_ready() {
             return Some("drained");
@@ -120,20 +128,13 @@ impl Connection {
     }
 
     fn received(&mut self, bytes: usize) {
+        self.received.fetch_add(u64::try_from(bytes).unwrap_or_default(), Ordering::Relaxed);
         if let Some(opening) = &mut self.opening {
             opening.missing = opening.missing.saturating_sub(bytes);
             if opening.missing == 0 {
                 self.opening = None;
             }
         }
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
     }
 }
 

@@ -1,9 +1,7 @@
 //! Ends every call on its deadline with `DEADLINE_EXCEEDED`: before the headers as a Trailers-Only
 //! answer, afterwards by trailers in the stream.
 //!
-//! tonic's own timer answers CANCELLED, and covers the headers only. It runs outside of all layers
-//! and cannot be switched off; but it polls what it wraps first, and this layer's timer is set
-//! before tonic's, so this one's answer is always there in time.
+//! tonic's own timer, which `super::http2` leaves out, answers CANCELLED and covers the headers only.
 
 use std::{
     future::{Ready, ready},

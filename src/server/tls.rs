@@ -17,6 +17,8 @@ use rustls::{
 use tokio::{fs, time::sleep};
 use tracing::{info, warn};
 
+use super::metric;
+
 /// The files, all PEM.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -99,14 +101,18 @@ impl Tls {
     pub async fn follow(&self, interval: Duration) {
         loop {
             sleep(interval).await;
-            match self.reload().await {
+            let result = match self.reload().await {
                 Ok(false) => continue,
-                Ok(true) => info!("certificates reloaded"),
+                Ok(true) => {
+                    info!("certificates reloaded");
+                    "loaded"
+                }
                 Err(ref error) => {
                     warn!(error = error as &dyn std::error::Error, "certificates not reloaded");
+                    "broken"
                 }
-            }
-            metrics::counter!("gotoassist_certificate_reloads_total").increment(1);
+            };
+            metrics::counter!(metric::CERTIFICATE_RELOADS, "result" => result).increment(1);
         }
     }
 }

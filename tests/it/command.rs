@@ -69,7 +69,7 @@ async fn a_failed_call_tells_code_reason_and_hints_and_exits_as_grpcurl_does() {
     assert_eq!(
         stderr,
         "error: NOT_FOUND (SESSION_NOT_FOUND): the session is unknown\n\
-         \x20 hint: resource: session unknown to this account\n\
+         \x20 hint: resource: session 1\n\
          \x20 hint: sessions: https://developer.goto.com/\n"
     );
 }
@@ -190,8 +190,7 @@ async fn ctrl_c_leaves_the_resume_token_behind() {
         FakeService::start([Script(vec![message(1, SessionStatus::Waiting)], End::Never)]);
     let mut child = binary(&["watch", "known", "--server", &service.url()]).spawn().unwrap();
     first_line(&mut child).await;
-    let id = child.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());
+    signal(&child, "-INT").await;
     assert_eq!(timeout(LIMIT, child.wait()).await.unwrap().unwrap().code(), Some(130));
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
@@ -208,6 +207,130 @@ async fn a_reader_that_goes_away_ends_a_watch_quietly() {
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
     assert!(!stderr.contains("error"), "{stderr}");
+}
+
+#[tokio::test]
+async fn the_demo_walks_a_session_from_not_started_to_complete() {
+    let (status, stdout, stderr) = run(&["demo", "--once"]).await;
+    assert_eq!((status, stderr.as_str()), (0, ""), "{stdout}");
+    assert!(!stdout.contains('\u{1b}'), "no colour in a pipe");
+    let mut rest = stdout.as_str();
+    for told in [
+        "GetSession",
+        "ListSystemLinks",
+        "SNAPSHOT   notStarted",
+        "notStarted → waiting",
+        "waiting → active",
+        "active → complete",
+        "notes",
+        "recording",
+        "OK",
+    ] {
+        let (_, after) = rest.split_once(told).unwrap_or_else(|| panic!("{told}: {stdout}"));
+        rest = after;
+    }
+}
+
+#[tokio::test]
+async fn simulate_and_serve_go_together() {
+    let (mut simulate, url) = started(&["simulate", "--listen", "127.0.0.1:0"], "REST API").await;
+    let port = unused_port();
+    let listen = format!("127.0.0.1:{port}");
+    let admin = format!("127.0.0.1:{}", unused_port());
+    let arguments =
+        ["serve", "--listen", &listen, "--admin-listen", &admin, "--upstream-url", &url];
+    let mut serve = binary(&[&arguments[..], &["--drain-delay", "0s"]].concat()).spawn().unwrap();
+    let server = format!("http://{listen}");
+    serving(&server).await;
+
+    let (status, stdout, stderr) =
+        run(&["get", "250040353", "--server", &server, "--token", "any"]).await;
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert_eq!(json(&stdout)["session"]["sessionId"], "250040353");
+    let (status, stdout, _) =
+        run(&["links", "one.example.com", "--server", &server, "--token", "any"]).await;
+    assert_eq!(
+        (status, json(&stdout)["systemLinks"][0]["systemName"].as_str()),
+        (0, Some("Helpdesk"))
+    );
+    let (status, stdout, _) =
+        run(&["watch", "250040304", "--server", &server, "--token", "any"]).await;
+    assert_eq!((status, json(&stdout)["terminal"].as_bool()), (0, Some(true)));
+    let (status, _, stderr) = run(&["get", "1", "--server", &server]).await;
+    assert_eq!(status, 80);
+    assert!(stderr.starts_with("error: UNAUTHENTICATED (CREDENTIAL_MISSING)"), "{stderr}");
+
+    for child in [&mut serve, &mut simulate] {
+        signal(child, "-TERM").await;
+        assert_eq!(timeout(LIMIT, child.wait()).await.unwrap().unwrap().code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_drain_at_once() {
+    let listen = format!("127.0.0.1:{}", unused_port());
+    let admin = format!("127.0.0.1:{}", unused_port());
+    let arguments = ["serve", "--listen", &listen, "--admin-listen", &admin];
+    let waits = ["--drain-delay", "1h", "--drain-grace", "2h"];
+    let mut serve = binary(&[&arguments[..], &waits].concat()).spawn().unwrap();
+    let server = format!("http://{listen}");
+    serving(&server).await;
+    signal(&serve, "-TERM").await;
+    // The first one is known to be taken when health turns.
+    let turned = async { while run(&["health", "--server", &server]).await.0 == 0 {} };
+    timeout(LIMIT, turned).await.unwrap();
+    signal(&serve, "-TERM").await;
+    assert_eq!(timeout(LIMIT, serve.wait()).await.unwrap().unwrap().code(), Some(143));
+}
+
+#[tokio::test]
+async fn what_serve_cannot_do_is_one_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let admin = format!("127.0.0.1:{}", unused_port());
+    for (expected, arguments) in [
+        (2, vec!["--listen", "nowhere"]),
+        (2, vec!["--tls-cert", "no-such-file", "--tls-key", "no-such-file"]),
+        (1, vec!["--listen", &taken, "--admin-listen", &admin]),
+    ] {
+        let (status, _, stderr) = run(&[&["serve"], &arguments[..]].concat()).await;
+        assert_eq!(status, expected, "{stderr}");
+        let told: Vec<_> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert_eq!(told.len(), 1, "{stderr}");
+    }
+}
+
+/// Waits until a service answers that it serves.
+async fn serving(server: &str) {
+    let until_it_does = async { while run(&["health", "--server", server]).await.0 != 0 {} };
+    timeout(LIMIT, until_it_does).await.unwrap();
+}
+
+/// Starts a command that stays, and gives the address it prints on the line with `name`.
+async fn started(arguments: &[&str], name: &str) -> (Child, String) {
+    let mut child = binary(arguments).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let found = async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("the line with the address");
+            if let Some((_, address)) = line.split_once(name) {
+                break address.trim().to_owned();
+            }
+        }
+    };
+    let address = timeout(LIMIT, found).await.unwrap();
+    // Open until the child ends: it may print more.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (child, address)
+}
+
+async fn signal(child: &Child, name: &str) {
+    let id = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args([name, &id]).status().await.unwrap().success());
+}
+
+fn unused_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Reads one line of stdout, and closes it.

@@ -26,9 +26,10 @@ use gotoassist_grpc::{
         remote_support_service_server::{RemoteSupportService, RemoteSupportServiceServer},
     },
     server::{
-        accept::{Gate, Limits, incoming},
+        accept::{Gate, incoming},
         call::CallLayer,
         deadline::DeadlineLayer,
+        http2,
         listen::Listener,
         panic::PanicLayer,
         tls::Tls,
@@ -36,8 +37,10 @@ use gotoassist_grpc::{
 };
 use http::{HeaderMap, Request};
 use prost::Message as _;
-use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle, time::timeout};
-use tonic::{Response, Status, transport};
+use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::{Response, Status, service::Routes};
+use tower::ServiceBuilder;
 
 /// Longest a test waits for a fact.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -107,23 +110,23 @@ struct Edge {
     gate: Gate,
     health: Health,
     failures: Failures,
-    stop: Option<oneshot::Sender<()>>,
-    served: JoinHandle<Result<(), transport::Error>>,
+    stop: CancellationToken,
+    served: JoinHandle<()>,
 }
 
 #[derive(Clone)]
 struct Settings {
     max_connections: usize,
-    limits: Limits,
-    max_age: Option<Duration>,
+    opening: Duration,
+    http2: http2::Settings,
     tls: Option<Arc<Tls>>,
     log_ok_calls: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let limits = Limits { opening: PATIENCE, life: None };
-        Self { max_connections: 100, limits, max_age: None, tls: None, log_ok_calls: 1.0 }
+        let http2 = http2::Settings { max_streams: 1000, max_age: None, age_grace: PATIENCE };
+        Self { max_connections: 100, opening: PATIENCE, http2, tls: None, log_ok_calls: 1.0 }
     }
 }
 
@@ -135,29 +138,25 @@ impl Edge {
     fn serve(listener: Listener, settings: Settings) -> Self {
         let address = listener.local_address().clone();
         let gate = Gate::new(settings.max_connections);
-        let connections = incoming(listener, settings.tls, settings.limits, gate.clone());
-        let (stop, stopped) = oneshot::channel();
-        let failures = Failures::default();
-        let calls = CallLayer::new(methods::names(), settings.log_ok_calls, failures.clone());
-        let mut builder =
-            transport::Server::builder().layer(calls).layer(DeadlineLayer).layer(PanicLayer);
-        if let Some(age) = settings.max_age {
-            builder = builder.max_connection_age(age);
-        }
-        let health = Health::default();
-        let routes = builder
-            .add_service(RemoteSupportServiceServer::new(Play))
-            .add_service(health.service());
-        let served = tokio::spawn(routes.serve_with_incoming_shutdown(connections, async {
-            let _ = stopped.await;
-        }));
-        Self { address, gate, health, failures, stop: Some(stop), served }
+        let connections = incoming(listener, settings.tls, settings.opening, gate.clone());
+        let (health, failures) = (Health::default(), Failures::default());
+        let routes = Routes::new(RemoteSupportServiceServer::new(Play))
+            .add_service(health.service())
+            .prepare();
+        let service = ServiceBuilder::new()
+            .layer(CallLayer::new(methods::names(), settings.log_ok_calls, failures.clone()))
+            .layer(DeadlineLayer)
+            .layer(PanicLayer)
+            .service(routes);
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(http2::serve(connections, service, settings.http2, stop.clone()));
+        Self { address, gate, health, failures, stop, served }
     }
 
     /// Begins a graceful shutdown.
-    fn shut_down(&mut self) {
+    fn shut_down(&self) {
         self.gate.drain();
-        let _ = self.stop.take().expect("once").send(());
+        self.stop.cancel();
     }
 
     async fn socket(&self) -> TcpStream {
@@ -217,16 +216,28 @@ impl Client {
         session_id: &str,
         headers: &[(&str, &str)],
     ) -> Result<http::Response<h2::RecvStream>, h2::Error> {
-        let mut request = Request::post(format!(
-            "http://localhost/gotoassist.remotesupport.v1.RemoteSupportService/{method}"
-        ))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
+        let path = format!("gotoassist.remotesupport.v1.RemoteSupportService/{method}");
+        // The field is the first of both requests.
+        let message = GetSessionRequest { session_id: session_id.into() }.encode_to_vec();
+        self.begin_with(&path, &message, headers).await
+    }
+
+    async fn watch_health(&mut self) -> Result<http::Response<h2::RecvStream>, h2::Error> {
+        self.begin_with("grpc.health.v1.Health/Watch", &[], &[]).await
+    }
+
+    async fn begin_with(
+        &mut self,
+        path: &str,
+        message: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<http::Response<h2::RecvStream>, h2::Error> {
+        let mut request = Request::post(format!("http://localhost/{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        // The field is the first of both requests.
-        let message = GetSessionRequest { session_id: session_id.into() }.encode_to_vec();
         let mut frame = vec![0];
         frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
         frame.extend(message);

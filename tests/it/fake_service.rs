@@ -20,7 +20,10 @@ use gotoassist_grpc::{
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Code, Request, Response, Status, transport::Server};
+use tonic::{
+    Code, Request, Response, Status,
+    transport::{Server, ServerTlsConfig},
+};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// How a stream ends.
@@ -55,6 +58,18 @@ impl FakeService {
     }
 
     pub fn start_at(address: &str, scripts: impl IntoIterator<Item = Script>) -> Self {
+        Self::launch(address, Server::builder(), scripts)
+    }
+
+    pub fn start_secured(tls: ServerTlsConfig) -> Self {
+        Self::launch("127.0.0.1:0", Server::builder().tls_config(tls).unwrap(), [])
+    }
+
+    fn launch(
+        address: &str,
+        mut server: Server,
+        scripts: impl IntoIterator<Item = Script>,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -70,7 +85,7 @@ impl FakeService {
             let (reporter, health) = tonic_health::server::health_reporter();
             reporter.set_service_status("gone", tonic_health::ServingStatus::NotServing).await;
             let listener = TcpListener::from_std(listener).unwrap();
-            Server::builder()
+            server
                 .add_service(RemoteSupportServiceServer::new(answering))
                 .add_service(health)
                 .serve_with_incoming(TcpListenerStream::new(listener))
@@ -201,7 +216,7 @@ pub fn missing() -> Status {
     let mut details = ErrorDetails::new();
     details
         .set_error_info("SESSION_NOT_FOUND", "remotesupport.gotoassist", HashMap::new())
-        .set_resource_info("session", "", "", "unknown to this account")
+        .set_resource_info("session", "1", "", "unknown to this account")
         .add_help_link("sessions", "https://developer.goto.com/");
     Status::with_error_details(Code::NotFound, "the session is unknown", details)
 }

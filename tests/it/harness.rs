@@ -156,7 +156,7 @@ impl Peer {
         soon(response).await.expect("an answer")
     }
 
-    /// The error that a call gets, which must be one HEADERS frame with END_STREAM and nothing
+    /// The error that a call gets, which must be one HEADERS frame with `END_STREAM` and nothing
     /// else: Trailers-Only.
     pub async fn refusal(
         &self,

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test")]
 
+mod leaving;
+mod random_world;
+mod watches;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -10,7 +14,7 @@ use std::{
 
 use gotoassist_grpc::rest::{
     Credential, CredentialId, Kind, Urgency,
-    quota::{Class, Quota, Scope, Settings, WATCH_SHARE},
+    quota::{Class, Quota, Scope, Settings},
 };
 use tokio::{
     task::JoinSet,
@@ -123,6 +127,23 @@ async fn a_noisy_caller_does_not_delay_a_quiet_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn callers_who_share_a_credential_take_turns_too() {
+    let quota = quota(8.0);
+    let mut noisy = JoinSet::new();
+    for _ in 0..300 {
+        let quota = Arc::clone(&quota);
+        noisy.spawn(async move {
+            quota.admit_for(caller("noisy"), Credential::SERVICE.id(), Class::Unary, None).await
+        });
+    }
+    sleep(Duration::from_secs(2)).await;
+    let asked = Instant::now();
+    let service = Credential::SERVICE.id();
+    quota.admit_for(caller("quiet"), service, Class::Unary, None).await.unwrap();
+    assert!(asked.elapsed() <= Duration::from_millis(300), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_queue_costs_the_noisy_caller_its_own_calls_only() {
     let quota = Arc::new(Quota::new(Settings { queue_limit: 20, ..settings(8.0) }));
     let mut noisy = JoinSet::new();
@@ -202,28 +223,6 @@ async fn a_storm_of_cancelled_calls_costs_nothing() {
     assert_eq!((snapshot.waiting_unary, snapshot.waiting_watches), (0, 0));
 }
 
-/// Calls that are admitted and dropped before they hear of it are not counted.
-#[tokio::test(start_paused = true)]
-async fn an_admission_nobody_takes_goes_to_the_next() {
-    let quota = quota(1.0);
-    quota.admit(caller("a"), Class::Unary, None).await.unwrap();
-    let mut first = Box::pin(quota.admit(caller("a"), Class::Unary, None));
-    let mut second = Box::pin(quota.admit(caller("b"), Class::Unary, None));
-    let mut keeper = Box::pin(quota.admit(caller("c"), Class::Unary, None));
-    assert!(futures_util::poll!(&mut first).is_pending());
-    assert!(futures_util::poll!(&mut second).is_pending());
-    assert!(futures_util::poll!(&mut keeper).is_pending());
-    drop(first);
-    tokio::time::advance(ms(1001)).await;
-    // It keeps the time now, and calls itself, but goes before it hears it.
-    assert!(futures_util::poll!(&mut second).is_pending());
-    assert_eq!(quota.snapshot().waiting_unary, 1, "the second is called");
-    assert!(futures_util::poll!(&mut keeper).is_pending());
-    drop(second);
-    assert!(futures_util::poll!(&mut keeper).is_ready());
-    assert_eq!(quota.snapshot().used, 1);
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_refusal_slows_all_at_once_and_good_answers_recover_slowly() {
     let quota = quota(8.0);
@@ -272,51 +271,6 @@ async fn retry_after_is_obeyed_by_all_and_no_bunch_follows_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unary_calls_go_first_and_watches_never_starve() {
-    let (quota, log) = (quota(8.0), Log::default());
-    let mut callers = JoinSet::new();
-    for number in 0..20 {
-        callers.spawn(keep_calling(Arc::clone(&quota), format!("unary-{number}"), log.clone()));
-    }
-    for _ in 0..10 {
-        let (quota, log) = (Arc::clone(&quota), log.clone());
-        callers.spawn(async move {
-            loop {
-                quota.admit(caller("w"), Class::Watch(urgency(1.0)), None).await.unwrap();
-                log.note("watch");
-            }
-        });
-    }
-    sleep(Duration::from_mins(1)).await;
-    callers.shutdown().await;
-    let watches = log.shares()["watch"];
-    let expected = log.len() / WATCH_SHARE;
-    assert!(watches.abs_diff(expected) <= 2, "{watches} of {}", log.len());
-}
-
-#[tokio::test(start_paused = true)]
-async fn sessions_likely_to_change_are_asked_more_often() {
-    let (quota, log) = (quota(8.0), Log::default());
-    let mut watches = JoinSet::new();
-    for number in 0..100 {
-        let (quota, log) = (Arc::clone(&quota), log.clone());
-        let (name, weight) = if number < 50 { ("lively", 0.4) } else { ("calm", 0.1) };
-        watches.spawn(async move {
-            loop {
-                quota.admit(caller("w"), Class::Watch(urgency(weight)), None).await.unwrap();
-                log.note(name);
-            }
-        });
-    }
-    sleep(Duration::from_mins(10)).await;
-    watches.shutdown().await;
-    log.assert_never_above(8);
-    let shares = log.shares();
-    let ratio = shares["lively"] as f64 / shares["calm"] as f64;
-    assert!((3.5..=4.5).contains(&ratio), "{shares:?}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn each_credential_may_have_a_quota_of_its_own() {
     let quota = Quota::new(Settings { scope: Scope::Credential, ..settings(8.0) });
     let start = Instant::now();
@@ -331,58 +285,6 @@ async fn each_credential_may_have_a_quota_of_its_own() {
     assert!(start.elapsed() < Duration::from_secs(2));
     quota.admit(caller("a"), Class::Unary, None).await.unwrap();
     assert!(start.elapsed() >= Duration::from_mins(1));
-}
-
-/// A random world: callers and watches come, give up, and the vendor refuses now and then.
-#[test]
-fn whatever_comes_the_quota_holds_and_nobody_is_forgotten() {
-    for seed in 0..40 {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(random_world(seed));
-    }
-}
-
-async fn random_world(seed: u64) {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let most = random.usize(1..12);
-    let queue_limit = random.usize(1..200);
-    let rps = most as f64 + random.f64() * 0.9;
-    let quota = Arc::new(Quota::new(Settings { queue_limit, ..settings(rps) }));
-    let (log, mut calls) = (Log::default(), JoinSet::new());
-    for _ in 0..random.usize(1..600) {
-        let (quota, log) = (Arc::clone(&quota), log.clone());
-        let name = format!("caller-{}", random.u8(0..10));
-        let class =
-            if random.u8(0..4) == 0 { Class::Watch(urgency(random.f64())) } else { Class::Unary };
-        let deadline = random.bool().then(|| Instant::now() + ms(random.u64(0..5000)));
-        let patience = if random.u8(0..4) == 0 { ms(random.u64(0..4000)) } else { ms(1 << 40) };
-        match random.u8(0..60) {
-            0 => quota.slow_down(caller(&name), None),
-            1 => quota.slow_down(caller(&name), Some(ms(random.u64(0..4000)))),
-            _ => quota.speed_up(caller(&name)),
-        }
-        calls.spawn(async move {
-            match timeout(patience, quota.admit(caller(&name), class, deadline)).await {
-                Ok(Ok(())) => log.note(&name),
-                Ok(Err(error)) => assert_eq!(error.kind, Kind::QuotaExhausted),
-                Err(_given_up) => {}
-            }
-        });
-        if random.u8(0..3) == 0 {
-            sleep(ms(random.u64(0..400))).await;
-        }
-    }
-    let everybody = async { while calls.join_next().await.transpose().unwrap().is_some() {} };
-    timeout(Duration::from_hours(10), everybody)
-        .await
-        .unwrap_or_else(|_| panic!("seed {seed}: forgotten"));
-    log.assert_never_above(most);
-    let snapshot = quota.snapshot();
-    assert_eq!((snapshot.waiting_unary, snapshot.waiting_watches), (0, 0), "seed {seed}");
 }
 
 fn ms(milliseconds: u64) -> Duration {

@@ -36,6 +36,9 @@ const SPAWNERS: [&str; 4] = ["src/server", "src/feed/poll.rs", "src/simulator", 
 /// Most lines of a file.
 const LINE_LIMIT: usize = 400;
 
+/// What stands in front of tests, after `#`.
+const TEST: &str = "[cfg (test)]";
+
 /// Names that say nothing.
 const EMPTY_NAMES: [&str; 8] =
     ["mod", "util", "utils", "helper", "helpers", "common", "manager", "misc"];
@@ -222,6 +225,14 @@ impl File {
         paths
     }
 
+    /// The modules in files of their own that are for tests only, without `.rs`.
+    fn test_modules(&self) -> Vec<String> {
+        let folder = self.name.trim_end_matches(".rs");
+        let declared = self.text.split("#[cfg(test)]\nmod ").skip(1);
+        let names = declared.filter_map(|rest| rest.lines().next()?.strip_suffix(';'));
+        names.map(|name| format!("{folder}/{name}")).collect()
+    }
+
     /// The room that a path leads to, if it begins with `crate` or enough of `super`.
     fn target(&self, path: &Segments) -> Option<String> {
         let depth = self.name.matches('/').count();
@@ -261,13 +272,14 @@ fn collect(tokens: TokenStream, prefix: &[String], paths: &mut Vec<Segments>) {
                     paths.push(Segments { segments, line: first.span().start().line });
                 }
             }
-            TokenTree::Group(group) if group.to_string() == "[cfg (test)]" => {
-                // What is for tests ends with its braces.
-                let is_body = |token: &TokenTree| match token {
+            // What is for tests ends with its braces, or is in another file.
+            TokenTree::Group(group) if group.to_string() == TEST => {
+                let is_end = |token: &TokenTree| match token {
                     TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
-                    TokenTree::Ident(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+                    TokenTree::Punct(punct) => punct.as_char() == ';',
+                    TokenTree::Ident(_) | TokenTree::Literal(_) => false,
                 };
-                let length = tokens[at..].iter().position(is_body);
+                let length = tokens[at..].iter().position(is_end);
                 at += length.map_or(0, |length| length + 1);
             }
             TokenTree::Group(group) => collect(group.stream(), &[], paths),
@@ -281,7 +293,7 @@ struct Complaints(String);
 
 impl Complaints {
     fn add(&mut self, file: &File, line: usize, complaint: fmt::Arguments<'_>) {
-        self.0 += &format!("\n{}:{line}: {complaint}", file.name);
+        self.0.extend([format!("\n{}:{line}: {complaint}", file.name)]);
     }
 
     fn report(&self) {
@@ -289,9 +301,16 @@ impl Complaints {
     }
 }
 
-/// The files of src.
+/// The files of src, but for those that are tests only.
 fn sources() -> Vec<File> {
-    files().into_iter().filter(|file| file.name.starts_with("src/")).collect()
+    let mut files = files();
+    files.retain(|file| file.name.starts_with("src/"));
+    let tests: Vec<_> = files.iter().flat_map(File::test_modules).collect();
+    let is_test = |name: &str| {
+        tests.iter().any(|module| name.strip_prefix(&**module).is_some_and(|rest| rest.starts_with(['.', '/'])))
+    };
+    files.retain(|file| !is_test(&file.name));
+    files
 }
 
 /// Every Rust file of the repository.

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod breaker;
+mod credential;
 mod faults;
 mod retries;
 mod sharing;
 mod stub;
+mod tls;
 
 use gotoassist_grpc::{
     clock::Clock,

@@ -2,7 +2,9 @@
 //! that its issue gives them.
 
 mod ends;
+mod ledger;
 mod messages;
+mod random;
 mod resume;
 mod trouble;
 mod world;

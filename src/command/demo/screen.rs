@@ -36,7 +36,7 @@ impl Screen {
     /// The head of a part, and what it is about.
     pub fn head(&mut self, name: &str, about: &str) -> Result<(), u8> {
         self.space()?;
-        self.line(format_args!("{BOLD}{name}{BOLD:#} {DIM}{about}{DIM:#}"))
+        self.line(format_args!("{BOLD}{name}{BOLD:#}  {DIM}{about}{DIM:#}"))
     }
 
     /// A name and its value.
@@ -47,12 +47,14 @@ impl Screen {
     /// A message of the watch: what it tells, and what lies behind it.
     pub fn event(&mut self, at: Duration, name: &str, what: &str, behind: &str) -> Result<(), u8> {
         let at = at.as_secs_f64();
+        let event = format!("  {DIM}{at:>5.1} s{DIM:#}  {name:<9}  {what}");
+        if behind.is_empty() {
+            return self.line(event);
+        }
         // The width that is seen: without the colours.
         let width = strip_str(what).to_string().chars().count();
         let gap = " ".repeat(WHAT_WIDTH.saturating_sub(width));
-        let line =
-            format!("  {DIM}{at:>5.1} s{DIM:#}  {name:<9}  {what}{gap}  {DIM}{behind}{DIM:#}");
-        self.line(line.trim_end())
+        self.line(format_args!("{event}{gap}  {DIM}{behind}{DIM:#}"))
     }
 
     /// Something to copy.

@@ -70,7 +70,7 @@ impl Told {
         answers: u64,
         now: Timestamp,
     ) -> Option<News> {
-        if self.is_behind(&state.reading, answers) {
+        if self.is_behind(&state.reading, observed_at, answers) {
             return self.begin();
         }
         let content = self.content(&state.reading);
@@ -114,12 +114,16 @@ impl Told {
         Some(Known { digest, progress: self.progress?, observed_at, over_since })
     }
 
-    /// Whether the first answer of a resumed watch shows an earlier state than the watcher knows.
-    /// The feed compares an answer with those before it; only here is known what another server
-    /// has told.
-    fn is_behind(&mut self, reading: &Reading, answers: u64) -> bool {
+    /// Whether what a resumed watch finds is an earlier state than the watcher knows: by its status,
+    /// or because the poll here has not asked since. The feed compares an answer with those before
+    /// it; only here is known what another server has told. The next answer decides.
+    fn is_behind(&mut self, reading: &Reading, observed_at: Timestamp, answers: u64) -> bool {
         let Last::Earlier(known) = &self.last else { return false };
-        let is_behind = known.progress.is_ahead_of(&reading.session);
+        if known.digest.content == reading.digest.content {
+            return false;
+        }
+        let is_behind =
+            known.progress.is_ahead_of(&reading.session) || observed_at < known.observed_at;
         let is_confirmed = self.doubted_at.is_some_and(|doubted_at| answers > doubted_at);
         if is_behind && !is_confirmed {
             self.doubted_at.get_or_insert(answers);

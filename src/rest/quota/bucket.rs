@@ -1,10 +1,15 @@
 //! One quota and those who wait for it. No task of its own: one of those who wait keeps the time.
 
-use std::{convert::Infallible, future::pending, sync::Mutex, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep_until},
+    sync::{OwnedMutexGuard, oneshot},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -13,21 +18,29 @@ use super::{
     queue::{Queue, Ticket},
 };
 
+/// How long those who wait trust in the timekeeper before they look whether it is late.
+const TRUST: Duration = Duration::from_secs(2);
+
+/// How late a timekeeper may be.
+const LATE: Duration = Duration::from_millis(100);
+
 /// One quota.
 #[derive(Debug)]
 pub(super) struct Bucket {
     limit: f64,
     queue_limit: usize,
     state: Mutex<State>,
-    /// Whoever holds it sleeps until the next admission and calls the next; the others only wait to
-    /// be called, or to hold it.
-    timekeeper: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct State {
     pace: Pace,
     queue: Queue<oneshot::Sender<Call>>,
+    /// When the next one is to be called.
+    due_at: Instant,
+    /// Whoever holds it sleeps until then and calls the next; the others only wait to be called, or
+    /// to hold it.
+    timekeeper: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What a waiting one is told: when it was admitted, or why not.
@@ -36,25 +49,23 @@ type Call = Result<Instant, Error>;
 /// A place in the queue; left by dropping it.
 struct Place<'a> {
     bucket: &'a Bucket,
-    credential: CredentialId,
+    caller: CredentialId,
     ticket: Ticket,
-    called: oneshot::Receiver<Call>,
+    turn: oneshot::Receiver<Call>,
 }
 
 impl Bucket {
     pub(super) fn new(settings: &Settings) -> Self {
-        let pace = Pace::new(settings.rps, settings.burst, Instant::now());
-        Self {
-            limit: settings.rps,
-            queue_limit: settings.queue_limit,
-            state: Mutex::new(State { pace, queue: Queue::new() }),
-            timekeeper: tokio::sync::Mutex::new(()),
-        }
+        let now = Instant::now();
+        let pace = Pace::new(settings.rps, settings.burst, now);
+        let timekeeper = Arc::default();
+        let state = State { pace, queue: Queue::new(), due_at: now, timekeeper };
+        Self { limit: settings.rps, queue_limit: settings.queue_limit, state: Mutex::new(state) }
     }
 
     pub(super) async fn admit(
         &self,
-        credential: CredentialId,
+        caller: CredentialId,
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<(), Error> {
@@ -62,7 +73,7 @@ impl Bucket {
             Class::Unary => deadline,
             Class::Watch(_) => None,
         };
-        let Some(mut place) = self.join(credential, class, deadline)? else { return Ok(()) };
+        let Some(mut place) = self.join(caller, class, deadline)? else { return Ok(()) };
         let over = async {
             match deadline {
                 Some(deadline) => sleep_until(deadline).await,
@@ -71,13 +82,13 @@ impl Bucket {
         };
         tokio::select! {
             biased;
-            call = &mut place.called => match call {
+            call = &mut place.turn => match call {
                 Ok(call) => call.map(drop),
                 // The sender goes only with a call; should that ever change, ask again later.
                 Err(_) => Err(exhausted(Duration::from_secs(1))),
             },
             never = self.keep_time() => match never {},
-            () = over => Err(self.too_late(credential)),
+            () = over => Err(self.too_late(caller)),
         }
     }
 
@@ -110,7 +121,7 @@ impl Bucket {
     /// Admits at once (`None`), gives a place in the queue, or refuses.
     fn join(
         &self,
-        credential: CredentialId,
+        caller: CredentialId,
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<Option<Place<'_>>, Error> {
@@ -121,19 +132,19 @@ impl Bucket {
             return Ok(None);
         }
         if let Class::Unary = class {
-            state.check(credential, deadline, self.queue_limit, now)?;
+            state.check(caller, deadline, self.queue_limit, now)?;
         }
-        let (call, called) = oneshot::channel();
+        let (call, turn) = oneshot::channel();
         let ticket = match class {
-            Class::Unary => state.queue.join_unary(credential, call),
+            Class::Unary => state.queue.join_unary(caller, call),
             Class::Watch(urgency) => state.queue.join_watch(urgency, call),
         };
         state.call_next(now);
-        Ok(Some(Place { bucket: self, credential, ticket, called }))
+        Ok(Some(Place { bucket: self, caller, ticket, turn }))
     }
 
     async fn keep_time(&self) -> Infallible {
-        let _timekeeper = self.timekeeper.lock().await;
+        let _timekeeper = self.time_to_keep().await;
         loop {
             let next = lock(&self.state).call_next(Instant::now());
             match next {
@@ -144,10 +155,25 @@ impl Bucket {
         }
     }
 
-    fn too_late(&self, credential: CredentialId) -> Error {
+    /// Waits to be the timekeeper. Puts the present one out of office if that is late: nobody may
+    /// be polling it, and a future that is kept but left alone must not stop the others.
+    async fn time_to_keep(&self) -> OwnedMutexGuard<()> {
+        loop {
+            let office = Arc::clone(&lock(&self.state).timekeeper);
+            if let Ok(timekeeper) = timeout(TRUST, Arc::clone(&office).lock_owned()).await {
+                return timekeeper;
+            }
+            let mut state = lock(&self.state);
+            if state.is_late(Instant::now()) && Arc::ptr_eq(&state.timekeeper, &office) {
+                state.timekeeper = Arc::default();
+            }
+        }
+    }
+
+    fn too_late(&self, caller: CredentialId) -> Error {
         let mut state = lock(&self.state);
         let now = Instant::now();
-        exhausted(state.turn_of(credential, now).duration_since(now))
+        exhausted(state.turn_of(caller, now).duration_since(now))
     }
 }
 
@@ -157,6 +183,7 @@ impl State {
         loop {
             let ready_at = self.pace.ready_at(now);
             if ready_at > now {
+                self.due_at = ready_at;
                 return (!self.queue.is_empty()).then_some(ready_at);
             }
             let call = self.queue.next(now)?;
@@ -167,40 +194,45 @@ impl State {
         }
     }
 
+    /// Whether somebody should have been called before now.
+    fn is_late(&self, now: Instant) -> bool {
+        !self.queue.is_empty() && now.duration_since(self.due_at) > LATE
+    }
+
     /// Whether one more unary call may wait: its turn comes in time, and there is room.
     fn check(
         &mut self,
-        credential: CredentialId,
+        caller: CredentialId,
         deadline: Option<Instant>,
         limit: usize,
         now: Instant,
     ) -> Result<(), Error> {
-        let turn = self.turn_of(credential, now);
+        let turn = self.turn_of(caller, now);
         let refused = || exhausted(turn.duration_since(now));
         if deadline.is_some_and(|deadline| turn >= deadline) {
             return Err(refused());
         }
         if self.queue.waiting_unary() >= limit {
-            let longest = self.queue.make_room(credential).ok_or_else(refused)?;
+            let longest = self.queue.make_room(caller).ok_or_else(refused)?;
             // Should it have gone meanwhile, all the better.
             drop(longest.send(Err(refused())));
         }
         Ok(())
     }
 
-    fn turn_of(&mut self, credential: CredentialId, now: Instant) -> Instant {
-        self.pace.foresee(self.queue.ahead_of(credential) + 1, now)
+    fn turn_of(&mut self, caller: CredentialId, now: Instant) -> Instant {
+        self.pace.foresee(self.queue.ahead_of(caller) + 1, now)
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = lock(&self.bucket.state);
-        if state.queue.leave(self.credential, self.ticket).is_some() {
+        if state.queue.leave(self.caller, self.ticket).is_some() {
             return;
         }
         // Called but gone before it heard: the request is never sent.
-        if let Ok(Ok(admitted_at)) = self.called.try_recv() {
+        if let Ok(Ok(admitted_at)) = self.turn.try_recv() {
             let now = Instant::now();
             state.pace.give_back(admitted_at, now);
             state.call_next(now);

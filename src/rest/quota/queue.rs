@@ -29,7 +29,7 @@ pub(super) struct Queue<P> {
     unary_in_a_row: usize,
 }
 
-/// The unary calls of one credential, in order of arrival.
+/// The unary calls of one caller, in order of arrival.
 #[derive(Debug)]
 struct Line<P> {
     turn: u64,
@@ -60,11 +60,11 @@ impl<P> Queue<P> {
         self.unary == 0 && self.watches.is_empty()
     }
 
-    /// Joins the line of a credential.
-    pub(super) fn join_unary(&mut self, credential: CredentialId, place: P) -> Ticket {
+    /// Joins the line of a caller.
+    pub(super) fn join_unary(&mut self, caller: CredentialId, place: P) -> Ticket {
         let ticket = self.ticket();
-        let line = self.lines.entry(credential).or_insert_with(|| {
-            self.turns.insert(ticket.0, credential);
+        let line = self.lines.entry(caller).or_insert_with(|| {
+            self.turns.insert(ticket.0, caller);
             Line { turn: ticket.0, waiting: BTreeMap::new() }
         });
         line.waiting.insert(ticket, place);
@@ -80,13 +80,13 @@ impl<P> Queue<P> {
     }
 
     /// Gives up a place. `None` if its turn had come already.
-    pub(super) fn leave(&mut self, credential: CredentialId, ticket: Ticket) -> Option<P> {
+    pub(super) fn leave(&mut self, caller: CredentialId, ticket: Ticket) -> Option<P> {
         if let Some((_, place)) = self.watches.remove(&ticket) {
             return Some(place);
         }
-        let place = self.lines.get_mut(&credential)?.waiting.remove(&ticket)?;
+        let place = self.lines.get_mut(&caller)?.waiting.remove(&ticket)?;
         self.unary -= 1;
-        self.close_if_empty(credential);
+        self.close_if_empty(caller);
         Some(place)
     }
 
@@ -101,9 +101,9 @@ impl<P> Queue<P> {
         self.next_unary()
     }
 
-    /// How many go before the next call of this credential, from those that wait now.
-    pub(super) fn ahead_of(&self, credential: CredentialId) -> usize {
-        let own = self.lines.get(&credential);
+    /// How many go before the next call of this caller, from those that wait now.
+    pub(super) fn ahead_of(&self, caller: CredentialId) -> usize {
+        let own = self.lines.get(&caller);
         let before = own.map_or(0, |line| line.waiting.len());
         let turn = own.map_or(u64::MAX, |line| line.turn);
         let unary: usize = self
@@ -114,9 +114,9 @@ impl<P> Queue<P> {
         if self.watches.is_empty() { unary } else { unary + unary / (WATCH_SHARE - 1) }
     }
 
-    /// Takes out the latest of the longest line, if that is longer than this credential's would be.
-    pub(super) fn make_room(&mut self, credential: CredentialId) -> Option<P> {
-        let own = self.lines.get(&credential).map_or(0, |line| line.waiting.len());
+    /// Takes out the latest of the longest line, if that is longer than this caller's would be.
+    pub(super) fn make_room(&mut self, caller: CredentialId) -> Option<P> {
+        let own = self.lines.get(&caller).map_or(0, |line| line.waiting.len());
         let (longest, line) = self.lines.iter_mut().max_by_key(|(_, line)| line.waiting.len())?;
         if line.waiting.len() <= own + 1 {
             return None;
@@ -129,15 +129,15 @@ impl<P> Queue<P> {
     }
 
     fn next_unary(&mut self) -> Option<P> {
-        let (_, credential) = self.turns.pop_first()?;
-        let line = self.lines.get_mut(&credential)?;
+        let (_, caller) = self.turns.pop_first()?;
+        let line = self.lines.get_mut(&caller)?;
         let place = line.waiting.pop_first().map(|(_, place)| place);
         self.unary -= usize::from(place.is_some());
         if line.waiting.is_empty() {
-            self.lines.remove(&credential);
+            self.lines.remove(&caller);
         } else {
             line.turn = self.next;
-            self.turns.insert(self.next, credential);
+            self.turns.insert(self.next, caller);
             self.next += 1;
         }
         place
@@ -159,12 +159,12 @@ impl<P> Queue<P> {
         self.watches.remove(&best).map(|(_, place)| place)
     }
 
-    fn close_if_empty(&mut self, credential: CredentialId) {
-        if let Some(line) = self.lines.get(&credential)
+    fn close_if_empty(&mut self, caller: CredentialId) {
+        if let Some(line) = self.lines.get(&caller)
             && line.waiting.is_empty()
         {
             self.turns.remove(&line.turn);
-            self.lines.remove(&credential);
+            self.lines.remove(&caller);
         }
     }
 

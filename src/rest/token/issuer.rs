@@ -3,20 +3,19 @@
 use std::{io, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use oauth2::{
-    AccessToken, AsyncHttpClient, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet,
-    HttpRequest, HttpResponse, RefreshToken, RequestTokenError, StandardRevocableToken, TokenUrl,
-    basic::{
-        BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
-        BasicTokenIntrospectionResponse, BasicTokenType,
-    },
+    AsyncHttpClient, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest,
+    HttpResponse, RefreshToken, StandardRevocableToken, TokenUrl,
+    basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
 };
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
-use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::{Instant, timeout};
 
-use super::kept::Kept;
+use super::{
+    answer::{Failure, Fresh, Granted, failure},
+    kept::Kept,
+};
 use crate::config::credentials::{CredentialsConfig, Grant};
 
 /// The longest time for one request to the token endpoint.
@@ -24,12 +23,6 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// The largest answer of the token endpoint read, in bytes.
 const MAX_BODY: usize = 256 * 1024;
-
-/// How long an access token lives if the answer does not say (the vendor's documentation).
-const USUAL_LIFE: Duration = Duration::from_hours(1);
-
-/// The range of lives believed.
-const LIVES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24 * 30));
 
 /// Fetches access tokens.
 #[derive(Debug)]
@@ -46,48 +39,6 @@ pub(super) struct Issuer {
 enum Proof {
     Refresh(Kept),
     Personal(Kept),
-}
-
-/// An access token just fetched.
-#[derive(Clone)]
-pub(super) struct Fresh {
-    pub(super) header: HeaderValue,
-    pub(super) issued_at: Instant,
-    pub(super) life: Duration,
-}
-
-/// Why no access token could be fetched. Nothing of what the endpoint sent is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
-    /// It will not get better by itself.
-    #[error("the token endpoint refused: {0}")]
-    Refused(&'static str),
-    #[error("a secret file cannot be read: {0}")]
-    Secret(io::ErrorKind),
-    #[error("no connection to the token endpoint")]
-    Connect,
-    #[error("the token endpoint did not answer in time")]
-    Timeout,
-    #[error("the token endpoint answered with status {0}")]
-    Status(u16),
-    #[error("the token endpoint is not available for now")]
-    Unavailable,
-    #[error("the token endpoint's answer could not be read")]
-    Malformed,
-}
-
-impl Failure {
-    /// Whether only a new secret helps.
-    pub(super) fn is_final(self) -> bool {
-        match self {
-            Failure::Refused(_) | Failure::Secret(_) => true,
-            Failure::Connect
-            | Failure::Timeout
-            | Failure::Status(_)
-            | Failure::Unavailable
-            | Failure::Malformed => false,
-        }
-    }
 }
 
 impl Issuer {
@@ -242,96 +193,3 @@ type TokenClient = Client<
     EndpointNotSet,
     EndpointSet,
 >;
-
-/// The endpoint's answer, as lenient as its history asks for: `token_type` may be missing and
-/// `expires_in` be text.
-#[derive(Debug, Deserialize, Serialize)]
-struct Granted {
-    access_token: AccessToken,
-    #[serde(default, deserialize_with = "life")]
-    expires_in: Option<u64>,
-    #[serde(default)]
-    refresh_token: Option<RefreshToken>,
-    #[serde(skip, default = "bearer")]
-    token_type: BasicTokenType,
-}
-
-impl oauth2::TokenResponse for Granted {
-    type TokenType = BasicTokenType;
-
-    fn access_token(&self) -> &AccessToken {
-        &self.access_token
-    }
-
-    fn token_type(&self) -> &BasicTokenType {
-        &self.token_type
-    }
-
-    fn expires_in(&self) -> Option<Duration> {
-        self.expires_in.map(Duration::from_secs)
-    }
-
-    fn refresh_token(&self) -> Option<&RefreshToken> {
-        self.refresh_token.as_ref()
-    }
-
-    fn scopes(&self) -> Option<&Vec<oauth2::Scope>> {
-        None
-    }
-}
-
-impl Granted {
-    fn fresh(&self, issued_at: Instant) -> Result<Fresh, Failure> {
-        let value = Zeroizing::new(format!("Bearer {}", self.access_token.secret()));
-        let is_token = !self.access_token.secret().is_empty();
-        let mut header = HeaderValue::from_str(&value).map_err(|_| Failure::Malformed)?;
-        header.set_sensitive(true);
-        let life = self.expires_in.map_or(USUAL_LIFE, Duration::from_secs);
-        let fresh = Fresh { header, issued_at, life: life.clamp(LIVES.0, LIVES.1) };
-        is_token.then_some(fresh).ok_or(Failure::Malformed)
-    }
-
-    fn new_refresh_token(&self) -> Option<SecretString> {
-        let token = self.refresh_token.as_ref()?.secret().trim();
-        let is_plain = !token.is_empty() && !token.chars().any(char::is_control);
-        is_plain.then(|| token.into())
-    }
-}
-
-fn bearer() -> BasicTokenType {
-    BasicTokenType::Bearer
-}
-
-/// Seconds as a number or as text; anything else is as good as nothing.
-fn life<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    let text = match &value {
-        serde_json::Value::String(text) => text.trim().to_owned(),
-        other => other.to_string(),
-    };
-    let whole = text.split_once('.').map_or(text.as_str(), |(whole, _)| whole);
-    Ok(whole.parse().ok())
-}
-
-fn failure(error: RequestTokenError<Failure, BasicErrorResponse>) -> Failure {
-    match error {
-        RequestTokenError::Request(failure) => failure,
-        RequestTokenError::ServerResponse(answer) => match answer.error() {
-            BasicErrorResponseType::InvalidGrant => Failure::Refused("invalid_grant"),
-            BasicErrorResponseType::InvalidClient => Failure::Refused("invalid_client"),
-            BasicErrorResponseType::InvalidRequest => Failure::Refused("invalid_request"),
-            BasicErrorResponseType::InvalidScope => Failure::Refused("invalid_scope"),
-            BasicErrorResponseType::UnauthorizedClient => Failure::Refused("unauthorized_client"),
-            BasicErrorResponseType::UnsupportedGrantType => {
-                Failure::Refused("unsupported_grant_type")
-            }
-            BasicErrorResponseType::Extension(code)
-                if code == "temporarily_unavailable" || code == "server_error" =>
-            {
-                Failure::Unavailable
-            }
-            BasicErrorResponseType::Extension(_) => Failure::Refused("another reason"),
-        },
-        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => Failure::Malformed,
-    }
-}

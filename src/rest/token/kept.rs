@@ -28,6 +28,8 @@ struct Known {
     source: Option<SecretString>,
     /// What the vendor sent since, if it could not be written there.
     newer: Option<SecretString>,
+    /// Whether the source could not be read when it was last looked at.
+    is_unreadable: bool,
 }
 
 impl Kept {
@@ -40,18 +42,24 @@ impl Kept {
         let mut known = super::lock(&self.known);
         let source = match self.source.read() {
             Ok(source) => source,
-            Err(error) => return known.newer.clone().ok_or(error),
+            Err(error) => {
+                known.is_unreadable = true;
+                return known.newer.clone().ok_or(error);
+            }
         };
+        known.is_unreadable = false;
         if !is_same(known.source.as_ref(), &source) {
-            *known = Known { source: Some(source.clone()), newer: None };
+            *known = Known { source: Some(source.clone()), ..Known::default() };
         }
         Ok(known.newer.clone().unwrap_or(source))
     }
 
-    /// Whether the source holds another token than when it was last looked at.
+    /// Whether the source holds another secret than when it was last looked at, or can be read
+    /// again.
     pub(super) fn has_changed(&self) -> bool {
         let known = super::lock(&self.known);
-        self.source.read().is_ok_and(|source| !is_same(known.source.as_ref(), &source))
+        let is_news = |source| known.is_unreadable || !is_same(known.source.as_ref(), &source);
+        self.source.read().is_ok_and(is_news)
     }
 
     /// The vendor sent a new token with its answer, if any: from now on the old one may be worth
@@ -67,7 +75,7 @@ impl Kept {
         };
         match write(path, &newer).await {
             Ok(()) => {
-                *super::lock(&self.known) = Known { source: Some(newer), newer: None };
+                *super::lock(&self.known) = Known { source: Some(newer), ..Known::default() };
                 info!("GoToAssist sent a new refresh token, which is in the file now");
             }
             Err(error) => error!(

@@ -8,7 +8,8 @@ use tracing::{error, info, warn};
 
 use super::{
     Authorization, Error, Kind, Snapshot,
-    issuer::{Failure, Fresh, Issuer},
+    answer::{Failure, Fresh},
+    issuer::Issuer,
 };
 
 /// The part of its life after which a token is refreshed: drawn between these, so that replicas do

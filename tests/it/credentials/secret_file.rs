@@ -103,6 +103,21 @@ async fn a_new_secret_in_the_file_is_used_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_secret_file_that_comes_back_is_used_at_once() {
+    let endpoint = TokenEndpoint::start().await;
+    let file = TokenFile::new("good");
+    let source = file.source(&endpoint);
+    std::fs::remove_file(&file.path).unwrap();
+    for _ in 0..2 {
+        let error = source.authorization().await.unwrap_err();
+        assert_eq!(error.kind, Kind::CredentialUnavailable);
+    }
+    std::fs::write(&file.path, "good").unwrap();
+    source.authorization().await.unwrap();
+    assert_eq!(endpoint.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn replicas_that_share_a_file_survive_single_use_tokens() {
     let endpoint = TokenEndpoint::start().await;
     let file = TokenFile::new("first");

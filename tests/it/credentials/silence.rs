@@ -21,7 +21,8 @@ async fn no_secret_reaches_the_log_or_an_error() {
         .with_writer(log.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    // With a second one about, other tests' threads cannot turn our log lines off (tracing #2874).
+    // With a second one about, other tests' threads cannot turn our log lines off: tracing
+    // asks each thread on its own while there is only one.
     let _other = tracing::Dispatch::new(tracing_subscriber::registry());
     let endpoint = TokenEndpoint::start().await;
     let file = TokenFile::new("hush-file");

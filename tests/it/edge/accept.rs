@@ -2,10 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use gotoassist_grpc::server::{
-    accept::{Gate, Limits},
-    listen::Listener,
-};
+use gotoassist_grpc::server::{accept::Gate, http2, listen::Listener};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UnixStream},
@@ -13,7 +10,7 @@ use tokio::{
 };
 use tonic::Code;
 
-use super::{Client, Edge, PATIENCE, Settings, soon};
+use super::{Client, Edge, Settings, call::recorder, soon};
 
 async fn until_closed(mut socket: TcpStream) -> Duration {
     let start = Instant::now();
@@ -61,8 +58,7 @@ async fn frame_types(mut socket: TcpStream) -> Vec<u8> {
 }
 
 fn opening(milliseconds: u64) -> Settings {
-    let limits = Limits { opening: Duration::from_millis(milliseconds), life: None };
-    Settings { limits, ..Settings::default() }
+    Settings { opening: Duration::from_millis(milliseconds), ..Settings::default() }
 }
 
 #[tokio::test]
@@ -110,7 +106,7 @@ async fn a_connection_over_the_limit_is_closed_at_once_and_the_others_go_on() {
 
 #[tokio::test]
 async fn a_graceful_shutdown_says_goaway_and_is_not_held_by_a_silent_connection() {
-    let mut edge = Edge::start(Settings::default()).await;
+    let edge = Edge::start(Settings::default()).await;
     let silent = edge.socket().await;
     let mut client = edge.client().await;
     let stream = soon(client.begin("WatchSession", "short", &[])).await.unwrap();
@@ -125,11 +121,54 @@ async fn a_graceful_shutdown_says_goaway_and_is_not_held_by_a_silent_connection(
     assert!(soon(body.trailers()).await.unwrap().is_some());
     soon(client.connection).await.unwrap().unwrap();
     until_closed(silent).await;
-    soon(edge.served).await.unwrap().unwrap();
+    soon(edge.served).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_ends_by_itself_whatever_is_open() {
+    let edge = Edge::start(Settings::default()).await;
+    let silent = edge.socket().await;
+    let mut half = edge.socket().await;
+    half.write_all(b"PRI * HTTP/2.0").await.unwrap();
+    let idle = tokio::spawn(frame_types(raw_client(&edge).await));
+    let mut watcher = edge.client().await;
+    let health = soon(watcher.watch_health()).await.unwrap();
+    let mut caller = edge.client().await;
+    let stream = soon(caller.begin("WatchSession", "open", &[("grpc-timeout", "500m")]));
+    let (_, mut stream) = stream.await.unwrap().into_parts();
+    until_open(&edge.gate, 5).await;
+
+    edge.health.drain();
+    edge.health.close();
+    edge.shut_down();
+    soon(edge.served).await.unwrap();
+    assert_eq!(edge.gate.open_connections(), 0);
+    // Nothing was cut that had begun: each had its end and its GOAWAY.
+    while soon(stream.data()).await.is_some_and(|data| data.is_ok()) {}
+    let trailers = soon(stream.trailers()).await.unwrap().unwrap();
+    assert_eq!(trailers["grpc-status"], "4");
+    let (_, mut health) = health.into_parts();
+    while soon(health.data()).await.is_some_and(|data| data.is_ok()) {}
+    assert_eq!(soon(health.trailers()).await.unwrap().unwrap()["grpc-status"], "0");
+    assert!(soon(idle).await.unwrap().contains(&GOAWAY));
+    assert!(until_closed(silent).await < Duration::from_secs(1));
+    assert!(until_closed(half).await < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_dead_client_does_not_hold_a_drain() {
+    let edge = Edge::start(Settings::default()).await;
+    let mut dead = raw_client(&edge).await;
+    // Its settings have arrived, for they are acknowledged.
+    soon(dead.read_exact(&mut [0; 9])).await.unwrap();
+    edge.shut_down();
+    soon(edge.served).await.unwrap();
 }
 
 #[tokio::test]
 async fn what_a_graceful_shutdown_cannot_end_the_gate_kills() {
+    let (recorder, metrics) = recorder();
+    let _guard = ::metrics::set_default_local_recorder(recorder);
     let mut edge = Edge::start(Settings::default()).await;
     let mut client = edge.client().await;
     let stream = soon(client.begin("WatchSession", "open", &[])).await.unwrap();
@@ -137,7 +176,7 @@ async fn what_a_graceful_shutdown_cannot_end_the_gate_kills() {
     assert!(timeout(Duration::from_millis(200), &mut edge.served).await.is_err());
 
     edge.gate.kill();
-    soon(edge.served).await.unwrap().unwrap();
+    soon(edge.served).await.unwrap();
     let (_, mut body) = stream.into_parts();
     let end = soon(async {
         loop {
@@ -150,13 +189,24 @@ async fn what_a_graceful_shutdown_cannot_end_the_gate_kills() {
     .await;
     assert!(matches!(end, Some(Err(_))), "{end:?}");
     assert_eq!(edge.gate.open_connections(), 0);
+    // Nor does the call live on without its connection.
+    let ended = "rpc_server_active_calls{rpc_method=\"gotoassist.remotesupport.v1.RemoteSupportService/WatchSession\"} 0";
+    soon(async {
+        while !metrics.render().contains(ended) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_old_connection_gets_goaway_and_later_is_cut() {
-    let limits = Limits { opening: PATIENCE, life: Some(Duration::from_millis(800)) };
-    let age = Some(Duration::from_millis(400));
-    let edge = Edge::start(Settings { limits, max_age: age, ..Settings::default() }).await;
+    let http2 = http2::Settings {
+        max_streams: 10,
+        max_age: Some(Duration::from_millis(400)),
+        age_grace: Duration::from_millis(400),
+    };
+    let edge = Edge::start(Settings { http2, ..Settings::default() }).await;
 
     let start = Instant::now();
     let mut client = edge.client().await;
@@ -186,12 +236,12 @@ async fn a_unix_socket_serves_and_leaves_no_file() {
 
     let listener = Listener::bind(&address).await.unwrap();
     assert!(Listener::bind(&address).await.is_err(), "somebody serves there already");
-    let mut edge = Edge::serve(listener, Settings::default());
+    let edge = Edge::serve(listener, Settings::default());
     let mut client = Client::over(UnixStream::connect(&path).await.unwrap()).await;
     assert_eq!(client.call("GetSession", "known", &[]).await.unwrap().status().0.code(), Code::Ok);
 
     edge.shut_down();
-    soon(edge.served).await.unwrap().unwrap();
+    soon(edge.served).await.unwrap();
     assert!(!path.exists());
 }
 
@@ -206,4 +256,58 @@ async fn an_ipv6_wildcard_takes_ipv4_too() {
         let answer = client.call("GetSession", "known", &[]).await.unwrap();
         assert_eq!(answer.status().0.code(), Code::Ok, "{host}");
     }
+}
+
+#[tokio::test]
+async fn a_header_bomb_hurts_nobody_else() {
+    let edge = Edge::start(Settings::default()).await;
+    let (mut bomber, mut neighbour) = (edge.client().await, edge.client().await);
+    let bomb = "x".repeat(60 * 1024);
+    let answer = bomber.begin("GetSession", "known", &[("x-bomb", &bomb)]).await;
+    assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status() == 431));
+    let answer = neighbour.call("GetSession", "known", &[]).await.unwrap();
+    assert_eq!(answer.status().0.code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_flood_of_resets_hurts_nobody_else_and_leaves_nothing_behind() {
+    let (recorder, metrics) = recorder();
+    let _guard = ::metrics::set_default_local_recorder(recorder);
+    let edge = Edge::start(Settings::default()).await;
+    let (flooder, mut neighbour) = (edge.client().await, edge.client().await);
+    for round in 0..5_000 {
+        let request = http::Request::post(
+            "http://localhost/gotoassist.remotesupport.v1.RemoteSupportService/WatchSession",
+        );
+        // Sooner or later the server may well say goodbye.
+        let Ok(mut send) = soon(flooder.send.clone().ready()).await else { break };
+        let Ok((response, _body)) = send.send_request(request.body(()).unwrap(), true) else {
+            break;
+        };
+        drop(response);
+        if round % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let answer = neighbour.call("GetSession", "known", &[]).await.unwrap();
+    assert_eq!(answer.status().0.code(), Code::Ok);
+    drop(flooder.send);
+    soon(async {
+        let is_active =
+            |line: &str| line.starts_with("rpc_server_active_calls") && !line.ends_with(" 0");
+        while metrics.render().lines().any(is_active) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn streams_over_the_limit_wait_and_the_others_go_on() {
+    let http2 = http2::Settings { max_streams: 2, ..Settings::default().http2 };
+    let edge = Edge::start(Settings { http2, ..Settings::default() }).await;
+    let mut client = edge.client().await;
+    // The server's settings come with its first answer.
+    client.call("GetSession", "known", &[]).await.unwrap();
+    assert_eq!(client.send.current_max_send_streams(), 2);
 }

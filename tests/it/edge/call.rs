@@ -14,7 +14,7 @@ use tonic_types::StatusExt as _;
 use super::{Edge, Settings, soon};
 
 /// Records this test's metrics only: each test has a thread of its own.
-fn recorder() -> (&'static PrometheusRecorder, PrometheusHandle) {
+pub fn recorder() -> (&'static PrometheusRecorder, PrometheusHandle) {
     let recorder = metrics::builder().unwrap().build_recorder();
     let handle = recorder.handle();
     (Box::leak(Box::new(recorder)), handle)
@@ -127,7 +127,11 @@ async fn the_log_has_one_line_a_call_and_no_secret() {
         .with_max_level(tracing::Level::INFO)
         .with_writer(move || writer.clone())
         .finish();
+    // With one subscriber only, tracing asks that of whatever thread first meets a line, and other
+    // tests' threads have none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
+    tracing::callsite::rebuild_interest_cache();
 
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");

@@ -2,10 +2,7 @@
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use gotoassist_grpc::server::{
-    accept::Limits,
-    tls::{ClientCa, Error, Files, Tls},
-};
+use gotoassist_grpc::server::tls::{ClientCa, Error, Files, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -200,8 +197,8 @@ async fn a_handshake_that_never_comes_is_cut() {
     let (folder, authority) = (Folder::new("silent"), authority());
     folder.write(&authority);
     let tls = Some(Arc::new(Tls::load(folder.files(None)).await.unwrap()));
-    let limits = Limits { opening: Duration::from_millis(200), life: None };
-    let edge = Edge::start(Settings { limits, tls, ..Settings::default() }).await;
+    let opening = Duration::from_millis(200);
+    let edge = Edge::start(Settings { opening, tls, ..Settings::default() }).await;
 
     let mut silent = edge.socket().await;
     let mut shaken = connect(&edge, &authority, None).await.unwrap();

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use gotoassist_grpc::proto::{WatchSessionRequest, watch_session_response::EventType};
+use gotoassist_grpc::proto::{
+    WatchSessionRequest, WatchSessionResponse, watch_session_response::EventType,
+};
 use tokio::time::{Instant, sleep};
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -22,7 +24,7 @@ async fn heartbeat_before_deadline_and_the_deadline_ends_the_stream_on_time() {
     request.metadata_mut().insert("grpc-timeout", "7300m".parse().unwrap());
     let mut watcher = server.watch_request(request).await.unwrap();
     let (messages, end) = watcher.rest().await;
-    let kinds: Vec<_> = messages.iter().map(|message| message.event_type()).collect();
+    let kinds: Vec<_> = messages.iter().map(WatchSessionResponse::event_type).collect();
     assert_eq!(kinds, [EventType::Snapshot, EventType::Heartbeat]);
     assert_eq!((end.code(), end.reason().as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
     let late = start.elapsed().saturating_sub(Duration::from_millis(7300));

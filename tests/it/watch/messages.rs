@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gotoassist_grpc::{
-    proto::{WatchSessionRequest, watch_session_response::EventType},
+    proto::{WatchSessionRequest, WatchSessionResponse, watch_session_response::EventType},
     rest::Kind,
 };
 use tokio::time::Instant;
@@ -89,7 +89,7 @@ async fn no_duplicate_events() {
     let news: Vec<_> = messages
         .iter()
         .filter(|message| message.event_type() != EventType::Heartbeat)
-        .map(|message| message.event_type())
+        .map(WatchSessionResponse::event_type)
         .collect();
     assert_eq!(news, [EventType::Snapshot, EventType::Changed, EventType::Changed]);
     assert_eq!(end.code(), Code::Ok);

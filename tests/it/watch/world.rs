@@ -3,16 +3,20 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use gotoassist_grpc::{
     clock::Clock,
     config::UpstreamConfig,
-    feed::{Ask, Feed, Key, Pace, Reply, Settings},
+    feed::{Ask, BoxedReply, Feed, Key, Pace, Reply, Settings},
     grpc::{
         Service,
+        caller::Callers,
         resume_token::Sealer,
         watch::{self, Watches},
     },
@@ -46,11 +50,17 @@ pub struct Vendor {
     start: Instant,
     lives: Mutex<HashMap<String, Vec<(Duration, Session)>>>,
     tricks: Mutex<HashMap<String, VecDeque<Trick>>>,
+    servers: AtomicUsize,
+    /// Decides on a trick for each question to which none was told by [`Vendor::play`].
+    pub trickster: Mutex<Option<Trickster>>,
     /// Every question: when, for which session, by whose right.
     pub asked: Mutex<Vec<(Instant, String, String)>>,
     /// Who may see a session, if not everybody.
     pub owners: Mutex<HashMap<String, Vec<String>>>,
 }
+
+/// Given the server that asks, the session, and the credential.
+pub type Trickster = Box<dyn FnMut(usize, &str, &str) -> Trick + Send>;
 
 /// What the vendor does instead of answering well, once.
 #[derive(Clone, Debug)]
@@ -71,6 +81,8 @@ impl Vendor {
             start: Instant::now(),
             lives: Mutex::default(),
             tricks: Mutex::default(),
+            trickster: Mutex::default(),
+            servers: AtomicUsize::new(0),
             asked: Mutex::default(),
             owners: Mutex::default(),
         })
@@ -82,7 +94,7 @@ impl Vendor {
         let mut session = Session { session_id: id.to_owned(), ..Session::default() };
         let mut stages = Vec::new();
         for (second, status) in statuses {
-            session.upstream_status = (*status).to_owned();
+            (*status).clone_into(&mut session.upstream_status);
             let at = Some(after_dawn(Duration::from_secs(*second)));
             match *status {
                 "waiting" => session.started_at = session.started_at.or(at),
@@ -121,13 +133,25 @@ impl Vendor {
         self.asked.lock().unwrap().iter().filter(|(_, asked, _)| asked == id).count()
     }
 
-    async fn answer(&self, key: Key) -> Reply {
+    /// The session as it is after `age`.
+    pub fn session_at(&self, id: &str, age: Duration) -> Option<Session> {
+        let lives = self.lives.lock().unwrap();
+        let stages = lives.get(id)?;
+        let stage = stages.iter().rev().find(|(from, _)| *from <= age).or(stages.first());
+        stage.map(|(_, session)| session.clone())
+    }
+
+    async fn answer(&self, server: usize, key: Key) -> Reply {
         let id = key.session.as_str().to_owned();
         let credential = key.credential.authorization().unwrap_or_default().to_owned();
         self.asked.lock().unwrap().push((Instant::now(), id.clone(), credential.clone()));
         let trick = self.tricks.lock().unwrap().get_mut(&id).and_then(VecDeque::pop_front);
+        let invent = || {
+            let mut trickster = self.trickster.lock().unwrap();
+            trickster.as_mut().map_or(Trick::Honest, |invent| invent(server, &id, &credential))
+        };
         let mut lag = Duration::ZERO;
-        match trick.unwrap_or(Trick::Honest) {
+        match trick.unwrap_or_else(invent) {
             Trick::Honest => sleep(LATENCY).await,
             Trick::Slow(time) => sleep(time).await,
             Trick::OutOfDate(time) => {
@@ -143,13 +167,9 @@ impl Vendor {
         if owners.is_some_and(|owners| !owners.contains(&credential)) {
             return Err(Error::new(Kind::NotFound));
         }
-        let age = self.start.elapsed().saturating_sub(lag);
-        let lives = self.lives.lock().unwrap();
-        let stage = lives.get(&id).and_then(|stages| {
-            stages.iter().rev().find(|(from, _)| *from <= age).or(stages.first())
-        });
-        let (_, session) = stage.ok_or(Error::new(Kind::NotFound))?;
-        Ok(Answer { content: Arc::new(session.clone()), observed_at: self.clock.now() })
+        let session = self.session_at(&id, self.start.elapsed().saturating_sub(lag));
+        let session = session.ok_or(Error::new(Kind::NotFound))?;
+        Ok(Answer { content: Arc::new(session), observed_at: self.clock.now() })
     }
 }
 
@@ -199,9 +219,10 @@ impl Server {
         };
         alter(&mut settings, &mut watch_settings);
         let asked = vendor.clone();
+        let number = vendor.servers.fetch_add(1, Ordering::Relaxed);
         let read = move |key, _: Ask| {
             let vendor = asked.clone();
-            async move { vendor.answer(key).await }
+            Box::pin(async move { vendor.answer(number, key).await }) as BoxedReply
         };
         let watches = Watches::new(watch_settings);
         let cut = watches.clone();
@@ -212,6 +233,7 @@ impl Server {
                 watches,
                 sealer: Arc::new(Sealer::new(None)),
                 clock: vendor.clock,
+                callers: Arc::new(Callers::Own),
                 call_limit: Duration::from_secs(30),
             },
             cutter: tokio::spawn(async move { cut.cut_stalled().await }),

@@ -1,0 +1,153 @@
+//! Speaks HTTP/2 on every connection, from its first frame to its GOAWAY.
+//!
+//! In place of tonic's `Server`, whose connections all rotate at the same age, whose grace replaces
+//! the GOAWAY instead of following it, whose timer answers CANCELLED, and which does not bound what
+//! a stream may buffer. tonic's services and routes are as they always are.
+
+use std::{convert::Infallible, pin::pin, sync::atomic::Ordering, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceExt as _};
+use tracing::debug;
+
+use super::{accept::count_cut, connection::Connection};
+
+/// Most that one stream buffers when its client does not read, in bytes. hyper's own 400 KB would
+/// let ten thousand slow watchers take 4 GB.
+const MAX_SEND_BUFFER: usize = 64 * 1024;
+/// Most that a client may send on one stream before it is read, in bytes: a request is smaller.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// Most bytes of headers a request may have, as RFC 9113 §6.5.2 counts them.
+const MAX_HEADERS: u32 = 16 * 1024;
+/// How often an idle connection is asked whether its peer is still there, and how long it may take
+/// to answer.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// How long a client may take to answer when the server goes away.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+/// How HTTP/2 is spoken.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Calls at once on one connection.
+    pub max_streams: u32,
+    /// Age, ± 10 %, at which a connection gets its GOAWAY; its client then makes a new one,
+    /// perhaps elsewhere.
+    pub max_age: Option<Duration>,
+    /// How long its calls may go on after that, before it is cut.
+    pub age_grace: Duration,
+}
+
+/// Serves the connections until `stop`; then takes no more, sends GOAWAY on all, and returns when
+/// their last call has ended. That can take for ever: `accept::Gate::kill` ends it.
+pub async fn serve<S, B>(
+    connections: impl Stream<Item = Connection>,
+    service: S,
+    settings: Settings,
+    stop: CancellationToken,
+) where
+    S: Service<Request<tonic::body::Body>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<tonic::codegen::StdError>,
+{
+    let mut serving = JoinSet::new();
+    {
+        let mut connections = pin!(connections);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                // Reaps those that have ended.
+                Some(_) = serving.join_next(), if !serving.is_empty() => {}
+                connection = connections.next() => {
+                    let Some(connection) = connection else { break };
+                    serving.spawn(speak(connection, service.clone(), settings, stop.clone()));
+                }
+            }
+        }
+        // Here the listener is closed: new clients are refused and go elsewhere.
+    }
+    while serving.join_next().await.is_some() {}
+}
+
+async fn speak<S, B>(
+    connection: Connection,
+    service: S,
+    settings: Settings,
+    stop: CancellationToken,
+) where
+    S: Service<Request<tonic::body::Body>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<tonic::codegen::StdError>,
+{
+    let (peer, received) = (connection.peer().clone(), connection.received_bytes());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(tonic::body::Body::new);
+        request.extensions_mut().insert(peer.clone());
+        service.clone().oneshot(request)
+    });
+    let mut http2 = pin!(builder(settings).serve_connection(TokioIo::new(connection), service));
+    let is_rotated = tokio::select! {
+        ended = http2.as_mut() => return tell(&ended),
+        () = stop.cancelled() => false,
+        () = age(settings.max_age) => true,
+    };
+    let received_before = received.load(Ordering::Relaxed);
+    http2.as_mut().graceful_shutdown();
+    if is_rotated {
+        match timeout(settings.age_grace, http2).await {
+            Ok(ended) => tell(&ended),
+            Err(_) => count_cut("too_old"),
+        }
+        return;
+    }
+    // A graceful shutdown waits for the answer to its ping, and a dead client sends none.
+    match timeout(ANSWER_LIMIT, http2.as_mut()).await {
+        Ok(ended) => tell(&ended),
+        Err(_) if received.load(Ordering::Relaxed) == received_before => count_cut("dead"),
+        Err(_) => tell(&http2.await),
+    }
+}
+
+fn builder(settings: Settings) -> Builder<TokioExecutor> {
+    let (interval, limit) = KEEPALIVE;
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.max_streams)
+        .max_header_list_size(MAX_HEADERS)
+        .max_send_buf_size(MAX_SEND_BUFFER)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .keep_alive_interval(interval)
+        .keep_alive_timeout(limit)
+        // gRPC has no use for it.
+        .auto_date_header(false);
+    builder
+}
+
+async fn age(max_age: Option<Duration>) {
+    match max_age {
+        Some(age) => sleep(age.mul_f64(0.9 + 0.2 * fastrand::f64())).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A broken connection is its client's affair, and its calls are told one by one.
+fn tell(ended: &Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        debug!(error = error as &dyn std::error::Error, "connection broken");
+    }
+}

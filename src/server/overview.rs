@@ -1,0 +1,75 @@
+//! What the operator is shown of the service.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, interval};
+
+use super::accept::Gate;
+use crate::{
+    admin::{
+        failures::Failures,
+        snapshot::{Poll, Snapshot, Upstream},
+    },
+    grpc::{
+        Service,
+        health::{self, Health},
+    },
+};
+
+/// How often health and gauges are brought up to date.
+const ROUND: Duration = Duration::from_secs(2);
+
+/// Everything the operator is shown is taken from these.
+#[derive(Clone, Debug)]
+pub(super) struct Overview {
+    pub service: Service,
+    pub gate: Gate,
+    pub failures: Failures,
+    pub started_at: Instant,
+}
+
+impl Overview {
+    /// The state of the service now.
+    pub fn snapshot(&self) -> Snapshot {
+        let now = self.service.clock.now();
+        let age = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
+        let polls = self.service.feed.overview().into_iter().map(|poll| {
+            let age = Some(age(poll.observed_at));
+            Poll::new(poll.session.as_str(), poll.status.name(), poll.watchers, age)
+        });
+        let quota = self.service.client.quota().snapshot();
+        let traffic = self.service.client.traffic();
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: self.started_at.elapsed(),
+            connections: self.gate.open_connections(),
+            watchers: self.service.watches.count(),
+            upstream: Upstream {
+                is_serving: traffic.is_well(),
+                requests_per_second: quota.rate,
+                requests: traffic.requests(),
+                failed_requests: traffic.failed(),
+                waiting: quota.waiting_unary + quota.waiting_watches,
+                last_answer_age: traffic.latest_answer().map(age),
+            },
+            polls: polls.collect(),
+            failures: self.failures.latest(),
+        }
+    }
+
+    /// Keeps the health of `upstream` and the gauges up to date, until dropped.
+    pub async fn follow(&self, health: &Health) {
+        let mut rounds = interval(ROUND);
+        loop {
+            rounds.tick().await;
+            health.set(health::UPSTREAM, self.service.client.traffic().is_well());
+            self.set_gauges();
+        }
+    }
+
+    fn set_gauges(&self) {
+        let snapshot = self.snapshot();
+        super::metric::set_gauges(&snapshot, &self.service.client.quota().snapshot());
+    }
+}

@@ -1,0 +1,184 @@
+//! Whose right a request goes by: the caller's as it came, the service's kept fresh, and nobody
+//! ever by another's.
+
+use std::time::Duration;
+
+use clap::Parser as _;
+use futures_util::future::join_all;
+use gotoassist_grpc::{
+    clock::Clock,
+    config::{UpstreamConfig, credentials::CredentialsConfig},
+    rest::{Client, Credential, Kind, Terms, Urgency, http_client, token::TokenSource},
+};
+use tokio::time::{Instant, timeout};
+
+use super::{
+    caller, client, client_with, id,
+    stub::{Step, Stub, answer, ok},
+    terms,
+};
+
+/// A token endpoint whose nth token (from 0) is `token-n`.
+async fn token_endpoint() -> Stub {
+    Stub::scripted(|number, _| {
+        let token = format!(r#"{{"access_token":"token-{number}","expires_in":3600}}"#);
+        [
+            answer("200 OK", &["content-type: application/json", "connection: close"], token),
+            vec![Step::Close],
+        ]
+        .concat()
+    })
+    .await
+}
+
+fn service_client(vendor: &Stub, endpoint: &Stub) -> Client {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        credentials: CredentialsConfig,
+    }
+    let url = endpoint.url();
+    let line = ["test", "--credentials=service", "--client-id=id", "--client-secret=secret"];
+    let more = ["--refresh-token=refresh".to_owned(), format!("--token-url={url}")];
+    let line = Line::parse_from(line.into_iter().map(str::to_owned).chain(more));
+    let config = UpstreamConfig::at(vendor.url());
+    let tokens = TokenSource::new(&line.credentials, http_client(&config, &url).unwrap());
+    Client::new(&config, tokens, Clock::system()).unwrap()
+}
+
+/// The token of each request so far.
+fn tokens(stub: &Stub) -> Vec<String> {
+    let line = |head: String| {
+        head.lines().find_map(|line| Some(line.strip_prefix("authorization: ")?.to_owned()))
+    };
+    stub.heads().into_iter().filter_map(line).collect()
+}
+
+#[tokio::test]
+async fn the_callers_authorization_goes_upstream_in_the_form_it_came_in() {
+    let stub = Stub::always(ok("{}")).await;
+    let client = client(&stub);
+    for form in ["Bearer eyJ.a-b_c~d+e/f==", "OAuth oauth_token=0123456789abcdef"] {
+        let credential = Credential::from_authorization(form).unwrap();
+        client.session(&credential, &id("1"), terms()).await.unwrap();
+        assert_eq!(tokens(&stub).pop().unwrap(), form);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_of_the_service_is_refreshed_once_and_the_call_goes_on() {
+    for refusal in [
+        answer("401 x", &[], ""),
+        answer("403 x", &[], r#"{"int_err_code":"InvalidToken","msg":"Invalid token passed"}"#),
+    ] {
+        let vendor =
+            Stub::scripted(
+                move |_, head| {
+                    if head.contains("token-0") { refusal.clone() } else { ok("{}") }
+                },
+            )
+            .await;
+        let endpoint = token_endpoint().await;
+        let client = service_client(&vendor, &endpoint);
+        client.session(&Credential::SERVICE, &id("1"), terms()).await.unwrap();
+        client.session(&Credential::SERVICE, &id("1"), terms()).await.unwrap();
+        assert_eq!(tokens(&vendor), ["Bearer token-0", "Bearer token-1", "Bearer token-1"]);
+        assert_eq!(endpoint.requests(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_refusal_means_no_seat_and_is_no_loop() {
+    let vendor = Stub::always(answer("401 x", &["x-request-id: r"], "")).await;
+    let endpoint = token_endpoint().await;
+    let client = service_client(&vendor, &endpoint);
+    let error = client.session(&Credential::SERVICE, &id("1"), terms()).await.unwrap_err();
+    assert_eq!((error.kind, error.http_status), (Kind::NoSeat, Some(401)));
+    assert_eq!((vendor.requests(), endpoint.requests()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_403_is_no_matter_of_the_token() {
+    let vendor = Stub::always(answer("403 x", &[], r#"{"errorCode":"Forbidden"}"#)).await;
+    let endpoint = token_endpoint().await;
+    let client = service_client(&vendor, &endpoint);
+    let error = client.session(&Credential::SERVICE, &id("1"), terms()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::PermissionDenied);
+    assert_eq!((vendor.requests(), endpoint.requests()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_is_refreshed_too() {
+    let vendor =
+        Stub::scripted(
+            move |_, head| {
+                if head.contains("token-0") { answer("401 x", &[], "") } else { ok("{}") }
+            },
+        )
+        .await;
+    let endpoint = token_endpoint().await;
+    let client = service_client(&vendor, &endpoint);
+    let urgency = Urgency { since: Instant::now(), weight: 1.0 };
+    client.poll_session(&Credential::SERVICE, &id("1"), urgency).await.unwrap();
+    assert_eq!((vendor.requests(), endpoint.requests()), (2, 2));
+}
+
+#[tokio::test]
+async fn without_a_source_of_tokens_the_services_credential_sends_nothing() {
+    let stub = Stub::always(ok("{}")).await;
+    let error = client(&stub).session(&Credential::SERVICE, &id("1"), terms()).await.unwrap_err();
+    assert_eq!((error.kind, stub.connections()), (Kind::CredentialUnavailable, 0));
+}
+
+/// Every way of sharing at once: single flight of calls and polls, finished sessions, the breaker,
+/// callers who leave. One credential may see the sessions, the other never gets to.
+#[tokio::test(start_paused = true)]
+async fn over_ten_thousand_interleavings_nobody_sees_what_another_was_shown() {
+    let stub = Stub::scripted(|number, head| {
+        let pause = vec![Step::Wait(Duration::from_millis(number as u64 % 4))];
+        let status = ["active", "complete", "abandoned"][number % 3];
+        let answer = if head.contains("caller-token") {
+            ok(format!(r#"{{"sessionId":"shown","status":"{status}"}}"#))
+        } else {
+            answer("404 Not Found", &[], "")
+        };
+        [pause, answer].concat()
+    })
+    .await;
+    let client = client_with(&stub, |config| config.finished_cache = Duration::from_millis(20));
+    let stranger = Credential::from_authorization("Bearer stranger-token").unwrap();
+    let mut random = fastrand::Rng::with_seed(7);
+    let (mut shown, mut refused) = (0, 0);
+    for _ in 0..10_000 {
+        let asked = (0..random.usize(2..5)).map(|_| {
+            let credential = if random.bool() { caller() } else { stranger.clone() };
+            let (client, id) = (client.clone(), id(["1", "2"][random.usize(..2)]));
+            let (is_poll, patience) = (random.bool(), Duration::from_millis(random.u64(1..8)));
+            let start = Duration::from_millis(random.u64(..3));
+            async move {
+                tokio::time::sleep(start).await;
+                let urgency = Urgency { since: Instant::now(), weight: 1.0 };
+                let answer = async {
+                    if is_poll {
+                        client.poll_session(&credential, &id, urgency).await
+                    } else {
+                        client.session(&credential, &id, Terms::default()).await
+                    }
+                };
+                (credential.id(), timeout(patience, answer).await)
+            }
+        });
+        for (credential, outcome) in join_all(asked.collect::<Vec<_>>()).await {
+            match outcome {
+                Ok(Ok(_)) if credential == caller().id() => shown += 1,
+                Ok(Err(error)) if credential == stranger.id() => {
+                    assert_eq!(error.kind, Kind::NotFound);
+                    refused += 1;
+                }
+                Err(_left) => {}
+                Ok(outcome) => panic!("{outcome:?}"),
+            }
+        }
+    }
+    assert!(shown > 5_000 && refused > 5_000, "{shown} {refused}");
+}

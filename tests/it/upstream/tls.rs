@@ -1,0 +1,203 @@
+//! The way to the vendor: certificates, HTTP/2, proxies.
+
+use std::{fs, sync::Arc};
+
+use bytes::Bytes;
+use gotoassist_grpc::{
+    clock::Clock,
+    config::UpstreamConfig,
+    rest::{Client, Kind, SetUpError},
+};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use tempfile::NamedTempFile;
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    caller, client_with, id,
+    stub::{Stub, answer, ok},
+    terms,
+};
+
+/// What the vendor over TLS and HTTP/2 saw.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Connection,
+    Request,
+    Reset,
+}
+
+struct Vendor {
+    url: url::Url,
+    certificate: NamedTempFile,
+    seen: mpsc::UnboundedReceiver<Seen>,
+    _tasks: JoinSet<()>,
+}
+
+/// A vendor that speaks HTTP/2 over TLS, with a certificate of its own. It answers a request for
+/// `slow` never, and any other at once.
+async fn vendor() -> Vendor {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let certificate = NamedTempFile::new().unwrap();
+    fs::write(certificate.path(), cert.pem()).unwrap();
+    let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key.into())
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("https://{}/rest", listener.local_addr().unwrap()).parse().unwrap();
+    let (note, seen) = mpsc::unbounded_channel();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, note) = (acceptor.clone(), note.clone());
+            connections.spawn(async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    note.send(Seen::Connection).ok();
+                    serve_http2(stream, note).await;
+                }
+            });
+        }
+    });
+    Vendor { url, certificate, seen, _tasks: tasks }
+}
+
+async fn serve_http2(
+    stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>,
+    note: mpsc::UnboundedSender<Seen>,
+) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    let mut slow = JoinSet::new();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        note.send(Seen::Request).ok();
+        if request.uri().path().ends_with("slow") {
+            let note = note.clone();
+            slow.spawn(async move {
+                std::future::poll_fn(|context| respond.poll_reset(context)).await.ok();
+                note.send(Seen::Reset).ok();
+            });
+        } else if let Ok(mut body) = respond.send_response(http::Response::new(()), false) {
+            body.send_data(Bytes::from_static(b"{}"), true).ok();
+        }
+    }
+}
+
+impl Vendor {
+    fn client(&self, change: impl FnOnce(&mut UpstreamConfig)) -> Client {
+        let mut config = UpstreamConfig::at(self.url.clone());
+        config.retries = 0;
+        config.ca_file = Some(self.certificate.path().to_owned());
+        change(&mut config);
+        Client::new(&config, None, Clock::system()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn an_authority_from_a_file_is_trusted_and_http_2_is_one_connection_for_all() {
+    let mut vendor = vendor().await;
+    let client = vendor.client(|_| {});
+    client.session(&caller(), &id("0"), terms()).await.unwrap();
+    let ids: Vec<_> = (1..5).map(|number| id(&number.to_string())).collect();
+    let caller = caller();
+    let calls = ids.iter().map(|id| client.session(&caller, id, terms()));
+    for outcome in futures_util::future::join_all(calls).await {
+        outcome.unwrap();
+    }
+    let mut seen = Vec::new();
+    while let Ok(event) = vendor.seen.try_recv() {
+        seen.push(event);
+    }
+    assert_eq!(seen.iter().filter(|event| **event == Seen::Connection).count(), 1);
+    assert_eq!(seen.iter().filter(|event| **event == Seen::Request).count(), 5);
+}
+
+#[tokio::test]
+async fn a_certificate_nobody_vouches_for_is_connect_failed() {
+    let (vendor, other) = (vendor().await, vendor().await);
+    let client = vendor.client(|config| {
+        config.ca_file = Some(other.certificate.path().to_owned());
+    });
+    let error = client.session(&caller(), &id("1"), terms()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::ConnectFailed);
+}
+
+#[tokio::test]
+async fn a_cancelled_call_resets_its_stream_and_leaves_the_connection() {
+    let mut vendor = vendor().await;
+    let client = vendor.client(|_| {});
+    let call = tokio::spawn({
+        let client = client.clone();
+        async move { client.session(&caller(), &id("slow"), terms()).await }
+    });
+    assert_eq!(vendor.seen.recv().await, Some(Seen::Connection));
+    assert_eq!(vendor.seen.recv().await, Some(Seen::Request));
+    call.abort();
+    assert_eq!(vendor.seen.recv().await, Some(Seen::Reset));
+    client.session(&caller(), &id("1"), terms()).await.unwrap();
+    assert_eq!(vendor.seen.recv().await, Some(Seen::Request));
+}
+
+#[test]
+fn a_file_without_a_certificate_is_told_before_anything_starts() {
+    let set_up = |file| {
+        let mut config = UpstreamConfig::at("https://vendor.invalid".parse().unwrap());
+        config.ca_file = Some(file);
+        Client::new(&config, None, Clock::system()).unwrap_err()
+    };
+    let empty = NamedTempFile::new().unwrap();
+    assert!(matches!(set_up(empty.path().to_owned()), SetUpError::NoCertificate(_)));
+    assert!(matches!(set_up("no/such/file".into()), SetUpError::CertificateFile(..)));
+}
+
+#[tokio::test]
+async fn a_proxy_is_used_for_https_and_asked_by_connect() {
+    let proxy = Stub::always(answer("407 Proxy Authentication Required", &[], "")).await;
+    let address = format!("http://user:hunter2@{}", proxy.url().authority());
+    for by_flag in [true, false] {
+        let seen = proxy.requests();
+        let mut config = UpstreamConfig::at("https://vendor.invalid/rest".parse().unwrap());
+        config.retries = 0;
+        let place = if by_flag { &mut config.proxy } else { &mut config.https_proxy };
+        *place = Some(address.clone().into());
+        let client = Client::new(&config, None, Clock::system()).unwrap();
+        let error = client.session(&caller(), &id("1"), terms()).await.unwrap_err();
+        assert_eq!(error.kind, Kind::ConnectFailed);
+        let heads = proxy.heads();
+        assert_eq!(heads.len(), seen + 1);
+        assert!(heads[seen].starts_with("CONNECT vendor.invalid:443 "), "{}", heads[seen]);
+        assert!(heads[seen].to_lowercase().contains("proxy-authorization: basic"));
+        assert!(!heads[seen].contains("caller-token"));
+    }
+}
+
+#[tokio::test]
+async fn hosts_in_no_proxy_and_http_urls_are_reached_directly() {
+    let (vendor, proxy) = (vendor().await, Stub::always(ok("{}")).await);
+    let address = || Some(proxy.url().to_string().into());
+    let client = vendor.client(|config| {
+        config.https_proxy = address();
+        config.no_proxy = Some("example.com,127.0.0.1".to_owned());
+    });
+    client.session(&caller(), &id("1"), terms()).await.unwrap();
+
+    let plain = Stub::always(ok("{}")).await;
+    let client = client_with(&plain, |config| config.https_proxy = address());
+    client.session(&caller(), &id("1"), terms()).await.unwrap();
+    assert_eq!((plain.requests(), proxy.connections()), (1, 0));
+}
+
+#[test]
+fn a_proxy_that_is_no_url_is_told_without_showing_it() {
+    let mut config = UpstreamConfig::at("https://vendor.invalid".parse().unwrap());
+    config.proxy = Some("http://user:hunter2@[".to_owned().into());
+    let error = Client::new(&config, None, Clock::system()).unwrap_err();
+    assert!(matches!(error, SetUpError::Proxy));
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+}

@@ -1,0 +1,160 @@
+//! What one watcher was told, over all its streams, and whether that is a true history.
+
+use std::collections::BTreeSet;
+
+use gotoassist_grpc::proto::{
+    DESCRIPTORS, Session, SessionStatus, WatchSessionResponse, watch_session_response::EventType,
+};
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+
+use super::world::End;
+
+/// Everything one watcher was told.
+#[derive(Default)]
+pub struct Ledger {
+    /// The statuses, from the first snapshot on, by every transition.
+    pub path: Vec<i32>,
+    pub resume_token: String,
+    pub is_over: bool,
+    session: Option<Session>,
+    observed_at: (i64, i32),
+    is_stale: bool,
+}
+
+/// What a stream begins with.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Begin {
+    Fresh,
+    Resumed,
+    Under,
+}
+
+impl Ledger {
+    /// Whether the watcher can go on from a token.
+    pub fn begin(&self) -> Begin {
+        if self.resume_token.is_empty() { Begin::Fresh } else { Begin::Resumed }
+    }
+
+    /// Enters a message, and says what is wrong with it.
+    pub fn enter(&mut self, begin: Begin, message: &WatchSessionResponse) -> Result<(), String> {
+        let kind = message.event_type();
+        self.check_order(message)?;
+        // Each stream tells anew that the vendor is in trouble.
+        self.is_stale &= begin == Begin::Under;
+        if message.resume_token.is_empty() {
+            return Err("no resume token".to_owned());
+        }
+        self.resume_token.clone_from(&message.resume_token);
+        match (begin, kind) {
+            (Begin::Fresh, EventType::Snapshot) => self.start(message)?,
+            (Begin::Resumed, EventType::Heartbeat) => {}
+            (Begin::Resumed | Begin::Under, EventType::Changed) => self.change(message)?,
+            (Begin::Under, EventType::Heartbeat) => self.is_stale = false,
+            (Begin::Under, EventType::Stale) => {
+                if std::mem::replace(&mut self.is_stale, true) {
+                    return Err("stale twice".to_owned());
+                }
+                if message.stale_cause.is_none() {
+                    return Err("stale without a cause".to_owned());
+                }
+            }
+            (_, kind) => return Err(format!("{kind:?} out of place")),
+        }
+        if !matches!(kind, EventType::Changed) && !message.transitions.is_empty() {
+            return Err("transitions without a change".to_owned());
+        }
+        self.is_over = message.terminal;
+        Ok(())
+    }
+
+    /// OK if and only if the last message was terminal.
+    pub fn end(&self, end: &End) -> Result<(), String> {
+        match (end, self.is_over) {
+            (End::Ok, true) | (End::Error(_), false) => Ok(()),
+            (End::Ok, false) => Err("OK without a terminal message".to_owned()),
+            (End::Error(status), true) => Err(format!("{status} after a terminal message")),
+        }
+    }
+
+    /// Whether the path is what a session passed through whose statuses were `truth`: nothing
+    /// repeated, nothing reordered, and no status with a rank left out.
+    pub fn check_against(&self, truth: &[i32]) -> Result<(), String> {
+        let told = |path: &[i32]| -> Vec<String> {
+            path.iter()
+                .map(|status| SessionStatus::try_from(*status).unwrap().as_str_name().to_owned())
+                .collect()
+        };
+        let wrong = |what: &str| {
+            Err(format!("{what}: told {:?}, in truth {:?}", told(&self.path), told(truth)))
+        };
+        let is_from = |start: usize| {
+            let mut rest = truth[start..].iter();
+            let in_order = self.path.iter().all(|status| rest.any(|passed| passed == status));
+            let ranked = |path: &[i32]| -> Vec<i32> {
+                path.iter().copied().filter(|status| *status != 0).collect()
+            };
+            in_order && ranked(&self.path) == ranked(&truth[start..])
+        };
+        // The unnamed statuses look alike, so there may be more than one place to begin.
+        let mut starts = (0..truth.len()).filter(|start| Some(&truth[*start]) == self.path.first());
+        if starts.any(is_from) { Ok(()) } else { wrong("repeated, reordered or left out") }
+    }
+
+    fn start(&mut self, message: &WatchSessionResponse) -> Result<(), String> {
+        let session = message.session.clone().ok_or("a snapshot without a session")?;
+        self.path.push(session.status);
+        self.session = Some(session);
+        Ok(())
+    }
+
+    fn change(&mut self, message: &WatchSessionResponse) -> Result<(), String> {
+        let session = message.session.clone().ok_or("a change without a session")?;
+        let before = self.session.replace(session.clone()).ok_or("a change before a snapshot")?;
+        if before == session {
+            return Err("a change that changes nothing".to_owned());
+        }
+        let told: BTreeSet<_> =
+            message.changed_fields.clone().unwrap_or_default().paths.into_iter().collect();
+        let changed = changed_fields(&before, &session);
+        if told != changed {
+            return Err(format!("changed fields {told:?}, in truth {changed:?}"));
+        }
+        for step in &message.transitions {
+            if self.path.last() != Some(&step.from_status) {
+                return Err(format!("a transition from {:?} out of the blue", step.from_status()));
+            }
+            self.path.push(step.to_status);
+        }
+        if self.path.last() != Some(&session.status) {
+            return Err("the transitions do not lead to the session's status".to_owned());
+        }
+        self.is_stale = false;
+        Ok(())
+    }
+
+    fn check_order(&mut self, message: &WatchSessionResponse) -> Result<(), String> {
+        let observed_at = message.observed_at.ok_or("no observed_at")?;
+        let observed_at = (observed_at.seconds, observed_at.nanos);
+        if observed_at < self.observed_at {
+            return Err(format!("back in time from {:?} to {observed_at:?}", self.observed_at));
+        }
+        self.observed_at = observed_at;
+        Ok(())
+    }
+}
+
+/// The fields that differ, found by reflection: another way than the service's.
+fn changed_fields(before: &Session, after: &Session) -> BTreeSet<String> {
+    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
+    let form = pool.get_message_by_name("gotoassist.remotesupport.v1.Session").unwrap();
+    let decode = |session: &Session| {
+        DynamicMessage::decode(form.clone(), session.encode_to_vec().as_slice()).unwrap()
+    };
+    let (before, after) = (decode(before), decode(after));
+    let fields = form.fields().filter(|field| {
+        before.has_field(field) != after.has_field(field)
+            || before.get_field(field) != after.get_field(field)
+    });
+    fields.map(|field| field.name().to_owned()).collect()
+}

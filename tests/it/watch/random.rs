@@ -1,0 +1,319 @@
+//! Random worlds, and whether every watcher in them was told a true history: ordered, unique,
+//! complete, resumable, ended by OK exactly when over, isolated by credential, and frugal.
+//!
+//! A world is made from its seed alone. `GOTOASSIST_TEST_SEEDS=10000` makes the run that long;
+//! `GOTOASSIST_TEST_SEED=42` replays one world.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use gotoassist_grpc::{
+    model::{Session, Status},
+    proto::WatchSessionRequest,
+    rest::Kind,
+};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::Code;
+
+use super::{
+    ledger::{Begin, Ledger},
+    world::{End, Server, Trick, Vendor, after_dawn, request},
+};
+
+const SEEDS: u64 = 500;
+/// After so long the vendor is honest and everybody stays, so that every watch comes to its end.
+const CALM_AFTER: Duration = Duration::from_mins(12);
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how long a test runs is not configuration")]
+fn every_history_is_true() {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seeds: Vec<u64> = match number("GOTOASSIST_TEST_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("GOTOASSIST_TEST_SEEDS").unwrap_or(SEEDS)).collect(),
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = Mutex::new(seeds.into_iter());
+    let work = || {
+        let mut told = 0;
+        while let Some(seed) = { next.lock().unwrap().next() } {
+            told += run(seed).unwrap_or_else(|fault| {
+                panic!("seed {seed}: {fault}\nreplay: GOTOASSIST_TEST_SEED={seed} cargo test --test it every_history_is_true")
+            });
+        }
+        told
+    };
+    let told: usize = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
+    assert!(told > 0, "no world told anything");
+}
+
+/// Plays one world. Gives how many messages its watchers got.
+fn run(seed: u64) -> Result<usize, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async { World::new(seed).play().await })
+}
+
+struct World {
+    rng: Rng,
+    vendor: Arc<Vendor>,
+    servers: Servers,
+    sessions: Vec<(String, Vec<i32>)>,
+}
+
+/// The replicas, which are replaced as they go away.
+type Servers = Arc<Mutex<Vec<Arc<Server>>>>;
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let vendor = Vendor::new();
+        // An answer from the past may show a status without rank again, and nobody could tell.
+        let has_unknown = rng.bool();
+        let sessions = (0..rng.usize(1..=3))
+            .map(|number| {
+                let id = format!("session-{number}");
+                let stages = life(&mut rng, &id, has_unknown);
+                let mut truth: Vec<i32> =
+                    stages.iter().map(|(_, session)| session.status() as i32).collect();
+                truth.dedup();
+                vendor.stages(&id, stages);
+                (id, truth)
+            })
+            .collect();
+        *vendor.trickster.lock().unwrap() = Some(trickster(rng.fork(), !has_unknown));
+        let servers = (0..2).map(|_| Arc::new(Server::new(&vendor))).collect();
+        Self { rng, vendor, servers: Arc::new(Mutex::new(servers)), sessions }
+    }
+
+    async fn play(mut self) -> Result<usize, String> {
+        let owned = self.rng.bool();
+        if owned {
+            let owners = vec!["Bearer owner".to_owned()];
+            self.vendor.owners.lock().unwrap().insert(self.sessions[0].0.clone(), owners);
+        }
+        let mut watchers = tokio::task::JoinSet::new();
+        for _ in 0..self.rng.usize(1..=4) {
+            let (id, truth) = self.rng.choice(&self.sessions).unwrap().clone();
+            watchers.spawn(watch(self.rng.fork(), self.servers.clone(), id, truth));
+        }
+        if owned {
+            let id = self.sessions[0].0.clone();
+            watchers.spawn(pry(self.rng.fork(), self.servers.clone(), id));
+        }
+        let mut restarts = Box::pin(restart(self.rng.fork(), self.vendor.clone(), self.servers));
+        let calm = Duration::from_hours(3);
+        let told = timeout(calm, async {
+            let mut told = 0;
+            loop {
+                tokio::select! {
+                    () = &mut restarts => unreachable!("restarts go on for ever"),
+                    ended = watchers.join_next() => match ended {
+                        Some(ended) => told += ended.unwrap()?,
+                        None => return Ok::<_, String>(told),
+                    }
+                }
+            }
+        });
+        let told = told.await.map_err(|_| "a watch does not come to its end".to_owned())??;
+        check_frugal(&self.vendor)?;
+        Ok(told)
+    }
+}
+
+/// A life in the documented order, from any status on, with notes that come and go.
+fn life(rng: &mut Rng, id: &str, has_unknown: bool) -> Vec<(Duration, Session)> {
+    let whole = ["notStarted", "waiting", "active", "complete"];
+    let short = ["notStarted", "waiting", "abandoned"];
+    let statuses: &[&str] = if rng.u8(0..4) == 0 { &short } else { &whole };
+    let mut session = Session { session_id: id.to_owned(), ..Session::default() };
+    let mut stages: Vec<(Duration, Session)> = Vec::new();
+    let mut age = Duration::ZERO;
+    for status in &statuses[rng.usize(0..statuses.len() - 1)..] {
+        (*status).clone_into(&mut session.upstream_status);
+        let at = Some(after_dawn(age));
+        match Status::named(status) {
+            Status::Waiting => session.started_at = at,
+            Status::Active => session.customer_joined_at = at,
+            Status::Complete | Status::Abandoned => session.ended_at = at,
+            Status::NotStarted | Status::Unknown => {}
+        }
+        stages.push((age, session.clone()));
+        let dwell = [1, 4, 20, 200][rng.usize(0..4)];
+        for note in 0..rng.u8(0..3) {
+            age += Duration::from_millis(rng.u64(1..=dwell * 1000));
+            session.notes = (note > 0).then(|| rng.u64(..).to_string());
+            stages.push((age, session.clone()));
+        }
+        age += Duration::from_millis(rng.u64(1..=dwell * 1000));
+        if has_unknown && rng.bool() && !Status::named(status).is_final() {
+            session.upstream_status = format!("after {status}");
+            stages.push((age, session.clone()));
+            age += Duration::from_millis(rng.u64(1..=dwell * 1000));
+        }
+    }
+    stages
+}
+
+/// Every second answer at most is bad, by server, session and credential, since two of a kind in a
+/// row are to be believed.
+fn trickster(mut rng: Rng, is_forgetful: bool) -> super::world::Trickster {
+    let start = Instant::now();
+    let mut was_bad: HashMap<(usize, String, String), bool> = HashMap::new();
+    let kinds = [
+        Kind::Unavailable,
+        Kind::Timeout,
+        Kind::ConnectFailed,
+        Kind::Internal,
+        Kind::Malformed,
+        Kind::RateLimited,
+        Kind::Redirect,
+        Kind::UnexpectedStatus,
+        Kind::CredentialUnavailable,
+    ];
+    Box::new(move |server, id, credential| {
+        let key = (server, id.to_owned(), credential.to_owned());
+        let was_bad = was_bad.entry(key).or_default();
+        if start.elapsed() > CALM_AFTER {
+            return Trick::Honest;
+        }
+        let trick = match rng.u8(0..12) {
+            0 if is_forgetful && !*was_bad => {
+                Trick::OutOfDate(Duration::from_secs(rng.u64(1..120)))
+            }
+            1 if !*was_bad => Trick::Fail(Kind::NotFound),
+            2 | 3 => return Trick::Fail(*rng.choice(&kinds).unwrap()),
+            4 => return Trick::Slow(Duration::from_millis(rng.u64(1..20_000))),
+            _ => Trick::Honest,
+        };
+        *was_bad = !matches!(trick, Trick::Honest);
+        trick
+    })
+}
+
+/// One watcher, who comes and goes, stalls and moves between servers until the session is over.
+async fn watch(
+    mut rng: Rng,
+    servers: Servers,
+    id: String,
+    truth: Vec<i32>,
+) -> Result<usize, String> {
+    let start = Instant::now();
+    let mut ledger = Ledger::default();
+    let mut told = 0;
+    sleep(Duration::from_secs(rng.u64(0..100))).await;
+    while !ledger.is_over {
+        let server = rng.choice(&*servers.lock().unwrap()).unwrap().clone();
+        let mut begin = ledger.begin();
+        let message = WatchSessionRequest {
+            resume_token: ledger.resume_token.clone(),
+            heartbeat_interval: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
+            follow_after_end: rng.bool().then_some(prost_types::Duration { seconds: 30, nanos: 0 }),
+            ..request(&id)
+        };
+        let opened = server.watch_as("owner", message).await;
+        drop(server);
+        let mut watcher = match opened {
+            Ok(watcher) => watcher,
+            Err(status) if is_temporary(&status, begin) => {
+                sleep(Duration::from_secs(rng.u64(1..5))).await;
+                continue;
+            }
+            Err(status) => return Err(format!("the watch cannot start: {status}")),
+        };
+        let is_calm = start.elapsed() > CALM_AFTER;
+        let patience =
+            if is_calm { Duration::from_hours(1) } else { Duration::from_secs(rng.u64(1..200)) };
+        let leaves_at = Instant::now() + patience;
+        loop {
+            if !is_calm && rng.u8(0..20) == 0 {
+                sleep(Duration::from_secs(rng.u64(1..150))).await;
+            }
+            let next = tokio::time::timeout_at(leaves_at, watcher.next()).await;
+            match next {
+                Err(_) => break,
+                Ok(Ok(message)) => {
+                    told += 1;
+                    ledger.enter(begin, &message)?;
+                    begin = Begin::Under;
+                }
+                Ok(Err(end)) => {
+                    ledger.end(&end)?;
+                    if matches!(&end, End::Error(status) if !is_temporary(status, Begin::Under)) {
+                        return Err(format!("the watch ended with {end:?}"));
+                    }
+                    break;
+                }
+            }
+        }
+    }
+    ledger.check_against(&truth)?;
+    Ok(told)
+}
+
+/// Whether a client tries again. A session that is not there at the start of a first watch is taken
+/// at its word, which the vendor's slips make wrong now and then.
+fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
+    match status.code() {
+        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => true,
+        Code::Internal | Code::Unknown | Code::NotFound => begin != Begin::Under,
+        _ => false,
+    }
+}
+
+/// Somebody who may not see the session, and tries again and again.
+async fn pry(mut rng: Rng, servers: Servers, id: String) -> Result<usize, String> {
+    for _ in 0..20 {
+        sleep(Duration::from_secs(rng.u64(1..60))).await;
+        let server = rng.choice(&*servers.lock().unwrap()).unwrap().clone();
+        if server.watch_as("stranger", request(&id)).await.is_ok() {
+            return Err("a stranger saw the session".to_owned());
+        }
+    }
+    Ok(0)
+}
+
+/// Replaces servers: some drain, some just die.
+async fn restart(mut rng: Rng, vendor: Arc<Vendor>, servers: Servers) {
+    loop {
+        sleep(Duration::from_secs(rng.u64(20..400))).await;
+        let place = rng.usize(0..2);
+        let old =
+            std::mem::replace(&mut servers.lock().unwrap()[place], Arc::new(Server::new(&vendor)));
+        if rng.bool() {
+            old.service.watches.drain();
+        }
+    }
+}
+
+/// Polls keep their distance: for one session and credential on two servers, no more than one a
+/// second each (a doubtful answer is checked that soon), and in the mean no more than one in two
+/// seconds beside the starts.
+fn check_frugal(vendor: &Vendor) -> Result<(), String> {
+    let asked = vendor.asked.lock().unwrap();
+    let mut by_session: HashMap<_, Vec<Instant>> = HashMap::new();
+    for (at, id, credential) in &*asked {
+        by_session.entry((id, credential)).or_default().push(*at);
+    }
+    for ((id, credential), times) in by_session {
+        let (first, last) = (times[0], times[times.len() - 1]);
+        let span = last.duration_since(first).as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "small")]
+        let count = times.len() as f64;
+        // Two servers, four watchers at most, who start every few seconds at worst.
+        if count > 60.0 + 2.0 * span {
+            return Err(format!("{count} questions about {id} by {credential} in {span} s"));
+        }
+    }
+    Ok(())
+}
