@@ -179,10 +179,11 @@ impl Client {
         loop {
             let landing = match flights.board_or_wait(&key) {
                 Ok(flight) => joined(flight).await,
-                Err(next) => tokio::select! {
+                Err(mut waiting) => tokio::select! {
                     biased;
-                    Ok(flight) = next => joined(flight).await,
+                    flight = waiting.next() => joined(flight).await,
                     pass = self.upstream.pass(credential, class(), None) => {
+                        drop(waiting);
                         let (pass, this, id) = (pass?, self.clone(), id.clone());
                         let credential = credential.clone();
                         let request = async move {

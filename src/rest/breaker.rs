@@ -76,48 +76,41 @@ impl Breaker {
         Self(Arc::new(State { rule: Rule { failure_limit, pause }, circuits: Mutex::default() }))
     }
 
-    /// Lets an attempt through, or says when it is worth asking again.
+    /// Lets an attempt begin, or says when it is worth asking again.
     pub fn enter(&self, credential: CredentialId) -> Result<Permit, Error> {
         let now = Instant::now();
-        let mut circuits = lock(&self.0.circuits);
-        let probes_connect =
-            circuits.connect.enter(now).map_err(|wait| refusal(wait, "connect"))?;
-        let probes_credential = match circuits.credentials.get_mut(&credential) {
-            None => false,
-            Some(circuit) => match circuit.enter(now) {
-                Ok(probes) => probes,
-                Err(wait) => {
-                    circuits.connect.leave(probes_connect);
-                    return Err(refusal(wait, "credential"));
-                }
-            },
-        };
+        let circuits = lock(&self.0.circuits);
+        circuits.connect.check(now).map_err(|wait| refusal(wait, "connect"))?;
+        if let Some(circuit) = circuits.credentials.get(&credential) {
+            circuit.check(now).map_err(|wait| refusal(wait, "credential"))?;
+        }
+        drop(circuits);
         Ok(Permit {
             breaker: self.clone(),
             credential,
             sent_at: None,
-            probes_connect,
-            probes_credential,
+            probes_connect: false,
+            probes_credential: false,
             is_settled: false,
         })
     }
 }
 
 impl Permit {
-    /// Says that the attempt goes out now, unless a circuit opened while it waited for quota.
+    /// Says that the attempt goes out now, unless a circuit opened while it waited for quota, or
+    /// another one tries the vendor out. That is decided only now: whoever tried it out while
+    /// still waiting for quota would keep all others from it.
     pub fn send(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        {
-            let circuits = lock(&self.breaker.0.circuits);
-            if !self.probes_connect {
-                circuits.connect.check(now).map_err(|wait| refusal(wait, "connect"))?;
-            }
-            if !self.probes_credential
-                && let Some(circuit) = circuits.credentials.get(&self.credential)
-            {
-                circuit.check(now).map_err(|wait| refusal(wait, "credential"))?;
-            }
+        let mut circuits = lock(&self.breaker.0.circuits);
+        self.probes_connect =
+            circuits.connect.enter(now).map_err(|wait| refusal(wait, "connect"))?;
+        if let Some(circuit) = circuits.credentials.get_mut(&self.credential) {
+            // Dropped on refusal, the permit gives the trial of the connection back.
+            self.probes_credential =
+                circuit.enter(now).map_err(|wait| refusal(wait, "credential"))?;
         }
+        drop(circuits);
         self.sent_at = Some(now);
         Ok(())
     }

@@ -4,8 +4,8 @@
 //! long as one of them waits, and the last to leave ends the request.
 
 use std::{
-    collections::{HashMap, hash_map},
-    future::Future,
+    collections::HashMap,
+    future::{Future, pending},
     pin::Pin,
     sync::{Arc, Mutex},
 };
@@ -34,7 +34,7 @@ pub(super) struct Flights(Arc<Mutex<Board>>);
 #[derive(Default)]
 struct Board {
     flights: HashMap<Key, Entry>,
-    waiting: HashMap<Key, oneshot::Sender<Flight>>,
+    waiting: HashMap<Key, (u64, oneshot::Sender<Flight>)>,
     count: u64,
 }
 
@@ -43,6 +43,14 @@ struct Entry {
     flight: WeakShared<Request>,
     /// What the flight is for: a call, with the time its callers have, or a poll.
     bound: Option<Arc<Bound>>,
+}
+
+/// A poll that waits for its turn, or for a call that asks the same.
+pub(super) struct Waiting {
+    flights: Flights,
+    key: Key,
+    number: u64,
+    next: oneshot::Receiver<Flight>,
 }
 
 /// When the last of a flight's callers stops waiting.
@@ -82,15 +90,16 @@ impl Flights {
     }
 
     /// For a poll: the flight under way, or else the promise of the next one.
-    pub fn board_or_wait(&self, key: &Key) -> Result<Flight, oneshot::Receiver<Flight>> {
+    pub fn board_or_wait(&self, key: &Key) -> Result<Flight, Waiting> {
         let mut board = lock(&self.0);
         if let Some(flight) = board.flights.get(key).and_then(|entry| entry.flight.upgrade()) {
             return Ok(flight);
         }
-        board.waiting.retain(|_, waiting| !waiting.is_closed());
+        board.count += 1;
+        let number = board.count;
         let (promise, next) = oneshot::channel();
-        board.waiting.insert(key.clone(), promise);
-        Err(next)
+        board.waiting.insert(key.clone(), (number, promise));
+        Err(Waiting { flights: self.clone(), key: key.clone(), number, next })
     }
 
     /// For a poll whose turn has come.
@@ -98,9 +107,7 @@ impl Flights {
     where
         F: Future<Output = Landing> + Send + 'static,
     {
-        let mut board = lock(&self.0);
-        board.waiting.remove(&key);
-        self.launch(&mut board, key, None, request)
+        self.launch(&mut lock(&self.0), key, None, request)
     }
 
     fn launch<F>(
@@ -123,14 +130,33 @@ impl Flights {
         let flight = request.shared();
         if let Some(weak) = flight.downgrade() {
             if !board.waiting.is_empty()
-                && let Some(waiting) = board.waiting.remove(&key)
+                && let Some((_, promise)) = board.waiting.remove(&key)
             {
-                // Nobody waits any more: as well.
-                let _ = waiting.send(flight.clone());
+                // If nobody waits any more: as well.
+                let _ = promise.send(flight.clone());
             }
             board.flights.insert(key, Entry { number, flight: weak, bound });
         }
         flight
+    }
+}
+
+impl Waiting {
+    /// The next flight, when it begins; never, if another poll took this one's place.
+    pub async fn next(&mut self) -> Flight {
+        match (&mut self.next).await {
+            Ok(flight) => flight,
+            Err(_replaced) => pending().await,
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut board = lock(&self.flights.0);
+        if board.waiting.get(&self.key).is_some_and(|(number, _)| *number == self.number) {
+            board.waiting.remove(&self.key);
+        }
     }
 }
 
@@ -161,10 +187,8 @@ struct End {
 impl Drop for End {
     fn drop(&mut self) {
         let mut board = lock(&self.flights.0);
-        if let hash_map::Entry::Occupied(entry) = board.flights.entry(self.key.clone())
-            && entry.get().number == self.number
-        {
-            entry.remove();
+        if board.flights.get(&self.key).is_some_and(|entry| entry.number == self.number) {
+            board.flights.remove(&self.key);
         }
     }
 }

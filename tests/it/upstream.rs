@@ -1,10 +1,10 @@
 //! The south face against raw TCP: every answer a vendor, a proxy or a broken line can give.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod breaker;
 mod credential;
 mod faults;
+mod metrics;
+mod refusals;
 mod retries;
 mod sharing;
 mod stub;
@@ -14,10 +14,10 @@ use gotoassist_grpc::{
     clock::Clock,
     config::UpstreamConfig,
     model::SessionId,
-    rest::{Client, Credential, Terms},
+    rest::{Client, Credential, Error, Kind, Terms},
 };
 
-use stub::Stub;
+use stub::{Step, Stub};
 
 /// A client of `stub` with the defaults, but for a quota that no test waits for.
 fn client(stub: &Stub) -> Client {
@@ -42,4 +42,16 @@ fn id(text: &str) -> SessionId {
 
 fn terms() -> Terms {
     Terms::default()
+}
+
+/// What a session call that is tried once makes of an answer.
+async fn outcome(steps: Vec<Step>) -> Result<String, Error> {
+    let stub = Stub::always(steps).await;
+    let client = client_with(&stub, |config| config.retries = 0);
+    let answer = client.session(&caller(), &id("1"), terms()).await?;
+    Ok(answer.content.session_id.clone())
+}
+
+async fn kind(steps: Vec<Step>) -> Kind {
+    outcome(steps).await.expect_err("an error").kind
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gotoassist_grpc::rest::{Client, Credential, Error, Kind, Terms};
+use gotoassist_grpc::rest::{Client, Credential, Error, Kind, Terms, Urgency};
 use tokio::time::{Instant, advance};
 
 use super::{
@@ -173,4 +173,44 @@ async fn a_limit_of_zero_switches_it_off() {
         call(&client).await.unwrap_err();
     }
     assert_eq!(stub.requests(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_counts_against_the_quota() {
+    let stub = Stub::always(answer("503 x", &[], "")).await;
+    let client = client_with(&stub, |config| {
+        config.retries = 0;
+        config.burst = 5;
+        config.rps = 0.01;
+    });
+    open(&client).await;
+    advance(SECOND * 5).await;
+    let terms = Terms { deadline: Some(Instant::now() + SECOND), ..terms() };
+    let error = client.session(&caller(), &id("1"), terms).await.unwrap_err();
+    assert_eq!((error.kind, stub.requests()), (Kind::QuotaExhausted, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_waits_for_quota_keeps_nobody_from_trying_the_vendor_out() {
+    let stub = Stub::scripted(|number, _| match number {
+        0..5 => answer("503 x", &[], ""),
+        _ => ok("{}"),
+    })
+    .await;
+    let client = client_with(&stub, |config| {
+        config.retries = 0;
+        config.burst = 5;
+        config.rps = 1.0;
+        config.breaker_pause = SECOND / 2;
+    });
+    open(&client).await;
+    advance(SECOND / 2).await;
+    let poll = tokio::spawn({
+        let client = client.clone();
+        let urgency = Urgency { since: Instant::now(), weight: 1.0 };
+        async move { client.poll_session(&caller(), &id("2"), urgency).await.map(|_| ()) }
+    });
+    tokio::task::yield_now().await;
+    call(&client).await.unwrap();
+    poll.await.unwrap().unwrap();
 }

@@ -123,6 +123,23 @@ async fn a_joiner_with_more_time_does_not_inherit_the_first_callers_deadline() {
     assert_eq!(stub.requests(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_tried_again_for_a_joiner_goes_by_the_joiners_deadline() {
+    let stub = Stub::scripted(|number, _| match number {
+        0 => [vec![Step::Wait(SECOND / 10)], answer("503 x", &["retry-after: 1"], "")].concat(),
+        _ => ok(r#"{"sessionId":"1"}"#),
+    })
+    .await;
+    let client = client(&stub);
+    let within = |time| Terms { deadline: Some(Instant::now() + time), ..Terms::default() };
+    let first = call(&client, caller(), id("1"), within(SECOND / 2));
+    stub.until_requests(1).await;
+    let second = call(&client, caller(), id("1"), within(SECOND * 5));
+    assert_eq!(second.await.unwrap(), Ok("1".to_owned()));
+    assert_eq!(first.await.unwrap(), Err(Kind::DeadlineExceeded));
+    assert_eq!(stub.requests(), 2);
+}
+
 #[tokio::test]
 async fn the_first_caller_may_leave_without_the_others_noticing() {
     let stub = Stub::always(slow(r#"{"sessionId":"1"}"#)).await;
@@ -178,6 +195,22 @@ async fn a_poll_joins_a_call_in_flight_and_a_call_joins_a_poll() {
     stub.until_requests(2).await;
     assert_eq!(call(&client, caller(), id("1"), terms()).await.unwrap(), Ok("1".to_owned()));
     first.await.unwrap().unwrap();
+    assert_eq!(stub.requests(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_waits_for_quota_takes_the_answer_of_a_call_that_came_first() {
+    let stub = Stub::always(ok(r#"{"sessionId":"1"}"#)).await;
+    let client = client_with(&stub, |config| {
+        config.burst = 1;
+        config.rps = 1.0;
+    });
+    call(&client, caller(), id("other"), terms()).await.unwrap().unwrap();
+    let poll = poll(&client, caller(), id("1"));
+    tokio::task::yield_now().await;
+    assert_eq!(call(&client, caller(), id("1"), terms()).await.unwrap(), Ok("1".to_owned()));
+    assert_eq!(poll.await.unwrap(), Ok("1".to_owned()));
+    advance(SECOND * 10).await;
     assert_eq!(stub.requests(), 2);
 }
 

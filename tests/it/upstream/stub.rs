@@ -187,10 +187,13 @@ async fn perform(step: Step, stream: &mut TcpStream, seen: &Seen) -> bool {
     }
 }
 
+/// Reads a head and whatever comes with it: nobody sends two requests at once.
 async fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.ok()?);
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        if stream.read_buf(&mut head).await.ok()? == 0 {
+            return None;
+        }
     }
     String::from_utf8(head).ok()
 }
