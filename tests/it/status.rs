@@ -72,19 +72,13 @@ async fn hold(harness: &Harness, method: &str, rows: Vec<Row>) {
 #[tokio::test]
 async fn get_session_tells_each_trouble_by_its_row() {
     let harness = start(&[]).await;
-    hold(&harness, "GetSession", table::whole())
-        .await;
+    hold(&harness, "GetSession", table::whole()).await;
 }
 
 #[tokio::test]
 async fn watch_session_tells_each_trouble_before_its_headers() {
     let harness = start(&[]).await;
-    hold(
-        &harness,
-        "WatchSession",
-        table::whole(),
-    )
-    .await;
+    hold(&harness, "WatchSession", table::whole()).await;
 }
 
 #[tokio::test]

@@ -307,7 +307,9 @@ fn sources() -> Vec<File> {
     files.retain(|file| file.name.starts_with("src/"));
     let tests: Vec<_> = files.iter().flat_map(File::test_modules).collect();
     let is_test = |name: &str| {
-        tests.iter().any(|module| name.strip_prefix(&**module).is_some_and(|rest| rest.starts_with(['.', '/'])))
+        tests.iter().any(|module| {
+            name.strip_prefix(&**module).is_some_and(|rest| rest.starts_with(['.', '/']))
+        })
     };
     files.retain(|file| !is_test(&file.name));
     files

@@ -89,4 +89,3 @@ pub fn says_nothing_of_the_vendors(status: &Status) {
     }
     assert!(!message.contains("VendorCode"), "{message}");
 }
-

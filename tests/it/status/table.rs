@@ -127,4 +127,3 @@ fn broken() -> Vec<Row> {
         unavailable(Fault::ResetHalfway, Some(200)),
     ]
 }
-
