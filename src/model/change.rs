@@ -231,7 +231,8 @@ mod tests {
     use super::*;
 
     fn alter(session: &mut Session, field: usize, text: &str) {
-        let time = || Some(jiff::Timestamp::from_second(i64::try_from(text.len()).unwrap()).unwrap());
+        let time =
+            || Some(jiff::Timestamp::from_second(i64::try_from(text.len()).unwrap()).unwrap());
         let text = || text.to_owned();
         match field {
             0 => session.session_id = text(),
@@ -254,7 +255,9 @@ mod tests {
             17 => session.customer_join_url = Some(text()),
             18 => session.notes = Some(text()),
             19 => session.session_recording_url = Some(text()),
-            20 => session.collaborators.push(Collaborator { name: text(), ..Collaborator::default() }),
+            20 => {
+                session.collaborators.push(Collaborator { name: text(), ..Collaborator::default() })
+            }
             _ => drop(session.additional_fields.insert(text(), Value::Text(text()))),
         }
     }
@@ -296,6 +299,6 @@ mod tests {
         };
         let digest = Digest::of(&session);
         let content: String = digest.content.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(content, "DIGEST");
+        assert_eq!(content, "2834a013a4ef423bf0680ed32c40bc80");
     }
 }

@@ -259,7 +259,14 @@ mod tests {
 
     fn any_status() -> impl Strategy<Value = &'static str> {
         prop::sample::select(vec![
-            "notStarted", "waiting", "active", "complete", "abandoned", "paused", "on hold", "",
+            "notStarted",
+            "waiting",
+            "active",
+            "complete",
+            "abandoned",
+            "paused",
+            "on hold",
+            "",
         ])
     }
 
