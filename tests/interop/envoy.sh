@@ -25,5 +25,7 @@ googleapis=$("$venv/bin/python" -c 'import google.rpc, os; print(os.path.dirname
     "$root"/proto/gotoassist/remotesupport/v1/*.proto
 
 export MESH_ENVOY=$venv/bin/envoy MESH_RUN=$scratch/run PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# gRPC would tell of each channel that Envoy answers no health watch, as it is meant to.
+export GRPC_VERBOSITY=NONE
 export PYTHONPATH=$scratch/stubs:$root/tests/interop
 exec "$venv/bin/python" -m mesh "$@"

@@ -21,10 +21,16 @@ if [[ $(id -u) != 0 ]]; then
 fi
 rm -rf "$scratch"
 mkdir -p "$scratch"
-export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs
+export BUILDAH_ISOLATION=chroot
 buildah() {
-    command buildah --root "$scratch/storage" --runroot "$scratch/runroot" "$@"
+    command buildah --root "$scratch/storage" --runroot "$scratch/runroot" --storage-driver vfs "$@"
 }
+# What is mounted there could not be removed.
+clean_up() {
+    buildah rm --all >/dev/null 2>&1 || true
+    umount "$scratch/storage/vfs" 2>/dev/null || true
+}
+trap clean_up EXIT
 failed=0
 check() {
     local what=$1
@@ -150,5 +156,4 @@ process=$(pgrep -n -f "gotoassist-grpc serve --listen 127.0.0.1:$port" || true)
 check "it is not root" test "$(stat -c %u "/proc/$process")" = 65532
 kill -TERM "$process" "$serving" 2>/dev/null || true
 wait "$serving" 2>/dev/null || true
-buildah rm --all >/dev/null
 exit "$failed"
