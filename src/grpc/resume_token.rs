@@ -55,12 +55,15 @@ impl Sealer {
     /// A sealer with the operator's key, which may be any text; or with the built-in one, which
     /// anybody can read in our source: it still tells damage and mix-ups, and a token gives no
     /// authority to whoever forges one.
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "a SHA-256 is as long as the key of ChaCha20-Poly1305"
+    )]
     pub fn new(key: Option<&str>) -> Self {
         let key = key.unwrap_or("gotoassist-grpc resume token");
         let secret = digest(&SHA256, key.as_bytes());
         let nonce = hmac::Key::new(hmac::HMAC_SHA256, secret.as_ref());
-        // A SHA-256 is as long as the key of ChaCha20-Poly1305, so this does not fail.
-        #[expect(clippy::expect_used, reason = "the lengths are constants")]
         let seal = UnboundKey::new(&CHACHA20_POLY1305, secret.as_ref()).expect("32 bytes");
         Self { seal: LessSafeKey::new(seal), nonce }
     }
