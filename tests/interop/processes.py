@@ -53,7 +53,7 @@ class Service:
             [
                 BINARY, "serve", "--listen", self.address, "--admin-listen", "127.0.0.1:0",
                 "--upstream-url", f"{self._vendor.url}/G2A/rest/v1", "--log-format", "json",
-                "--log-level", "info", *self._flags,
+                "--log-level", "info", "--log-ok-calls", "0", *self._flags,
             ],
             stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
         )
@@ -65,8 +65,14 @@ class Service:
                 break
         else:
             raise RuntimeError("the service does not start: " + "".join(seen))
-        # Nobody reads the rest, and a full pipe would stop the service.
-        subprocess.Popen(["cat"], stdin=self._process.stderr, stdout=subprocess.DEVNULL)
+
+    def drain(self):
+        """Returns as soon as the service says that it drains."""
+        self._process.send_signal(signal.SIGTERM)
+        for line in self._process.stderr:
+            if '"draining' in line:
+                return
+        raise RuntimeError("the service does not drain")
 
     def stop(self, how=signal.SIGTERM):
         self._process.send_signal(how)

@@ -12,7 +12,15 @@ import { retryDelayMs } from "./failure.js";
 const longestWatchMs = 3_600_000; // for one stream; its end is one more reason to resume
 const firstDelayMs = 500;
 const longestDelayMs = 30_000;
-const worthResuming = new Set([Code.Unavailable, Code.ResourceExhausted, Code.DeadlineExceeded]);
+const worthResuming = new Set([
+  Code.Unavailable,
+  Code.ResourceExhausted,
+  Code.DeadlineExceeded,
+  // What Connect for Node calls a connection that broke. Nobody cancels a call here; if you pass a
+  // signal, look at it first.
+  Code.Canceled,
+  Code.Aborted,
+]);
 
 // Yields every message of a session until it is over. Each end but that one is followed by a new
 // stream that goes on after the last message, so nothing is missed and nothing comes twice.
