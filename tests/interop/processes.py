@@ -53,7 +53,7 @@ class Service:
             [
                 BINARY, "serve", "--listen", self.address, "--admin-listen", "127.0.0.1:0",
                 "--upstream-url", f"{self._vendor.url}/G2A/rest/v1", "--log-format", "json",
-                "--log-level", "info", "--log-ok-calls", "0", *self._flags,
+                "--log-level", "info", *self._flags,
             ],
             stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
         )
