@@ -298,7 +298,7 @@ mod tests {
             ..Session::default()
         };
         let digest = Digest::of(&session);
-        let content: String = digest.content.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(content, "2834a013a4ef423bf0680ed32c40bc80");
+        let content = u128::from_be_bytes(digest.content);
+        assert_eq!(content, 0x2834_a013_a4ef_423b_f068_0ed3_2c40_bc80);
     }
 }

@@ -248,6 +248,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use Status::{Active, Complete, Unknown};
 
     fn session(status: &str) -> Session {
         Session { upstream_status: status.to_owned(), ..Session::default() }
@@ -324,7 +325,6 @@ mod tests {
             let known = Progress::of(&session(status));
             path(&history.since_known(known, at(second), &latest))
         };
-        use Status::{Active, Complete, Unknown};
         assert_eq!(since("waiting", 5), [Unknown, Active, Complete]);
         assert_eq!(since("paused", 9), [Active, Complete], "the other saw it earlier");
         assert_eq!(since("waiting", 12), [Unknown, Active, Complete], "the other saw it later");
