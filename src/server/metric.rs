@@ -2,6 +2,7 @@
 //! named after OpenTelemetry's conventions for RPC.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use tokio::runtime::Handle;
 
 use crate::{admin::snapshot::Snapshot, model::Status, rest::quota};
 
@@ -20,6 +21,7 @@ const QUOTA_LIMIT: &str = "gotoassist_quota_limit";
 const QUOTA_USED: &str = "gotoassist_quota_used";
 const QUOTA_WAITING: &str = "gotoassist_quota_waiting";
 const UPSTREAM_WELL: &str = "gotoassist_upstream_up";
+const TASKS: &str = "gotoassist_tasks";
 
 /// Gives each its help text. Does nothing before a recorder is installed.
 pub(super) fn describe() {
@@ -40,6 +42,7 @@ pub(super) fn describe() {
     describe_gauge!(QUOTA_USED, "Requests to GoToAssist in the latest second");
     describe_gauge!(QUOTA_WAITING, "Requests that wait for the quota, by class");
     describe_gauge!(UPSTREAM_WELL, "1 if GoToAssist answers as it should, else 0");
+    describe_gauge!(TASKS, "Tasks of the runtime that have not ended");
     describe_counter!(CERTIFICATE_RELOADS, "Changes of the certificate files, by result");
 }
 
@@ -59,6 +62,7 @@ pub(super) fn set_gauges(snapshot: &Snapshot, quota: &quota::Snapshot) {
     gauge!(QUOTA_WAITING, "class" => "unary").set(count(quota.waiting_unary));
     gauge!(QUOTA_WAITING, "class" => "watch").set(count(quota.waiting_watches));
     gauge!(UPSTREAM_WELL).set(f64::from(u8::from(snapshot.upstream.is_serving)));
+    gauge!(TASKS).set(count(Handle::current().metrics().num_alive_tasks()));
 }
 
 fn count(number: usize) -> f64 {
