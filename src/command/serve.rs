@@ -34,7 +34,8 @@ pub async fn run(config: ServeConfig) -> u8 {
         Ok(server) => server,
         Err(error) => return fail(&error),
     };
-    tracing::info!(address = %server.local_address(), "serving");
+    let admin = server.admin_addr().map(tracing::field::display);
+    tracing::info!(address = %server.local_address(), admin, "serving");
 
     let (drain, draining) = oneshot::channel::<()>();
     let running = server.run(async { drop(draining.await) });

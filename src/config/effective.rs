@@ -12,7 +12,8 @@ pub fn effective(words: impl IntoIterator<Item = OsString>) -> Result<Vec<String
     let command = Cli::command();
     let matches = command.clone().try_get_matches_from(words)?;
     let Some((name, matches)) = matches.subcommand() else { return Ok(Vec::new()) };
-    let arguments = command.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
+    let arguments =
+        command.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
     Ok(arguments.flat_map(|argument| lines(argument, matches)).collect())
 }
 

@@ -11,11 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use super::status;
-use crate::{
-    feed::Key,
-    model::SessionId,
-    rest::CredentialId,
-};
+use crate::{feed::Key, model::SessionId, rest::CredentialId};
 
 /// The places of unary calls.
 #[derive(Clone, Debug)]
@@ -61,8 +57,7 @@ impl Calls {
 
 impl WatchPlaces {
     pub fn new(limits: Limits) -> Self {
-        let limits =
-            Limits { in_process: limits.in_process.min(Semaphore::MAX_PERMITS), ..limits };
+        let limits = Limits { in_process: limits.in_process.min(Semaphore::MAX_PERMITS), ..limits };
         Self {
             all: Arc::new(Semaphore::new(limits.in_process)),
             callers: Crowds::default(),
@@ -157,8 +152,7 @@ mod tests {
 
     #[test]
     fn each_limit_binds_its_own_and_forgets_who_left() {
-        let places =
-            WatchPlaces::new(Limits { in_process: 4, per_caller: 3, per_session: 2 });
+        let places = WatchPlaces::new(Limits { in_process: 4, per_caller: 3, per_session: 2 });
         let first = places.admit(&key("a", "1")).unwrap();
         let _second = places.admit(&key("a", "1")).unwrap();
         assert_eq!(full(&places, &key("a", "1")), "watches of one session");

@@ -7,9 +7,7 @@ mod told;
 
 use std::{pin::Pin, time::Duration};
 
-use tokio::{
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};

@@ -42,8 +42,5 @@ pub(super) fn describe() {
         Unit::Seconds,
         "Time that a request to GoToAssist waited for the quota, by class, also in vain"
     );
-    describe_counter!(
-        TOKEN_REFRESHES,
-        "Refreshes of the service's own access token, by result"
-    );
+    describe_counter!(TOKEN_REFRESHES, "Refreshes of the service's own access token, by result");
 }

@@ -7,6 +7,7 @@ mod command;
 mod credentials;
 mod edge;
 mod fake_service;
+mod operations;
 mod quota;
 mod simulator;
 mod upstream;
