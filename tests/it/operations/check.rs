@@ -63,7 +63,7 @@ async fn all_problems_are_told_together_each_in_a_line() {
     for told in [
         "--client-id",
         "--refresh-token-file",
-        &tokens,
+        "--client-tokens-file",
         &ca,
         certificate,
         key,

@@ -43,7 +43,7 @@ async fn vendor() -> Stub {
     Stub::scripted(move |_, head| {
         let line = head.lines().next().unwrap_or_default();
         let path = line.split(' ').nth(1).unwrap_or_default();
-        let refusal = json!({"errorCode": "Code", "msg": "MARK-message", "incident": "MARK-i"});
+        let refusal = json!({"errorCode": "Code", "msg": "MARK-message", "incident": "I-1"});
         let headers = ["location: https://MARK-host.example/MARK-path", "x-amzn-errortype: A"];
         if line.starts_with("CONNECT") {
             return answer("502 MARK-reason", &headers, refusal.to_string());
@@ -63,7 +63,7 @@ async fn vendor() -> Stub {
             "ok" => ok(marked("active")),
             "watched" => match watched.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
                 0 => ok(marked("waiting")),
-                1..5 => answer("500 MARK-reason", &headers, refusal.to_string()),
+                1 => answer("500 MARK-reason", &headers, refusal.to_string()),
                 _ => ok(marked("complete")),
             },
             "html" => ok("<html>MARK-page</html>"),
@@ -83,7 +83,7 @@ async fn vendor() -> Stub {
 
 const ENDINGS: [&str; 22] = [
     "ok", "html", "shape", "status", "reset", "cut", "nohttp", "301", "400", "401", "403", "404",
-    "405", "408", "409", "412", "418", "429", "500", "502", "503", "504",
+    "405", "408", "409", "412", "418", "500", "502", "503", "504", "429",
 ];
 
 /// What callers were told in errors, and of which reasons.
