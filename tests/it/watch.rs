@@ -1,6 +1,7 @@
 //! `WatchSession` under paused time: the rules of the contract, each as a sentence, under the names
 //! that its issue gives them.
 
+mod delay;
 mod ends;
 mod ledger;
 mod messages;
