@@ -184,7 +184,7 @@ pub struct LimitsConfig {
         long,
         env = "GOTOASSIST_MAX_WATCHES_PER_CALLER",
         value_name = "COUNT",
-        default_value_t = 10_000
+        default_value_t = 100_000
     )]
     pub max_watches_per_caller: usize,
 
@@ -193,7 +193,7 @@ pub struct LimitsConfig {
         long,
         env = "GOTOASSIST_MAX_WATCHES_PER_SESSION",
         value_name = "COUNT",
-        default_value_t = 20_000
+        default_value_t = 100_000
     )]
     pub max_watches_per_session: usize,
 
