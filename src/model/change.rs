@@ -256,7 +256,8 @@ mod tests {
             18 => session.notes = Some(text()),
             19 => session.session_recording_url = Some(text()),
             20 => {
-                session.collaborators.push(Collaborator { name: text(), ..Collaborator::default() })
+                let name = text();
+                session.collaborators.push(Collaborator { name, ..Collaborator::default() });
             }
             _ => drop(session.additional_fields.insert(text(), Value::Text(text()))),
         }

@@ -117,7 +117,11 @@ impl Upstream {
         deadline: Option<Instant>,
     ) -> Result<Pass, Error> {
         let permit = self.breaker.enter(credential.id())?;
-        self.quota.admit_for(credential.caller(), credential.id(), class, deadline).await?;
+        let (name, began_at) = (class.name(), Instant::now());
+        let admitted =
+            self.quota.admit_for(credential.caller(), credential.id(), class, deadline).await;
+        histogram!(metric::QUOTA_WAIT, "class" => name).record(began_at.elapsed());
+        admitted?;
         Ok(Pass { credential: credential.clone(), authorization, renewable, permit })
     }
 
