@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Not `file_descriptor_set()`: prost-types would drop options it does not know, such as
     // `debug_redact`.
     let encoded = compiler.encode_file_descriptor_set();
-    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo gives no OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), &encoded)?;
 
     let descriptors = prost_types::FileDescriptorSet::decode(&*encoded)?;

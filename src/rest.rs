@@ -78,8 +78,7 @@ pub struct Terms {
 pub struct Urgency {
     /// When the session was asked for last.
     pub since: Instant,
-    /// How likely the session changes, relative to others: the square root of its rate of change,
-    /// in changes per second.
+    /// How often it is worth asking for the session, relative to others.
     pub weight: f64,
 }
 

@@ -20,6 +20,7 @@ use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tonic_reflection::pb::{v1, v1alpha};
 use tower::ServiceBuilder;
 use tracing::error;
 
@@ -218,9 +219,13 @@ async fn serve_admin(page: Admin, listener: TcpListener) {
 }
 
 fn routes(service: Service, health: &Health) -> Result<Routes, Error> {
+    // Each version lists the other too.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(v1alpha::FILE_DESCRIPTOR_SET)
+            .include_reflection_service(false)
     };
     let service = RemoteSupportServiceServer::new(service).max_decoding_message_size(MAX_REQUEST);
     Ok(Routes::new(service)

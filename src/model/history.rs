@@ -242,3 +242,182 @@ impl History {
         nearest.find(|place| state_at(*place).is_same_status(known))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use Status::{Active, Complete, Unknown};
+
+    fn session(status: &str) -> Session {
+        Session { upstream_status: status.to_owned(), ..Session::default() }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn any_status() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "notStarted",
+            "waiting",
+            "active",
+            "complete",
+            "abandoned",
+            "paused",
+            "on hold",
+            "",
+        ])
+    }
+
+    fn path(transitions: &[Transition]) -> Vec<Status> {
+        transitions.iter().map(|step| step.to).collect()
+    }
+
+    #[test]
+    fn what_a_status_implies_is_inferred_at_the_vendors_time() {
+        let complete = Session {
+            started_at: Some(at(1)),
+            customer_joined_at: Some(at(2)),
+            ended_at: Some(at(3)),
+            ..session("complete")
+        };
+        let steps = Progress::of(&session("notStarted")).transitions_to(&complete);
+        assert_eq!(path(&steps), [Status::Waiting, Status::Active, Status::Complete]);
+        assert_eq!(
+            steps.iter().map(|step| (step.occurred_at, step.inferred)).collect::<Vec<_>>(),
+            [(Some(at(1)), true), (Some(at(2)), true), (Some(at(3)), false)]
+        );
+    }
+
+    #[test]
+    fn abandoned_implies_no_customer() {
+        let steps = Progress::of(&session("notStarted")).transitions_to(&session("abandoned"));
+        assert_eq!(path(&steps), [Status::Waiting, Status::Abandoned]);
+    }
+
+    #[test]
+    fn a_step_back_has_no_time() {
+        let waiting = Session { started_at: Some(at(1)), ..session("waiting") };
+        let steps = Progress::of(&session("active")).transitions_to(&waiting);
+        assert_eq!(path(&steps), [Status::Waiting]);
+        assert_eq!(steps[0].occurred_at, None);
+    }
+
+    #[test]
+    fn a_status_without_rank_is_placed_by_the_vendors_timestamps() {
+        let paused = Session { customer_joined_at: Some(at(2)), ..session("paused") };
+        let steps = Progress::of(&session("waiting")).transitions_to(&paused);
+        assert_eq!(path(&steps), [Status::Active, Status::Unknown]);
+        let steps = Progress::of(&paused).transitions_to(&session("complete"));
+        assert_eq!(path(&steps), [Status::Complete], "the session was active before");
+    }
+
+    #[test]
+    fn who_was_told_by_another_server_gets_what_came_after() {
+        let mut history = History::starting_with(&session("waiting"));
+        history.observe(&session("paused"), at(10));
+        history.observe(&session("active"), at(20));
+        history.observe(&session("complete"), at(30));
+        let latest = session("complete");
+        let since = |status, second| {
+            let known = Progress::of(&session(status));
+            path(&history.since_known(known, at(second), &latest))
+        };
+        assert_eq!(since("waiting", 5), [Unknown, Active, Complete]);
+        assert_eq!(since("paused", 9), [Active, Complete], "the other saw it earlier");
+        assert_eq!(since("waiting", 12), [Unknown, Active, Complete], "the other saw it later");
+        assert_eq!(since("complete", 31), []);
+        assert_eq!(since("notStarted", 0), [Status::Waiting, Active, Complete]);
+    }
+
+    #[test]
+    fn a_flapping_vendor_fills_no_memory() {
+        let mut history = History::starting_with(&session("active"));
+        for second in 0..5000 {
+            history.observe(&session(&format!("status {second}")), at(second));
+        }
+        assert_eq!(history.end(), 5000);
+        assert_eq!(history.entries.len(), REMEMBERED);
+        assert_eq!(history.since(4990).count(), 10);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// Whatever the vendor shows, the record is one chain from the first status to the last.
+        #[test]
+        fn a_history_is_a_chain(
+            statuses in prop::collection::vec(any_status(), 1..12),
+            joined in any::<bool>(),
+        ) {
+            let sessions: Vec<_> = statuses
+                .iter()
+                .map(|status| Session {
+                    customer_joined_at: joined.then(|| at(1)),
+                    ..session(status)
+                })
+                .collect();
+            let mut history = History::starting_with(&sessions[0]);
+            for (second, session) in (0..).zip(&sessions) {
+                history.observe(session, at(second));
+            }
+            let mut status = sessions[0].status();
+            for step in history.since(0) {
+                prop_assert_eq!(step.from, status);
+                status = step.to;
+            }
+            prop_assert_eq!(status, sessions[sessions.len() - 1].status());
+            // Seen again, it is no news.
+            let end = history.end();
+            history.observe(&sessions[sessions.len() - 1], at(99));
+            prop_assert_eq!(history.end(), end);
+        }
+
+        /// A session that goes by the documented order is never held back, and each of its
+        /// statuses is told once, however few of them are seen.
+        #[test]
+        fn a_life_in_order_is_told_in_full(
+            seen in prop::sample::subsequence(vec![0_usize, 1, 2, 3], 1..=4),
+            abandoned in any::<bool>(),
+        ) {
+            let life: &[&str] = if abandoned {
+                &["notStarted", "waiting", "abandoned", "abandoned"]
+            } else {
+                &["notStarted", "waiting", "active", "complete"]
+            };
+            let first = session(life[seen[0]]);
+            let mut history = History::starting_with(&first);
+            for place in &seen {
+                let next = session(life[*place]);
+                prop_assert!(!history.is_ahead_of(&next));
+                history.observe(&next, at(i64::try_from(*place).unwrap()));
+            }
+            let mut told = vec![first.status()];
+            told.extend(history.since(0).map(|step| step.to));
+            let mut truth: Vec<_> = life[seen[0]..=seen[seen.len() - 1]]
+                .iter()
+                .map(|status| Status::named(status))
+                .collect();
+            truth.dedup();
+            prop_assert_eq!(told, truth);
+        }
+
+        /// Out-of-date answers are noticed.
+        #[test]
+        fn an_earlier_status_is_noticed(place in 1_usize..4, back in 1_usize..4) {
+            let life = ["notStarted", "waiting", "active", "complete"];
+            let known = Progress::of(&session(life[place]));
+            let earlier = session(life[place.saturating_sub(back)]);
+            prop_assert!(known.is_ahead_of(&earlier));
+            prop_assert!(!known.is_ahead_of(&session(life[place])));
+        }
+    }
+
+    #[test]
+    fn no_status_at_all_is_behind_any() {
+        assert!(Progress::of(&session("waiting")).is_ahead_of(&session("")));
+        assert!(!Progress::of(&session("")).is_ahead_of(&session("")));
+    }
+}

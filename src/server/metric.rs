@@ -2,6 +2,7 @@
 //! named after OpenTelemetry's conventions for RPC.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use tokio::runtime::Handle;
 
 use crate::{
     feed,
@@ -27,6 +28,7 @@ const STALE_WATCHES: &str = "gotoassist_stale_watches";
 const TOKEN_VALIDITY: &str = "gotoassist_token_validity_seconds";
 const TOKEN_FAILING: &str = "gotoassist_token_failing";
 const UPSTREAM_WELL: &str = "gotoassist_upstream_up";
+const TASKS: &str = "gotoassist_tasks";
 
 /// Gives each its help text. Does nothing before a recorder is installed.
 pub(super) fn describe() {
@@ -47,6 +49,7 @@ pub(super) fn describe() {
     describe_gauge!(QUOTA_USED, "Requests to GoToAssist in the latest second");
     describe_gauge!(QUOTA_WAITING, "Requests that wait for the quota, by class");
     describe_gauge!(UPSTREAM_WELL, "1 if GoToAssist answers as it should, else 0");
+    describe_gauge!(TASKS, "Tasks of the runtime that have not ended");
     describe_gauge!(STALE_WATCHES, "Open watches whose session GoToAssist has failed to tell of");
     describe_gauge!(
         TOKEN_VALIDITY,
@@ -80,6 +83,7 @@ pub(super) fn set_gauges(
     gauge!(QUOTA_USED).set(count(quota.used));
     gauge!(QUOTA_WAITING, "class" => "unary").set(count(quota.waiting_unary));
     gauge!(QUOTA_WAITING, "class" => "watch").set(count(quota.waiting_watches));
+    gauge!(TASKS).set(count(Handle::current().metrics().num_alive_tasks()));
     gauge!(UPSTREAM_WELL).set(truth(is_upstream_well));
     if let Some(token) = token {
         gauge!(TOKEN_VALIDITY).set(token.expires_in.as_secs_f64());

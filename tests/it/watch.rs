@@ -1,6 +1,35 @@
-//! `WatchSession` under paused time: the rules of the contract, each as a sentence.
+//! `WatchSession`: its rules under paused time, each as a sentence, under the names that its issue
+//! gives them; random histories; and what only real sockets, processes and numbers can show.
 
+mod crash;
+mod delay;
+mod drain;
+mod ends;
 mod ledger;
+mod messages;
 mod random;
-mod rules;
+mod resume;
+mod soak;
+mod stage;
+mod trouble;
+mod wire;
 mod world;
+
+use std::time::Duration;
+
+use gotoassist_grpc::proto::{SessionStatus, StatusTransition};
+use tokio::time::Instant;
+
+const WAITING: i32 = SessionStatus::Waiting as i32;
+const ACTIVE: i32 = SessionStatus::Active as i32;
+const COMPLETE: i32 = SessionStatus::Complete as i32;
+const NOT_STARTED: i32 = SessionStatus::NotStarted as i32;
+
+fn passed(transitions: &[StatusTransition]) -> Vec<(i32, i32, bool)> {
+    transitions.iter().map(|step| (step.from_status, step.to_status, step.inferred)).collect()
+}
+
+/// Whole seconds, so that sleeping to a point in a session's life is easy to read.
+async fn until(start: Instant, second: u64) {
+    tokio::time::sleep_until(start + Duration::from_secs(second)).await;
+}

@@ -10,7 +10,7 @@ use super::{
     screen::{self, Screen},
 };
 use crate::{
-    client::{Client, json::Printer},
+    client::Client,
     proto::{
         Session, SessionStatus, StatusTransition, WatchSessionRequest, WatchSessionResponse,
         watch_session_response::EventType,
@@ -28,10 +28,6 @@ const LIFE: [SessionStatus; 4] = [
     SessionStatus::Active,
     SessionStatus::Complete,
 ];
-
-/// The fields of the session that are shown at its start, by the vendor's names.
-const SHOWN: [&str; 6] =
-    ["sessionId", "status", "accountKey", "expertName", "customerName", "partnerObject"];
 
 /// What to walk through.
 pub struct Walk<'a> {
@@ -65,11 +61,8 @@ impl Walk<'_> {
             .get_session(self.session_id, CALL_LIMIT)
             .await
             .map_err(|failure| output::failure(&failure))?;
-        let answer = json(&answer)?;
-        for name in SHOWN {
-            if let Some(value) = answer["session"][name].as_str() {
-                screen.pair(name, value)?;
-            }
+        for (name, value) in answer.session.iter().flat_map(shown) {
+            screen.pair(name, value)?;
         }
         Ok(())
     }
@@ -106,6 +99,22 @@ impl Walk<'_> {
         screen.event(start.elapsed(), "OK", "", "the last message was terminal")?;
         Ok(seen)
     }
+}
+
+/// The fields that are shown at the session's start, by the vendor's names, as far as it has them.
+fn shown(session: &Session) -> impl Iterator<Item = (&'static str, &str)> {
+    let fields = [
+        ("sessionId", Some(session.session_id.as_str())),
+        ("status", Some(session.status().as_str_name())),
+        ("accountKey", Some(session.account_key.as_str())),
+        ("expertName", session.expert_name.as_deref()),
+        ("customerName", session.customer_name.as_deref()),
+        ("partnerObject", session.partner_object.as_deref()),
+    ];
+    fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .filter(|(_, value)| !value.is_empty())
 }
 
 fn note(message: &WatchSessionResponse, seen: &mut Vec<SessionStatus>) {
@@ -162,10 +171,4 @@ fn changed_fields(message: &WatchSessionResponse) -> String {
     // The transition has told of these.
     let paths = paths.filter(|path| !matches!(path.as_str(), "status" | "upstream_status"));
     paths.cloned().collect::<Vec<_>>().join(", ")
-}
-
-fn json(answer: &crate::proto::GetSessionResponse) -> Result<serde_json::Value, u8> {
-    let printer = Printer::new().map_err(|error| output::fail(FAILED, &error))?;
-    let line = printer.line(answer).map_err(|error| output::fail(FAILED, &error))?;
-    serde_json::from_str(&line).map_err(|error| output::fail(FAILED, &error))
 }

@@ -140,7 +140,7 @@ fn life(rng: &mut Rng, id: &str, has_unknown: bool) -> Vec<(Duration, Session)> 
     let mut stages: Vec<(Duration, Session)> = Vec::new();
     let mut age = Duration::ZERO;
     for status in &statuses[rng.usize(0..statuses.len() - 1)..] {
-        session.upstream_status = (*status).to_owned();
+        (*status).clone_into(&mut session.upstream_status);
         let at = Some(after_dawn(age));
         match Status::named(status) {
             Status::Waiting => session.started_at = at,
@@ -221,9 +221,9 @@ async fn watch(
             follow_after_end: rng.bool().then_some(prost_types::Duration { seconds: 30, nanos: 0 }),
             ..request(&id)
         };
-        let begun = server.watch_as("owner", message).await;
+        let opened = server.watch_as("owner", message).await;
         drop(server);
-        let mut watcher = match begun {
+        let mut watcher = match opened {
             Ok(watcher) => watcher,
             Err(status) if is_temporary(&status, begin) => {
                 sleep(Duration::from_secs(rng.u64(1..5))).await;
@@ -263,7 +263,7 @@ async fn watch(
 
 /// Whether a client tries again. A session that is not there at the start of a first watch is taken
 /// at its word, which the vendor's slips make wrong now and then.
-fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
+pub(super) fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
     match status.code() {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => true,
         Code::Internal | Code::Unknown | Code::NotFound => begin != Begin::Under,

@@ -95,7 +95,7 @@ impl Vendor {
         let mut session = Session { session_id: id.to_owned(), ..Session::default() };
         let mut stages = Vec::new();
         for (second, status) in statuses {
-            session.upstream_status = (*status).to_owned();
+            (*status).clone_into(&mut session.upstream_status);
             let at = Some(after_dawn(Duration::from_secs(*second)));
             match *status {
                 "waiting" => session.started_at = session.started_at.or(at),

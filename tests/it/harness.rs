@@ -1,0 +1,182 @@
+//! The real service in front of the real simulator, both in this process and on ports of their own;
+//! and a raw HTTP/2 peer, which sees what a gRPC client hides.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use clap::{Args as _, Command, FromArgMatches as _, builder::Resettable};
+use gotoassist_grpc::{
+    config::{ServeConfig, SimulateConfig},
+    proto::remote_support_service_client::RemoteSupportServiceClient,
+    server::Server,
+    simulator::{Control, Simulator},
+};
+use h2::{RecvStream, client::SendRequest};
+use prost::Message;
+use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+use tonic::{
+    Request, Status,
+    transport::{Channel, Endpoint},
+};
+
+/// Longer than anything takes that goes right.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What `future` gives, or a failure of the test.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(LIMIT, future).await.expect("it should have happened by now")
+}
+
+/// A service and its vendor, which run until this is dropped.
+pub struct Harness {
+    /// Changes the vendor, and knows what it was asked.
+    pub vendor: Control,
+    /// Where the service listens.
+    pub address: SocketAddr,
+    /// Where the vendor listens.
+    pub vendor_address: SocketAddr,
+    simulating: Option<JoinHandle<()>>,
+    serving: JoinHandle<()>,
+}
+
+impl Harness {
+    /// The service as it comes.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With further flags of `serve`; the last of the same name counts.
+    pub async fn with(flags: &[&str]) -> Self {
+        let config = SimulateConfig::on_free_port();
+        let simulator = Simulator::bind(&config).await.expect("the simulator starts");
+        let (vendor, vendor_address) = (simulator.control(), simulator.local_addr());
+        let upstream = format!("--upstream-url={}", simulator.rest_url());
+        let simulating = tokio::spawn(simulator.run(std::future::pending()));
+
+        let config = serve_config(&[&["--listen=127.0.0.1:0", &upstream], flags].concat());
+        let server = Server::bind(config).await.expect("the service starts");
+        let address = server.local_addr().expect("it listens on TCP");
+        let serving = tokio::spawn(async {
+            server.run(std::future::pending()).await.expect("the service runs");
+        });
+        Self { vendor, address, vendor_address, simulating: Some(simulating), serving }
+    }
+
+    /// A connection for any generated client.
+    pub fn channel(&self) -> Channel {
+        let address = format!("http://{}", self.address);
+        Endpoint::from_shared(address).expect("an address").connect_lazy()
+    }
+
+    /// The generated client.
+    pub fn client(&self) -> RemoteSupportServiceClient<Channel> {
+        RemoteSupportServiceClient::new(self.channel())
+    }
+
+    /// A raw peer on a connection of its own.
+    pub async fn peer(&self) -> Peer {
+        let socket = TcpStream::connect(self.address).await.expect("the service listens");
+        let (send, connection) = h2::client::handshake(socket).await.expect("it speaks HTTP/2");
+        let connection = tokio::spawn(async { drop(connection.await) });
+        Peer { send, connection }
+    }
+
+    /// The targets that the vendor was asked for, as they were sent.
+    pub fn targets(&self) -> Vec<String> {
+        self.vendor.counters().recent.into_iter().map(|seen| seen.target).collect()
+    }
+
+    /// Takes the vendor's port away.
+    pub async fn stop_vendor(&mut self) {
+        if let Some(task) = self.simulating.take() {
+            task.abort();
+            // The port is closed once the task has ended.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        self.serving.abort();
+        if let Some(task) = &self.simulating {
+            task.abort();
+        }
+    }
+}
+
+/// What `serve` makes of these flags, untouched by the environment of whoever runs the tests.
+pub fn serve_config(flags: &[&str]) -> ServeConfig {
+    let command = ServeConfig::augment_args(Command::new("serve").args_override_self(true))
+        .mut_args(|argument| argument.env(Resettable::Reset));
+    let own = ["serve", "--admin-listen=127.0.0.1:0"];
+    let matches = command.get_matches_from([&own, flags].concat());
+    ServeConfig::from_arg_matches(&matches).expect("flags of serve")
+}
+
+/// `message` by the right of a bearer token.
+pub fn authorized<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let authorization = format!("Bearer {token}").parse().expect("a header's value");
+    request.metadata_mut().insert("authorization", authorization);
+    request
+}
+
+/// A raw HTTP/2 peer.
+pub struct Peer {
+    send: SendRequest<Bytes>,
+    connection: JoinHandle<()>,
+}
+
+impl Peer {
+    /// Calls a method of the service, and gives the answer as soon as its headers are there.
+    pub async fn call(
+        &self,
+        method: &str,
+        message: &impl Message,
+        headers: &[(&str, &str)],
+    ) -> http::Response<RecvStream> {
+        let mut request = http::Request::post(format!(
+            "http://localhost/gotoassist.remotesupport.v1.RemoteSupportService/{method}"
+        ))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let message = message.encode_to_vec();
+        let mut frame = vec![0];
+        frame.extend(u32::try_from(message.len()).expect("a short message").to_be_bytes());
+        frame.extend(message);
+
+        let mut send = soon(self.send.clone().ready()).await.expect("room for a call");
+        let request = request.body(()).expect("a request");
+        let (response, mut body) = send.send_request(request, false).expect("a stream");
+        body.send_data(frame.into(), true).expect("the message goes out");
+        soon(response).await.expect("an answer")
+    }
+
+    /// The error that a call gets, which must be one HEADERS frame with `END_STREAM` and nothing
+    /// else: Trailers-Only.
+    pub async fn refusal(
+        &self,
+        method: &str,
+        message: &impl Message,
+        headers: &[(&str, &str)],
+    ) -> Status {
+        let response = self.call(method, message, headers).await;
+        assert_eq!(response.status(), 200, "{method}");
+        assert_eq!(response.headers()["content-type"], "application/grpc", "{method}");
+        assert!(response.body().is_end_stream(), "{method}: the headers end the stream");
+        let status = Status::from_header_map(response.headers());
+        let status = status.expect("the headers hold the status");
+        assert_ne!(status.code(), tonic::Code::Ok, "{method}");
+        status
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}

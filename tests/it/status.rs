@@ -1,0 +1,258 @@
+//! The error table of the API, row by row and over real sockets: what the caller sees of each
+//! trouble, for each call, always as a Trailers-Only answer.
+
+mod row;
+mod table;
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use gotoassist_grpc::{
+    grpc::status,
+    proto::{GetSessionRequest, ListSystemLinksRequest, WatchSessionRequest},
+    rest,
+    simulator::{Fault, Rule, SessionScript},
+};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::harness::{Harness, Peer, soon};
+use row::{Remedy, Row, pushback_milliseconds, says_nothing_of_the_vendors};
+
+const DOMAIN: &str = "remotesupport.gotoassist";
+const SESSION: &str = "250040303";
+
+/// Nothing is tried twice or remembered, and no row is slowed down by another.
+const FLAGS: [&str; 6] = [
+    "--upstream-retries=0",
+    "--breaker-failures=0",
+    "--finished-cache=0s",
+    "--upstream-rps=1000",
+    "--upstream-burst=1000",
+    "--quota-scope=credential",
+];
+
+/// The three calls, on the session or domain that everybody may see.
+async fn refusal(peer: &Peer, method: &str, headers: &[(&str, &str)]) -> Status {
+    match method {
+        "GetSession" => {
+            let message = GetSessionRequest { session_id: SESSION.into() };
+            peer.refusal(method, &message, headers).await
+        }
+        "WatchSession" => {
+            let message = WatchSessionRequest { session_id: SESSION.into(), ..Default::default() };
+            peer.refusal(method, &message, headers).await
+        }
+        "ListSystemLinks" => {
+            let message = ListSystemLinksRequest { system_domain: "one.example.com".into() };
+            peer.refusal(method, &message, headers).await
+        }
+        _ => panic!("{method} is no method"),
+    }
+}
+
+/// Every row at once, each by a credential of its own, by which the fault finds it.
+async fn hold(harness: &Harness, method: &str, rows: Vec<Row>) {
+    let peer = harness.peer().await;
+    let calls = rows.into_iter().enumerate().map(|(number, row)| {
+        let (peer, token) = (&peer, format!("row-{number}"));
+        let rule = Rule { credential: Some(token.clone()), ..Rule::from(row.fault.clone()) };
+        harness.vendor.add_fault(rule);
+        async move {
+            let authorization = format!("Bearer {token}");
+            let status = refusal(peer, method, &[("authorization", &authorization)]).await;
+            row.hold(&status, method != "ListSystemLinks");
+            let asked = harness.vendor.counters().of_credential(&token);
+            assert_eq!(asked, 1, "one request, nothing followed: {:?}", row.fault);
+        }
+    });
+    join_all(calls).await;
+}
+
+#[tokio::test]
+async fn get_session_tells_each_trouble_by_its_row() {
+    let harness = start(&[]).await;
+    hold(&harness, "GetSession", table::whole()).await;
+}
+
+#[tokio::test]
+async fn watch_session_tells_each_trouble_before_its_headers() {
+    let harness = start(&[]).await;
+    hold(&harness, "WatchSession", table::whole()).await;
+}
+
+#[tokio::test]
+async fn list_system_links_tells_each_trouble_by_its_row() {
+    let harness = start(&[]).await;
+    let rows = table::whole().into_iter();
+    // These two lengthen an object, and links are an array.
+    let is_for_sessions =
+        |row: &Row| matches!(row.fault, Fault::Oversized { .. } | Fault::GzipBomb { .. });
+    hold(&harness, "ListSystemLinks", rows.filter(|row| !is_for_sessions(row)).collect()).await;
+}
+
+#[tokio::test]
+async fn a_retry_after_date_is_told_as_a_delay() {
+    let harness = start(&[]).await;
+    let mut fault = table::vendor(429);
+    if let Fault::Status { retry_after_date, .. } = &mut fault {
+        *retry_after_date = Some(60);
+    }
+    harness.vendor.add_fault(fault);
+    let status = get(&harness, &[("authorization", "Bearer t")]).await;
+    // HTTP dates are whole seconds.
+    let delay = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+    assert!((50..=60).contains(&delay.as_secs()), "{delay:?}");
+    let pushback = pushback_milliseconds(&status).unwrap();
+    assert_eq!(u128::from(pushback), delay.as_micros().div_ceil(1000));
+}
+
+#[tokio::test]
+async fn a_vendor_that_does_not_answer_is_a_timeout() {
+    let harness = start(&["--upstream-timeout=300ms"]).await;
+    for fault in [Fault::Hang, Fault::Trickle { seconds: 0.2 }] {
+        for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+            let number = harness.vendor.add_fault(fault.clone());
+            let peer = harness.peer().await;
+            let status = refusal(&peer, method, &[("authorization", "Bearer t")]).await;
+            let (code, reason) = (Code::Unavailable, "UPSTREAM_TIMEOUT");
+            let remedy = Remedy::Retry(1);
+            let row = Row { fault: fault.clone(), code, reason, http_status: None, remedy };
+            row.hold(&status, false);
+            harness.vendor.delete_fault(number);
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_connection_is_told_apart() {
+    let mut refused = start(&[]).await;
+    refused.stop_vendor().await;
+    let unknown = start(&["--upstream-url=http://vendor.invalid"]).await;
+    // The simulator speaks no TLS.
+    let plain = start(&[]).await;
+    let authority = tempfile::NamedTempFile::new().unwrap();
+    let pair = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    std::fs::write(authority.path(), pair.cert.pem()).unwrap();
+    let url = format!("--upstream-url=https://{}", plain.vendor_address);
+    let trust = format!("--upstream-ca-file={}", authority.path().display());
+    let without_tls = start(&[&url, &trust]).await;
+    for harness in [refused, unknown, without_tls] {
+        let peer = harness.peer().await;
+        for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+            let status = refusal(&peer, method, &[("authorization", "Bearer t")]).await;
+            let row = Row {
+                fault: Fault::Right,
+                code: Code::Unavailable,
+                reason: "UPSTREAM_CONNECT_FAILED",
+                http_status: None,
+                remedy: Remedy::Retry(1),
+            };
+            row.hold(&status, false);
+        }
+    }
+}
+
+#[tokio::test]
+async fn when_the_callers_time_is_over_that_is_what_it_is_told() {
+    let harness = start(&[]).await;
+    harness.vendor.add_fault(Fault::Hang);
+    let peer = harness.peer().await;
+    let headers = [("authorization", "Bearer t"), ("grpc-timeout", "300m")];
+    for (number, method) in ["GetSession", "WatchSession", "ListSystemLinks"].iter().enumerate() {
+        let status = refusal(&peer, method, &headers).await;
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{method}");
+        let info = status.get_details_error_info().unwrap();
+        // The deadline of the call and that of the request upstream are one.
+        assert!(matches!(&*info.reason, "DEADLINE_EXCEEDED" | "UPSTREAM_TIMEOUT"), "{info:?}");
+        assert_eq!(info.domain, DOMAIN);
+        let cancelled = u64::try_from(number).unwrap() + 1;
+        soon(harness.vendor.until(|counters| counters.cancelled == cancelled)).await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_credential_nothing_is_sent() {
+    let harness = start(&[]).await;
+    let peer = harness.peer().await;
+    for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+        for headers in [&[][..], &[("authorization", "")], &[("authorization", "Bearer ")]] {
+            let status = refusal(&peer, method, headers).await;
+            assert_eq!(status.code(), Code::Unauthenticated, "{method} {headers:?}");
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!((&*info.reason, &*info.domain), ("CREDENTIAL_MISSING", DOMAIN));
+            assert!(!status.get_details_help().unwrap().links.is_empty());
+        }
+    }
+    assert_eq!(harness.vendor.counters().requests, 0);
+}
+
+/// The simulator's own refusals, which no rule plays.
+#[tokio::test]
+async fn bad_tokens_missing_seats_and_sessions_of_others_are_told() {
+    let harness = start(&[]).await;
+    let script = SessionScript::resting(SESSION, "active").visible_to(&["owner"]);
+    harness.vendor.put_session(script).unwrap();
+    for (token, code, reason) in [
+        ("bad-token", Code::Unauthenticated, "CREDENTIAL_REJECTED"),
+        ("no-seat-token", Code::Unauthenticated, "CREDENTIAL_REJECTED"),
+        ("stranger", Code::NotFound, "SESSION_NOT_FOUND"),
+    ] {
+        let authorization = format!("Bearer {token}");
+        let status = get(&harness, &[("authorization", &authorization)]).await;
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((status.code(), &*info.reason), (code, reason), "{token}");
+        says_nothing_of_the_vendors(&status);
+    }
+}
+
+#[tokio::test]
+async fn our_own_limits_push_back() {
+    let harness = Harness::with(&["--max-watches=0"]).await;
+    let peer = harness.peer().await;
+    let status = refusal(&peer, "WatchSession", &[("authorization", "Bearer t")]).await;
+    pushes_back(&status, "OVERLOADED");
+    assert_eq!(harness.vendor.counters().requests, 0);
+
+    let slow = ["--upstream-rps=0.001", "--upstream-burst=1", "--finished-cache=0s"];
+    let harness = Harness::with(&slow).await;
+    harness.vendor.add_fault(Rule::times(1, Fault::status(404)));
+    get(&harness, &[("authorization", "Bearer t")]).await;
+    let peer = harness.peer().await;
+    for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+        let headers = [("authorization", "Bearer t"), ("grpc-timeout", "5S")];
+        pushes_back(&refusal(&peer, method, &headers).await, "QUOTA_EXHAUSTED");
+    }
+    assert_eq!(harness.vendor.counters().requests, 1);
+}
+
+fn pushes_back(status: &Status, reason: &str) {
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!((status.code(), &*info.reason), (Code::ResourceExhausted, reason));
+    assert_eq!(info.domain, DOMAIN);
+    assert!(!status.get_details_quota_failure().unwrap().violations.is_empty());
+    let delay = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+    assert!(delay > Duration::ZERO);
+    let pushback = u128::from(pushback_milliseconds(status).unwrap());
+    assert_eq!(pushback, delay.as_micros().div_ceil(1000));
+}
+
+/// A service credential that was refreshed and refused again.
+#[test]
+fn a_service_without_a_seat_is_denied_and_helped() {
+    let mut error = rest::Error::new(rest::Kind::NoSeat);
+    error.http_status = Some(401);
+    let status = status::of(&error);
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!((status.code(), &*info.reason), (Code::PermissionDenied, "NO_REMOTE_SUPPORT_SEAT"));
+    assert_eq!(info.metadata["http_status"], "401");
+    assert!(status.get_details_help().is_some());
+}
+
+async fn start(more: &[&str]) -> Harness {
+    Harness::with(&[&FLAGS, more].concat()).await
+}
+
+async fn get(harness: &Harness, headers: &[(&str, &str)]) -> Status {
+    refusal(&harness.peer().await, "GetSession", headers).await
+}

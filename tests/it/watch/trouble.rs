@@ -1,0 +1,122 @@
+//! What a watch makes of a vendor in trouble.
+
+use std::time::Duration;
+
+use gotoassist_grpc::{proto::watch_session_response::EventType, rest::Kind};
+use tokio::time::Instant;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use super::{
+    ACTIVE, WAITING, passed,
+    world::{End, Server, Trick, Vendor},
+};
+
+#[tokio::test(start_paused = true)]
+async fn stale_then_recover() {
+    let vendor = Vendor::new();
+    vendor.life("s", &[(0, "waiting"), (300, "active")]);
+    let mut watcher = Server::new(&vendor).watch("s").await;
+    vendor.play("s", vec![Trick::Fail(Kind::Malformed); 4]);
+    let first = watcher.news().await;
+    let stale = watcher.news().await;
+    assert_eq!(stale.event_type(), EventType::Stale);
+    assert_eq!(stale.observed_at, first.observed_at);
+    let cause = stale.stale_cause.unwrap();
+    assert_eq!(cause.code, i32::from(Code::Internal));
+    let info = tonic_types::RpcStatusExt::get_details_error_info(&cause).unwrap();
+    assert_eq!(info.reason, "UPSTREAM_MALFORMED_RESPONSE");
+    // Back, with nothing new: a heartbeat tells, well before its interval.
+    let since = Instant::now();
+    let back = watcher.next().await.unwrap();
+    assert_eq!(back.event_type(), EventType::Heartbeat);
+    assert!(back.observed_at.unwrap().seconds > first.observed_at.unwrap().seconds);
+    assert!(since.elapsed() < Duration::from_secs(30));
+    assert_eq!(watcher.news().await.session.unwrap().upstream_status, "active");
+}
+
+#[tokio::test(start_paused = true)]
+async fn recovery_with_news_is_a_change() {
+    let vendor = Vendor::new();
+    vendor.life("s", &[(0, "waiting"), (10, "active")]);
+    let mut watcher = Server::new(&vendor).watch("s").await;
+    vendor.play("s", vec![Trick::Fail(Kind::Unavailable); 5]);
+    watcher.news().await;
+    assert_eq!(watcher.news().await.event_type(), EventType::Stale);
+    let changed = watcher.next().await.unwrap();
+    assert_eq!(passed(&changed.transitions), [(WAITING, ACTIVE, false)]);
+    let silent = watcher.next().await.unwrap();
+    assert_eq!(silent.event_type(), EventType::Heartbeat, "the recovery is told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_trouble_is_nobodys_business() {
+    let vendor = Vendor::new();
+    vendor.life("s", &[(0, "waiting"), (60, "abandoned")]);
+    let mut watcher = Server::new(&vendor).watch("s").await;
+    vendor.play("s", vec![Trick::Fail(Kind::Unavailable); 2]);
+    let (messages, end) = watcher.rest().await;
+    assert!(messages.iter().all(|message| message.event_type() != EventType::Stale));
+    assert_eq!(end.code(), Code::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn outage_over_limit() {
+    let vendor = Vendor::new();
+    vendor.life("s", &[(0, "active")]);
+    let mut watcher = Server::new(&vendor).watch("s").await;
+    vendor.play("s", vec![Trick::Fail(Kind::ConnectFailed); 1000]);
+    let start = Instant::now();
+    let (messages, end) = watcher.rest().await;
+    let stale = messages.iter().filter(|message| message.event_type() == EventType::Stale).count();
+    assert_eq!(stale, 1, "once, whatever the cause becomes");
+    let End::Error(status) = end else { panic!("{end:?}") };
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.get_details_retry_info().is_some());
+    let minutes = start.elapsed().as_secs() / 60;
+    assert!((15..17).contains(&minutes), "after {minutes} minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_silence_ends_too() {
+    let vendor = Vendor::new();
+    vendor.life("s", &[(0, "active")]);
+    let mut watcher = Server::new(&vendor).watch("s").await;
+    vendor.play("s", [Trick::Fail(Kind::Timeout), Trick::Slow(Duration::from_hours(10))]);
+    let start = Instant::now();
+    let (_, end) = watcher.rest().await;
+    assert_eq!(end.code(), Code::Unavailable);
+    assert!(start.elapsed() < Duration::from_mins(16));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_credential_ends_at_once() {
+    for (kind, code, expected) in [
+        (Kind::CredentialRejected, Code::Unauthenticated, "CREDENTIAL_REJECTED"),
+        (Kind::NoSeat, Code::PermissionDenied, "NO_REMOTE_SUPPORT_SEAT"),
+        (Kind::PermissionDenied, Code::PermissionDenied, "UPSTREAM_PERMISSION_DENIED"),
+    ] {
+        let vendor = Vendor::new();
+        vendor.life("s", &[(0, "active")]);
+        let mut watcher = Server::new(&vendor).watch("s").await;
+        vendor.play("s", [Trick::Fail(kind)]);
+        let (messages, end) = watcher.rest().await;
+        assert_eq!(messages.len(), 1);
+        assert_eq!((end.code(), end.reason().as_str()), (code, expected));
+        assert_eq!(vendor.count("s"), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn gone_confirmed_twice() {
+    let vendor = Vendor::new();
+    vendor.life("s", &[(0, "active")]);
+    let mut watcher = Server::new(&vendor).watch("s").await;
+    watcher.next().await.unwrap();
+    let gone = || Trick::Fail(Kind::NotFound);
+    vendor.play("s", [gone(), Trick::Honest, gone(), Trick::Fail(Kind::Unavailable), gone()]);
+    let (messages, end) = watcher.rest().await;
+    assert!(messages.is_empty(), "one slip is no news: {:?}", messages.len());
+    assert_eq!((end.code(), end.reason().as_str()), (Code::NotFound, "SESSION_NOT_FOUND"));
+    assert_eq!(vendor.count("s"), 6);
+}
