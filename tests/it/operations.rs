@@ -4,6 +4,7 @@ mod check;
 mod limits;
 mod numbers;
 mod redaction;
+mod runbook;
 
 use std::{
     net::SocketAddr,
