@@ -1,12 +1,16 @@
 # syntax=docker/dockerfile:1
 # Build:  docker build -t gotoassist-grpc .
+#         docker buildx build --platform linux/amd64,linux/arm64 -t gotoassist-grpc .
 # Run:    docker run -p 50051:50051 gotoassist-grpc
 # The result holds the binary, the CA certificates and the C library: no shell, no package manager.
 
-FROM rust:1.95-slim-bookworm AS build
+ARG RUST_IMAGE=docker.io/library/rust:1.95-slim-bookworm
+ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 
-# The dependencies in a layer of their own: it changes only with Cargo.lock.
+# The dependencies in a layer of their own: it changes only with the manifests and the protos.
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
 COPY third_party third_party
@@ -17,21 +21,31 @@ RUN mkdir src \
     && rm -r src
 
 COPY src src
+# Newer than what was built of the empty sources.
 RUN touch src/lib.rs src/main.rs && cargo build --release --locked
 
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM ${BASE_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="gotoassist-grpc" \
       org.opencontainers.image.description="A typed, streaming gRPC API in front of the GoToAssist Remote Support REST API" \
-      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
 COPY --from=build /src/target/release/gotoassist-grpc /usr/local/bin/gotoassist-grpc
 
 # Within a container, loopback reaches nobody.
 ENV GOTOASSIST_LISTEN=0.0.0.0:50051 \
     GOTOASSIST_ADMIN_LISTEN=0.0.0.0:9464
 EXPOSE 50051 9464
-USER nonroot
+# `nonroot`, as a number: Kubernetes' runAsNonRoot cannot judge a name.
+USER 65532:65532
 STOPSIGNAL SIGTERM
+# With TLS, tell it how to call: GOTOASSIST_SERVER=https://…, GOTOASSIST_CA_FILE and so on.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s \
-    CMD ["gotoassist-grpc", "health"]
-ENTRYPOINT ["gotoassist-grpc"]
+    CMD ["/usr/local/bin/gotoassist-grpc", "health"]
+ENTRYPOINT ["/usr/local/bin/gotoassist-grpc"]
 CMD ["serve"]

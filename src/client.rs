@@ -10,6 +10,7 @@ pub mod watch;
 use std::{future::Future, path::PathBuf, time::Duration};
 
 use futures_util::StreamExt as _;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Code, Request, Response, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
@@ -29,6 +30,11 @@ pub use watch::{Interruption, ResumingWatch};
 /// Most that the opening of a watch may take: the service answers after its first good answer from
 /// the vendor, or after its own retries.
 const OPENING_LIMIT: Duration = Duration::from_mins(1);
+/// Metadata by which a proxy in front of several replicas brings all who ask for a session to the
+/// same one, where they share a poll. The service itself does not read it.
+const SESSION_METADATA: &str = "session-id";
+/// What cannot stand in metadata as it is.
+const UNPRINTABLE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 /// How exact timers are.
 const TICK: Duration = Duration::from_millis(2);
 
@@ -87,7 +93,8 @@ impl Client {
         limit: Duration,
     ) -> Result<GetSessionResponse, Failure> {
         let message = GetSessionRequest { session_id: session_id.to_owned() };
-        self.unary(message, limit, async |channel, request| {
+        self.unary(message, limit, async |channel, mut request| {
+            name_session(&mut request, session_id);
             RemoteSupportServiceClient::new(channel).get_session(request).await
         })
         .await
@@ -128,7 +135,9 @@ impl Client {
             let credential = client.credential.clone();
             Box::pin(async move {
                 let channel = channel.ok_or_else(failure::no_address)?;
-                let request = credential.apply(message)?;
+                let session_id = message.session_id.clone();
+                let mut request = credential.apply(message)?;
+                name_session(&mut request, &session_id);
                 let mut stub = RemoteSupportServiceClient::new(channel);
                 match timeout(OPENING_LIMIT, stub.watch_session(request)).await {
                     Ok(answer) => Ok(answer?.into_inner().boxed()),
@@ -158,6 +167,13 @@ impl Client {
             }
         }
         Err(last)
+    }
+}
+
+fn name_session<M>(request: &mut Request<M>, session_id: &str) {
+    let value = utf8_percent_encode(session_id, UNPRINTABLE).to_string();
+    if let Ok(value) = value.parse() {
+        request.metadata_mut().insert(SESSION_METADATA, value);
     }
 }
 

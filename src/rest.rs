@@ -78,8 +78,7 @@ pub struct Terms {
 pub struct Urgency {
     /// When the session was asked for last.
     pub since: Instant,
-    /// How likely the session changes, relative to others: the square root of its rate of change,
-    /// in changes per second.
+    /// How often it is worth asking for the session, relative to others.
     pub weight: f64,
 }
 
@@ -133,6 +132,11 @@ impl Client {
     /// What went to the vendor and came back.
     pub fn traffic(&self) -> &Traffic {
         &self.upstream.traffic
+    }
+
+    /// How the service's own credential stands, if it has one.
+    pub fn token(&self) -> Option<token::Snapshot> {
+        self.upstream.tokens.as_ref().map(TokenSource::snapshot)
     }
 
     /// One session, for a unary call. Shares the request of an identical call under way.

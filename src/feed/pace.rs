@@ -48,21 +48,21 @@ pub(super) fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))
 }
 
-/// How much there is to learn from a session that has been in `status` for `age`: the square root
-/// of its rate of change.
+/// How much more there is to learn from a session that has been in `status` for `age` than from an
+/// active one in mid-life.
 ///
-/// Asking each session in proportion to that root makes the mean delay of news least when the
-/// quota does not suffice for all (minimise Σ rateᵢ·intervalᵢ under Σ 1/intervalᵢ = quota).
-/// The rates are those of a help desk's day: a customer joins within a minute or two or not for
-/// long; a session lasts for some ten minutes to an hour; one that waits to be started may wait
-/// for days.
+/// While the quota does not suffice, a session is asked for as often as its weight says, so what
+/// one gains another loses. Asked for more often: who waits for somebody, since most sessions are
+/// started, and most customers join, within minutes or not for long. In return less often: who has
+/// just begun to work together, since hardly a session is over after a minute, and what is over.
+/// docs/watch.md tells what that gains, and what it costs where the lives are other ones.
 pub(super) fn weight(status: Status, age: Duration) -> f64 {
-    let age = age.as_secs_f64();
-    let expected_wait = match status {
-        Status::NotStarted => 300.0 + age,
-        Status::Waiting => 45.0 + age,
-        Status::Active | Status::Unknown => 900.0 + age / 4.0,
-        Status::Complete | Status::Abandoned => 3600.0 + age,
-    };
-    (1.0 / expected_wait).sqrt()
+    let minutes = age.as_secs_f64() / 60.0;
+    match status {
+        Status::NotStarted => 1.0 + 2.0 / (1.0 + (minutes / 2.5).powi(2)),
+        Status::Waiting => 1.0 + 2.5 / (1.0 + (minutes / 2.0).powi(2)),
+        Status::Active => (minutes / 10.0).powi(2).clamp(0.2, 1.0),
+        Status::Unknown => 1.0,
+        Status::Complete | Status::Abandoned => 0.2,
+    }
 }

@@ -166,3 +166,73 @@ fn decode(content: &[u8]) -> Option<Known> {
 fn nanoseconds(time: Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_known() -> impl Strategy<Value = Known> {
+        let time = || {
+            (-377_705_023_201_i64..=253_402_207_200).prop_map(|second| {
+                let second = second.clamp(-9_000_000_000, 9_000_000_000);
+                Timestamp::from_second(second).unwrap()
+            })
+        };
+        let progress =
+            (0..Status::ALL.len(), any::<u32>(), 0_u8..=4).prop_map(|(status, mark, furthest)| {
+                Progress { status: Status::ALL[status], mark, furthest }
+            });
+        let digest = (any::<[u8; 16]>(), any::<[u16; FIELD_COUNT]>())
+            .prop_map(|(content, fields)| Digest { content, fields });
+        (digest, progress, time(), proptest::option::of(time())).prop_map(
+            |(digest, progress, observed_at, over_since)| Known {
+                digest,
+                progress,
+                observed_at,
+                over_since,
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100_000))]
+
+        /// Any text is a token or none, and never a panic.
+        #[test]
+        fn any_text_is_opened_or_refused(text in "(v[0-9]{0,3}\\.)?[A-Za-z0-9_.=-]{0,300}|.{0,40}") {
+            let session: SessionId = "s".parse().unwrap();
+            let opened = Sealer::new(None).open(&session, &text);
+            prop_assert!(!matches!(opened, Ok(Opened::Known(_))), "forged by chance: {text}");
+        }
+
+        /// Even sealed with the right key, any content is a token or none.
+        #[test]
+        fn any_content_is_read_or_refused(content in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&content);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn what_is_sealed_is_opened_for_the_same_session_alone(
+            known in any_known(),
+            session in "[a-z0-9]{1,40}",
+            other in "[a-z0-9]{1,40}",
+        ) {
+            let (one, two) = (Sealer::new(Some("key")), Sealer::new(Some("key")));
+            let (session, other): (SessionId, SessionId) =
+                (session.parse().unwrap(), other.parse().unwrap());
+            let token = one.seal(&session, &known);
+            prop_assert_eq!(two.open(&session, &token), Ok(Opened::Known(Box::new(known))));
+            if session != other {
+                prop_assert_eq!(two.open(&other, &token), Err(Forged));
+            }
+            prop_assert_eq!(Sealer::new(None).open(&session, &token), Err(Forged));
+            prop_assert!(token.len() < 256, "{} bytes", token.len());
+        }
+    }
+}

@@ -1,141 +1,12 @@
-//! The status changes of a session: which ones lie between two answers of the vendor, and the
-//! record of those seen so far.
+//! The record of a session's status changes.
 
 use jiff::Timestamp;
 
-use super::{Session, Status};
+use super::{Progress, Session, Transition};
 
 /// How many transitions a [`History`] remembers. A session has four or fewer in its documented
 /// life; the limit is for a vendor that flaps.
 const REMEMBERED: usize = 512;
-
-/// One change of status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transition {
-    /// The status before.
-    pub from: Status,
-    /// The status after.
-    pub to: Status,
-    /// When it happened, by the vendor's timestamps; `None` if the vendor gave none for it.
-    pub occurred_at: Option<Timestamp>,
-    /// The status after was in no answer; that the session passed through it follows from a later
-    /// one.
-    pub inferred: bool,
-}
-
-/// How far a session has come in its life, as somebody knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// The latest status.
-    pub status: Status,
-    /// Tells apart the statuses that the documentation does not name, all of which are
-    /// [`Status::Unknown`]. Stable across releases.
-    pub mark: u32,
-    /// The highest rank among the statuses seen, or passed by the vendor's timestamps; 0 if there
-    /// was none.
-    pub furthest: u8,
-}
-
-impl Progress {
-    /// What is known from `session` alone.
-    pub fn of(session: &Session) -> Self {
-        let status = session.status();
-        let passed = [Status::Waiting, Status::Active]
-            .into_iter()
-            .filter(|passed| has_passed(*passed, session))
-            .filter_map(Status::rank)
-            .max();
-        let furthest = status.rank().or(passed).unwrap_or_default();
-        Self { status, mark: mark(&session.upstream_status), furthest }
-    }
-
-    /// What is known after `session` was seen too.
-    #[must_use]
-    pub fn after(self, session: &Session) -> Self {
-        let next = Self::of(session);
-        match next.status {
-            Status::Unknown => Self { furthest: next.furthest.max(self.furthest), ..next },
-            _ => next,
-        }
-    }
-
-    /// Whether `session` shows an earlier state than is known already, as an out-of-date answer
-    /// does: a status of lower rank, or none at all where there was one. Around a status whose rank
-    /// nobody knows: nothing follows a final status, and after it the one before it counts as
-    /// earlier too.
-    pub fn is_ahead_of(self, session: &Session) -> bool {
-        if self.is_same_status(Self::of(session)) {
-            return false;
-        }
-        match session.status().rank() {
-            Some(rank) if self.status == Status::Unknown => rank <= self.furthest,
-            Some(rank) => rank < self.furthest,
-            None => self.is_over() || (session.upstream_status.is_empty() && self.mark != mark("")),
-        }
-    }
-
-    /// Whether the session is over: it has come to a final status.
-    pub fn is_over(self) -> bool {
-        Some(self.furthest) == Status::Complete.rank()
-    }
-
-    /// Whether the status of both is the same.
-    pub fn is_same_status(self, other: Self) -> bool {
-        self.mark == other.mark
-    }
-
-    /// Every status change between here and `session`, oldest first. Those in between that no
-    /// answer showed, but which the status of `session` implies, are inferred.
-    pub fn transitions_to(self, session: &Session) -> Vec<Transition> {
-        let target = Self::of(session);
-        if self.is_same_status(target) {
-            return Vec::new();
-        }
-        let mut from = self.status;
-        let mut transitions = Vec::new();
-        for passed in [Status::Waiting, Status::Active] {
-            let occurred_at = occurred_at(passed, session);
-            // Who knows no rank yet can say that one was passed since only by a timestamp, which
-            // would have been there before.
-            let is_known = self.furthest > 0 || occurred_at.is_some();
-            let is_new = passed.rank() > Some(self.furthest);
-            if is_known && is_new && has_passed(passed, session) {
-                transitions.push(Transition { from, to: passed, occurred_at, inferred: true });
-                from = passed;
-            }
-        }
-        let occurred_at =
-            if self.is_ahead_of(session) { None } else { occurred_at(target.status, session) };
-        transitions.push(Transition { from, to: target.status, occurred_at, inferred: false });
-        transitions
-    }
-}
-
-/// Whether a session as it is now must have been `earlier` before: by its status, or, if nobody
-/// knows the place of that, by the vendor's timestamps.
-fn has_passed(earlier: Status, session: &Session) -> bool {
-    match session.status() {
-        Status::Unknown => occurred_at(earlier, session).is_some(),
-        status => status.implies(earlier),
-    }
-}
-
-/// When a session got its status, by the vendor's timestamps.
-fn occurred_at(status: Status, session: &Session) -> Option<Timestamp> {
-    match status {
-        Status::Waiting => session.started_at,
-        Status::Active => session.customer_joined_at,
-        Status::Complete | Status::Abandoned => session.ended_at,
-        Status::NotStarted | Status::Unknown => None,
-    }
-}
-
-/// FNV-1a: a fixed function, since marks travel in resume tokens.
-fn mark(upstream_status: &str) -> u32 {
-    upstream_status
-        .bytes()
-        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-}
 
 /// The record of a session's status changes since somebody began to look.
 ///
@@ -191,15 +62,7 @@ impl History {
         let transitions = before.transitions_to(session);
         let last = transitions.len().saturating_sub(1);
         for (index, transition) in transitions.into_iter().enumerate() {
-            let after = if index == last {
-                after
-            } else {
-                Progress {
-                    status: transition.to,
-                    mark: mark(transition.to.name()),
-                    furthest: transition.to.rank().unwrap_or_default(),
-                }
-            };
+            let after = if index == last { after } else { Progress::at(transition.to) };
             self.entries.push(Entry { transition, observed_at, after });
         }
         let surplus = self.entries.len().saturating_sub(REMEMBERED);
@@ -240,5 +103,129 @@ impl History {
         let then = self.entries.partition_point(|entry| entry.observed_at <= observed_at);
         let mut nearest = (then..=self.entries.len()).chain((0..then).rev());
         nearest.find(|place| state_at(*place).is_same_status(known))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Status::{self, Active, Complete, Unknown};
+
+    fn session(status: &str) -> Session {
+        Session { upstream_status: status.to_owned(), ..Session::default() }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn any_status() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "notStarted",
+            "waiting",
+            "active",
+            "complete",
+            "abandoned",
+            "paused",
+            "on hold",
+            "",
+        ])
+    }
+
+    fn path(transitions: &[Transition]) -> Vec<Status> {
+        transitions.iter().map(|step| step.to).collect()
+    }
+
+    #[test]
+    fn who_was_told_by_another_server_gets_what_came_after() {
+        let mut history = History::starting_with(&session("waiting"));
+        history.observe(&session("paused"), at(10));
+        history.observe(&session("active"), at(20));
+        history.observe(&session("complete"), at(30));
+        let latest = session("complete");
+        let since = |status, second| {
+            let known = Progress::of(&session(status));
+            path(&history.since_known(known, at(second), &latest))
+        };
+        assert_eq!(since("waiting", 5), [Unknown, Active, Complete]);
+        assert_eq!(since("paused", 9), [Active, Complete], "the other saw it earlier");
+        assert_eq!(since("waiting", 12), [Unknown, Active, Complete], "the other saw it later");
+        assert_eq!(since("complete", 31), []);
+        assert_eq!(since("notStarted", 0), [Status::Waiting, Active, Complete]);
+    }
+
+    #[test]
+    fn a_flapping_vendor_fills_no_memory() {
+        let mut history = History::starting_with(&session("active"));
+        for second in 0..5000 {
+            history.observe(&session(&format!("status {second}")), at(second));
+        }
+        assert_eq!(history.end(), 5000);
+        assert_eq!(history.entries.len(), REMEMBERED);
+        assert_eq!(history.since(4990).count(), 10);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// Whatever the vendor shows, the record is one chain from the first status to the last.
+        #[test]
+        fn a_history_is_a_chain(
+            statuses in prop::collection::vec(any_status(), 1..12),
+            joined in any::<bool>(),
+        ) {
+            let sessions: Vec<_> = statuses
+                .iter()
+                .map(|status| Session {
+                    customer_joined_at: joined.then(|| at(1)),
+                    ..session(status)
+                })
+                .collect();
+            let mut history = History::starting_with(&sessions[0]);
+            for (second, session) in (0..).zip(&sessions) {
+                history.observe(session, at(second));
+            }
+            let mut status = sessions[0].status();
+            for step in history.since(0) {
+                prop_assert_eq!(step.from, status);
+                status = step.to;
+            }
+            prop_assert_eq!(status, sessions[sessions.len() - 1].status());
+            // Seen again, it is no news.
+            let end = history.end();
+            history.observe(&sessions[sessions.len() - 1], at(99));
+            prop_assert_eq!(history.end(), end);
+        }
+
+        /// A session that goes by the documented order is never held back, and each of its
+        /// statuses is told once, however few of them are seen.
+        #[test]
+        fn a_life_in_order_is_told_in_full(
+            seen in prop::sample::subsequence(vec![0_usize, 1, 2, 3], 1..=4),
+            abandoned in any::<bool>(),
+        ) {
+            let life: &[&str] = if abandoned {
+                &["notStarted", "waiting", "abandoned", "abandoned"]
+            } else {
+                &["notStarted", "waiting", "active", "complete"]
+            };
+            let first = session(life[seen[0]]);
+            let mut history = History::starting_with(&first);
+            for place in &seen {
+                let next = session(life[*place]);
+                prop_assert!(!history.is_ahead_of(&next));
+                history.observe(&next, at(i64::try_from(*place).unwrap()));
+            }
+            let mut told = vec![first.status()];
+            told.extend(history.since(0).map(|step| step.to));
+            let mut truth: Vec<_> = life[seen[0]..=seen[seen.len() - 1]]
+                .iter()
+                .map(|status| Status::named(status))
+                .collect();
+            truth.dedup();
+            prop_assert_eq!(told, truth);
+        }
     }
 }

@@ -87,6 +87,19 @@ async fn each_form_of_credential_goes_out_as_it_should() {
 }
 
 #[tokio::test]
+async fn a_proxy_can_tell_the_session_by_metadata() {
+    let service = FakeService::start([Script(vec![message(1, SessionStatus::Complete)], End::Ok)]);
+    let client = client(&["--server", &service.url()]);
+    assert_eq!(next(&mut client.watch(request())).await, "token-1");
+    for session in ["SS-87555", "a/b?c%2F d", "Grüße\n"] {
+        client.get_session(session, LIMIT).await.unwrap();
+    }
+    client.list_system_links("example.com", LIMIT).await.unwrap();
+    let expected = ["250040353", "SS-87555", "a/b?c%252F%20d", "Gr%C3%BC%C3%9Fe%0A", ""];
+    assert_eq!(service.session_names(), expected);
+}
+
+#[tokio::test]
 async fn a_credential_is_in_no_debug_output() {
     let arguments = ["client", "--token", "s3cret-s3cret"];
     let connection = Arguments::try_parse_from(arguments).unwrap().connection;

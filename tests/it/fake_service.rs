@@ -50,6 +50,7 @@ struct Seen {
     scripts: Mutex<VecDeque<Script>>,
     watches: Mutex<Vec<WatchSessionRequest>>,
     authorizations: Mutex<Vec<String>>,
+    session_names: Mutex<Vec<String>>,
 }
 
 impl FakeService {
@@ -113,6 +114,11 @@ impl FakeService {
     pub fn authorizations(&self) -> Vec<String> {
         self.seen.authorizations.lock().unwrap().clone()
     }
+
+    /// The `session-id` metadata of all calls so far.
+    pub fn session_names(&self) -> Vec<String> {
+        self.seen.session_names.lock().unwrap().clone()
+    }
 }
 
 impl Drop for FakeService {
@@ -127,9 +133,12 @@ struct Answering(Arc<Seen>);
 
 impl Answering {
     fn note<M>(&self, request: &Request<M>) {
-        let value = request.metadata().get("authorization");
-        let value = value.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
-        self.0.authorizations.lock().unwrap().push(value);
+        let value = |name| match request.metadata().get(name) {
+            Some(value) => value.to_str().unwrap().to_owned(),
+            None => String::new(),
+        };
+        self.0.authorizations.lock().unwrap().push(value("authorization"));
+        self.0.session_names.lock().unwrap().push(value("session-id"));
     }
 }
 

@@ -1,0 +1,79 @@
+{{- define "gotoassist-grpc.name" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}
+{{- end -}}
+{{- end -}}
+
+{{- define "gotoassist-grpc.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "gotoassist-grpc.labels" -}}
+{{ include "gotoassist-grpc.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "gotoassist-grpc.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (include "gotoassist-grpc.name" .) }}
+{{- else -}}
+{{ .Values.serviceAccount.name | default "default" }}
+{{- end -}}
+{{- end -}}
+
+{{- define "gotoassist-grpc.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- /* The share of one replica in the vendor's quota. A rollout starts one more. */ -}}
+{{- define "gotoassist-grpc.share" -}}
+{{- $replicas := ternary .Values.autoscaling.maxReplicas .Values.replicas .Values.autoscaling.enabled | int -}}
+{{- $share := div (int .Values.upstream.requestsPerSecond) $replicas -}}
+{{- if lt (int $share) 1 -}}
+{{- fail (printf "upstream.requestsPerSecond (%v) does not give each of %d replicas a request a second" .Values.upstream.requestsPerSecond $replicas) -}}
+{{- end -}}
+{{- $share -}}
+{{- end -}}
+
+{{- /* Kubernetes cannot ask for gRPC's health through TLS, nor past Linkerd's policy. */ -}}
+{{- define "gotoassist-grpc.ready" -}}
+{{- if or .Values.tls.existingSecret .Values.linkerd.enabled -}}
+httpGet: { path: /readyz, port: admin }
+{{- else -}}
+grpc: { port: 50051 }
+{{- end -}}
+{{- end -}}
+
+{{- /* What only `serve` would find wrong, before anything is deployed. */ -}}
+{{- define "gotoassist-grpc.check" -}}
+{{- $credentials := .Values.credentials -}}
+{{- $callers := .Values.callers -}}
+{{- if ge (int .Values.drain.delaySeconds) (int .Values.drain.graceSeconds) -}}
+{{- fail "drain.delaySeconds must be less than drain.graceSeconds" -}}
+{{- end -}}
+{{- if eq $credentials.mode "service" -}}
+{{- if not (and $credentials.clientId $credentials.existingSecret) -}}
+{{- fail "credentials.mode service needs credentials.clientId and credentials.existingSecret" -}}
+{{- end -}}
+{{- if not (or $callers.trustNetwork $callers.tokensSecret $callers.allowClients) -}}
+{{- fail "credentials.mode service needs one of callers.trustNetwork, callers.tokensSecret and callers.allowClients" -}}
+{{- end -}}
+{{- if and $callers.tokensSecret $callers.allowClients -}}
+{{- fail "only one of callers.tokensSecret and callers.allowClients can be used" -}}
+{{- end -}}
+{{- else if or $credentials.clientId $credentials.existingSecret $callers.tokensSecret $callers.allowClients -}}
+{{- fail "credentials.clientId, credentials.existingSecret and callers have a meaning with credentials.mode service only" -}}
+{{- end -}}
+{{- if and $callers.allowClients (not .Values.tls.existingSecret) -}}
+{{- fail "callers.allowClients needs tls.existingSecret" -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,1 @@
+"""The service behind a real Envoy: several replicas, many watchers, and what goes wrong."""

@@ -1,0 +1,265 @@
+//! How long after the true change a watch tells of it when the quota does not suffice for all:
+//! this feed and governor against plain round-robin, on the same lives, under paused time.
+//!
+//! `GOTOASSIST_TEST_DELAY=full cargo test --release --test it detection_delay -- --nocapture`
+//! prints the table of docs/watch.md.
+
+use std::{
+    collections::BinaryHeap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use gotoassist_grpc::{
+    clock::Clock,
+    feed::{Ask, BoxedReply, Feed, Key, Pace, Settings},
+    model::{Session, Status},
+    rest::{
+        Answer, Credential, Terms,
+        quota::{self, Class, Quota, Scope},
+    },
+};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::world::{after_dawn, dawn};
+
+/// Requests per second, as `serve` has it by default.
+const QUOTA: f64 = 8.0;
+/// Seconds, after which the order of the polls no longer remembers the start.
+const WARM_UP: f64 = 900.0;
+const END: f64 = 4500.0;
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how long a test runs is not configuration")]
+fn detection_delay_is_shorter_than_round_robin() {
+    println!("| lives | watched sessions | | median | p95 | longest without a poll |");
+    println!("|---|---|---|---|---|---|");
+    if std::env::var("GOTOASSIST_TEST_DELAY").is_ok() {
+        compare(Lives::Desk, 100);
+        compare(Lives::Desk, 2000);
+        compare(Lives::Memoryless, 500);
+    }
+    let (ours, plain) = compare(Lives::Desk, 500);
+    assert!(ours.median <= 0.6 * plain.median, "{ours:?} against {plain:?}");
+    assert!(ours.p95 <= plain.p95, "{ours:?} against {plain:?}");
+}
+
+/// Both ways with the same lives.
+fn compare(kind: Lives, count: u32) -> (Measured, Measured) {
+    let lives: Vec<_> = (0..count).map(|place| lives(kind, place)).collect();
+    let (ours, plain) = (measure(&lives), round_robin(&lives));
+    for (name, result) in [("round-robin", &plain), ("gotoassist-grpc", &ours)] {
+        let Measured { median, p95, longest } = result;
+        println!("| {kind:?} | {count} | {name} | {median:.1} s | {p95:.1} s | {longest:.0} s |");
+    }
+    let (median, p95) = (ours.median / plain.median, ours.p95 / plain.p95);
+    println!("| {kind:?} | {count} | ratio | {median:.2} | {p95:.2} | |");
+    // Each session is asked for again, however little there is to learn from it.
+    assert!(ours.longest <= 10.0 * f64::from(count) / QUOTA + 60.0, "starved: {ours:?}");
+    (ours, plain)
+}
+
+/// What lives the sessions have.
+#[derive(Clone, Copy, Debug)]
+enum Lives {
+    /// As at a help desk: most sessions start and most customers join within minutes or not for
+    /// long, and hardly a session is over at once. Log-normal times.
+    Desk,
+    /// As far from predictable as can be: exponential times with the same means.
+    Memoryless,
+}
+
+#[derive(Debug)]
+struct Measured {
+    median: f64,
+    p95: f64,
+    /// The longest time between two polls of one session.
+    longest: f64,
+}
+
+/// The times of one session's changes, in seconds, and what it is from then on.
+type Life = Vec<(f64, Status)>;
+
+/// The sessions that are watched at one place, one after the other: a desk opens the next when one
+/// is over.
+fn lives(kind: Lives, place: u32) -> Vec<Life> {
+    let mut rng = Rng::with_seed(place.into());
+    let time = |rng: &mut Rng, median, sigma| match kind {
+        Lives::Desk => log_normal(rng, median, sigma),
+        Lives::Memoryless => exponential(rng, median * (sigma * sigma / 2.0_f64).exp()),
+    };
+    let mut lives = Vec::new();
+    // Somewhere in the middle of a session at the start.
+    let mut now = -rng.f64() * 3600.0;
+    while now < END {
+        let mut life = vec![(now, Status::NotStarted)];
+        now += time(&mut rng, 120.0, 1.2);
+        life.push((now, Status::Waiting));
+        if rng.f64() < 0.15 {
+            now += time(&mut rng, 480.0, 0.5);
+            life.push((now, Status::Abandoned));
+        } else {
+            now += time(&mut rng, 60.0, 1.0);
+            life.push((now, Status::Active));
+            now += time(&mut rng, 1500.0, 0.7);
+            life.push((now, Status::Complete));
+        }
+        if now > 0.0 {
+            lives.push(life);
+        }
+    }
+    lives
+}
+
+fn log_normal(rng: &mut Rng, median: f64, sigma: f64) -> f64 {
+    let (u, v) = (1.0 - rng.f64(), rng.f64());
+    let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
+    (median * (sigma * normal).exp()).clamp(1.0, 7200.0)
+}
+
+fn exponential(rng: &mut Rng, mean: f64) -> f64 {
+    (-mean * (1.0 - rng.f64()).ln()).clamp(1.0, 7200.0)
+}
+
+/// One poll after the other in a ring.
+fn round_robin(lives: &[Vec<Life>]) -> Measured {
+    let mut current = vec![(0, 0); lives.len()];
+    let mut delays = Vec::new();
+    let mut now = 0.0;
+    for place in (0..lives.len()).cycle() {
+        if now > END {
+            break;
+        }
+        let (number, seen) = &mut current[place];
+        let Some(life) = lives[place].get(*number) else { continue };
+        let known = life.iter().filter(|(at, _)| *at <= now).count();
+        if now > WARM_UP && *seen > 0 {
+            delays.extend(life[*seen..known.max(*seen)].iter().map(|(at, _)| now - at));
+        }
+        *seen = known.max(*seen);
+        if *seen == life.len() {
+            (*number, *seen) = (*number + 1, 0);
+        }
+        now += 1.0 / QUOTA;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "small")]
+    let longest = lives.len() as f64 / QUOTA;
+    summary(delays, longest)
+}
+
+/// The feed and the governor of the service.
+fn measure(lives: &[Vec<Life>]) -> Measured {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.unwrap().block_on(async {
+        // The jitter of the polls is this thread's: the same in each run.
+        fastrand::seed(1);
+        let start = Instant::now();
+        let clock = Clock::anchored(dawn());
+        let quota = Arc::new(Quota::new(quota::Settings {
+            rps: QUOTA,
+            burst: 8,
+            scope: Scope::Process,
+            queue_limit: 10_000,
+        }));
+        let polls: Arc<Mutex<BinaryHeap<u64>>> = Arc::default();
+        let gaps = polls.clone();
+        let all: Arc<[Vec<Life>]> = lives.into();
+        let told = all.clone();
+        let read = move |key: Key, ask: Ask| -> BoxedReply {
+            let (quota, all, gaps) = (quota.clone(), told.clone(), gaps.clone());
+            Box::pin(async move {
+                let (class, since) = match ask {
+                    Ask::First(_) => (Class::Unary, None),
+                    Ask::Next(urgency) => (Class::Watch(urgency), Some(urgency.since)),
+                };
+                quota.admit(key.credential.id(), class, None).await?;
+                if let (Some(since), true) = (since, start.elapsed().as_secs_f64() > WARM_UP) {
+                    gaps.lock().unwrap().push(since.elapsed().as_secs());
+                }
+                sleep(Duration::from_millis(20)).await;
+                let session = session(&all, key.session.as_str(), start.elapsed().as_secs_f64());
+                Ok(Answer { content: Arc::new(session), observed_at: clock.now() })
+            })
+        };
+        let settings = Settings {
+            pace: Pace::default(),
+            confirm_after: Duration::from_secs(1),
+            stale_after: 3,
+            outage_limit: Duration::from_mins(15),
+            linger: Duration::ZERO,
+        };
+        let feed = Feed::new(read, settings, clock);
+        let delays: Arc<Mutex<Vec<f64>>> = Arc::default();
+        let mut desks = tokio::task::JoinSet::new();
+        for place in 0..all.len() {
+            desks.spawn(watch_desk(feed.clone(), all.clone(), place, start, delays.clone()));
+        }
+        sleep_until(start + Duration::from_secs_f64(END)).await;
+        drop(desks);
+        let delays = std::mem::take(&mut *delays.lock().unwrap());
+        let longest = polls.lock().unwrap().peek().copied().unwrap_or_default();
+        #[expect(clippy::cast_precision_loss, reason = "small")]
+        summary(delays, longest as f64)
+    })
+}
+
+/// Watches one session after the other, and notes how late each change was told.
+async fn watch_desk(
+    feed: Feed,
+    lives: Arc<[Vec<Life>]>,
+    place: usize,
+    start: Instant,
+    delays: Arc<Mutex<Vec<f64>>>,
+) {
+    let credential = Credential::from_authorization("Bearer t").unwrap();
+    for (number, life) in lives[place].iter().enumerate() {
+        let key = Key {
+            credential: credential.clone(),
+            session: format!("{place}-{number}").parse().unwrap(),
+        };
+        let mut subscription = feed.subscribe(&key, Terms::default()).await.unwrap();
+        let mut seen = subscription.state().0.reading.history.end();
+        loop {
+            let reading = subscription.state().0.reading;
+            let now = start.elapsed().as_secs_f64();
+            for step in reading.history.since(seen) {
+                let (at, _) = life.iter().find(|(_, status)| *status == step.to).unwrap();
+                if now > WARM_UP {
+                    delays.lock().unwrap().push(now - at);
+                }
+            }
+            seen = reading.history.end();
+            if reading.session.status().is_final() || !subscription.changed().await {
+                break;
+            }
+        }
+    }
+}
+
+fn session(all: &[Vec<Life>], id: &str, now: f64) -> Session {
+    let (place, number) = id.split_once('-').unwrap();
+    let life = &all[place.parse::<usize>().unwrap()][number.parse::<usize>().unwrap()];
+    let mut session = Session { session_id: id.to_owned(), ..Session::default() };
+    let mut status = Status::NotStarted;
+    for (at, next) in life.iter().filter(|(at, _)| *at <= now) {
+        status = *next;
+        let at = Some(after_dawn(Duration::from_secs_f64(at.max(0.0))));
+        match status {
+            Status::Waiting => session.started_at = at,
+            Status::Active => session.customer_joined_at = at,
+            Status::Complete | Status::Abandoned => session.ended_at = at,
+            Status::NotStarted | Status::Unknown => {}
+        }
+    }
+    status.name().clone_into(&mut session.upstream_status);
+    session
+}
+
+fn summary(mut delays: Vec<f64>, longest: f64) -> Measured {
+    assert!(delays.len() > 200, "too few changes to speak of: {}", delays.len());
+    delays.sort_by(f64::total_cmp);
+    let at = |share: usize| delays[delays.len() * share / 100];
+    Measured { median: at(50), p95: at(95), longest }
+}
