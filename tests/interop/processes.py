@@ -75,8 +75,11 @@ class Service:
         raise RuntimeError("the service does not drain")
 
     def stop(self, how=signal.SIGTERM):
+        """Gives the calls that it has logged since it serves (or drains)."""
         self._process.send_signal(how)
+        lines = [json.loads(line) for line in self._process.stderr]
         self._process.wait(timeout=60)
+        return [line for line in lines if line.get("message") == "call ended"]
 
 
 def until(what, holds, seconds=60):
