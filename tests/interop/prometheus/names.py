@@ -6,7 +6,7 @@ import pathlib
 import re
 import sys
 
-root, scrape = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]).read_text()
+root, scrape = pathlib.Path(__file__).parents[3], pathlib.Path(sys.argv[1]).read_text()
 NAME = re.compile(r"\b(?:gotoassist|rpc|http_client|process)_[a-z_]+\b")
 LABEL = re.compile(r"\b(?:rpc_method|rpc_response_status_code)\b")
 

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-root, server = pathlib.Path(sys.argv[1]), sys.argv[2]
+root, server = pathlib.Path(__file__).parents[3], sys.argv[1]
 PATIENCE = 45
 
 
@@ -57,10 +57,17 @@ assert not firing, f"alerts on a healthy service: {firing}"
 
 dashboard = json.loads((root / "deploy/grafana/gotoassist-grpc.json").read_text())
 questions = [t["expr"] for panel in dashboard["panels"] for t in panel.get("targets", [])]
-answered = 0
-for question in questions:
-    for variable, text in [("$job", "gotoassist-grpc"), ("$instance", ".*"), ("$__rate_interval", "1m")]:
-        question = question.replace(variable, text)
-    answered += bool(ask("query", query=question)["result"])
-print(f"{len(found)} rules evaluated, {answered} of {len(questions)} questions of the dashboard have an answer")
-assert answered > len(questions) // 2
+
+
+def answered():
+    count = 0
+    for question in questions:
+        for name, text in [("$job", "gotoassist-grpc"), ("$instance", ".*"), ("$__rate_interval", "15s")]:
+            question = question.replace(name, text)
+        count += bool(ask("query", query=question)["result"])
+    return count
+
+
+# What only trouble brings about has none; rates have one after the second scrape.
+until("the dashboard is answered", lambda: answered() > len(questions) * 0.6)
+print(f"{len(found)} rules evaluated, {answered()} of {len(questions)} questions of the dashboard answered")
