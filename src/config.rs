@@ -4,6 +4,7 @@
 pub mod client;
 pub mod credentials;
 pub mod demo;
+mod effective;
 pub mod listen;
 pub mod secret;
 pub mod serve;
@@ -16,6 +17,7 @@ pub use client::{
     ConnectionConfig, CredentialConfig, GetConfig, HealthConfig, LinksConfig, WatchConfig,
 };
 pub use demo::DemoConfig;
+pub use effective::effective;
 pub use serve::ServeConfig;
 pub use simulate::SimulateConfig;
 pub use upstream::{QuotaScope, UpstreamConfig};

@@ -4,6 +4,7 @@
 //! time. Watchers see the newest state, not a queue: what a slow one missed it finds in the
 //! [`History`].
 
+mod metric;
 mod pace;
 mod poll;
 mod settle;
@@ -165,6 +166,7 @@ impl Feed {
         settings: Settings,
         clock: Clock,
     ) -> Self {
+        metric::describe();
         let pollers = Mutex::default();
         Self { shared: Arc::new(Shared { read: Box::new(read), settings, clock, pollers }) }
     }

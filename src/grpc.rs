@@ -5,7 +5,9 @@ pub mod code;
 pub mod deadline;
 pub mod health;
 pub mod methods;
+mod metric;
 pub mod peer;
+pub mod place;
 pub mod resume_token;
 mod session;
 pub mod status;
@@ -27,6 +29,7 @@ use crate::{
 use caller::Callers;
 use deadline::Deadline;
 use peer::Peer;
+use place::Calls;
 use resume_token::Sealer;
 use watch::{Frames, Watches};
 
@@ -39,6 +42,8 @@ pub struct Service {
     pub feed: Feed,
     /// What all watches have to do with each other.
     pub watches: Watches,
+    /// How many unary calls there may be at once.
+    pub calls: Calls,
     /// Seals resume tokens.
     pub sealer: Arc<Sealer>,
     /// What time it is.
@@ -55,6 +60,7 @@ impl RemoteSupportService for Service {
         &self,
         request: Request<proto::GetSessionRequest>,
     ) -> Result<Response<proto::GetSessionResponse>, Status> {
+        let _place = self.calls.admit()?;
         session::get(self, request).await
     }
 
@@ -62,6 +68,7 @@ impl RemoteSupportService for Service {
         &self,
         request: Request<proto::ListSystemLinksRequest>,
     ) -> Result<Response<proto::ListSystemLinksResponse>, Status> {
+        let _place = self.calls.admit()?;
         system_link::list(self, request).await
     }
 

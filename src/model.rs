@@ -6,13 +6,15 @@ pub mod history;
 pub mod session;
 pub mod status;
 pub mod system_link;
+pub mod transition;
 pub mod value;
 
 pub use change::Digest;
-pub use history::{History, Progress, Transition};
+pub use history::History;
 pub use session::{Collaborator, Session, SessionId};
 pub use status::Status;
 pub use system_link::{SystemDomain, SystemLink};
+pub use transition::{Progress, Transition};
 pub use value::{Fields, Value};
 
 /// Longest argument of a call, in bytes.

@@ -134,6 +134,11 @@ impl Client {
         &self.upstream.traffic
     }
 
+    /// How the service's own credential stands, if it has one.
+    pub fn token(&self) -> Option<token::Snapshot> {
+        self.upstream.tokens.as_ref().map(TokenSource::snapshot)
+    }
+
     /// One session, for a unary call. Shares the request of an identical call under way.
     ///
     /// A caller who leaves ends the request, unless others wait for it too.

@@ -12,6 +12,7 @@ mod metric;
 mod overview;
 pub mod panic;
 mod setup;
+mod size;
 pub mod tls;
 
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
@@ -103,6 +104,12 @@ pub enum Error {
 }
 
 impl Server {
+    /// Everything for which [`Server::bind`] would refuse the configuration, ports apart: what is
+    /// wrong with its values, and every file that cannot be used. Opens no port, asks nobody.
+    pub async fn problems(config: &ServeConfig) -> Vec<Error> {
+        setup::problems(config).await
+    }
+
     /// Checks all that can be wrong, and opens the ports. Nothing is served yet.
     pub async fn bind(config: ServeConfig) -> Result<Self, Error> {
         let problems = config.problems();
@@ -155,6 +162,7 @@ impl Server {
             .layer(calls)
             .layer(DeadlineLayer)
             .layer(PanicLayer)
+            .map_response(size::tell)
             .service(routes(service.clone(), &health)?.prepare());
         let settings = http2::Settings {
             max_streams: config.limits.max_streams,

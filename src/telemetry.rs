@@ -2,9 +2,12 @@
 
 use std::{io, io::IsTerminal as _, panic};
 
-use tracing::error;
+use tracing::{Level, error};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, filter::LevelFilter, fmt, layer::SubscriberExt as _,
+    EnvFilter, Layer as _, Registry,
+    filter::{FilterExt as _, LevelFilter, filter_fn},
+    fmt,
+    layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
 
@@ -23,7 +26,9 @@ pub enum Error {
 
 /// Sets up the log of the whole process.
 pub fn install(args: &Args) -> Result<(), Error> {
-    let filter = filter(args)?;
+    // The libraries' inner lines may hold headers and addresses, and so tokens and session ids:
+    // whatever filter is asked for, they are not to be had.
+    let filter = filter(args)?.and(filter_fn(|line| is_shown(line.target(), *line.level())));
     let output = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let output = match args.log_format {
         LogFormat::Pretty => output.boxed(),
@@ -51,10 +56,16 @@ fn filter(args: &Args) -> Result<EnvFilter, Error> {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    // The libraries' inner lines hold headers and addresses: only `trace`, or --log, shows them.
-    let libraries = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
+    let most = if level == LevelFilter::TRACE { LevelFilter::INFO } else { LevelFilter::WARN };
+    let libraries = level.min(most);
     let filter = EnvFilter::builder().with_default_directive(libraries.into()).parse("")?;
     Ok(filter.add_directive(format!("gotoassist_grpc={level}").parse()?))
+}
+
+/// Whether a line may be shown at all.
+fn is_shown(target: &str, level: Level) -> bool {
+    let is_ours = target.split("::").next() == Some("gotoassist_grpc");
+    is_ours || level <= Level::INFO
 }
 
 /// The message of a panic may hold anything, also secrets; the place is enough to find it.
@@ -84,10 +95,18 @@ mod tests {
             (LogLevel::Off, "gotoassist_grpc=off,off"),
             (LogLevel::Error, "gotoassist_grpc=error,error"),
             (LogLevel::Debug, "gotoassist_grpc=debug,warn"),
-            (LogLevel::Trace, "gotoassist_grpc=trace,trace"),
+            (LogLevel::Trace, "gotoassist_grpc=trace,info"),
         ] {
             assert_eq!(filter(&args(level, None)).unwrap().to_string(), directives);
         }
+    }
+
+    #[test]
+    fn inner_lines_of_libraries_are_never_shown() {
+        assert!(is_shown("gotoassist_grpc::rest::upstream", Level::TRACE));
+        assert!(is_shown("hyper::proto", Level::INFO));
+        assert!(!is_shown("hyper::proto", Level::DEBUG));
+        assert!(!is_shown("gotoassist_grpc_else", Level::TRACE));
     }
 
     #[test]

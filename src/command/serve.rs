@@ -1,16 +1,28 @@
 //! `serve`.
 
+use std::env;
+
 use tokio::{pin, sync::oneshot};
 
 use super::{FAILED, USAGE, output, signal::Signals};
 use crate::{
-    config::ServeConfig,
+    config::{self, ServeConfig},
     server::{Error, Server},
     telemetry,
 };
 
 /// Serves until a signal, then drains; a second signal ends it at once. Gives the exit status.
 pub async fn run(config: ServeConfig) -> u8 {
+    let problems = problems(&config).await;
+    if !problems.is_empty() {
+        for problem in problems {
+            output::fail(USAGE, &problem);
+        }
+        return USAGE;
+    }
+    if config.check {
+        return show();
+    }
     if let Err(error) = telemetry::install(&config.telemetry) {
         return output::fail(USAGE, &output::whole(&error));
     }
@@ -22,7 +34,8 @@ pub async fn run(config: ServeConfig) -> u8 {
         Ok(server) => server,
         Err(error) => return fail(&error),
     };
-    tracing::info!(address = %server.local_address(), "serving");
+    let admin = server.admin_addr().map(tracing::field::display);
+    tracing::info!(address = %server.local_address(), admin, "serving");
 
     let (drain, draining) = oneshot::channel::<()>();
     let running = server.run(async { drop(draining.await) });
@@ -41,6 +54,26 @@ pub async fn run(config: ServeConfig) -> u8 {
     match ended {
         Ok(()) => 0,
         Err(error) => fail(&error),
+    }
+}
+
+/// Everything that is wrong with the configuration, files included.
+async fn problems(config: &ServeConfig) -> Vec<String> {
+    let mut problems: Vec<_> =
+        Server::problems(config).await.iter().map(|error| output::whole(error)).collect();
+    problems.extend(telemetry::check(&config.telemetry).err().map(|error| output::whole(&error)));
+    problems
+}
+
+/// Prints the configuration in effect.
+fn show() -> u8 {
+    let lines = match config::effective(env::args_os()) {
+        Ok(lines) => lines,
+        Err(error) => return output::fail(FAILED, &error),
+    };
+    match output::text(&lines.join("\n")) {
+        Ok(()) => 0,
+        Err(status) => status,
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::{future, time::Duration};
 
-use tokio::{signal, time::sleep};
+use tokio::time::sleep;
 
-use super::{FAILED, INTERRUPTED, USAGE, output};
+use super::{FAILED, USAGE, output, signal::Signals};
 use crate::{
     client::{Client, Interruption, ResumingWatch, json::Printer},
     config::WatchConfig,
@@ -28,13 +28,17 @@ pub async fn run(config: &WatchConfig) -> u8 {
         Ok(printer) => printer,
         Err(error) => return output::fail(FAILED, &error),
     };
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return output::fail(FAILED, &error),
+    };
     let mut watch = client.watch(request).on_interruption(tell);
     if config.no_resume {
         watch = watch.without_resuming();
     }
     let status = tokio::select! {
         status = print(&mut watch, &printer) => status,
-        _ = signal::ctrl_c() => INTERRUPTED,
+        status = signals.next() => status,
         () = limit(config.timeout) => output::fail(OUT_OF_TIME, &"the time is over"),
     };
     if status != 0 && !watch.resume_token().is_empty() {

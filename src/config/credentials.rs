@@ -226,6 +226,9 @@ impl CredentialsConfig {
                 --trust-network.";
             problems.push(text.to_owned());
         }
+        if !self.token_url.username().is_empty() || self.token_url.password().is_some() {
+            problems.push("--token-url must not hold a user name or password.".to_owned());
+        }
     }
 
     fn check_callers(&self, is_exposed: bool, has_tls: bool, problems: &mut Vec<String>) {

@@ -11,6 +11,11 @@ use super::{
 /// How the service runs. Durations are written like `10s`, `500ms` or `1m 30s`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeConfig {
+    /// Check the configuration, print what is in effect, and exit: 0 if it can be served, else 2
+    /// with all that is wrong. Opens no port and asks nobody
+    #[arg(long)]
+    pub check: bool,
+
     /// Where the gRPC API listens: ADDRESS:PORT, or unix:PATH
     #[arg(
         long,
@@ -73,6 +78,16 @@ impl ServeConfig {
         ];
         let zero = is_never.into_iter().filter(|(_, duration)| duration.is_zero());
         problems.extend(zero.map(|(flag, _)| format!("{flag} must be longer than zero.")));
+        let is_none = [
+            ("--max-watches", self.limits.max_watches),
+            ("--max-watches-per-caller", self.limits.max_watches_per_caller),
+            ("--max-watches-per-session", self.limits.max_watches_per_session),
+            ("--max-calls", self.limits.max_calls),
+            ("--max-connections", self.limits.max_connections),
+            ("--max-streams", self.limits.max_streams as usize),
+        ];
+        let none = is_none.into_iter().filter(|(_, count)| *count == 0);
+        problems.extend(none.map(|(flag, _)| format!("{flag} must be at least 1.")));
         if self.limits.drain_delay >= self.limits.drain_grace {
             problems.push("--drain-delay must be shorter than --drain-grace.".to_owned());
         }
@@ -163,6 +178,28 @@ pub struct LimitsConfig {
     /// Open watches at once
     #[arg(long, env = "GOTOASSIST_MAX_WATCHES", value_name = "COUNT", default_value_t = 100_000)]
     pub max_watches: usize,
+
+    /// Open watches at once of one caller: one credential, or one client of the service
+    #[arg(
+        long,
+        env = "GOTOASSIST_MAX_WATCHES_PER_CALLER",
+        value_name = "COUNT",
+        default_value_t = 100_000
+    )]
+    pub max_watches_per_caller: usize,
+
+    /// Open watches at once of one session with one credential
+    #[arg(
+        long,
+        env = "GOTOASSIST_MAX_WATCHES_PER_SESSION",
+        value_name = "COUNT",
+        default_value_t = 100_000
+    )]
+    pub max_watches_per_session: usize,
+
+    /// Unary calls at once; one more is refused at once (health and reflection do not count)
+    #[arg(long, env = "GOTOASSIST_MAX_CALLS", value_name = "COUNT", default_value_t = 2_000)]
+    pub max_calls: usize,
 
     /// Open connections at once
     #[arg(

@@ -28,7 +28,8 @@ pub struct Args {
     pub log_level: LogLevel,
 
     /// Levels by target, such as `info,gotoassist_grpc::rest=debug`, instead of --log-level. Form
-    /// of a tracing-subscriber filter
+    /// of a tracing-subscriber filter. Lines of libraries below `info` are never shown: they may
+    /// hold secrets
     #[arg(long, env = "GOTOASSIST_LOG", value_name = "FILTER")]
     pub log: Option<String>,
 
@@ -65,7 +66,8 @@ pub enum LogLevel {
     Info,
     /// And what each part does.
     Debug,
-    /// And the libraries below.
+    /// And all of it. Of the libraries below only what they say at `info`: finer lines of theirs
+    /// hold headers, and are never shown.
     Trace,
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::{
-    Ask, Key, Poller, Reading, Reply, Shared, State,
+    Ask, Key, Poller, Reading, Reply, Shared, State, metric,
     pace::{jittered, weight},
     settle::{Settle, Verdict},
 };
@@ -64,7 +64,9 @@ impl Poll<'_> {
             let latest = self.poller.state.borrow().reading.clone();
             let reply = self.ask(&latest, asked_at, trouble_since).await;
             asked_at = Instant::now();
-            match settle.judge(&latest, reply) {
+            let verdict = settle.judge(&latest, reply);
+            metric::count_poll(&verdict);
+            match verdict {
                 Verdict::Same(observed_at) => {
                     trouble_since = None;
                     pause = self.usual_pause();

@@ -122,15 +122,30 @@ pub fn slow_watcher() -> Status {
         .into_status()
 }
 
-/// There are as many watches as there may be.
-pub fn too_many_watches() -> Status {
-    let mut refusal = Refusal::new(
-        Code::ResourceExhausted,
-        "OVERLOADED",
-        "this server has no place for more watches",
-    );
-    refusal.details.add_quota_failure_violation("watches", "the limit of open watches is reached");
+/// There are as many watches as there may be, of one server, caller or session.
+pub fn too_many_watches(whose: &str) -> Status {
+    overloaded(
+        &format!("there is no place for more watches of this {whose}"),
+        &format!("watches of one {whose}"),
+    )
+}
+
+/// There are as many unary calls as there may be.
+pub fn too_many_calls() -> Status {
+    overloaded("this server has no place for more calls", "calls of one server")
+}
+
+fn overloaded(message: &str, subject: &str) -> Status {
+    let mut refusal = Refusal::new(Code::ResourceExhausted, "OVERLOADED", message);
+    refusal.details.add_quota_failure_violation(subject, "the limit is reached");
     refusal.retry_after(jittered(RETRY_SOON)).pushed_back().into_status()
+}
+
+/// The caller's message is larger than any that this service knows. (As grpc-go and grpc-java
+/// answer; tonic would say `OUT_OF_RANGE`.)
+pub fn message_too_large() -> Status {
+    let message = "the message is larger than this service takes";
+    Refusal::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message).into_status()
 }
 
 /// The status as a message, for use inside other messages.

@@ -5,17 +5,21 @@ mod stall;
 mod stream;
 mod told;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, time::Duration};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{Service, deadline::Deadline, resume_token::Opened, status};
+use super::{
+    Service,
+    deadline::Deadline,
+    metric,
+    place::{Limits, WatchPlace, WatchPlaces},
+    resume_token::Opened,
+    status,
+};
 use crate::{
     feed::{Key, Subscription},
     model::SessionId,
@@ -45,13 +49,17 @@ pub struct Settings {
     pub confirm_after: Duration,
     /// How many watches there may be at once in this process.
     pub max_watches: usize,
+    /// How many of them one caller may have.
+    pub max_per_caller: usize,
+    /// How many of them one session may have, as one credential sees it.
+    pub max_per_session: usize,
 }
 
 /// What all watches have to do with each other.
 #[derive(Clone, Debug)]
 pub struct Watches {
     settings: Settings,
-    places: Arc<Semaphore>,
+    places: WatchPlaces,
     stalls: Stalls,
     drain: CancellationToken,
 }
@@ -59,8 +67,14 @@ pub struct Watches {
 impl Watches {
     /// No watch yet.
     pub fn new(settings: Settings) -> Self {
+        metric::describe();
+        let limits = Limits {
+            in_process: settings.max_watches,
+            per_caller: settings.max_per_caller,
+            per_session: settings.max_per_session,
+        };
         Self {
-            places: Arc::new(Semaphore::new(settings.max_watches)),
+            places: WatchPlaces::new(limits),
             stalls: Stalls::new(settings.stall_limit),
             drain: CancellationToken::new(),
             settings,
@@ -74,7 +88,7 @@ impl Watches {
 
     /// How many watches are open.
     pub fn count(&self) -> usize {
-        self.settings.max_watches - self.places.available_permits()
+        self.places.taken()
     }
 
     /// Cuts watchers off who do not take their messages. Runs until dropped.
@@ -82,11 +96,11 @@ impl Watches {
         self.stalls.cut().await;
     }
 
-    fn admit(&self) -> Result<OwnedSemaphorePermit, Status> {
+    fn admit(&self, key: &Key) -> Result<WatchPlace, Status> {
         if self.drain.is_cancelled() {
             return Err(status::draining());
         }
-        self.places.clone().try_acquire_owned().map_err(|_| status::too_many_watches())
+        self.places.admit(key)
     }
 }
 
@@ -105,11 +119,10 @@ pub(super) async fn watch(
     };
     let heartbeat_interval = heartbeat_interval(message.heartbeat_interval)?;
     let follow_after_end = follow_after_end(message.follow_after_end)?;
-    let credential = service.credential(&request)?;
-    let place = service.watches.admit()?;
+    let key = Key { credential: service.credential(&request)?, session };
+    let place = service.watches.admit(&key)?;
 
     let terms = service.terms(&request);
-    let key = Key { credential, session };
     let is_resumed = known.is_some();
     let subscription = tokio::select! {
         biased;

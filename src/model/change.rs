@@ -256,7 +256,8 @@ mod tests {
             18 => session.notes = Some(text()),
             19 => session.session_recording_url = Some(text()),
             20 => {
-                session.collaborators.push(Collaborator { name: text(), ..Collaborator::default() })
+                let name = text();
+                session.collaborators.push(Collaborator { name, ..Collaborator::default() });
             }
             _ => drop(session.additional_fields.insert(text(), Value::Text(text()))),
         }
@@ -298,7 +299,7 @@ mod tests {
             ..Session::default()
         };
         let digest = Digest::of(&session);
-        let content: String = digest.content.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(content, "2834a013a4ef423bf0680ed32c40bc80");
+        let content = u128::from_be_bytes(digest.content);
+        assert_eq!(content, 0x2834_a013_a4ef_423b_f068_0ed3_2c40_bc80);
     }
 }

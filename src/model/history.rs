@@ -1,141 +1,12 @@
-//! The status changes of a session: which ones lie between two answers of the vendor, and the
-//! record of those seen so far.
+//! The record of a session's status changes.
 
 use jiff::Timestamp;
 
-use super::{Session, Status};
+use super::{Progress, Session, Transition};
 
 /// How many transitions a [`History`] remembers. A session has four or fewer in its documented
 /// life; the limit is for a vendor that flaps.
 const REMEMBERED: usize = 512;
-
-/// One change of status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transition {
-    /// The status before.
-    pub from: Status,
-    /// The status after.
-    pub to: Status,
-    /// When it happened, by the vendor's timestamps; `None` if the vendor gave none for it.
-    pub occurred_at: Option<Timestamp>,
-    /// The status after was in no answer; that the session passed through it follows from a later
-    /// one.
-    pub inferred: bool,
-}
-
-/// How far a session has come in its life, as somebody knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// The latest status.
-    pub status: Status,
-    /// Tells apart the statuses that the documentation does not name, all of which are
-    /// [`Status::Unknown`]. Stable across releases.
-    pub mark: u32,
-    /// The highest rank among the statuses seen, or passed by the vendor's timestamps; 0 if there
-    /// was none.
-    pub furthest: u8,
-}
-
-impl Progress {
-    /// What is known from `session` alone.
-    pub fn of(session: &Session) -> Self {
-        let status = session.status();
-        let passed = [Status::Waiting, Status::Active]
-            .into_iter()
-            .filter(|passed| has_passed(*passed, session))
-            .filter_map(Status::rank)
-            .max();
-        let furthest = status.rank().or(passed).unwrap_or_default();
-        Self { status, mark: mark(&session.upstream_status), furthest }
-    }
-
-    /// What is known after `session` was seen too.
-    #[must_use]
-    pub fn after(self, session: &Session) -> Self {
-        let next = Self::of(session);
-        match next.status {
-            Status::Unknown => Self { furthest: next.furthest.max(self.furthest), ..next },
-            _ => next,
-        }
-    }
-
-    /// Whether `session` shows an earlier state than is known already, as an out-of-date answer
-    /// does: a status of lower rank, or none at all where there was one. Around a status whose rank
-    /// nobody knows: nothing follows a final status, and after it the one before it counts as
-    /// earlier too.
-    pub fn is_ahead_of(self, session: &Session) -> bool {
-        if self.is_same_status(Self::of(session)) {
-            return false;
-        }
-        match session.status().rank() {
-            Some(rank) if self.status == Status::Unknown => rank <= self.furthest,
-            Some(rank) => rank < self.furthest,
-            None => self.is_over() || (session.upstream_status.is_empty() && self.mark != mark("")),
-        }
-    }
-
-    /// Whether the session is over: it has come to a final status.
-    pub fn is_over(self) -> bool {
-        Some(self.furthest) == Status::Complete.rank()
-    }
-
-    /// Whether the status of both is the same.
-    pub fn is_same_status(self, other: Self) -> bool {
-        self.mark == other.mark
-    }
-
-    /// Every status change between here and `session`, oldest first. Those in between that no
-    /// answer showed, but which the status of `session` implies, are inferred.
-    pub fn transitions_to(self, session: &Session) -> Vec<Transition> {
-        let target = Self::of(session);
-        if self.is_same_status(target) {
-            return Vec::new();
-        }
-        let mut from = self.status;
-        let mut transitions = Vec::new();
-        for passed in [Status::Waiting, Status::Active] {
-            let occurred_at = occurred_at(passed, session);
-            // Who knows no rank yet can say that one was passed since only by a timestamp, which
-            // would have been there before.
-            let is_known = self.furthest > 0 || occurred_at.is_some();
-            let is_new = passed.rank() > Some(self.furthest);
-            if is_known && is_new && has_passed(passed, session) {
-                transitions.push(Transition { from, to: passed, occurred_at, inferred: true });
-                from = passed;
-            }
-        }
-        let occurred_at =
-            if self.is_ahead_of(session) { None } else { occurred_at(target.status, session) };
-        transitions.push(Transition { from, to: target.status, occurred_at, inferred: false });
-        transitions
-    }
-}
-
-/// Whether a session as it is now must have been `earlier` before: by its status, or, if nobody
-/// knows the place of that, by the vendor's timestamps.
-fn has_passed(earlier: Status, session: &Session) -> bool {
-    match session.status() {
-        Status::Unknown => occurred_at(earlier, session).is_some(),
-        status => status.implies(earlier),
-    }
-}
-
-/// When a session got its status, by the vendor's timestamps.
-fn occurred_at(status: Status, session: &Session) -> Option<Timestamp> {
-    match status {
-        Status::Waiting => session.started_at,
-        Status::Active => session.customer_joined_at,
-        Status::Complete | Status::Abandoned => session.ended_at,
-        Status::NotStarted | Status::Unknown => None,
-    }
-}
-
-/// FNV-1a: a fixed function, since marks travel in resume tokens.
-fn mark(upstream_status: &str) -> u32 {
-    upstream_status
-        .bytes()
-        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-}
 
 /// The record of a session's status changes since somebody began to look.
 ///
@@ -191,15 +62,7 @@ impl History {
         let transitions = before.transitions_to(session);
         let last = transitions.len().saturating_sub(1);
         for (index, transition) in transitions.into_iter().enumerate() {
-            let after = if index == last {
-                after
-            } else {
-                Progress {
-                    status: transition.to,
-                    mark: mark(transition.to.name()),
-                    furthest: transition.to.rank().unwrap_or_default(),
-                }
-            };
+            let after = if index == last { after } else { Progress::at(transition.to) };
             self.entries.push(Entry { transition, observed_at, after });
         }
         let surplus = self.entries.len().saturating_sub(REMEMBERED);
@@ -248,6 +111,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::Status::{self, Active, Complete, Unknown};
 
     fn session(status: &str) -> Session {
         Session { upstream_status: status.to_owned(), ..Session::default() }
@@ -275,45 +139,6 @@ mod tests {
     }
 
     #[test]
-    fn what_a_status_implies_is_inferred_at_the_vendors_time() {
-        let complete = Session {
-            started_at: Some(at(1)),
-            customer_joined_at: Some(at(2)),
-            ended_at: Some(at(3)),
-            ..session("complete")
-        };
-        let steps = Progress::of(&session("notStarted")).transitions_to(&complete);
-        assert_eq!(path(&steps), [Status::Waiting, Status::Active, Status::Complete]);
-        assert_eq!(
-            steps.iter().map(|step| (step.occurred_at, step.inferred)).collect::<Vec<_>>(),
-            [(Some(at(1)), true), (Some(at(2)), true), (Some(at(3)), false)]
-        );
-    }
-
-    #[test]
-    fn abandoned_implies_no_customer() {
-        let steps = Progress::of(&session("notStarted")).transitions_to(&session("abandoned"));
-        assert_eq!(path(&steps), [Status::Waiting, Status::Abandoned]);
-    }
-
-    #[test]
-    fn a_step_back_has_no_time() {
-        let waiting = Session { started_at: Some(at(1)), ..session("waiting") };
-        let steps = Progress::of(&session("active")).transitions_to(&waiting);
-        assert_eq!(path(&steps), [Status::Waiting]);
-        assert_eq!(steps[0].occurred_at, None);
-    }
-
-    #[test]
-    fn a_status_without_rank_is_placed_by_the_vendors_timestamps() {
-        let paused = Session { customer_joined_at: Some(at(2)), ..session("paused") };
-        let steps = Progress::of(&session("waiting")).transitions_to(&paused);
-        assert_eq!(path(&steps), [Status::Active, Status::Unknown]);
-        let steps = Progress::of(&paused).transitions_to(&session("complete"));
-        assert_eq!(path(&steps), [Status::Complete], "the session was active before");
-    }
-
-    #[test]
     fn who_was_told_by_another_server_gets_what_came_after() {
         let mut history = History::starting_with(&session("waiting"));
         history.observe(&session("paused"), at(10));
@@ -324,7 +149,6 @@ mod tests {
             let known = Progress::of(&session(status));
             path(&history.since_known(known, at(second), &latest))
         };
-        use Status::{Active, Complete, Unknown};
         assert_eq!(since("waiting", 5), [Unknown, Active, Complete]);
         assert_eq!(since("paused", 9), [Active, Complete], "the other saw it earlier");
         assert_eq!(since("waiting", 12), [Unknown, Active, Complete], "the other saw it later");
@@ -403,21 +227,5 @@ mod tests {
             truth.dedup();
             prop_assert_eq!(told, truth);
         }
-
-        /// Out-of-date answers are noticed.
-        #[test]
-        fn an_earlier_status_is_noticed(place in 1_usize..4, back in 1_usize..4) {
-            let life = ["notStarted", "waiting", "active", "complete"];
-            let known = Progress::of(&session(life[place]));
-            let earlier = session(life[place.saturating_sub(back)]);
-            prop_assert!(known.is_ahead_of(&earlier));
-            prop_assert!(!known.is_ahead_of(&session(life[place])));
-        }
-    }
-
-    #[test]
-    fn no_status_at_all_is_behind_any() {
-        assert!(Progress::of(&session("waiting")).is_ahead_of(&session("")));
-        assert!(!Progress::of(&session("")).is_ahead_of(&session("")));
     }
 }

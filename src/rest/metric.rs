@@ -9,6 +9,8 @@ pub(super) const SINGLE_FLIGHT_JOINS: &str = "gotoassist_single_flight_joins_tot
 pub(super) const BREAKER_REFUSALS: &str = "gotoassist_breaker_refusals_total";
 pub(super) const BREAKER_OPEN: &str = "gotoassist_breaker_open_circuits";
 pub(super) const UNKNOWN_FIELDS: &str = "gotoassist_unknown_fields_total";
+pub(super) const QUOTA_WAIT: &str = "gotoassist_quota_wait_seconds";
+pub(super) const TOKEN_REFRESHES: &str = "gotoassist_token_refreshes_total";
 
 /// Gives each its help text. Does nothing before a recorder is installed.
 pub(super) fn describe() {
@@ -35,4 +37,10 @@ pub(super) fn describe() {
         UNKNOWN_FIELDS,
         "Fields in answers of GoToAssist that the schema does not know or cannot hold, by name"
     );
+    describe_histogram!(
+        QUOTA_WAIT,
+        Unit::Seconds,
+        "Time that a request to GoToAssist waited for the quota, by class, also in vain"
+    );
+    describe_counter!(TOKEN_REFRESHES, "Refreshes of the service's own access token, by result");
 }

@@ -117,7 +117,11 @@ impl Upstream {
         deadline: Option<Instant>,
     ) -> Result<Pass, Error> {
         let permit = self.breaker.enter(credential.id())?;
-        self.quota.admit_for(credential.caller(), credential.id(), class, deadline).await?;
+        let (name, began_at) = (class.name(), Instant::now());
+        let admitted =
+            self.quota.admit_for(credential.caller(), credential.id(), class, deadline).await;
+        histogram!(metric::QUOTA_WAIT, "class" => name).record(began_at.elapsed());
+        admitted?;
         Ok(Pass { credential: credential.clone(), authorization, renewable, permit })
     }
 
@@ -131,12 +135,20 @@ impl Upstream {
     ) -> Result<Answer<T>, Error> {
         let Pass { credential, authorization, renewable, permit } = pass;
         let outcome = self.exchange(permit, credential.id(), authorization, question).await;
-        let (Err(Error { kind: Kind::CredentialRejected, .. }), Some(refused), Some(tokens)) =
-            (&outcome, renewable, &self.tokens)
+        let (
+            Err(refusal @ Error { kind: Kind::CredentialRejected, .. }),
+            Some(refused),
+            Some(tokens),
+        ) = (&outcome, renewable, &self.tokens)
         else {
             return outcome;
         };
-        let fresh = tokens.refused(&refused).await?.header_value();
+        let fresh = tokens.refused(&refused).await.map_err(|error| match error.kind {
+            // It is this answer that says so.
+            Kind::NoSeat => Error { kind: Kind::NoSeat, ..refusal.clone() },
+            _ => error,
+        })?;
+        let fresh = fresh.header_value();
         let pass = self.pass_with(&credential, fresh, None, Class::Unary, deadline).await?;
         self.exchange(pass.permit, credential.id(), pass.authorization, question).await.map_err(
             |error| match error.kind {

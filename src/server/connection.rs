@@ -27,6 +27,11 @@ use crate::grpc::peer::Peer;
 /// that never sends it, not even in a graceful shutdown (hyperium/hyper#4170).
 const PREFACE: usize = 24;
 
+/// How long a connection is read on after its last byte was sent. What a client had sent and nobody
+/// had read would make the system reset the connection when it is closed, and the client lose what
+/// it has not read yet: in a drain, the ends of its streams.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A byte stream as the operating system gives it.
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -39,6 +44,8 @@ pub struct Connection {
     opening: Option<Opening>,
     received: Arc<AtomicU64>,
     killed: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Runs once all is sent.
+    linger: Option<Pin<Box<Sleep>>>,
     _permit: Permit,
 }
 
@@ -81,6 +88,7 @@ impl Connection {
             }),
             received: Arc::default(),
             killed: Box::pin(permit.gate().kill.clone().cancelled_owned()),
+            linger: None,
             _permit: permit,
         }
     }
@@ -125,6 +133,23 @@ impl Connection {
             return Some("drained");
         }
         opening.deadline.as_mut().poll(cx).is_ready().then_some("opening_timeout")
+    }
+
+    /// Reads what still comes, until the client has closed too or the time for it is over.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_over = |linger: &mut Pin<Box<Sleep>>| linger.as_mut().poll(cx).is_ready();
+        if self.linger.as_mut().is_some_and(is_over) {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let mut bytes = [0; 4096];
+            let mut rest = ReadBuf::new(&mut bytes);
+            let read = ready!(ready!(self.poll_stream(cx))?.poll_read(cx, &mut rest));
+            // A client that breaks off has what it wants.
+            if read.is_err() || rest.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     fn received(&mut self, bytes: usize) {
@@ -177,7 +202,11 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_stream(cx))?.poll_shutdown(cx)
+        if self.linger.is_none() {
+            ready!(ready!(self.poll_stream(cx))?.poll_shutdown(cx))?;
+            self.linger = Some(Box::pin(sleep(LINGER)));
+        }
+        self.poll_rest(cx)
     }
 }
 

@@ -69,7 +69,12 @@ impl Overview {
     }
 
     fn set_gauges(&self) {
-        let snapshot = self.snapshot();
-        super::metric::set_gauges(&snapshot, &self.service.client.quota().snapshot());
+        let Service { client, feed, .. } = &self.service;
+        super::metric::set_gauges(
+            &feed.overview(),
+            &client.quota().snapshot(),
+            client.token().as_ref(),
+            client.traffic().is_well(),
+        );
     }
 }

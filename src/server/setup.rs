@@ -15,6 +15,7 @@ use crate::{
     grpc::{
         Service,
         caller::Callers,
+        place::Calls,
         resume_token::Sealer,
         watch::{self, Watches},
     },
@@ -32,11 +33,14 @@ pub(super) fn service(config: &ServeConfig) -> Result<(Service, Option<TokenSour
         stall_limit: config.watch.slow_watcher_limit,
         confirm_after: config.watch.confirm_after,
         max_watches: config.limits.max_watches,
+        max_per_caller: config.limits.max_watches_per_caller,
+        max_per_session: config.limits.max_watches_per_session,
     });
     let service = Service {
         feed: Feed::new(read(client.clone()), feed_settings(&config.watch), clock),
         client,
         watches,
+        calls: Calls::new(config.limits.max_calls),
         sealer: Arc::new(sealer(config)?),
         clock,
         callers: Arc::new(Callers::new(&config.credentials)?),
@@ -45,19 +49,37 @@ pub(super) fn service(config: &ServeConfig) -> Result<(Service, Option<TokenSour
     Ok((service, tokens))
 }
 
+/// Everything that keeps the parts from being built.
+pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
+    let mut problems: Vec<_> = config.problems().into_iter().map(Error::Config).collect();
+    if let Some(files) = tls_files(config) {
+        problems.extend(tls::problems(&files).await.into_iter().map(Error::Tls));
+    }
+    let clients = [&config.upstream.url, &config.credentials.token_url]
+        .map(|url| rest::http_client(&config.upstream, url));
+    // The second can only fail as the first did.
+    problems.extend(clients.into_iter().find_map(Result::err).map(Error::Upstream));
+    problems.extend(Callers::new(&config.credentials).err().map(Error::CallerTokens));
+    problems.extend(sealer(config).err());
+    problems
+}
+
 /// The certificate to serve with, if there is one.
 pub(super) async fn tls(config: &ServeConfig) -> Result<Option<Arc<Tls>>, Error> {
-    let (Some(certificate), Some(key)) = (&config.tls.tls_cert, &config.tls.tls_key) else {
-        return Ok(None);
-    };
+    Ok(match tls_files(config) {
+        Some(files) => Some(Arc::new(Tls::load(files).await?)),
+        None => None,
+    })
+}
+
+fn tls_files(config: &ServeConfig) -> Option<tls::Files> {
     let client_ca = config.credentials.client_ca.as_ref();
-    let files = tls::Files {
-        certificate: certificate.clone(),
-        key: key.clone(),
+    Some(tls::Files {
+        certificate: config.tls.tls_cert.clone()?,
+        key: config.tls.tls_key.clone()?,
         client_ca: client_ca
             .map(|path| tls::ClientCa { certificates: path.clone(), is_required: true }),
-    };
-    Ok(Some(Arc::new(Tls::load(files).await?)))
+    })
 }
 
 /// How the feed asks the vendor.

@@ -59,6 +59,19 @@ pub enum Error {
     ClientCa(#[from] VerifierBuilderError),
 }
 
+/// Everything that is wrong with the files.
+pub async fn problems(files: &Files) -> Vec<Error> {
+    let client_ca = files.client_ca.as_ref().map(|ca| &ca.certificates);
+    let mut unreadable = Vec::new();
+    for path in [Some(&files.certificate), Some(&files.key), client_ca].into_iter().flatten() {
+        unreadable.extend(read(path).await.err());
+    }
+    if unreadable.is_empty() {
+        unreadable.extend(Tls::load(files.clone()).await.err());
+    }
+    unreadable
+}
+
 /// The configuration for new connections; open ones keep what they have.
 #[derive(Debug)]
 pub struct Tls {

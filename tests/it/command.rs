@@ -290,7 +290,7 @@ async fn what_serve_cannot_do_is_one_line() {
     let admin = format!("127.0.0.1:{}", unused_port());
     for (expected, arguments) in [
         (2, vec!["--listen", "nowhere"]),
-        (2, vec!["--tls-cert", "no-such-file", "--tls-key", "no-such-file"]),
+        (2, vec!["--client-tokens-file", "no-such-file"]),
         (1, vec!["--listen", &taken, "--admin-listen", &admin]),
     ] {
         let (status, _, stderr) = run(&[&["serve"], &arguments[..]].concat()).await;

@@ -33,8 +33,6 @@ pub struct Harness {
     pub vendor: Control,
     /// Where the service listens.
     pub address: SocketAddr,
-    /// Where the vendor listens.
-    pub vendor_address: SocketAddr,
     simulating: Option<JoinHandle<()>>,
     serving: JoinHandle<()>,
 }
@@ -45,7 +43,8 @@ impl Harness {
         Self::with(&[]).await
     }
 
-    /// With further flags of `serve`; the last of the same name counts.
+    /// With further flags of `serve`, in which `VENDOR` is the vendor's address; the last of the same
+    /// name counts.
     pub async fn with(flags: &[&str]) -> Self {
         let config = SimulateConfig::on_free_port();
         let simulator = Simulator::bind(&config).await.expect("the simulator starts");
@@ -53,13 +52,17 @@ impl Harness {
         let upstream = format!("--upstream-url={}", simulator.rest_url());
         let simulating = tokio::spawn(simulator.run(std::future::pending()));
 
-        let config = serve_config(&[&["--listen=127.0.0.1:0", &upstream], flags].concat());
+        let place = |flag: &&str| flag.replace("VENDOR", &vendor_address.to_string());
+        let flags: Vec<_> = flags.iter().map(place).collect();
+        let flags = flags.iter().map(String::as_str);
+        let own = ["--listen=127.0.0.1:0", &upstream];
+        let config = serve_config(&own.into_iter().chain(flags).collect::<Vec<_>>());
         let server = Server::bind(config).await.expect("the service starts");
         let address = server.local_addr().expect("it listens on TCP");
         let serving = tokio::spawn(async {
             server.run(std::future::pending()).await.expect("the service runs");
         });
-        Self { vendor, address, vendor_address, simulating: Some(simulating), serving }
+        Self { vendor, address, simulating: Some(simulating), serving }
     }
 
     /// A connection for any generated client.

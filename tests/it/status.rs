@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use gotoassist_grpc::{
-    grpc::status,
     proto::{GetSessionRequest, ListSystemLinksRequest, WatchSessionRequest},
-    rest,
-    simulator::{Fault, Rule, SessionScript},
+    simulator::{Fault, Route, Rule, SessionScript},
 };
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -130,13 +128,11 @@ async fn no_connection_is_told_apart() {
     refused.stop_vendor().await;
     let unknown = start(&["--upstream-url=http://vendor.invalid"]).await;
     // The simulator speaks no TLS.
-    let plain = start(&[]).await;
     let authority = tempfile::NamedTempFile::new().unwrap();
     let pair = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
     std::fs::write(authority.path(), pair.cert.pem()).unwrap();
-    let url = format!("--upstream-url=https://{}", plain.vendor_address);
     let trust = format!("--upstream-ca-file={}", authority.path().display());
-    let without_tls = start(&[&url, &trust]).await;
+    let without_tls = start(&["--upstream-url=https://VENDOR", &trust]).await;
     for harness in [refused, unknown, without_tls] {
         let peer = harness.peer().await;
         for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
@@ -237,16 +233,67 @@ fn pushes_back(status: &Status, reason: &str) {
     assert_eq!(pushback, delay.as_micros().div_ceil(1000));
 }
 
-/// A service credential that was refreshed and refused again.
+#[tokio::test]
+async fn a_service_without_a_seat_is_denied_and_helped_after_one_refresh() {
+    let harness = start(&with_grant("--refresh-token=no-seat-grant")).await;
+    let peer = harness.peer().await;
+    for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+        let status = refusal(&peer, method, &[]).await;
+        let info = status.get_details_error_info().unwrap();
+        let expected = (Code::PermissionDenied, "NO_REMOTE_SUPPORT_SEAT", DOMAIN);
+        assert_eq!((status.code(), &*info.reason, &*info.domain), expected, "{method}");
+        assert_eq!(info.metadata.get("http_status").map(String::as_str), Some("401"), "{method}");
+        assert!(!status.get_details_help().unwrap().links.is_empty());
+        says_nothing_of_the_vendors(&status);
+        if method == "GetSession" {
+            assert_eq!(harness.vendor.counters().token_requests, 2, "one refresh");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_whose_credential_cannot_be_had_is_unavailable() {
+    let harness = start(&with_grant("--refresh-token=good-grant")).await;
+    let fault = Rule { route: Route::Token, ..Rule::from(table::vendor(503)) };
+    harness.vendor.add_fault(fault);
+    let peer = harness.peer().await;
+    for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+        let status = refusal(&peer, method, &[]).await;
+        let info = status.get_details_error_info().unwrap();
+        let expected = (Code::Unavailable, "SERVICE_CREDENTIAL_UNAVAILABLE", DOMAIN);
+        assert_eq!((status.code(), &*info.reason, &*info.domain), expected, "{method}");
+        assert!(status.get_details_retry_info().is_some());
+        says_nothing_of_the_vendors(&status);
+    }
+    assert_eq!(harness.vendor.counters().requests, 0);
+}
+
 #[test]
-fn a_service_without_a_seat_is_denied_and_helped() {
-    let mut error = rest::Error::new(rest::Kind::NoSeat);
-    error.http_status = Some(401);
-    let status = status::of(&error);
-    let info = status.get_details_error_info().unwrap();
-    assert_eq!((status.code(), &*info.reason), (Code::PermissionDenied, "NO_REMOTE_SUPPORT_SEAT"));
-    assert_eq!(info.metadata["http_status"], "401");
-    assert!(status.get_details_help().is_some());
+fn every_reason_is_documented() {
+    let source = include_str!("../../src/grpc/status.rs");
+    let documents = [
+        include_str!("../../proto/gotoassist/remotesupport/v1/remote_support_service.proto"),
+        include_str!("../../README.md"),
+    ];
+    let is_reason = |text: &&str| {
+        text.len() > 8 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    };
+    // What stands between quotes is every other piece.
+    let mut reasons: Vec<_> = source.split('"').skip(1).step_by(2).filter(is_reason).collect();
+    // Of the health service alone.
+    reasons.retain(|reason| *reason != "SERVICE_UNKNOWN");
+    assert!(reasons.len() > 25, "{reasons:?}");
+    for document in documents {
+        let missing: Vec<_> =
+            reasons.iter().filter(|reason| !document.contains(**reason)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}
+
+/// Flags for a service with a credential of its own.
+fn with_grant(grant: &str) -> [&str; 5] {
+    let token_url = "--token-url=http://VENDOR/oauth/token";
+    ["--credentials=service", "--client-id=id", "--client-secret=secret", grant, token_url]
 }
 
 async fn start(more: &[&str]) -> Harness {

@@ -7,7 +7,7 @@ mod metrics;
 mod refusals;
 mod retries;
 mod sharing;
-mod stub;
+pub mod stub;
 mod tls;
 
 use gotoassist_grpc::{

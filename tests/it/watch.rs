@@ -1,13 +1,18 @@
-//! `WatchSession` under paused time: the rules of the contract, each as a sentence, under the names
-//! that its issue gives them.
+//! `WatchSession`: its rules under paused time, each as a sentence, under the names that its issue
+//! gives them; random histories; and what only real sockets, processes and numbers can show.
 
+mod crash;
 mod delay;
+mod drain;
 mod ends;
 mod ledger;
 mod messages;
 mod random;
 mod resume;
+mod soak;
+mod stage;
 mod trouble;
+mod wire;
 mod world;
 
 use std::time::Duration;

@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_stream::stream;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -18,7 +15,9 @@ use super::{
 use crate::{
     clock::Clock,
     feed::{State, Subscription},
-    grpc::{resume_token::Sealer, session::status_to_proto, status, value},
+    grpc::{
+        metric, place::WatchPlace, resume_token::Sealer, session::status_to_proto, status, value,
+    },
     model::{SessionId, Transition},
     proto::{self, watch_session_response::EventType},
     rest::{self, Kind},
@@ -41,7 +40,7 @@ pub(super) struct Watch {
     pub rotation: Instant,
     pub deadline: Option<Instant>,
     pub has_warned: bool,
-    pub _place: OwnedSemaphorePermit,
+    pub _place: WatchPlace,
 }
 
 /// Why a watch wakes up.
@@ -108,6 +107,7 @@ impl Watch {
     /// The next message in view of `state`, if there is anything to tell.
     fn next(&mut self, state: &State, observed_at: jiff::Timestamp) -> Option<Frame> {
         let answers = self.subscription.answers();
+        let was_told = self.told.has_begun();
         let news = self.told.next(state, observed_at, answers, self.clock.now());
         self.subscription.expect_answer(self.told.is_doubtful());
         let frame = match news? {
@@ -115,14 +115,21 @@ impl Watch {
                 session: Some(encoded_session(&reading)),
                 ..self.frame(EventType::Snapshot)
             },
-            News::Changed(reading, transitions, changed_fields) => Frame {
-                session: Some(encoded_session(&reading)),
-                transitions: transitions.into_iter().map(transition_to_proto).collect(),
-                changed_fields: Some(prost_types::FieldMask {
-                    paths: changed_fields.into_iter().map(str::to_owned).collect(),
-                }),
-                ..self.frame(EventType::Changed)
-            },
+            News::Changed(reading, transitions, changed_fields) => {
+                // What a watch begins with may have been known here for long.
+                if was_told {
+                    metric::record_delivery(reading.observed_at, self.clock.now());
+                }
+                metric::count_transitions(&transitions);
+                Frame {
+                    session: Some(encoded_session(&reading)),
+                    transitions: transitions.into_iter().map(transition_to_proto).collect(),
+                    changed_fields: Some(prost_types::FieldMask {
+                        paths: changed_fields.into_iter().map(str::to_owned).collect(),
+                    }),
+                    ..self.frame(EventType::Changed)
+                }
+            }
             News::Unchanged => self.frame(EventType::Heartbeat),
             News::Stale(cause) => Frame {
                 stale_cause: Some(status::to_proto(&status::of_session(&cause, &self.session))),
@@ -139,6 +146,7 @@ impl Watch {
 
     fn frame(&mut self, event_type: EventType) -> Frame {
         self.last_message = Instant::now();
+        metric::count_message(event_type);
         let known = self.told.known();
         Frame {
             event_type: event_type.into(),

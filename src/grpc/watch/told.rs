@@ -88,6 +88,11 @@ impl Told {
         self.begin().or_else(|| self.trouble(state))
     }
 
+    /// Whether it was told anything in this watch.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// When the watch first saw the session over, if it has.
     pub fn over_since(&self) -> Option<Timestamp> {
         self.over_since

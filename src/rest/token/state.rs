@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::Shared};
+use metrics::counter;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -11,6 +12,7 @@ use super::{
     answer::{Failure, Fresh},
     issuer::Issuer,
 };
+use crate::rest::metric;
 
 /// The part of its life after which a token is refreshed: drawn between these, so that replicas do
 /// not ask all at once.
@@ -190,6 +192,7 @@ impl State {
             expires_at: issued_at + life,
         });
         self.refreshed += 1;
+        counter!(metric::TOKEN_REFRESHES, "result" => "ok").increment(1);
         self.failing = None;
         info!(life_seconds = life.as_secs(), "the service's access token is refreshed");
     }
@@ -204,6 +207,8 @@ impl State {
         let retry_in = pause(range, times).mul_f64(0.8 + 0.4 * fastrand::f64());
         self.failing = Some(Failing { failure, times, retry_at: now + retry_in });
         self.failed += 1;
+        let result = if failure.is_final() { "refused" } else { "failed" };
+        counter!(metric::TOKEN_REFRESHES, "result" => result).increment(1);
         let valid_seconds = self.snapshot(now).expires_in.as_secs();
         let retry_seconds = retry_in.as_secs();
         if failure.is_final() {

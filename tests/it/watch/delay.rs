@@ -191,29 +191,28 @@ fn measure(lives: &[Vec<Life>]) -> Measured {
             linger: Duration::ZERO,
         };
         let feed = Feed::new(read, settings, clock);
+        let delays: Arc<Mutex<Vec<f64>>> = Arc::default();
         let mut desks = tokio::task::JoinSet::new();
         for place in 0..all.len() {
-            desks.spawn(watch_desk(feed.clone(), all.clone(), place, start));
+            desks.spawn(watch_desk(feed.clone(), all.clone(), place, start, delays.clone()));
         }
         sleep_until(start + Duration::from_secs_f64(END)).await;
-        desks.abort_all();
-        let mut delays = Vec::new();
-        while let Some(desk) = desks.join_next().await {
-            drop(desk);
-        }
-        delays.append(&mut DELAYS.with(|delays| delays.take()));
+        drop(desks);
+        let delays = std::mem::take(&mut *delays.lock().unwrap());
         let longest = polls.lock().unwrap().peek().copied().unwrap_or_default();
         #[expect(clippy::cast_precision_loss, reason = "small")]
         summary(delays, longest as f64)
     })
 }
 
-thread_local! {
-    static DELAYS: std::cell::RefCell<Vec<f64>> = const { std::cell::RefCell::new(Vec::new()) };
-}
-
 /// Watches one session after the other, and notes how late each change was told.
-async fn watch_desk(feed: Feed, lives: Arc<[Vec<Life>]>, place: usize, start: Instant) {
+async fn watch_desk(
+    feed: Feed,
+    lives: Arc<[Vec<Life>]>,
+    place: usize,
+    start: Instant,
+    delays: Arc<Mutex<Vec<f64>>>,
+) {
     let credential = Credential::from_authorization("Bearer t").unwrap();
     for (number, life) in lives[place].iter().enumerate() {
         let key = Key {
@@ -228,7 +227,7 @@ async fn watch_desk(feed: Feed, lives: Arc<[Vec<Life>]>, place: usize, start: In
             for step in reading.history.since(seen) {
                 let (at, _) = life.iter().find(|(_, status)| *status == step.to).unwrap();
                 if now > WARM_UP {
-                    DELAYS.with(|delays| delays.borrow_mut().push(now - at));
+                    delays.lock().unwrap().push(now - at);
                 }
             }
             seen = reading.history.end();
@@ -254,7 +253,7 @@ fn session(all: &[Vec<Life>], id: &str, now: f64) -> Session {
             Status::NotStarted | Status::Unknown => {}
         }
     }
-    session.upstream_status = status.name().to_owned();
+    status.name().clone_into(&mut session.upstream_status);
     session
 }
 

@@ -263,7 +263,7 @@ async fn watch(
 
 /// Whether a client tries again. A session that is not there at the start of a first watch is taken
 /// at its word, which the vendor's slips make wrong now and then.
-fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
+pub(super) fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
     match status.code() {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => true,
         Code::Internal | Code::Unknown | Code::NotFound => begin != Begin::Under,

@@ -17,6 +17,7 @@ use gotoassist_grpc::{
     grpc::{
         Service,
         caller::Callers,
+        place::Calls,
         resume_token::Sealer,
         watch::{self, Watches},
     },
@@ -216,6 +217,8 @@ impl Server {
             stall_limit: Duration::from_mins(1),
             confirm_after: Duration::from_secs(1),
             max_watches: 100_000,
+            max_per_caller: 100_000,
+            max_per_session: 100_000,
         };
         alter(&mut settings, &mut watch_settings);
         let asked = vendor.clone();
@@ -231,6 +234,7 @@ impl Server {
                 client: unconnected_client(vendor.clock),
                 feed: Feed::new(read, settings, vendor.clock),
                 watches,
+                calls: Calls::new(1_000),
                 sealer: Arc::new(Sealer::new(None)),
                 clock: vendor.clock,
                 callers: Arc::new(Callers::Own),

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	pb "example.com/gotoassist-client/gen/gotoassist/remotesupport/v1"
+)
+
+const (
+	firstDelay   = 500 * time.Millisecond
+	longestDelay = 30 * time.Second
+)
+
+// watch shows every message of a session until it is over. Each end but that one is followed by a
+// new stream that goes on after the last message, so nothing is missed and nothing comes twice.
+func watch(ctx context.Context, client pb.RemoteSupportServiceClient, sessionID string, show func(proto.Message)) error {
+	request := &pb.WatchSessionRequest{SessionId: sessionID}
+	delay := firstDelay
+	for {
+		err := follow(ctx, client, request, func(message *pb.WatchSessionResponse) {
+			show(message)
+			request.ResumeToken = message.GetResumeToken()
+			delay = firstDelay
+		})
+		if err == nil || !worthResuming(err) {
+			return err
+		}
+		pause, told := retryDelay(err)
+		if !told {
+			pause = time.Duration(rand.Int64N(int64(delay)))
+			delay = min(2*delay, longestDelay)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// follow reads one stream. OK comes if and only if the last message was terminal.
+func follow(ctx context.Context, client pb.RemoteSupportServiceClient, request *pb.WatchSessionRequest, each func(*pb.WatchSessionResponse)) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Hour) // its end is one more reason to resume
+	defer cancel()
+	stream, err := client.WatchSession(ctx, request)
+	if err != nil {
+		return err
+	}
+	for {
+		message, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		each(message)
+	}
+}
+
+func worthResuming(err error) bool {
+	switch status.Code(err) {
+	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded:
+		return true
+	default:
+		return false
+	}
+}

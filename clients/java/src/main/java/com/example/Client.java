@@ -1,0 +1,105 @@
+package com.example;
+
+import com.google.gson.Gson;
+import com.google.gson.reflect.TypeToken;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.protobuf.MessageOrBuilder;
+import com.google.protobuf.TypeRegistry;
+import com.google.protobuf.util.JsonFormat;
+import com.google.rpc.ErrorDetailsProto;
+import com.gotoassist.remotesupport.v1.GetSessionRequest;
+import com.gotoassist.remotesupport.v1.ListSystemLinksRequest;
+import com.gotoassist.remotesupport.v1.RemoteSupportServiceGrpc;
+import com.gotoassist.remotesupport.v1.RemoteSupportServiceGrpc.RemoteSupportServiceBlockingStub;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
+import io.grpc.StatusRuntimeException;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * A client of gotoassist-grpc: one session, the links of a domain, or a watch that resumes by
+ * itself. It prints proto3 JSON, one message a line.
+ */
+public final class Client {
+  // The types are those that a google.protobuf.Any (stale_cause.details) may hold.
+  private static final JsonFormat.Printer JSON =
+      JsonFormat.printer()
+          .omittingInsignificantWhitespace()
+          .usingTypeRegistry(
+              TypeRegistry.newBuilder()
+                  .add(ErrorDetailsProto.getDescriptor().getMessageTypes())
+                  .build());
+
+  private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+
+  public static void main(String[] arguments) throws IOException, InterruptedException {
+    if (arguments.length < 2) {
+      System.err.println("usage: client get SESSION... | links DOMAIN... | watch SESSION");
+      System.exit(2);
+    }
+    ManagedChannel channel = connect();
+    var service =
+        RemoteSupportServiceGrpc.newBlockingStub(channel)
+            .withCallCredentials(new AccessToken(System.getenv("GOTOASSIST_TOKEN")));
+    boolean failed = false;
+    for (String name : List.of(arguments).subList(1, arguments.length)) {
+      try {
+        call(service, arguments[0], name);
+      } catch (StatusRuntimeException error) {
+        OUT.println(Failure.of(error).toJson());
+        failed = true;
+      }
+    }
+    channel.shutdownNow().awaitTermination(5, TimeUnit.SECONDS);
+    System.exit(failed ? 1 : 0);
+  }
+
+  private static void call(RemoteSupportServiceBlockingStub service, String command, String name)
+      throws InterruptedException {
+    switch (command) {
+      case "get" -> {
+        var request = GetSessionRequest.newBuilder().setSessionId(name).build();
+        show(service.withDeadlineAfter(10, TimeUnit.SECONDS).getSession(request));
+      }
+      case "links" -> {
+        var request = ListSystemLinksRequest.newBuilder().setSystemDomain(name).build();
+        show(service.withDeadlineAfter(10, TimeUnit.SECONDS).listSystemLinks(request));
+      }
+      case "watch" -> Watch.untilOver(service, name, Client::show);
+      default -> throw new IllegalArgumentException("unknown command " + command);
+    }
+  }
+
+  private static ManagedChannel connect() throws IOException {
+    // TlsChannelCredentials.create() wherever the service is not on this machine
+    var builder =
+        Grpc.newChannelBuilder(
+                System.getenv("GOTOASSIST_SERVER"), InsecureChannelCredentials.create())
+            // A server that vanished without a word is noticed by pings.
+            .keepAliveTime(30, TimeUnit.SECONDS)
+            .keepAliveTimeout(10, TimeUnit.SECONDS);
+    String path = System.getenv("GOTOASSIST_SERVICE_CONFIG");
+    if (path != null) {
+      Map<String, ?> config =
+          new Gson().fromJson(Files.readString(Path.of(path)), new TypeToken<Map<String, ?>>() {});
+      builder.defaultServiceConfig(config).enableRetry();
+    }
+    return builder.build();
+  }
+
+  private static void show(MessageOrBuilder message) {
+    try {
+      OUT.println(JSON.print(message));
+    } catch (InvalidProtocolBufferException error) {
+      throw new IllegalStateException(error);
+    }
+  }
+}

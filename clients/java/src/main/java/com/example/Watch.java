@@ -1,0 +1,61 @@
+package com.example;
+
+import com.gotoassist.remotesupport.v1.RemoteSupportServiceGrpc.RemoteSupportServiceBlockingStub;
+import com.gotoassist.remotesupport.v1.WatchSessionRequest;
+import com.gotoassist.remotesupport.v1.WatchSessionResponse;
+import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
+import java.time.Duration;
+import java.util.Set;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+
+/** A watch that goes on until the session is over. */
+final class Watch {
+  private static final Set<Status.Code> WORTH_RESUMING =
+      Set.of(
+          Status.Code.UNAVAILABLE, Status.Code.RESOURCE_EXHAUSTED, Status.Code.DEADLINE_EXCEEDED);
+  private static final long FIRST_DELAY = 500; // milliseconds
+  private static final long LONGEST_DELAY = 30_000;
+
+  private Watch() {}
+
+  /**
+   * Shows every message of a session until it is over. Each end but that one is followed by a new
+   * stream that goes on after the last message, so nothing is missed and nothing comes twice.
+   */
+  static void untilOver(
+      RemoteSupportServiceBlockingStub service,
+      String sessionId,
+      Consumer<WatchSessionResponse> show)
+      throws InterruptedException {
+    var request = WatchSessionRequest.newBuilder().setSessionId(sessionId);
+    long delay = FIRST_DELAY;
+    while (true) {
+      try {
+        // The end of the hour is one more reason to resume.
+        var messages =
+            service.withDeadlineAfter(1, TimeUnit.HOURS).watchSession(request.build());
+        while (messages.hasNext()) {
+          WatchSessionResponse message = messages.next();
+          request.setResumeToken(message.getResumeToken());
+          delay = FIRST_DELAY;
+          show.accept(message);
+        }
+        return; // OK comes if and only if the last message was terminal
+      } catch (StatusRuntimeException error) {
+        if (!WORTH_RESUMING.contains(error.getStatus().getCode())) {
+          throw error;
+        }
+        Duration told = Failure.of(error).retryDelay();
+        if (told != null) {
+          Thread.sleep(told.toMillis());
+        } else {
+          Thread.sleep(ThreadLocalRandom.current().nextLong(delay));
+          delay = Math.min(2 * delay, LONGEST_DELAY);
+        }
+      }
+    }
+  }
+}

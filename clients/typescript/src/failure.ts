@@ -1,0 +1,28 @@
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
+
+// What an error tells: its code, its reason, and which arguments were wrong.
+export function describe(thrown: unknown): string {
+  const error = ConnectError.from(thrown);
+  const [info] = error.findDetails(ErrorInfoSchema);
+  const [badRequest] = error.findDetails(BadRequestSchema);
+  const delay = retryDelayMs(error);
+  const failure = {
+    code: Code[error.code].replace(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase(),
+    message: error.rawMessage,
+    reason: info?.reason,
+    metadata: info && Object.keys(info.metadata).length > 0 ? info.metadata : undefined,
+    retryDelaySeconds: delay === undefined ? undefined : delay / 1000,
+    violations:
+      badRequest && Object.fromEntries(badRequest.fieldViolations.map((v) => [v.field, v.description])),
+  };
+  return JSON.stringify({ error: failure });
+}
+
+// How long the service asks to wait, if it does.
+export function retryDelayMs(error: ConnectError): number | undefined {
+  const [info] = error.findDetails(RetryInfoSchema);
+  return info?.retryDelay && durationMs(info.retryDelay);
+}

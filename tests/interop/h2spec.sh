@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# HTTP/2 to the letter: h2spec's sections `generic` and `http2`. It knows no gRPC, so some of what it
+# expects cannot be; those are listed in h2spec/known.txt with the reason, and any other is a fault.
+set -euo pipefail
+source "$(dirname "$0")/checks.bash"
+
+version=v2.2.1+incompatible
+h2spec=$INTEROP_TOOLS/h2spec/h2spec
+if [[ ! -x $h2spec ]]; then
+    if ! command -v go >/dev/null; then
+        echo "it needs Go, to install h2spec"
+        exit 77
+    fi
+    echo "installing h2spec $version"
+    GOBIN=$(dirname "$h2spec") go install "github.com/summerwind/h2spec/cmd/h2spec@$version"
+fi
+
+report=$INTEROP_SCRATCH/report.xml
+# Its exit status only says that something failed, which is expected.
+"$h2spec" generic http2 --host "${INTEROP_SERVICE%:*}" --port "${INTEROP_SERVICE##*:}" \
+    --timeout 2 --junit-report "$report" >"$INTEROP_SCRATCH/output" 2>&1 || true
+check "a report" test -s "$report"
+status_is 0
+check "nothing fails that need not" python3 tests/interop/h2spec/judge.py "$report"
+status_is 0
+conclude
+printf '%s\n' "$output"
+check "the service is well afterwards" \
+    "$INTEROP_BINARY" get 250040353 --server "http://$INTEROP_SERVICE" --token "$token"
+status_is 0
+finish

@@ -1,0 +1,134 @@
+//! What an operator does with the real binary and sees of it: checks, limits, numbers, silence.
+
+mod check;
+mod limits;
+mod numbers;
+mod redaction;
+mod runbook;
+
+use std::{
+    net::SocketAddr,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use gotoassist_grpc::proto::{
+    GetSessionRequest, ListSystemLinksRequest, WatchSessionRequest,
+    remote_support_service_client::RemoteSupportServiceClient,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+    process::{Child, Command},
+    sync::oneshot,
+    task::JoinHandle,
+    time::timeout,
+};
+use tonic::{Request, Status, transport::Channel};
+use tonic_types::StatusExt as _;
+
+/// Longer than anything here takes, shorter than patience.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn binary(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gotoassist-grpc"));
+    command
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// `serve`, running as a process of its own.
+struct Serve {
+    child: Child,
+    address: SocketAddr,
+    admin: SocketAddr,
+    log: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
+}
+
+impl Serve {
+    /// Starts it on free ports, and waits until it says that it serves.
+    async fn start(arguments: &[&str]) -> Self {
+        let ports = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let drain = ["--drain-delay", "0s", "--drain-grace", "5s"];
+        let mut child = binary(&[&ports[..], &drain, arguments].concat()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (serving, is_serving) = oneshot::channel();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let seen = log.clone();
+        let reader = tokio::spawn(async move {
+            let mut serving = Some(serving);
+            while let Some(line) = lines.next_line().await.unwrap() {
+                *seen.lock().unwrap() += &format!("{line}\n");
+                if line.contains("serving") && line.contains("admin") {
+                    serving.take().unwrap().send(line).unwrap();
+                }
+            }
+        });
+        let line = timeout(LIMIT, is_serving).await.unwrap();
+        let line = line.unwrap_or_else(|_| panic!("it ended: {}", log.lock().unwrap()));
+        let (address, admin) = (address(&line, "address"), address(&line, "admin"));
+        Self { child, address, admin, log, reader }
+    }
+
+    async fn client(&self) -> RemoteSupportServiceClient<Channel> {
+        RemoteSupportServiceClient::connect(format!("http://{}", self.address)).await.unwrap()
+    }
+
+    /// What the admin port answers.
+    async fn page(&self, path: &str) -> String {
+        let mut socket = TcpStream::connect(self.admin).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(LIMIT, socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    }
+
+    /// Ends it as a supervisor does, and gives all that it logged.
+    async fn stop(mut self) -> String {
+        let id = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+        let ended = timeout(LIMIT, self.child.wait()).await.unwrap().unwrap();
+        timeout(LIMIT, self.reader).await.unwrap().unwrap();
+        let log = self.log.lock().unwrap().clone();
+        assert_eq!(ended.code(), Some(0), "{log}");
+        log
+    }
+}
+
+/// The address in a line of either form of the log.
+fn address(line: &str, name: &str) -> SocketAddr {
+    let (_, rest) = line.rsplit_once(name).unwrap();
+    let rest = rest.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let end = rest.find(|c: char| !matches!(c, '0'..='9' | '.' | ':')).unwrap_or(rest.len());
+    rest[..end].parse().unwrap()
+}
+
+fn signed<T>(message: T, authorization: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", authorization.parse().unwrap());
+    request
+}
+
+fn session(id: &str) -> GetSessionRequest {
+    GetSessionRequest { session_id: id.into() }
+}
+
+fn links(domain: &str) -> ListSystemLinksRequest {
+    ListSystemLinksRequest { system_domain: domain.into() }
+}
+
+fn watch(id: &str) -> WatchSessionRequest {
+    WatchSessionRequest { session_id: id.into(), ..WatchSessionRequest::default() }
+}
+
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().unwrap_or_else(|| panic!("{status:?}")).reason
+}

@@ -1,0 +1,82 @@
+//! `serve --check`.
+
+use std::{fs, process::Output};
+
+use tokio::time::timeout;
+
+use super::{LIMIT, binary};
+
+async fn check(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let mut command = binary(&[&["serve", "--check"], arguments].concat());
+    let output = command.envs(environment.iter().copied()).output();
+    let Output { status, stdout, stderr } = timeout(LIMIT, output).await.unwrap().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[tokio::test]
+async fn what_is_in_effect_is_printed_and_no_port_is_opened() {
+    // Both ports are taken: opening one would fail.
+    let taken = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [listen, admin] = taken.each_ref().map(|port| port.local_addr().unwrap().to_string());
+    let (status, stdout, stderr) = check(
+        &["--listen", &listen, "--admin-listen", &admin, "--resume-key", "hush"],
+        &[("GOTOASSIST_UPSTREAM_RPS", "5"), ("https_proxy", "http://hush:hush@127.0.0.1:1")],
+    )
+    .await;
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    for line in [
+        &format!("--listen {listen}"),
+        "--upstream-rps 5",
+        "--resume-key (set)",
+        "--drain-grace 25s",
+    ] {
+        assert!(stdout.lines().any(|shown| shown == line), "{line}: {stdout}");
+    }
+    assert!(!stdout.contains("hush"), "{stdout}");
+    for port in taken {
+        port.set_nonblocking(true).unwrap();
+        assert!(port.accept().is_err(), "somebody connected");
+    }
+}
+
+#[tokio::test]
+async fn all_problems_are_told_together_each_in_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (tokens, ca) = (file("tokens", "no digest\n"), file("ca.pem", "no certificate\n"));
+    let (certificate, key) = ("no-such-certificate.pem", "no-such-key.pem");
+    let secrets = ["--client-secret", "hush-secret", "--refresh-token-file", "no-such-token"];
+    let given = [
+        &["--credentials", "service"][..],
+        &secrets,
+        &["--client-tokens-file", &tokens, "--upstream-ca-file", &ca],
+        &["--tls-cert", certificate, "--tls-key", key, "--resume-key-file", "no-such-resume-key"],
+        &["--log", "a=b=c", "--max-calls", "0", "--drain-delay", "1m", "--poll-active", "0s"],
+    ];
+    let (status, stdout, stderr) = check(&given.concat(), &[]).await;
+    assert_eq!((status, stdout.as_str()), (2, ""), "{stderr}");
+    for told in [
+        "--client-id",
+        "--refresh-token-file",
+        "--client-tokens-file",
+        &ca,
+        certificate,
+        key,
+        "no-such-resume-key",
+        "--log",
+        "--max-calls",
+        "--drain-delay",
+        "--poll-active",
+    ] {
+        let lines = stderr.lines().filter(|line| line.contains(told)).count();
+        assert_eq!(lines, 1, "{told}: {stderr}");
+    }
+    assert_eq!(stderr.lines().count(), 11, "{stderr}");
+    assert!(stderr.lines().all(|line| line.starts_with("error: ")), "{stderr}");
+    assert!(!stderr.contains("hush"), "{stderr}");
+}

@@ -1,0 +1,144 @@
+//! Servers that die of SIGKILL, and our own client that follows a session over their graves.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use gotoassist_grpc::{
+    client::{Client, ResumingWatch},
+    config::ConnectionConfig,
+    proto::{SessionStatus, WatchSessionResponse},
+    simulator::{Control, SessionScript},
+};
+use tokio::time::sleep;
+
+use super::{
+    ledger::{Begin, Ledger},
+    stage::{Served, Vendor, soon},
+    world::{End, request},
+};
+
+const QUICK: [&str; 4] = [
+    "--poll-not-started=200ms",
+    "--poll-waiting=200ms",
+    "--poll-active=200ms",
+    "--upstream-rps=100",
+];
+
+const WHOLE_LIFE: [SessionStatus; 4] = [
+    SessionStatus::NotStarted,
+    SessionStatus::Waiting,
+    SessionStatus::Active,
+    SessionStatus::Complete,
+];
+
+#[tokio::test]
+async fn a_watch_goes_on_elsewhere_when_its_server_is_killed() {
+    let vendor = Vendor::start().await;
+    let first = vendor.serve(&QUICK).await;
+    // A place that is taken, for the second to begin later.
+    let second = vendor.serve(&QUICK).await;
+    let (address, urls) = (second.address, vec![first.url(), second.url()]);
+    second.kill().await;
+
+    vendor.control.put_session(SessionScript::walking("s", 1.5)).unwrap();
+    let mut follower = Follower::new(urls);
+    follower.until(SessionStatus::Waiting).await;
+    first.kill().await;
+    // While nobody serves, the customer joins.
+    until_status(&vendor.control, "active").await;
+    let _second = vendor.serve_at(address, &QUICK).await;
+    follower.until_over().await;
+    follower.check();
+}
+
+#[tokio::test]
+async fn a_server_may_die_after_every_message_and_come_back_at_its_address() {
+    let vendor = Vendor::start().await;
+    let mut served: Served = vendor.serve(&QUICK).await;
+    let address = served.address;
+    let life = SessionScript::walking("s", 2.0).later(3.0, "notes", "some");
+    vendor.control.put_session(life).unwrap();
+    let mut follower = Follower::new(vec![served.url()]);
+    while let Some(message) = follower.next().await {
+        if message.terminal {
+            break;
+        }
+        served.kill().await;
+        served = vendor.serve_at(address, &QUICK).await;
+    }
+    follower.until_over().await;
+    follower.check();
+    assert!(follower.streams > 3, "{} streams", follower.streams);
+}
+
+async fn until_status(vendor: &Control, expected: &str) {
+    let is_there = || {
+        let statuses = vendor.statuses();
+        statuses.iter().any(|(id, status)| id == "s" && status.as_deref() == Some(expected))
+    };
+    soon(async {
+        while !is_there() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// Follows the session `s` by our own client, and keeps the books.
+struct Follower {
+    watch: ResumingWatch,
+    ledger: Ledger,
+    is_interrupted: Arc<AtomicBool>,
+    streams: usize,
+}
+
+impl Follower {
+    fn new(urls: Vec<String>) -> Self {
+        let config =
+            ConnectionConfig { server: urls, ..ConnectionConfig::bearer(String::new(), "t") };
+        let is_interrupted = Arc::new(AtomicBool::new(false));
+        let note = is_interrupted.clone();
+        let watch = Client::connect(&config).unwrap().watch(request("s"));
+        let watch = watch.on_interruption(move |_| note.store(true, Ordering::Release));
+        Self { watch, ledger: Ledger::default(), is_interrupted, streams: 1 }
+    }
+
+    async fn next(&mut self) -> Option<WatchSessionResponse> {
+        let message = soon(self.watch.next()).await?.unwrap();
+        let is_first = self.ledger.resume_token.is_empty();
+        let begin = if self.is_interrupted.swap(false, Ordering::AcqRel) {
+            self.streams += 1;
+            self.ledger.begin()
+        } else if is_first {
+            Begin::Fresh
+        } else {
+            Begin::Under
+        };
+        self.ledger.enter(begin, &message).unwrap();
+        Some(message)
+    }
+
+    /// Until the session is known to have this status.
+    async fn until(&mut self, status: SessionStatus) {
+        while self.ledger.path.last() != Some(&i32::from(status)) {
+            self.next().await.expect("the session goes on");
+        }
+    }
+
+    async fn until_over(&mut self) {
+        while self.next().await.is_some() {}
+        self.ledger.end(&End::Ok).unwrap();
+    }
+
+    /// Every status once, in order, from the first one told.
+    fn check(&self) {
+        let truth: Vec<_> = WHOLE_LIFE.iter().map(|status| i32::from(*status)).collect();
+        self.ledger.check_against(&truth).unwrap();
+        assert_eq!(self.ledger.path, truth);
+    }
+}

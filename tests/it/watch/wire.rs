@@ -1,0 +1,315 @@
+//! What a watch looks like on the wire, between the real service and a raw HTTP/2 peer.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::future::join_all;
+use gotoassist_grpc::{
+    proto::{WatchSessionRequest, WatchSessionResponse, watch_session_response::EventType},
+    simulator::SessionScript,
+};
+use h2::{RecvStream, client::SendRequest};
+use prost::Message as _;
+use tokio::{net::TcpStream, sync::watch, task::JoinHandle, time::sleep};
+use tonic::{Code, Status};
+
+use super::{
+    stage::{self, Served, Vendor, soon},
+    world::{reason, request},
+};
+
+/// As HTTP/2 begins, in bytes.
+const USUAL_WINDOW: u32 = 65_535;
+
+/// Polls so often that tests need not wait.
+const QUICK: [&str; 6] = [
+    "--poll-not-started=100ms",
+    "--poll-waiting=100ms",
+    "--poll-active=100ms",
+    "--poll-linger=0s",
+    "--upstream-rps=1000",
+    "--drain-delay=0s",
+];
+
+#[tokio::test]
+async fn the_deadline_ends_a_watch_on_time_with_a_heartbeat_before() {
+    let vendor = Vendor::start().await;
+    vendor.control.put_session(SessionScript::resting("s", "active")).unwrap();
+    let served = vendor.serve(&[]).await;
+    let peer = Peer::connect(&served, USUAL_WINDOW).await;
+    let deadline = Duration::from_millis(1500);
+    let start = Instant::now();
+    let mut watch = peer.watch(request("s"), &[("grpc-timeout", "1500m")]).await;
+    assert_eq!(watch.message().await.unwrap().event_type(), EventType::Snapshot);
+    let last = watch.message().await.unwrap();
+    assert_eq!(last.event_type(), EventType::Heartbeat);
+    assert!(!last.resume_token.is_empty());
+    let warned = start.elapsed();
+    assert!(warned > deadline / 2 && warned < deadline, "{warned:?}");
+    assert!(watch.message().await.is_none());
+    let status = watch.end().await;
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+    );
+    let ended = start.elapsed();
+    assert!(ended >= deadline && ended < deadline + Duration::from_millis(500), "{ended:?}");
+}
+
+#[tokio::test]
+async fn the_first_message_does_not_wait_for_an_acknowledgement() {
+    let vendor = Vendor::start().await;
+    vendor.control.put_session(SessionScript::resting("s", "active")).unwrap();
+    let served = vendor.serve(&[]).await;
+    let peer = Peer::connect(&served, USUAL_WINDOW).await;
+    // Keeps the poll going, so that no answer waits for the vendor.
+    let mut first = peer.watch(request("s"), &[]).await;
+    first.message().await.unwrap();
+    let mut delays = Vec::new();
+    for _ in 0..41 {
+        let start = Instant::now();
+        let mut watch = peer.watch(request("s"), &[]).await;
+        watch.message().await.unwrap();
+        delays.push(start.elapsed());
+    }
+    delays.sort();
+    let median = delays[delays.len() / 2];
+    // Nagle's algorithm against delayed acknowledgements would cost 40 ms.
+    assert!(median < Duration::from_millis(20), "{median:?}");
+}
+
+#[tokio::test]
+async fn a_watch_that_cannot_start_is_trailers_only() {
+    let vendor = Vendor::start().await;
+    let served = vendor.serve(&[]).await;
+    let peer = Peer::connect(&served, USUAL_WINDOW).await;
+    let answer = peer.open(request("nobody"), &[("authorization", "Bearer t")]).await;
+    assert!(answer.body().is_end_stream(), "the headers end the stream");
+    let status = Status::from_header_map(answer.headers()).expect("the headers hold the status");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "SESSION_NOT_FOUND"));
+    let answer = peer.open(request("nobody"), &[]).await;
+    assert!(answer.body().is_end_stream());
+    assert_eq!(answer.headers()["grpc-status"], "16");
+}
+
+#[tokio::test]
+async fn a_watch_outlives_the_rotation_of_its_connection_and_rotations_spread() {
+    let vendor = Vendor::start().await;
+    let life = SessionScript::resting("s", "waiting").step(2.5, "active").step(3.0, "complete");
+    let flags = [&QUICK[..], &["--max-connection-age=1s"]].concat();
+    let served = vendor.serve(&flags).await;
+    vendor.control.put_session(life).unwrap();
+    let peer = Peer::connect(&served, USUAL_WINDOW).await;
+    let mut watch = peer.watch(request("s"), &[]).await;
+    watch.message().await.unwrap();
+
+    let closings = (0..30).map(async |_| {
+        let peer = Peer::connect(&served, USUAL_WINDOW).await;
+        let start = Instant::now();
+        soon(peer.connection).await.unwrap();
+        start.elapsed().as_secs_f64()
+    });
+    let mut ages = join_all(closings).await;
+    ages.sort_by(f64::total_cmp);
+    assert!(ages[0] > 0.85, "{ages:?}");
+    assert!(ages[29] - ages[0] > 0.05, "{ages:?}");
+
+    assert!(peer.is_going_away().await, "GOAWAY came on the watch's connection too");
+    let mut passed = Vec::new();
+    while let Some(message) = watch.message().await {
+        passed.extend(message.transitions.iter().map(|step| step.to_status));
+        if message.terminal {
+            assert_eq!(passed, [3, 4], "active, complete");
+        }
+    }
+    assert_eq!(watch.end().await.code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_drain_ends_whoever_reads_and_is_not_held_by_who_does_not() {
+    let vendor = Vendor::start().await;
+    vendor.control.put_session(SessionScript::resting("s", "active")).unwrap();
+    let flags = [&QUICK[..], &["--drain-grace=2s"]].concat();
+    let mut served = vendor.serve(&flags).await;
+    let deaf = Peer::connect(&served, 0).await;
+    let _unread = deaf.watch(request("s"), &[]).await;
+    let peer = Peer::connect(&served, USUAL_WINDOW).await;
+    let mut watch = peer.watch(request("s"), &[]).await;
+    watch.message().await.unwrap();
+
+    let start = Instant::now();
+    served.terminate().await;
+    let last = watch.message().await.unwrap();
+    assert_eq!(last.event_type(), EventType::Heartbeat);
+    assert!(watch.message().await.is_none());
+    let status = watch.end().await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "SERVER_DRAINING"));
+    assert_eq!(served.ended().await.code(), Some(0));
+    assert!(start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
+}
+
+/// The peer takes nothing at all, or the beginning of its first message.
+#[tokio::test]
+async fn a_slow_watcher_is_cut_off_and_nobody_else_notices() {
+    let vendor = Vendor::start().await;
+    let flags = [&QUICK[..], &["--slow-watcher-limit=1s"]].concat();
+    let served = vendor.serve(&flags).await;
+    // HTTP/2 has one message in hand while another waits for the peer's window.
+    for (window, under_way) in [(0, 1), (64, 2)] {
+        // The service remembers finished sessions.
+        let [alone, shared] = ["alone", "shared"].map(|name| format!("{name}-{window}"));
+        let life = |id: &str| {
+            [1.0, 1.5, 2.0]
+                .iter()
+                .fold(SessionScript::resting(id, "active"), |life, at| life.later(*at, "notes", at))
+        };
+        vendor.control.put_session(life(&alone)).unwrap();
+        vendor.control.put_session(life(&shared).step(6.0, "complete")).unwrap();
+        let healthy = served.channel().await;
+        let healthy = stage::watch(&healthy, request(&shared)).await.unwrap();
+        let healthy = tokio::spawn(all(healthy));
+        let deaf = Peer::connect(&served, window).await;
+        let mut watches =
+            [deaf.watch(request(&alone), &[]).await, deaf.watch(request(&shared), &[]).await];
+
+        // Nobody else watches it, so with the watcher goes the poll.
+        let begun = vendor.polls(&alone);
+        soon(async {
+            loop {
+                let before = vendor.polls(&alone);
+                sleep(Duration::from_millis(700)).await;
+                if vendor.polls(&alone) == before {
+                    break;
+                }
+            }
+        })
+        .await;
+        assert!(vendor.polls(&alone) > begun + 5, "it was polled until then");
+
+        deaf.window.send(USUAL_WINDOW).unwrap();
+        for watch in &mut watches {
+            let mut messages = 0;
+            while watch.message().await.is_some() {
+                messages += 1;
+            }
+            assert_eq!(messages, under_way);
+            let status = watch.end().await;
+            assert_eq!(
+                (status.code(), reason(&status).as_str()),
+                (Code::ResourceExhausted, "SLOW_WATCHER")
+            );
+        }
+        let (messages, end) = soon(healthy).await.unwrap();
+        assert_eq!((messages, end.code()), (5, Code::Ok), "snapshot, three notes, complete");
+    }
+}
+
+/// How many messages that are no heartbeats a watch brings, and how it ends.
+async fn all(mut watch: tonic::Streaming<WatchSessionResponse>) -> (usize, Status) {
+    let mut messages = 0;
+    loop {
+        match watch.message().await {
+            Ok(Some(message)) => {
+                messages += usize::from(message.event_type() != EventType::Heartbeat);
+            }
+            Ok(None) => return (messages, Status::ok("")),
+            Err(status) => return (messages, status),
+        }
+    }
+}
+
+/// A raw HTTP/2 peer, which sees the frames and decides how much it takes.
+struct Peer {
+    send: SendRequest<Bytes>,
+    /// How much the service may send on a stream before this peer takes it, in bytes.
+    window: watch::Sender<u32>,
+    connection: JoinHandle<()>,
+}
+
+/// A watch as it comes over the wire.
+struct Watch {
+    body: RecvStream,
+    received: BytesMut,
+}
+
+impl Peer {
+    async fn connect(served: &Served, window: u32) -> Self {
+        let socket = TcpStream::connect(served.address).await.unwrap();
+        // Or the requests would wait for acknowledgements.
+        socket.set_nodelay(true).unwrap();
+        let handshake = h2::client::Builder::new().initial_window_size(window).handshake(socket);
+        let (send, mut connection) = soon(handshake).await.unwrap();
+        let (window, mut windows) = watch::channel(window);
+        let connection = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = &mut connection => return,
+                    Ok(()) = windows.changed() => {
+                        let window = *windows.borrow_and_update();
+                        connection.set_initial_window_size(window).unwrap();
+                    }
+                }
+            }
+        });
+        Self { send, window, connection }
+    }
+
+    async fn open(
+        &self,
+        message: WatchSessionRequest,
+        headers: &[(&str, &str)],
+    ) -> http::Response<RecvStream> {
+        let path = "gotoassist.remotesupport.v1.RemoteSupportService/WatchSession";
+        let mut request = http::Request::post(format!("http://localhost/{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let message = message.encode_to_vec();
+        let mut frame = vec![0];
+        frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        frame.extend(message);
+        let mut send = soon(self.send.clone().ready()).await.unwrap();
+        let (answer, mut body) = send.send_request(request.body(()).unwrap(), false).unwrap();
+        body.send_data(frame.into(), true).unwrap();
+        soon(answer).await.unwrap()
+    }
+
+    async fn watch(&self, message: WatchSessionRequest, headers: &[(&str, &str)]) -> Watch {
+        let headers = [&[("authorization", "Bearer t")], headers].concat();
+        let answer = self.open(message, &headers).await;
+        assert_eq!(answer.headers().get("grpc-status"), None);
+        Watch { body: answer.into_body(), received: BytesMut::new() }
+    }
+
+    /// Whether the service takes no more calls on this connection.
+    async fn is_going_away(&self) -> bool {
+        soon(self.send.clone().ready()).await.is_err()
+    }
+}
+
+impl Watch {
+    async fn message(&mut self) -> Option<WatchSessionResponse> {
+        loop {
+            if let Some(header) = self.received.first_chunk::<5>() {
+                let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);
+                let length = usize::try_from(length).unwrap();
+                if self.received.len() >= 5 + length {
+                    self.received.advance(5);
+                    let message = self.received.split_to(length);
+                    return Some(WatchSessionResponse::decode(message).unwrap());
+                }
+            }
+            let data = soon(self.body.data()).await?.unwrap();
+            self.body.flow_control().release_capacity(data.len()).unwrap();
+            self.received.extend_from_slice(&data);
+        }
+    }
+
+    /// The status in the trailers.
+    async fn end(&mut self) -> Status {
+        let trailers = soon(self.body.trailers()).await.unwrap().expect("trailers");
+        Status::from_header_map(&trailers).expect("a status")
+    }
+}
