@@ -3,7 +3,6 @@ service config. Each watch checks its own history."""
 
 import asyncio
 import collections
-import json
 import pathlib
 import random
 
@@ -16,26 +15,7 @@ from gotoassist.remotesupport.v1 import (
 )
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-SHARED = ROOT / "clients/service-config.json"
-# Until the clients' own is there.
-BUILT_IN = {
-    "methodConfig": [
-        {
-            "name": [
-                {"service": "gotoassist.remotesupport.v1.RemoteSupportService", "method": method}
-                for method in ("GetSession", "ListSystemLinks")
-            ],
-            "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.2s",
-                "maxBackoff": "5s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
-            },
-        }
-    ],
-    "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
-}
+SERVICE_CONFIG = (ROOT / "clients/service-config.json").read_text()
 # Trying again would not help.
 PERMANENT = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -48,15 +28,10 @@ Event = messages.WatchSessionResponse.EventType
 Status = session_pb2.SessionStatus
 
 
-def service_config():
-    """The clients' service config."""
-    return SHARED.read_text() if SHARED.exists() else json.dumps(BUILT_IN)
-
-
 def channels(address, count):
     """A few channels, each with a connection of its own."""
     options = [
-        ("grpc.service_config", service_config()),
+        ("grpc.service_config", SERVICE_CONFIG),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.keepalive_time_ms", 20_000),
     ]
