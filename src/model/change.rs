@@ -284,7 +284,10 @@ mod tests {
             let (first, second) = (make(&first), make(&second));
             let (before, after) = (Digest::of(&first), Digest::of(&second));
             prop_assert_eq!(before.content == after.content, first == second);
-            prop_assert_eq!(before.changed_fields(&after), changed_fields(&first, &second));
+            let (named, changed) = (before.changed_fields(&after), changed_fields(&first, &second));
+            prop_assert!(named.iter().all(|name| changed.contains(name)), "{:?}", named);
+            // Of 16 bits, one in 65,536 is the same by chance: over 10,000 cases that is seen.
+            prop_assert!(changed.len() - named.len() <= 1, "{:?} of {:?}", named, changed);
             prop_assert_eq!(changed_fields(&first, &second).is_empty(), first == second);
         }
     }
