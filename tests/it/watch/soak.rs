@@ -70,7 +70,7 @@ const FULL: Size = Size {
     watchers: 10_000,
     sessions: 1_000,
     connections: 12,
-    span: Duration::from_secs(120),
+    span: Duration::from_mins(2),
     flags: &[],
     warm_up: Duration::from_secs(20),
     growth: 1.2,
