@@ -154,18 +154,18 @@ mod tests {
     fn each_limit_binds_its_own_and_forgets_who_left() {
         let places = WatchPlaces::new(Limits { in_process: 4, per_caller: 3, per_session: 2 });
         let first = places.admit(&key("a", "1")).unwrap();
-        let _second = places.admit(&key("a", "1")).unwrap();
+        let second = places.admit(&key("a", "1")).unwrap();
         assert_eq!(full(&places, &key("a", "1")), "watches of one session");
         let third = places.admit(&key("a", "2")).unwrap();
         assert_eq!(full(&places, &key("a", "3")), "watches of one caller");
-        let _other = places.admit(&key("b", "1")).unwrap();
+        let other = places.admit(&key("b", "1")).unwrap();
         assert_eq!(full(&places, &key("c", "1")), "watches of one server");
         assert_eq!(places.taken(), 4);
 
         drop((first, third));
         assert_eq!(places.taken(), 2);
         let again = places.admit(&key("a", "1")).unwrap();
-        drop((_second, _other, again));
+        drop((second, other, again));
         assert_eq!(places.taken(), 0);
         assert!(places.callers.0.lock().unwrap().is_empty());
         assert!(places.sessions.0.lock().unwrap().is_empty());

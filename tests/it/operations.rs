@@ -7,6 +7,7 @@ mod redaction;
 mod runbook;
 
 use std::{
+    fmt::Write as _,
     net::SocketAddr,
     process::Stdio,
     sync::{Arc, Mutex},
@@ -29,7 +30,7 @@ use tonic::{Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
 /// Longer than anything here takes, shorter than patience.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn binary(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gotoassist-grpc"));
@@ -65,7 +66,7 @@ impl Serve {
         let reader = tokio::spawn(async move {
             let mut serving = Some(serving);
             while let Some(line) = lines.next_line().await.unwrap() {
-                *seen.lock().unwrap() += &format!("{line}\n");
+                writeln!(seen.lock().unwrap(), "{line}").unwrap();
                 if line.contains("serving") && line.contains("admin") {
                     serving.take().unwrap().send(line).unwrap();
                 }

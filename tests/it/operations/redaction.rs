@@ -1,12 +1,11 @@
 //! Nothing secret and nobody's name is said, whatever happens: every path is driven with marked
 //! secrets, and all that the process says is searched for them.
 
-use std::fs;
+use std::{fmt::Write as _, fs};
 
 use gotoassist_grpc::proto::{
     GetSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
 };
-use prost::Message as _;
 use serde_json::json;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tonic::{Request, Status, transport::Channel};
@@ -39,7 +38,7 @@ fn marked(status: &str) -> String {
 
 /// A vendor that puts marks into all that it says.
 async fn vendor() -> Stub {
-    let watched = std::sync::atomic::AtomicUsize::new(0);
+    let polled = std::sync::atomic::AtomicUsize::new(0);
     Stub::scripted(move |_, head| {
         let line = head.lines().next().unwrap_or_default();
         let path = line.split(' ').nth(1).unwrap_or_default();
@@ -53,15 +52,15 @@ async fn vendor() -> Stub {
             return [ok(fresh.to_string()), vec![Step::Close]].concat();
         }
         if path.contains("systemLinks") {
-            let link = json!({
+            let registered = json!({
                 "systemName": "MARK-system", "userEmail": "MARK-mail", "userToken": "MARK-token",
                 "callbackURL": "MARK-callback", "systemDomain": "MARK-domain",
             });
-            return ok(json!([link]).to_string());
+            return ok(json!([registered]).to_string());
         }
         match path.rsplit('-').next().unwrap_or_default() {
             "ok" => ok(marked("active")),
-            "watched" => match watched.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            "watched" => match polled.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
                 0 => ok(marked("waiting")),
                 1 => answer("500 MARK-reason", &headers, refusal.to_string()),
                 _ => ok(marked("complete")),
@@ -96,7 +95,7 @@ struct Told {
 impl Told {
     fn note(&mut self, status: &Status) {
         assert!(!status.message().contains(ID), "{status:?}");
-        self.text += &format!("{status} {:?}\n", status.metadata());
+        writeln!(self.text, "{status} {:?}", status.metadata()).unwrap();
         self.text += &String::from_utf8_lossy(status.details());
         self.reasons.push(reason(status));
     }
@@ -133,7 +132,7 @@ async fn drive(client: &mut RemoteSupportServiceClient<Channel>, token: &str) ->
 }
 
 fn stale_cause(message: &gotoassist_grpc::proto::WatchSessionResponse) -> Vec<u8> {
-    message.stale_cause.as_ref().map(|cause| cause.encode_to_vec()).unwrap_or_default()
+    message.stale_cause.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default()
 }
 
 /// Calls that are refused for their metadata.
