@@ -14,7 +14,7 @@ use gotoassist_grpc::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Harness, Peer, soon};
+use crate::harness::{Harness, Peer, authorized, soon};
 use row::{Remedy, Row, pushback_milliseconds, says_nothing_of_the_vendors};
 
 const DOMAIN: &str = "remotesupport.gotoassist";
@@ -204,11 +204,14 @@ async fn bad_tokens_missing_seats_and_sessions_of_others_are_told() {
 
 #[tokio::test]
 async fn our_own_limits_push_back() {
-    let harness = Harness::with(&["--max-watches=0"]).await;
+    let harness = Harness::with(&["--max-watches=1"]).await;
+    let message = WatchSessionRequest { session_id: SESSION.into(), ..Default::default() };
+    let only = soon(harness.client().watch_session(authorized("t", message))).await;
     let peer = harness.peer().await;
     let status = refusal(&peer, "WatchSession", &[("authorization", "Bearer t")]).await;
     pushes_back(&status, "OVERLOADED");
-    assert_eq!(harness.vendor.counters().requests, 0);
+    assert_eq!(harness.vendor.counters().requests, 1);
+    drop(only.unwrap());
 
     let slow = ["--upstream-rps=0.001", "--upstream-burst=1", "--finished-cache=0s"];
     let harness = Harness::with(&slow).await;
