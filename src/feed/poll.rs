@@ -29,6 +29,7 @@ pub(super) fn start(shared: Arc<Shared>, key: Key, poller: Arc<Poller>) {
     tokio::spawn(async move {
         let poll = Poll { shared: &shared, key: &key, poller: &poller };
         tokio::select! {
+            biased;
             () = poll.abandoned() => {}
             () = poll.run() => {}
         }
@@ -102,6 +103,7 @@ impl Poll<'_> {
         let soon = asked_at + self.shared.settings.confirm_after;
         let mut attendance = self.poller.attendance.subscribe();
         tokio::select! {
+            biased;
             () = sleep_until(due) => {}
             () = async {
                 // The sender is in the poller, so this never fails.

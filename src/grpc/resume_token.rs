@@ -126,7 +126,7 @@ fn is_other_version(token: &str) -> bool {
 
 fn encode(known: &Known) -> Vec<u8> {
     let Known { digest, progress, observed_at, over_since } = known;
-    let mut content = Vec::with_capacity(128);
+    let mut content = Vec::with_capacity(160);
     content.extend(digest.content);
     content.extend(digest.fields.iter().flat_map(|field| field.to_be_bytes()));
     content.push(progress.status as u8);
@@ -139,7 +139,7 @@ fn encode(known: &Known) -> Vec<u8> {
 
 fn decode(content: &[u8]) -> Option<Known> {
     let (digest_content, content) = content.split_first_chunk()?;
-    let (field_bytes, content) = content.split_first_chunk::<{ 2 * FIELD_COUNT }>()?;
+    let (field_bytes, content) = content.split_first_chunk::<{ 4 * FIELD_COUNT }>()?;
     let (&[status], content) = content.split_first_chunk()?;
     let (mark, content) = content.split_first_chunk()?;
     let (&[furthest], content) = content.split_first_chunk()?;
@@ -147,8 +147,8 @@ fn decode(content: &[u8]) -> Option<Known> {
     let (over_since, []) = content.split_first_chunk()? else { return None };
 
     let mut fields = [0; FIELD_COUNT];
-    for (field, bytes) in fields.iter_mut().zip(field_bytes.chunks_exact(2)) {
-        *field = u16::from_be_bytes(bytes.try_into().ok()?);
+    for (field, bytes) in fields.iter_mut().zip(field_bytes.chunks_exact(4)) {
+        *field = u32::from_be_bytes(bytes.try_into().ok()?);
     }
     let status = Status::ALL.into_iter().find(|known| *known as u8 == status)?;
     let over_since = match i64::from_be_bytes(*over_since) {
@@ -184,7 +184,7 @@ mod tests {
             (0..Status::ALL.len(), any::<u32>(), 0_u8..=4).prop_map(|(status, mark, furthest)| {
                 Progress { status: Status::ALL[status], mark, furthest }
             });
-        let digest = (any::<[u8; 16]>(), any::<[u16; FIELD_COUNT]>())
+        let digest = (any::<[u8; 16]>(), any::<[u32; FIELD_COUNT]>())
             .prop_map(|(content, fields)| Digest { content, fields });
         (digest, progress, time(), proptest::option::of(time())).prop_map(
             |(digest, progress, observed_at, over_since)| Known {

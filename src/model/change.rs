@@ -16,8 +16,8 @@ pub const FIELD_COUNT: usize = 23;
 pub struct Digest {
     /// The fingerprint of the whole: 128 bits, no collision to be expected.
     pub content: [u8; 16],
-    /// The fingerprint of each field, in the order of [`Digest::changed_fields`]: 16 bits each.
-    pub fields: [u16; FIELD_COUNT],
+    /// The fingerprint of each field, in the order of [`Digest::changed_fields`]: 32 bits each.
+    pub fields: [u32; FIELD_COUNT],
 }
 
 impl Digest {
@@ -30,13 +30,14 @@ impl Digest {
             field.update(name.as_bytes());
             content.feed(&mut field);
             let field = field.finish();
-            *short = u16::from_be_bytes(head(field.as_ref()));
+            *short = u32::from_be_bytes(head(field.as_ref()));
             whole.update(field.as_ref());
         }
         Self { content: head(whole.finish().as_ref()), fields }
     }
 
     /// The fields in which the content behind `after` differs, by their names in `session.proto`.
+    /// A field goes unnoticed once in four thousand million changes.
     pub fn changed_fields(&self, after: &Digest) -> Vec<&'static str> {
         FIELD_NAMES
             .iter()
@@ -284,10 +285,7 @@ mod tests {
             let (first, second) = (make(&first), make(&second));
             let (before, after) = (Digest::of(&first), Digest::of(&second));
             prop_assert_eq!(before.content == after.content, first == second);
-            let (named, changed) = (before.changed_fields(&after), changed_fields(&first, &second));
-            prop_assert!(named.iter().all(|name| changed.contains(name)), "{:?}", named);
-            // Of 16 bits, one in 65,536 is the same by chance: over 10,000 cases that is seen.
-            prop_assert!(changed.len() - named.len() <= 1, "{:?} of {:?}", named, changed);
+            prop_assert_eq!(before.changed_fields(&after), changed_fields(&first, &second));
             prop_assert_eq!(changed_fields(&first, &second).is_empty(), first == second);
         }
     }

@@ -20,7 +20,7 @@ pub(super) struct Told {
     over_since: Option<Timestamp>,
     has_begun: bool,
     is_stale: bool,
-    /// How many answers there had been when one was found to be behind what the watcher knows.
+    /// The number of the first answer that counts against what the watcher knows.
     doubted_at: Option<u64>,
 }
 
@@ -73,6 +73,7 @@ impl Told {
         if self.is_behind(&state.reading, observed_at, answers) {
             return self.begin();
         }
+        self.doubted_at = None;
         let content = self.content(&state.reading);
         self.observed_at = self.observed_at.max(observed_at);
         let session = &state.reading.session;
@@ -121,21 +122,23 @@ impl Told {
 
     /// Whether what a resumed watch finds is an earlier state than the watcher knows: by its status,
     /// or because the poll here has not asked since. The feed compares an answer with those before
-    /// it; only here is known what another server has told. The next answer decides.
+    /// it; only here is known what another server has told.
+    ///
+    /// An old answer is no second opinion: the next one is the first, and an earlier status needs
+    /// two. Counted in answers, so that a clock that is wrong cannot hold a watch for ever.
     fn is_behind(&mut self, reading: &Reading, observed_at: Timestamp, answers: u64) -> bool {
         let Last::Earlier(known) = &self.last else { return false };
         if known.digest.content == reading.digest.content {
             return false;
         }
-        let is_behind =
-            known.progress.is_ahead_of(&reading.session) || observed_at < known.observed_at;
-        let is_confirmed = self.doubted_at.is_some_and(|doubted_at| answers > doubted_at);
-        if is_behind && !is_confirmed {
-            self.doubted_at.get_or_insert(answers);
-            return true;
-        }
-        self.doubted_at = None;
-        false
+        let is_old = observed_at < known.observed_at;
+        let is_earlier = known.progress.is_ahead_of(&reading.session);
+        let first = match self.doubted_at {
+            None if !is_old && !is_earlier => return false,
+            None => *self.doubted_at.insert(answers + u64::from(is_old)),
+            Some(first) => first,
+        };
+        answers < first + u64::from(is_earlier)
     }
 
     fn content(&self, reading: &Arc<Reading>) -> Option<News> {

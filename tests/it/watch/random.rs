@@ -61,6 +61,8 @@ fn run(seed: u64) -> Result<usize, String> {
         .start_paused(true)
         .build()
         .unwrap();
+    // The jitter of polls and rotations is this thread's.
+    fastrand::seed(seed);
     runtime.block_on(async { World::new(seed).play().await })
 }
 
