@@ -1,8 +1,8 @@
 //! Opens the sockets that the server listens on, TCP and unix, and closes them without a trace.
 
-use std::{fs, io, os::unix::fs::FileTypeExt as _, path::Path};
+use std::{fs, io, net::SocketAddr, os::unix::fs::FileTypeExt as _, path::Path};
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::connection::Socket;
 use crate::{config::listen::ListenAddress, grpc::peer::Peer};
@@ -48,10 +48,7 @@ impl Listener {
     pub(super) async fn accept(&self) -> io::Result<(Box<dyn Socket>, Peer)> {
         match &self.kind {
             Kind::Tcp(listener) => {
-                let (stream, address) = listener.accept().await?;
-                // Small messages must not wait for an acknowledgement; a socket that refuses is
-                // already gone, which its first read tells.
-                let _ = stream.set_nodelay(true);
+                let (stream, address) = accept_prompt(listener).await?;
                 Ok((Box::new(stream), Peer::new(address)))
             }
             Kind::Unix(listener) => {
@@ -70,6 +67,14 @@ impl Drop for Listener {
     }
 }
 
+/// The next client over TCP, whose small messages do not wait for an acknowledgement.
+async fn accept_prompt(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, address) = listener.accept().await?;
+    // A socket that refuses is already gone, which its first read tells.
+    let _ = stream.set_nodelay(true);
+    Ok((stream, address))
+}
+
 /// A process that was killed leaves the file of its socket; nobody answers there.
 fn remove_if_abandoned(path: &Path) -> io::Result<()> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
@@ -77,4 +82,18 @@ fn remove_if_abandoned(path: &Path) -> io::Result<()> {
         fs::remove_file(path)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nagle's algorithm against delayed acknowledgements would cost 40 ms now and then.
+    #[tokio::test]
+    async fn small_messages_do_not_wait_for_an_acknowledgement() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = accept_prompt(&listener).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+    }
 }

@@ -57,28 +57,6 @@ async fn the_deadline_ends_a_watch_on_time_with_a_heartbeat_before() {
 }
 
 #[tokio::test]
-async fn the_first_message_does_not_wait_for_an_acknowledgement() {
-    let vendor = Vendor::start().await;
-    vendor.control.put_session(SessionScript::resting("s", "active")).unwrap();
-    let served = vendor.serve(&[]).await;
-    let peer = Peer::connect(&served, USUAL_WINDOW).await;
-    // Keeps the poll going, so that no answer waits for the vendor.
-    let mut first = peer.watch(request("s"), &[]).await;
-    first.message().await.unwrap();
-    let mut delays = Vec::new();
-    for _ in 0..41 {
-        let start = Instant::now();
-        let mut watch = peer.watch(request("s"), &[]).await;
-        watch.message().await.unwrap();
-        delays.push(start.elapsed());
-    }
-    delays.sort();
-    let median = delays[delays.len() / 2];
-    // Nagle's algorithm against delayed acknowledgements would cost 40 ms.
-    assert!(median < Duration::from_millis(20), "{median:?}");
-}
-
-#[tokio::test]
 async fn a_watch_that_cannot_start_is_trailers_only() {
     let vendor = Vendor::start().await;
     let served = vendor.serve(&[]).await;
