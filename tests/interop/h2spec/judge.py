@@ -1,4 +1,5 @@
-"""Reads h2spec's report: fails if a case failed that is not in known.txt, or if hardly any ran."""
+"""Reads reports of h2spec: fails if a case failed in all that is not in known.txt, or if hardly any
+ran."""
 
 import pathlib
 import sys
@@ -9,11 +10,13 @@ known = {
     for line in (pathlib.Path(__file__).parent / "known.txt").read_text().splitlines()
     if line and not line.startswith("#")
 }
-cases = list(ElementTree.parse(sys.argv[1]).getroot().iter("testcase"))
+reports = [list(ElementTree.parse(path).getroot().iter("testcase")) for path in sys.argv[1:]]
+cases = reports[-1]
 name = lambda case: (case.get("package"), case.get("classname"))
-failed = {name(c) for c in cases if c.find("failure") is not None or c.find("error") is not None}
+is_failed = lambda case: case.find("failure") is not None or case.find("error") is not None
+failed = set.intersection(*({name(c) for c in report if is_failed(c)} for report in reports))
 skipped = {name(c) for c in cases if c.find("skipped") is not None}
-passed = len(cases) - len(failed) - len(skipped)
+passed = len({name(c) for c in cases}) - len(failed) - len(skipped)
 print(f"    {passed} of {len(cases)} passed, {len(skipped)} skipped, {len(failed)} failed")
 for section, case in sorted(failed - known):
     print(f"    FAILED {section}: {case}")
