@@ -94,7 +94,7 @@ impl Service {
     fn terms<T>(&self, request: &Request<T>) -> Terms {
         let limit = Instant::now() + self.call_limit;
         let deadline = request.extensions().get().map_or(limit, |Deadline(at)| limit.min(*at));
-        Terms { deadline: Some(deadline), max_staleness: Duration::ZERO }
+        Terms { deadline: Some(deadline) }
     }
 }
 

@@ -24,7 +24,6 @@ use std::{
     fmt,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -67,10 +66,6 @@ pub struct Answer<T> {
 pub struct Terms {
     /// When the caller stops waiting; bounds the wait for quota and every attempt.
     pub deadline: Option<Instant>,
-    /// How old an answer already at hand may be. Zero: always ask. It is for whoever holds answers
-    /// of watches; the client itself holds finished sessions alone, on terms of its own
-    /// ([`UpstreamConfig::finished_cache`]).
-    pub max_staleness: Duration,
 }
 
 /// How much a poll would teach; decides who is asked first while quota is scarce.

@@ -121,7 +121,7 @@ async fn a_trial_whose_caller_leaves_makes_room_for_another() {
     let client = client(&stub);
     open(&client).await;
     advance(SECOND * 5).await;
-    let short = Terms { deadline: Some(Instant::now() + SECOND / 10), ..Terms::default() };
+    let short = Terms { deadline: Some(Instant::now() + SECOND / 10) };
     let error = client.session(&caller(), &id("1"), short).await.unwrap_err();
     assert_eq!(error.kind, Kind::DeadlineExceeded);
     call(&client).await.unwrap();
@@ -132,7 +132,7 @@ async fn callers_who_leave_after_a_second_without_an_answer_open_the_circuit_too
     let stub = Stub::always(vec![Step::Hang]).await;
     let client = client(&stub);
     for _ in 0..5 {
-        let terms = Terms { deadline: Some(Instant::now() + SECOND), ..Terms::default() };
+        let terms = Terms { deadline: Some(Instant::now() + SECOND) };
         client.session(&caller(), &id("1"), terms).await.unwrap_err();
     }
     assert_eq!(call(&client).await.unwrap_err().kind, Kind::Unavailable);
@@ -185,7 +185,7 @@ async fn a_trial_counts_against_the_quota() {
     });
     open(&client).await;
     advance(SECOND * 5).await;
-    let terms = Terms { deadline: Some(Instant::now() + SECOND), ..terms() };
+    let terms = Terms { deadline: Some(Instant::now() + SECOND) };
     let error = client.session(&caller(), &id("1"), terms).await.unwrap_err();
     assert_eq!((error.kind, stub.requests()), (Kind::QuotaExhausted, 5));
 }

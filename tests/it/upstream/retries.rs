@@ -12,7 +12,7 @@ use super::{
 };
 
 fn within(time: Duration) -> Terms {
-    Terms { deadline: Some(Instant::now() + time), ..Terms::default() }
+    Terms { deadline: Some(Instant::now() + time) }
 }
 
 /// A stub that answers with `failure` `times` times and then with a session.
@@ -121,7 +121,7 @@ async fn the_deadline_ends_a_call_that_hangs() {
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_time_is_over_already_asks_nobody() {
     let stub = Stub::always(ok("{}")).await;
-    let terms = Terms { deadline: Some(Instant::now()), ..Terms::default() };
+    let terms = Terms { deadline: Some(Instant::now()) };
     let error = client(&stub).session(&caller(), &id("1"), terms).await.unwrap_err();
     assert_eq!((error.kind, stub.connections()), (Kind::DeadlineExceeded, 0));
 }

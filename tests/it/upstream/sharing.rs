@@ -113,8 +113,8 @@ async fn calls_with_different_credentials_or_ids_share_nothing() {
 async fn a_joiner_with_more_time_does_not_inherit_the_first_callers_deadline() {
     let stub = Stub::always(slow(r#"{"sessionId":"1"}"#)).await;
     let client = client(&stub);
-    let short = Terms { deadline: Some(Instant::now() + SECOND / 10), ..Terms::default() };
-    let long = Terms { deadline: Some(Instant::now() + SECOND * 5), ..Terms::default() };
+    let short = Terms { deadline: Some(Instant::now() + SECOND / 10) };
+    let long = Terms { deadline: Some(Instant::now() + SECOND * 5) };
     let first = call(&client, caller(), id("1"), short);
     stub.until_requests(1).await;
     let second = call(&client, caller(), id("1"), long);
@@ -131,7 +131,7 @@ async fn what_is_tried_again_for_a_joiner_goes_by_the_joiners_deadline() {
     })
     .await;
     let client = client(&stub);
-    let within = |time| Terms { deadline: Some(Instant::now() + time), ..Terms::default() };
+    let within = |time| Terms { deadline: Some(Instant::now() + time) };
     let first = call(&client, caller(), id("1"), within(SECOND / 2));
     stub.until_requests(1).await;
     let second = call(&client, caller(), id("1"), within(SECOND * 5));
