@@ -13,6 +13,7 @@ pub mod watch;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tokio::runtime;
 
 use crate::config::{Cli, Command};
 
@@ -34,7 +35,12 @@ pub fn parse() -> Result<Command, ExitCode> {
 pub fn run(command: Command) -> ExitCode {
     // Who has already installed one is welcome.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = match command {
+        // Its calls have threads of their own.
+        Command::Serve(_) => runtime::Builder::new_current_thread(),
+        _ => runtime::Builder::new_multi_thread(),
+    };
+    match runtime.enable_all().build() {
         Ok(runtime) => ExitCode::from(runtime.block_on(dispatch(command))),
         Err(error) => ExitCode::from(output::fail(FAILED, &error)),
     }

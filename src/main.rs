@@ -3,6 +3,11 @@
 use std::process::ExitCode;
 
 use gotoassist_grpc::command;
+use mimalloc::MiMalloc;
+
+/// Calls take and give back much that is small and short-lived.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match command::parse() {

@@ -14,6 +14,7 @@ pub mod panic;
 mod setup;
 mod size;
 pub mod tls;
+mod workers;
 
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -43,6 +44,7 @@ use listen::Listener;
 use overview::Overview;
 use panic::PanicLayer;
 use tls::Tls;
+use workers::Workers;
 
 /// Largest message that a caller may send, in bytes: no request comes near it.
 const MAX_REQUEST: usize = 64 * 1024;
@@ -98,6 +100,9 @@ pub enum Error {
     /// The descriptors do not fit together, which only a defect of ours can cause.
     #[error("cannot offer reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The threads that serve cannot be started.
+    #[error("cannot start the threads that serve")]
+    Workers(#[source] io::Error),
     /// The gRPC server ended by itself, which only a defect of ours can cause.
     #[error("the gRPC server ended")]
     Ended,
@@ -199,8 +204,16 @@ impl Server {
 
         let incoming = accept::incoming(listener, tls, config.limits.opening_limit, gate.clone());
         let stop = CancellationToken::new();
+        let mut workers = Workers::start({
+            let stop = stop.clone();
+            move |arrivals| http2::serve(arrivals, api, settings, stop)
+        })
+        .map_err(Error::Workers)?;
         let mut serving = JoinSet::new();
-        serving.spawn(http2::serve(incoming, api, settings, stop.clone()));
+        serving.spawn({
+            let stop = stop.clone();
+            async move { workers.serve(incoming, stop).await }
+        });
         tokio::select! {
             // It ends only by a defect of ours.
             Some(_) = serving.join_next() => return Err(Error::Ended),

@@ -84,7 +84,11 @@ fn fail(error: &Error) -> u8 {
         | Error::Read { .. }
         | Error::Tls(_)
         | Error::Upstream(_) => USAGE,
-        Error::Listen { .. } | Error::Metrics(_) | Error::Reflection(_) | Error::Ended => FAILED,
+        Error::Listen { .. }
+        | Error::Metrics(_)
+        | Error::Reflection(_)
+        | Error::Workers(_)
+        | Error::Ended => FAILED,
     };
     output::fail(status, &output::whole(error))
 }

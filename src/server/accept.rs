@@ -2,7 +2,7 @@
 //! own spins when file descriptors run out, waits for ever on a silent client, and cannot be closed
 //! for good.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
 use tokio::{
@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    connection::{Connection, Socket},
-    listen::Listener,
+    connection::Connection,
+    listen::{Idle, Listener},
     metric,
     tls::Tls,
 };
@@ -63,13 +63,15 @@ impl Gate {
     fn admit(&self) -> Option<Permit> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         metrics::gauge!(metric::CONNECTIONS).increment(1);
-        Some(Permit { gate: self.clone(), _permit: permit })
+        Some(Permit { gate: self.clone(), counter: None, _permit: permit })
     }
 }
 
 /// The right to be open, given back when dropped.
 pub(super) struct Permit {
     gate: Gate,
+    /// Shared by the connections that are counted together.
+    counter: Option<Arc<()>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -85,7 +87,35 @@ impl Drop for Permit {
     }
 }
 
-/// The connections of `listener`, which must begin to speak HTTP/2 within `opening`, TLS included.
+/// A client at the door, whom any runtime may serve.
+pub struct Arrival {
+    socket: Idle,
+    peer: Peer,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    opening: Duration,
+    permit: Permit,
+}
+
+impl Arrival {
+    /// Shares `counter` as long as the connection is open.
+    pub(super) fn count_with(&mut self, counter: &Arc<()>) {
+        self.permit.counter = Some(Arc::clone(counter));
+    }
+
+    /// Its connection, which the present runtime drives from now on.
+    pub(super) fn open(self) -> io::Result<Connection> {
+        let Self { socket, peer, tls, opening, permit } = self;
+        Ok(Connection::new(socket.wake()?, peer, tls, opening, permit))
+    }
+}
+
+impl fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arrival").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// Those who connect to `listener`, and must begin to speak HTTP/2 within `opening`, TLS included.
 /// Never ends. A connection over the limit is closed at once, so that its client tries elsewhere
 /// instead of waiting.
 pub fn incoming(
@@ -93,16 +123,16 @@ pub fn incoming(
     tls: Option<Arc<Tls>>,
     opening: Duration,
     gate: Gate,
-) -> impl Stream<Item = Connection> + Send {
+) -> impl Stream<Item = Arrival> + Send {
     stream::unfold((listener, tls, gate), move |(listener, tls, gate)| async move {
         let (socket, peer, permit) = admitted(&listener, &gate).await;
         let config = tls.as_ref().map(|tls| tls.current());
-        let connection = Connection::new(socket, peer, config, opening, permit);
-        Some((connection, (listener, tls, gate)))
+        let arrival = Arrival { socket, peer, tls: config, opening, permit };
+        Some((arrival, (listener, tls, gate)))
     })
 }
 
-async fn admitted(listener: &Listener, gate: &Gate) -> (Box<dyn Socket>, Peer, Permit) {
+async fn admitted(listener: &Listener, gate: &Gate) -> (Idle, Peer, Permit) {
     loop {
         let (socket, peer) = patiently(|| listener.accept()).await;
         match gate.admit() {

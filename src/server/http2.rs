@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
 use tracing::debug;
 
-use super::{accept::count_cut, connection::Connection};
+use super::accept::{Arrival, count_cut};
 
 /// Most that one stream buffers when its client does not read, in bytes. hyper's own 400 KB would
 /// let ten thousand slow watchers take 4 GB.
@@ -48,10 +48,10 @@ pub struct Settings {
     pub age_grace: Duration,
 }
 
-/// Serves the connections until `stop`; then takes no more, sends GOAWAY on all, and returns when
-/// their last call has ended. That can take for ever: `accept::Gate::kill` ends it.
+/// Serves those who arrive until `stop`; then takes no more, sends GOAWAY on all connections, and
+/// returns when their last call has ended. That can take for ever: `accept::Gate::kill` ends it.
 pub async fn serve<S, B>(
-    connections: impl Stream<Item = Connection>,
+    arrivals: impl Stream<Item = Arrival>,
     service: S,
     settings: Settings,
     stop: CancellationToken,
@@ -64,35 +64,34 @@ pub async fn serve<S, B>(
 {
     let mut serving = JoinSet::new();
     {
-        let mut connections = pin!(connections);
+        let mut arrivals = pin!(arrivals);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 // Reaps those that have ended.
                 Some(_) = serving.join_next(), if !serving.is_empty() => {}
-                connection = connections.next() => {
-                    let Some(connection) = connection else { break };
-                    serving.spawn(speak(connection, service.clone(), settings, stop.clone()));
+                arrival = arrivals.next() => {
+                    let Some(arrival) = arrival else { break };
+                    serving.spawn(speak(arrival, service.clone(), settings, stop.clone()));
                 }
             }
         }
-        // Here the listener is closed: new clients are refused and go elsewhere.
     }
     while serving.join_next().await.is_some() {}
 }
 
-async fn speak<S, B>(
-    connection: Connection,
-    service: S,
-    settings: Settings,
-    stop: CancellationToken,
-) where
+async fn speak<S, B>(arrival: Arrival, service: S, settings: Settings, stop: CancellationToken)
+where
     S: Service<Request<tonic::body::Body>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<tonic::codegen::StdError>,
 {
+    let connection = match arrival.open() {
+        Ok(connection) => connection,
+        Err(error) => return debug!(%error, "connection lost before it was served"),
+    };
     let (peer, received) = (connection.peer().clone(), connection.received_bytes());
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(tonic::body::Body::new);

@@ -1,8 +1,13 @@
 //! Opens the sockets that the server listens on, TCP and unix, and closes them without a trace.
 
-use std::{fs, io, net::SocketAddr, os::unix::fs::FileTypeExt as _, path::Path};
+use std::{
+    fs, io,
+    net::{self, SocketAddr},
+    os::unix::{self, fs::FileTypeExt as _},
+    path::Path,
+};
 
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::connection::Socket;
 use crate::{config::listen::ListenAddress, grpc::peer::Peer};
@@ -19,6 +24,24 @@ pub struct Listener {
 enum Kind {
     Tcp(TcpListener),
     Unix(UnixListener),
+}
+
+/// A client's socket that no runtime drives yet.
+pub(super) enum Idle {
+    /// Over TCP.
+    Tcp(net::TcpStream),
+    /// Over a unix socket.
+    Unix(unix::net::UnixStream),
+}
+
+impl Idle {
+    /// Has the present runtime drive the socket, until it is closed.
+    pub(super) fn wake(self) -> io::Result<Box<dyn Socket>> {
+        Ok(match self {
+            Idle::Tcp(stream) => Box::new(TcpStream::from_std(stream)?),
+            Idle::Unix(stream) => Box::new(UnixStream::from_std(stream)?),
+        })
+    }
 }
 
 impl Listener {
@@ -45,15 +68,15 @@ impl Listener {
     }
 
     /// Waits for the next client.
-    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Socket>, Peer)> {
+    pub(super) async fn accept(&self) -> io::Result<(Idle, Peer)> {
         match &self.kind {
             Kind::Tcp(listener) => {
                 let (stream, address) = accept_prompt(listener).await?;
-                Ok((Box::new(stream), Peer::new(address)))
+                Ok((Idle::Tcp(stream.into_std()?), Peer::new(address)))
             }
             Kind::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Box::new(stream), Peer::local()))
+                Ok((Idle::Unix(stream.into_std()?), Peer::local()))
             }
         }
     }
@@ -78,7 +101,7 @@ async fn accept_prompt(listener: &TcpListener) -> io::Result<(TcpStream, SocketA
 /// A process that was killed leaves the file of its socket; nobody answers there.
 fn remove_if_abandoned(path: &Path) -> io::Result<()> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+    if is_socket && unix::net::UnixStream::connect(path).is_err() {
         fs::remove_file(path)?;
     }
     Ok(())

@@ -30,10 +30,18 @@ async fn until_open(gate: &Gate, connections: usize) {
 
 const GOAWAY: u8 = 7;
 
-/// A connection that has sent its preface and empty SETTINGS, and then nothing.
+/// A connection that has sent its preface and empty SETTINGS, which the server has read, and then
+/// nothing.
 async fn raw_client(edge: &Edge) -> TcpStream {
     let mut socket = edge.socket().await;
     socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut head = [0; 9];
+    // Until its SETTINGS are acknowledged.
+    while head[3..5] != [4, 1] {
+        soon(socket.read_exact(&mut head)).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        soon(socket.read_exact(&mut vec![0; usize::try_from(length).unwrap()])).await.unwrap();
+    }
     socket
 }
 
