@@ -11,6 +11,7 @@ pub mod serve;
 pub mod simulate;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 pub mod upstream;
 
 pub use client::{
@@ -23,6 +24,7 @@ pub use simulate::SimulateConfig;
 pub use upstream::{QuotaScope, UpstreamConfig};
 
 use clap::{Parser, Subcommand};
+use url::Url;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -50,4 +52,26 @@ pub enum Command {
     Watch(WatchConfig),
     /// Ask a service whether it serves (grpc.health.v1)
     Health(HealthConfig),
+}
+
+/// An address under which there is more.
+fn base_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if !matches!(url.scheme(), "http" | "https") {
+        Err("must begin with http:// or https://".to_owned())
+    } else if !url.username().is_empty() || url.password().is_some() {
+        Err("must not hold a user name or password".to_owned())
+    } else if url.query().is_some() || url.fragment().is_some() {
+        Err("must not hold a query or fragment".to_owned())
+    } else {
+        Ok(url)
+    }
+}
+
+/// A part of the whole.
+fn share(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("must be a number from 0 to 1"),
+    }
 }

@@ -83,6 +83,7 @@ fn fail(error: &Error) -> u8 {
         | Error::CallerTokens(_)
         | Error::Read { .. }
         | Error::Tls(_)
+        | Error::Trace(_)
         | Error::Upstream(_) => USAGE,
         Error::Listen { .. } | Error::Metrics(_) | Error::Reflection(_) | Error::Ended => FAILED,
     };

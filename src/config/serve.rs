@@ -5,7 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use secrecy::SecretString;
 
 use super::{
-    credentials::CredentialsConfig, listen::ListenAddress, telemetry, tls, upstream::UpstreamConfig,
+    credentials::CredentialsConfig, listen::ListenAddress, telemetry, tls, trace,
+    upstream::UpstreamConfig,
 };
 
 /// How the service runs. Durations are written like `10s`, `500ms` or `1m 30s`.
@@ -57,6 +58,10 @@ pub struct ServeConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub telemetry: telemetry::Args,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub trace: trace::Args,
 }
 
 impl ServeConfig {

@@ -56,6 +56,7 @@ async fn all_problems_are_told_together_each_in_a_line() {
         &secrets,
         &["--client-tokens-file", &tokens, "--upstream-ca-file", &ca],
         &["--tls-cert", certificate, "--tls-key", key, "--resume-key-file", "no-such-resume-key"],
+        &["--otlp-endpoint", "https://127.0.0.1:9", "--otlp-ca-file", "no-such-collector-ca"],
         &["--log", "a=b=c", "--max-calls", "0", "--drain-delay", "1m", "--poll-active", "0s"],
     ];
     let (status, stdout, stderr) = check(&given.concat(), &[]).await;
@@ -68,6 +69,7 @@ async fn all_problems_are_told_together_each_in_a_line() {
         certificate,
         key,
         "no-such-resume-key",
+        "no-such-collector-ca",
         "--log",
         "--max-calls",
         "--drain-delay",
@@ -76,7 +78,7 @@ async fn all_problems_are_told_together_each_in_a_line() {
         let lines = stderr.lines().filter(|line| line.contains(told)).count();
         assert_eq!(lines, 1, "{told}: {stderr}");
     }
-    assert_eq!(stderr.lines().count(), 11, "{stderr}");
+    assert_eq!(stderr.lines().count(), 12, "{stderr}");
     assert!(stderr.lines().all(|line| line.starts_with("error: ")), "{stderr}");
     assert!(!stderr.contains("hush"), "{stderr}");
 }
