@@ -12,9 +12,9 @@ pub mod watch;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use std::{env, io};
 
-use crate::config::{Cli, Command};
+use crate::config::{Command, Line};
 
 /// Something failed that no gRPC status tells of.
 const FAILED: u8 = 1;
@@ -27,17 +27,33 @@ const UNREAD: u8 = 141;
 
 /// Parses the command line; `Err` if there is nothing to run, after help or a complaint.
 pub fn parse() -> Result<Command, ExitCode> {
-    Cli::try_parse().map(|cli| cli.command).map_err(|error| output::usage(&error))
+    let Line { cli, faults } = Line::read(env::args_os()).map_err(|asked| output::usage(&asked))?;
+    let command = match cli.map(|cli| cli.command) {
+        Some(command) if faults.is_empty() => return Ok(command),
+        command => command,
+    };
+    for fault in &faults {
+        output::usage(&fault.error);
+    }
+    // What else is wrong with it is told as well.
+    if let (Some(Command::Serve(config)), Ok(runtime)) = (command, runtime()) {
+        runtime.block_on(serve::tell_problems(&config, &faults));
+    }
+    Err(ExitCode::from(USAGE))
 }
 
 /// Runs a command to its end.
 pub fn run(command: Command) -> ExitCode {
     // Who has already installed one is welcome.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    match runtime() {
         Ok(runtime) => ExitCode::from(runtime.block_on(dispatch(command))),
         Err(error) => ExitCode::from(output::fail(FAILED, &error)),
     }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 async fn dispatch(command: Command) -> u8 {

@@ -5,6 +5,7 @@ pub mod client;
 pub mod credentials;
 pub mod demo;
 mod effective;
+mod line;
 pub mod listen;
 pub mod secret;
 pub mod serve;
@@ -19,6 +20,7 @@ pub use client::{
 };
 pub use demo::DemoConfig;
 pub use effective::effective;
+pub use line::{Fault, Line};
 pub use serve::ServeConfig;
 pub use simulate::SimulateConfig;
 pub use upstream::{QuotaScope, UpstreamConfig};

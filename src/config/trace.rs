@@ -20,7 +20,7 @@ pub struct Args {
     pub otlp_endpoint: Option<Url>,
 
     /// PEM file with certificate authorities to trust at the collector besides the system's
-    #[arg(long, env = "GOTOASSIST_OTLP_CA_FILE", value_name = "FILE", requires = "otlp_endpoint")]
+    #[arg(long, env = "GOTOASSIST_OTLP_CA_FILE", value_name = "FILE")]
     pub otlp_ca_file: Option<PathBuf>,
 
     /// Share of calls that are traced, from 0 to 1. For a call that brings a `traceparent`, its
@@ -35,6 +35,19 @@ pub struct Args {
     pub otlp_sample: f64,
 
     /// Send `traceparent` and `tracestate` to the vendor too
-    #[arg(long, env = "GOTOASSIST_OTLP_PROPAGATE_UPSTREAM", requires = "otlp_endpoint")]
+    #[arg(long, env = "GOTOASSIST_OTLP_PROPAGATE_UPSTREAM")]
     pub otlp_propagate_upstream: bool,
+}
+
+impl Args {
+    /// Everything that is wrong with it, each in a sentence.
+    pub fn problems(&self) -> Vec<String> {
+        let dependent = [
+            ("--otlp-ca-file", self.otlp_ca_file.is_some()),
+            ("--otlp-propagate-upstream", self.otlp_propagate_upstream),
+        ];
+        let useless = dependent.into_iter().filter(|(_, is_set)| *is_set);
+        let useless = useless.filter(|_| self.otlp_endpoint.is_none());
+        useless.map(|(flag, _)| format!("{flag} needs --otlp-endpoint.")).collect()
+    }
 }
