@@ -11,8 +11,8 @@ pub mod listen;
 mod metric;
 mod overview;
 pub mod panic;
+mod refusal;
 mod setup;
-mod size;
 pub mod tls;
 
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
@@ -173,7 +173,7 @@ impl Server {
             .layer(calls)
             .layer(DeadlineLayer)
             .layer(PanicLayer)
-            .map_response(size::tell)
+            .map_response(refusal::tell)
             .service(routes(service.clone(), &health)?.prepare());
         let settings = http2::Settings {
             max_streams: config.limits.max_streams,
