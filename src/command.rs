@@ -10,12 +10,11 @@ pub mod signal;
 pub mod simulate;
 pub mod watch;
 
-use std::process::ExitCode;
+use std::{env, io, process::ExitCode};
 
-use clap::Parser as _;
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 
-use crate::config::{Cli, Command};
+use crate::config::{Command, Line};
 
 /// Something failed that no gRPC status tells of.
 const FAILED: u8 = 1;
@@ -28,22 +27,41 @@ const UNREAD: u8 = 141;
 
 /// Parses the command line; `Err` if there is nothing to run, after help or a complaint.
 pub fn parse() -> Result<Command, ExitCode> {
-    Cli::try_parse().map(|cli| cli.command).map_err(|error| output::usage(&error))
+    let Line { cli, faults } = Line::read(env::args_os()).map_err(|asked| output::usage(&asked))?;
+    let command = match cli.map(|cli| cli.command) {
+        Some(command) if faults.is_empty() => return Ok(command),
+        command => command,
+    };
+    for fault in &faults {
+        output::usage(&fault.error);
+    }
+    // What else is wrong with it is told as well.
+    if let Some(command) = command
+        && let Ok(runtime) = runtime(&command)
+        && let Command::Serve(config) = command
+    {
+        runtime.block_on(serve::tell_problems(&config, &faults));
+    }
+    Err(ExitCode::from(USAGE))
 }
 
 /// Runs a command to its end.
 pub fn run(command: Command) -> ExitCode {
     // Who has already installed one is welcome.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    match runtime(&command) {
+        Ok(runtime) => ExitCode::from(runtime.block_on(dispatch(command))),
+        Err(error) => ExitCode::from(output::fail(FAILED, &error)),
+    }
+}
+
+fn runtime(command: &Command) -> io::Result<Runtime> {
     let mut runtime = match command {
         // Its calls have threads of their own.
         Command::Serve(_) => runtime::Builder::new_current_thread(),
         _ => runtime::Builder::new_multi_thread(),
     };
-    match runtime.enable_all().build() {
-        Ok(runtime) => ExitCode::from(runtime.block_on(dispatch(command))),
-        Err(error) => ExitCode::from(output::fail(FAILED, &error)),
-    }
+    runtime.enable_all().build()
 }
 
 async fn dispatch(command: Command) -> u8 {

@@ -5,12 +5,14 @@ pub mod client;
 pub mod credentials;
 pub mod demo;
 mod effective;
+mod line;
 pub mod listen;
 pub mod secret;
 pub mod serve;
 pub mod simulate;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 pub mod upstream;
 
 pub use client::{
@@ -18,11 +20,13 @@ pub use client::{
 };
 pub use demo::DemoConfig;
 pub use effective::effective;
+pub use line::{Fault, Line};
 pub use serve::ServeConfig;
 pub use simulate::SimulateConfig;
 pub use upstream::{QuotaScope, UpstreamConfig};
 
 use clap::{Parser, Subcommand};
+use url::Url;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -50,4 +54,26 @@ pub enum Command {
     Watch(WatchConfig),
     /// Ask a service whether it serves (grpc.health.v1)
     Health(HealthConfig),
+}
+
+/// An address under which there is more.
+fn base_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if !matches!(url.scheme(), "http" | "https") {
+        Err("must begin with http:// or https://".to_owned())
+    } else if !url.username().is_empty() || url.password().is_some() {
+        Err("must not hold a user name or password".to_owned())
+    } else if url.query().is_some() || url.fragment().is_some() {
+        Err("must not hold a query or fragment".to_owned())
+    } else {
+        Ok(url)
+    }
+}
+
+/// A part of the whole.
+fn share(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("must be a number from 0 to 1"),
+    }
 }

@@ -30,6 +30,7 @@ use crate::{
     clock::Clock,
     model::{Digest, History, Session, SessionId, Status},
     rest::{self, Answer, Credential, CredentialId, Terms, Urgency},
+    trace::{Cause, Links},
 };
 
 /// Which session, and by whose right. Nothing is ever shared between two credentials.
@@ -42,12 +43,12 @@ pub struct Key {
 }
 
 /// How the feed asks the vendor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Ask {
     /// The first answer of a watch, which somebody waits for: like a unary call.
     First(Terms),
     /// Any later one.
-    Next(Urgency),
+    Next(Urgency, Cause),
 }
 
 /// What an [`Ask`] gives.
@@ -121,6 +122,8 @@ struct Poller {
     /// How many good or doubtful answers came.
     answers: AtomicU64,
     attendance: watch::Sender<Attendance>,
+    /// Its watchers as the traces know them.
+    links: Links,
 }
 
 /// Who is there.
@@ -141,6 +144,7 @@ pub struct Subscription {
 /// A watcher's claim on a poll, which ends when it is dropped or given up for it.
 pub struct Seat {
     poller: Arc<Poller>,
+    cause: Cause,
     is_vacant: AtomicBool,
 }
 
@@ -176,11 +180,12 @@ impl Feed {
     /// Returns when there is a first answer. If that cannot be had, no poll is started, and the
     /// error is that of the answer.
     pub async fn subscribe(&self, key: &Key, terms: Terms) -> Result<Subscription, rest::Error> {
-        if let Some(subscription) = self.join(key) {
+        if let Some(subscription) = self.join(key, &terms.cause) {
             return Ok(subscription);
         }
+        let cause = terms.cause.clone();
         let answer = (self.shared.read)(key.clone(), Ask::First(terms)).await?;
-        Ok(self.join_or_start(key, answer))
+        Ok(self.join_or_start(key, answer, cause))
     }
 
     /// The latest answer of a running poll, if it is not older than `max_staleness`.
@@ -200,22 +205,23 @@ impl Feed {
         pollers.iter().map(|((_, session), poller)| poller.overview(session.clone())).collect()
     }
 
-    fn join(&self, key: &Key) -> Option<Subscription> {
+    fn join(&self, key: &Key, cause: &Cause) -> Option<Subscription> {
         let pollers = self.shared.pollers();
         let poller = pollers.get(&key.index())?;
-        poller.state.borrow().end.is_none().then(|| Subscription::to(poller))
+        let is_open = poller.state.borrow().end.is_none();
+        is_open.then(|| Subscription::to(poller, cause.clone()))
     }
 
-    fn join_or_start(&self, key: &Key, answer: Answer<Arc<Session>>) -> Subscription {
+    fn join_or_start(&self, key: &Key, answer: Answer<Arc<Session>>, cause: Cause) -> Subscription {
         let mut pollers = self.shared.pollers();
         // Another watcher may have come first, and its poll may know more than this answer.
         if let Some(poller) = pollers.get(&key.index())
             && poller.state.borrow().end.is_none()
         {
-            return Subscription::to(poller);
+            return Subscription::to(poller, cause);
         }
         let poller = Arc::new(Poller::new(answer));
-        let subscription = Subscription::to(&poller);
+        let subscription = Subscription::to(&poller, cause);
         pollers.insert(key.index(), poller.clone());
         drop(pollers);
         poll::start(self.shared.clone(), key.clone(), poller);
@@ -257,6 +263,7 @@ impl Poller {
             observed_at: AtomicI64::new(0),
             answers: AtomicU64::new(1),
             attendance: watch::channel(Attendance::default()).0,
+            links: Links::default(),
         };
         poller.advance(observed_at);
         poller
@@ -286,9 +293,11 @@ impl Poller {
 }
 
 impl Subscription {
-    fn to(poller: &Arc<Poller>) -> Self {
+    fn to(poller: &Arc<Poller>, cause: Cause) -> Self {
         poller.attendance.send_modify(|attendance| attendance.watchers += 1);
-        let seat = Arc::new(Seat { poller: poller.clone(), is_vacant: AtomicBool::new(false) });
+        poller.links.add(&cause);
+        let is_vacant = AtomicBool::new(false);
+        let seat = Arc::new(Seat { poller: poller.clone(), cause, is_vacant });
         Self { seat, state: poller.state.subscribe(), is_expecting: false }
     }
 
@@ -342,6 +351,7 @@ impl Seat {
     /// Gives up the claim; the second time does nothing.
     pub fn vacate(&self) {
         if !self.is_vacant.swap(true, Ordering::AcqRel) {
+            self.poller.links.remove(&self.cause);
             self.poller.attendance.send_modify(|attendance| attendance.watchers -= 1);
         }
     }

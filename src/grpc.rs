@@ -94,7 +94,8 @@ impl Service {
     fn terms<T>(&self, request: &Request<T>) -> Terms {
         let limit = Instant::now() + self.call_limit;
         let deadline = request.extensions().get().map_or(limit, |Deadline(at)| limit.min(*at));
-        Terms { deadline: Some(deadline) }
+        let cause = request.extensions().get().cloned().unwrap_or_default();
+        Terms { deadline: Some(deadline), cause }
     }
 }
 

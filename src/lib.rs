@@ -6,6 +6,7 @@
 //! * [`config`] every knob, with its unit and default
 //! * [`clock`] what time it is, also in tests
 //! * [`model`] what a session is, the order of its statuses, what changed: pure
+//! * [`trace`] what a collector of traces is told: the only place that knows `OpenTelemetry`
 //! * [`rest`] the south face: the only place that knows HTTP and JSON
 //! * [`feed`] what stays awake: one poll per watched session and credential
 //! * [`proto`] the messages generated from the protos
@@ -30,3 +31,4 @@ pub mod rest;
 pub mod server;
 pub mod simulator;
 pub mod telemetry;
+pub mod trace;

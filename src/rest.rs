@@ -44,12 +44,13 @@ use quota::{Class, Quota, Settings};
 use retry::Retries;
 use token::TokenSource;
 use transport::Transport;
-use upstream::{Question, Upstream};
+use upstream::{Asking, Question, Upstream};
 
 use crate::{
     clock::Clock,
     config::{QuotaScope, UpstreamConfig},
     model::{Session, SessionId, SystemDomain, SystemLink},
+    trace::Cause,
 };
 
 /// What the vendor answered, and when the answer came.
@@ -62,10 +63,12 @@ pub struct Answer<T> {
 }
 
 /// How a unary call wants to be served.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Terms {
     /// When the caller stops waiting; bounds the wait for quota and every attempt.
     pub deadline: Option<Instant>,
+    /// The call, as the traces know it.
+    pub cause: Cause,
 }
 
 /// How much a poll would teach; decides who is asked first while quota is scarce.
@@ -150,7 +153,9 @@ impl Client {
         within(terms.deadline, async {
             match &self.flights {
                 Some(flights) => self.session_in_flight(flights, credential, id, terms).await,
-                None => self.fetch(credential, id, &Bound::fixed(terms.deadline)).await,
+                None => {
+                    self.fetch(credential, id, &Bound::fixed(terms.deadline), terms.cause).await
+                }
             }
         })
         .await
@@ -163,11 +168,14 @@ impl Client {
         credential: &Credential,
         id: &SessionId,
         urgency: Urgency,
+        cause: &Cause,
     ) -> Result<Answer<Arc<Session>>, Error> {
         let class = || Class::Watch(urgency);
         let Some(flights) = &self.flights else {
             let pass = self.upstream.pass(credential, class(), None).await?;
-            let landing = self.upstream.send(pass, &session_question(id), None).await;
+            let mut asking = Asking::for_poll(cause.clone());
+            let question = session_question(id);
+            let landing = self.upstream.send(pass, &question, None, &mut asking).await;
             return self.landed(credential, id, landing);
         };
         let key = (credential.id(), id.clone());
@@ -185,9 +193,11 @@ impl Client {
                         drop(waiting);
                         let (pass, this, id) = (pass?, self.clone(), id.clone());
                         let credential = credential.clone();
+                        let mut asking = Asking::for_poll(cause.clone());
                         let request = async move {
                             let question = session_question(&id);
-                            let landing = this.upstream.send(pass, &question, None).await;
+                            let landing =
+                                this.upstream.send(pass, &question, None, &mut asking).await;
                             this.landed(&credential, &id, landing)
                         };
                         return flights.begin(key, request).await;
@@ -211,11 +221,14 @@ impl Client {
     ) -> Result<Answer<Vec<SystemLink>>, Error> {
         let question = Question {
             call: "system_links",
+            template: "/systemLinks",
             path: format!("/systemLinks?systemDomain={}", encoded(domain.as_str())),
             decode: system_link::decode,
         };
         let bound = Bound::fixed(terms.deadline);
-        let answer = within(terms.deadline, self.upstream.ask(credential, &question, &bound)).await;
+        let asking = Asking::for_call(terms.cause);
+        let answer = self.upstream.ask(credential, &question, &bound, asking);
+        let answer = within(terms.deadline, answer).await;
         match &answer {
             Ok(links) => {
                 links.content.iter().for_each(|link| self.drift.note(&link.additional_fields));
@@ -237,7 +250,8 @@ impl Client {
             let Boarding { flight, is_poll, is_joined } =
                 flights.board(key, terms.deadline, |bound| {
                     let (this, credential, id) = (self.clone(), credential.clone(), id.clone());
-                    async move { this.fetch(&credential, &id, &bound).await }
+                    let cause = terms.cause.clone();
+                    async move { this.fetch(&credential, &id, &bound, cause).await }
                 });
             if is_joined {
                 counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
@@ -250,8 +264,15 @@ impl Client {
         }
     }
 
-    async fn fetch(&self, credential: &Credential, id: &SessionId, bound: &Bound) -> Landing {
-        let landing = self.upstream.ask(credential, &session_question(id), bound).await;
+    async fn fetch(
+        &self,
+        credential: &Credential,
+        id: &SessionId,
+        bound: &Bound,
+        cause: Cause,
+    ) -> Landing {
+        let asking = Asking::for_call(cause);
+        let landing = self.upstream.ask(credential, &session_question(id), bound, asking).await;
         self.landed(credential, id, landing)
     }
 
@@ -296,6 +317,7 @@ impl fmt::Debug for Client {
 fn session_question(id: &SessionId) -> Question<(Session, usize)> {
     Question {
         call: "session",
+        template: "/sessions/{sessionId}",
         path: format!("/sessions/{}", encoded(id.as_str())),
         decode: |body| Ok((session::decode(body)?, body.len())),
     }

@@ -11,8 +11,8 @@ pub mod listen;
 mod metric;
 mod overview;
 pub mod panic;
+mod refusal;
 mod setup;
-mod size;
 pub mod tls;
 mod workers;
 
@@ -36,6 +36,7 @@ use crate::{
     },
     proto::{self, serving::remote_support_service_server::RemoteSupportServiceServer},
     rest::{self, token::TokenSource},
+    trace::{self, Tracer},
 };
 use accept::Gate;
 use call::CallLayer;
@@ -61,6 +62,7 @@ pub struct Server {
     tokens: Option<TokenSource>,
     health: Health,
     gate: Gate,
+    tracer: Tracer,
 }
 
 /// Why the service cannot run.
@@ -97,6 +99,9 @@ pub enum Error {
     /// The client for the vendor cannot be set up.
     #[error(transparent)]
     Upstream(#[from] rest::SetUpError),
+    /// There is no way to the collector of traces.
+    #[error(transparent)]
+    Trace(#[from] trace::Error),
     /// The descriptors do not fit together, which only a defect of ours can cause.
     #[error("cannot offer reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -123,6 +128,7 @@ impl Server {
         }
         let metrics = Metrics::install()?;
         metric::describe();
+        let tracer = Tracer::new(&config.trace)?;
         let tls = setup::tls(&config).await?;
         let (service, tokens) = setup::service(&config)?;
         let listener = Listener::bind(&config.listen)
@@ -133,7 +139,7 @@ impl Server {
             .map_err(|source| Error::Listen { address: config.admin_listen.to_string(), source })?;
         let gate = Gate::new(config.limits.max_connections);
         let health = Health::default();
-        Ok(Self { config, listener, admin, metrics, tls, service, tokens, health, gate })
+        Ok(Self { config, listener, admin, metrics, tls, service, tokens, health, gate, tracer })
     }
 
     /// Where the gRPC API listens.
@@ -156,18 +162,23 @@ impl Server {
 
     /// Serves until `shutdown`, then drains; returns within `--drain-grace` after that.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let Self { config, listener, admin, metrics, tls, service, tokens, health, gate } = self;
+        let Self { config, listener, admin, metrics, tls, service, tokens, health, gate, tracer } =
+            self;
         for name in [health::OVERALL, health::REMOTE_SUPPORT, health::UPSTREAM] {
             health.set(name, true);
         }
         let failures = Failures::default();
-        let calls =
-            CallLayer::new(methods::names(), config.telemetry.log_ok_calls, failures.clone());
+        let calls = CallLayer::new(
+            methods::names(),
+            config.telemetry.log_ok_calls,
+            failures.clone(),
+            tracer.clone(),
+        );
         let api = ServiceBuilder::new()
             .layer(calls)
             .layer(DeadlineLayer)
             .layer(PanicLayer)
-            .map_response(size::tell)
+            .map_response(refusal::tell)
             .service(routes(service.clone(), &health)?.prepare());
         let settings = http2::Settings {
             max_streams: config.limits.max_streams,
@@ -220,7 +231,7 @@ impl Server {
             () = shutdown => {}
         }
         let parts = drain::Parts { health: &health, watches: &watches, gate: &gate, stop: &stop };
-        drain::drain(parts, &config.limits, &mut serving).await;
+        drain::drain(parts, &config.limits, tracer, &mut serving).await;
         Ok(())
     }
 }

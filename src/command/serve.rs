@@ -6,18 +6,14 @@ use tokio::{pin, sync::oneshot};
 
 use super::{FAILED, USAGE, output, signal::Signals};
 use crate::{
-    config::{self, ServeConfig},
+    config::{self, Fault, ServeConfig},
     server::{Error, Server},
     telemetry,
 };
 
 /// Serves until a signal, then drains; a second signal ends it at once. Gives the exit status.
 pub async fn run(config: ServeConfig) -> u8 {
-    let problems = problems(&config).await;
-    if !problems.is_empty() {
-        for problem in problems {
-            output::fail(USAGE, &problem);
-        }
+    if tell_problems(&config, &[]).await {
         return USAGE;
     }
     if config.check {
@@ -57,12 +53,22 @@ pub async fn run(config: ServeConfig) -> u8 {
     }
 }
 
-/// Everything that is wrong with the configuration, files included.
-async fn problems(config: &ServeConfig) -> Vec<String> {
+/// Tells everything that is wrong with the configuration, files included; whether there is anything.
+/// What is about a flag that could not be read is left out: it has been told, and the default that
+/// stands in for it is nobody's mistake.
+pub(super) async fn tell_problems(config: &ServeConfig, faults: &[Fault]) -> bool {
     let mut problems: Vec<_> =
         Server::problems(config).await.iter().map(|error| output::whole(error)).collect();
     problems.extend(telemetry::check(&config.telemetry).err().map(|error| output::whole(&error)));
-    problems
+    let is_named = |problem: &str, flag: &str| {
+        problem.split(|c: char| c != '-' && !c.is_ascii_alphanumeric()).any(|word| word == flag)
+    };
+    let flags: Vec<_> = faults.iter().filter_map(|fault| fault.flag.as_deref()).collect();
+    problems.retain(|problem| !flags.iter().any(|flag| is_named(problem, flag)));
+    for problem in &problems {
+        output::fail(USAGE, problem);
+    }
+    !problems.is_empty()
 }
 
 /// Prints the configuration in effect.
@@ -83,6 +89,7 @@ fn fail(error: &Error) -> u8 {
         | Error::CallerTokens(_)
         | Error::Read { .. }
         | Error::Tls(_)
+        | Error::Trace(_)
         | Error::Upstream(_) => USAGE,
         Error::Listen { .. }
         | Error::Metrics(_)

@@ -5,7 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use secrecy::SecretString;
 
 use super::{
-    credentials::CredentialsConfig, listen::ListenAddress, telemetry, tls, upstream::UpstreamConfig,
+    credentials::CredentialsConfig, listen::ListenAddress, telemetry, tls, trace,
+    upstream::UpstreamConfig,
 };
 
 /// How the service runs. Durations are written like `10s`, `500ms` or `1m 30s`.
@@ -57,6 +58,10 @@ pub struct ServeConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub telemetry: telemetry::Args,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub trace: trace::Args,
 }
 
 impl ServeConfig {
@@ -64,6 +69,12 @@ impl ServeConfig {
     pub fn problems(&self) -> Vec<String> {
         let is_exposed = !self.listen.is_loopback();
         let mut problems = self.credentials.problems(is_exposed, self.tls.tls_cert.is_some());
+        problems.extend(self.tls.problems());
+        problems.extend(self.trace.problems());
+        if self.watch.resume_key.is_some() && self.watch.resume_key_file.is_some() {
+            let text = "Only one of --resume-key and --resume-key-file can be used.";
+            problems.push(text.to_owned());
+        }
         let is_never = [
             ("--poll-not-started", self.watch.poll_not_started),
             ("--poll-waiting", self.watch.poll_waiting),
@@ -156,12 +167,7 @@ pub struct PollConfig {
     pub resume_key: Option<SecretString>,
 
     /// File with the key of the resume tokens
-    #[arg(
-        long,
-        env = "GOTOASSIST_RESUME_KEY_FILE",
-        value_name = "FILE",
-        conflicts_with = "resume_key"
-    )]
+    #[arg(long, env = "GOTOASSIST_RESUME_KEY_FILE", value_name = "FILE")]
     pub resume_key_file: Option<PathBuf>,
 }
 

@@ -38,7 +38,7 @@ pub struct Args {
         long,
         env = "GOTOASSIST_LOG_OK_CALLS",
         value_name = "SHARE",
-        value_parser = parse_share,
+        value_parser = super::share,
         default_value = "1"
     )]
     pub log_ok_calls: f64,
@@ -69,11 +69,4 @@ pub enum LogLevel {
     /// And all of it. Of the libraries below only what they say at `info`: finer lines of theirs
     /// hold headers, and are never shown.
     Trace,
-}
-
-fn parse_share(text: &str) -> Result<f64, &'static str> {
-    match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("must be a number from 0 to 1"),
-    }
 }

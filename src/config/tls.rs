@@ -9,11 +9,11 @@ use std::{path::PathBuf, time::Duration};
 pub struct Args {
     /// PEM file with the server's certificate and its intermediates. Without it the server speaks
     /// plain HTTP/2. Read again when it changes
-    #[arg(long, env = "GOTOASSIST_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    #[arg(long, env = "GOTOASSIST_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
 
     /// PEM file with the private key of the certificate
-    #[arg(long, env = "GOTOASSIST_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, env = "GOTOASSIST_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
     /// How often certificate, key and client CA are looked at for changes
@@ -25,4 +25,15 @@ pub struct Args {
         default_value = "10s"
     )]
     pub tls_reload_interval: Duration,
+}
+
+impl Args {
+    /// Everything that is wrong with it, each in a sentence.
+    pub fn problems(&self) -> Vec<String> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => vec!["--tls-cert needs --tls-key.".to_owned()],
+            (None, Some(_)) => vec!["--tls-key needs --tls-cert.".to_owned()],
+            (Some(_), Some(_)) | (None, None) => Vec::new(),
+        }
+    }
 }

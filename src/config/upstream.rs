@@ -19,7 +19,7 @@ pub struct UpstreamConfig {
         env = "GOTOASSIST_UPSTREAM_URL",
         value_name = "URL",
         default_value = VENDOR_URL,
-        value_parser = base_url
+        value_parser = super::base_url
     )]
     pub url: Url,
 
@@ -196,19 +196,6 @@ impl UpstreamConfig {
             no_proxy: None,
             no_proxy_lower_case: None,
         }
-    }
-}
-
-fn base_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
-    if !matches!(url.scheme(), "http" | "https") {
-        Err("must begin with http:// or https://".to_owned())
-    } else if !url.username().is_empty() || url.password().is_some() {
-        Err("must not hold a user name or password".to_owned())
-    } else if url.query().is_some() || url.fragment().is_some() {
-        Err("must not hold a query or fragment".to_owned())
-    } else {
-        Ok(url)
     }
 }
 

@@ -12,12 +12,5 @@ pub(super) fn describe() {
 }
 
 pub(super) fn count_poll(verdict: &Verdict) {
-    let result = match verdict {
-        Verdict::Same(_) => "unchanged",
-        Verdict::News(_) => "changed",
-        Verdict::Doubtful => "doubtful",
-        Verdict::Failed(_) => "failed",
-        Verdict::Over(_) => "ended",
-    };
-    counter!(POLLS, "result" => result).increment(1);
+    counter!(POLLS, "result" => verdict.name()).increment(1);
 }

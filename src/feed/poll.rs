@@ -18,6 +18,7 @@ use super::{
 use crate::{
     model::Status,
     rest::{self, Kind, Urgency},
+    trace::Cause,
 };
 
 /// After a failure the next question comes after so long, then after twice that, and so on.
@@ -63,10 +64,12 @@ impl Poll<'_> {
         loop {
             self.rest(asked_at, pause).await;
             let latest = self.poller.state.borrow().reading.clone();
-            let reply = self.ask(&latest, asked_at, trouble_since).await;
+            let span = self.poller.links.poll();
+            let reply = self.ask(&latest, asked_at, trouble_since, span.cause()).await;
             asked_at = Instant::now();
             let verdict = settle.judge(&latest, reply);
             metric::count_poll(&verdict);
+            span.end_poll(verdict.name(), verdict.outcome());
             match verdict {
                 Verdict::Same(observed_at) => {
                     trouble_since = None;
@@ -115,11 +118,18 @@ impl Poll<'_> {
     }
 
     /// Asks the vendor; gives up when the outage limit is over.
-    async fn ask(&self, latest: &Reading, since: Instant, trouble: Option<Instant>) -> Reply {
+    async fn ask(
+        &self,
+        latest: &Reading,
+        since: Instant,
+        trouble: Option<Instant>,
+        cause: Cause,
+    ) -> Reply {
         let status = latest.session.status();
         let age = self.shared.clock.now().duration_since(began_at(latest));
         let weight = weight(status, Duration::try_from(age).unwrap_or_default());
-        let question = (self.shared.read)(self.key.clone(), Ask::Next(Urgency { since, weight }));
+        let ask = Ask::Next(Urgency { since, weight }, cause);
+        let question = (self.shared.read)(self.key.clone(), ask);
         match trouble {
             None => question.await,
             Some(trouble) => timeout_at(trouble + self.shared.settings.outage_limit, question)

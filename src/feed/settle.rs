@@ -8,6 +8,7 @@ use super::{Reading, Reply};
 use crate::{
     model::{Digest, Progress, Session},
     rest::{self, Kind},
+    trace::Outcome,
 };
 
 /// What the answers so far amount to.
@@ -33,6 +34,29 @@ pub(super) enum Verdict {
     Failed(rest::Error),
     /// There will be nothing more to learn.
     Over(rest::Error),
+}
+
+impl Verdict {
+    /// Its name in metrics and traces.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Verdict::Same(_) => "unchanged",
+            Verdict::News(_) => "changed",
+            Verdict::Doubtful => "doubtful",
+            Verdict::Failed(_) => "failed",
+            Verdict::Over(_) => "ended",
+        }
+    }
+
+    /// Whether it is as it should be.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Verdict::Failed(_) => Outcome::Failed,
+            Verdict::Same(_) | Verdict::News(_) | Verdict::Doubtful | Verdict::Over(_) => {
+                Outcome::Fine
+            }
+        }
+    }
 }
 
 impl Settle {

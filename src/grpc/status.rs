@@ -148,6 +148,25 @@ pub fn message_too_large() -> Status {
     Refusal::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message).into_status()
 }
 
+/// There is no such method, or no such service.
+pub fn method_unknown() -> Status {
+    let message = "this server has no such method";
+    Refusal::new(Code::Unimplemented, "METHOD_UNKNOWN", message).into_status()
+}
+
+/// The caller packs its messages in a way that this service cannot unpack.
+pub fn encoding_unsupported() -> Status {
+    let message = "this server does not take messages in this grpc-encoding";
+    Refusal::new(Code::Unimplemented, "ENCODING_UNSUPPORTED", message).into_status()
+}
+
+/// What the caller sent is no message, or not of the method's type. (The code is the one that
+/// gRPC gives to this.)
+pub fn message_malformed() -> Status {
+    let message = "the message cannot be read";
+    Refusal::new(Code::Internal, "MESSAGE_MALFORMED", message).into_status()
+}
+
 /// The status as a message, for use inside other messages.
 pub fn to_proto(status: &Status) -> tonic_types::Status {
     tonic_types::Status::decode(status.details()).unwrap_or_else(|_| tonic_types::Status {

@@ -159,7 +159,7 @@ async fn subscribe(
     terms: rest::Terms,
     is_resumed: bool,
 ) -> Result<Subscription, rest::Error> {
-    let first = service.feed.subscribe(key, terms).await;
+    let first = service.feed.subscribe(key, terms.clone()).await;
     match first {
         // A watcher who has seen the session is told that it is gone only by two answers.
         Err(error) if is_resumed && error.kind == Kind::NotFound => {

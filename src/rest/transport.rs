@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::{Error, Kind, lenient::Malformed};
-use crate::config::UpstreamConfig;
+use crate::{config::UpstreamConfig, trace::Host};
 
 /// Longest body of an answer, in bytes, after decompression.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -82,6 +82,7 @@ pub fn http_client(config: &UpstreamConfig, url: &Url) -> Result<reqwest::Client
 pub(super) struct Transport {
     client: reqwest::Client,
     base: String,
+    host: Host,
     attempt_limit: Duration,
 }
 
@@ -98,22 +99,43 @@ impl Transport {
         Ok(Self {
             client: http_client(config, &config.url)?,
             base: config.url.as_str().trim_end_matches('/').to_owned(),
+            host: Host {
+                address: config.url.host_str().unwrap_or_default().into(),
+                port: config.url.port_or_known_default().unwrap_or_default(),
+            },
             attempt_limit: config.timeout,
         })
     }
 
-    /// Gets `path`, which starts with a slash and is percent-encoded, below the base URL.
-    pub async fn get(&self, path: &str, authorization: HeaderValue) -> Result<Reply, Error> {
-        timeout(self.attempt_limit, self.exchange(path, authorization))
+    /// Where requests go.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Gets `path`, which starts with a slash and is percent-encoded, below the base URL. `headers`
+    /// go along.
+    pub async fn get(
+        &self,
+        path: &str,
+        authorization: HeaderValue,
+        headers: HeaderMap,
+    ) -> Result<Reply, Error> {
+        timeout(self.attempt_limit, self.exchange(path, authorization, headers))
             .await
             .unwrap_or_else(|_| Err(Error::new(Kind::Timeout)))
     }
 
-    async fn exchange(&self, path: &str, authorization: HeaderValue) -> Result<Reply, Error> {
+    async fn exchange(
+        &self,
+        path: &str,
+        authorization: HeaderValue,
+        headers: HeaderMap,
+    ) -> Result<Reply, Error> {
         let mut response = self
             .client
             .get(format!("{}{path}", self.base))
             .header(header::AUTHORIZATION, authorization)
+            .headers(headers)
             .send()
             .await
             .map_err(transport_error)?;

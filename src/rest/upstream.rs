@@ -3,7 +3,7 @@
 use http::{HeaderValue, StatusCode};
 use metrics::{counter, histogram};
 use tokio::time::{Instant, sleep};
-use tracing::debug;
+use tracing::{Span, debug};
 
 use super::{
     Answer, Credential, CredentialId, Error, Kind,
@@ -18,12 +18,17 @@ use super::{
     traffic::Traffic,
     transport::{Reply, Transport},
 };
-use crate::clock::Clock;
+use crate::{
+    clock::Clock,
+    trace::{self, Cause},
+};
 
 /// What the vendor is asked, and how its answer is read.
 pub(super) struct Question<T> {
     /// The call's name, for metrics.
     pub call: &'static str,
+    /// The path with names in place of values, for traces.
+    pub template: &'static str,
     /// Path and query below the base URL, percent-encoded.
     pub path: String,
     /// Reads the body of a success.
@@ -50,6 +55,26 @@ pub(super) struct Pass {
     permit: Permit,
 }
 
+/// On whose behalf requests are sent, and how many have been.
+pub(super) struct Asking {
+    /// The call's line in the log.
+    line: Span,
+    cause: Cause,
+    attempts: u32,
+}
+
+impl Asking {
+    /// For a call, within its span in the log.
+    pub fn for_call(cause: Cause) -> Self {
+        Self { line: Span::current(), cause, attempts: 0 }
+    }
+
+    /// For a poll, which has no line.
+    pub fn for_poll(cause: Cause) -> Self {
+        Self { line: Span::none(), cause, attempts: 0 }
+    }
+}
+
 impl Upstream {
     /// Asks for a unary call, trying again where that is worth it. `bound` is when the last of its
     /// callers stops waiting.
@@ -58,6 +83,7 @@ impl Upstream {
         credential: &Credential,
         question: &Question<T>,
         bound: &Bound,
+        mut asking: Asking,
     ) -> Result<Answer<T>, Error> {
         let mut delays = self.retries.of_call();
         let mut refusal = None;
@@ -72,7 +98,7 @@ impl Upstream {
                 // What the vendor said before tells more than that we cannot ask again.
                 Err(error) => return Err(refusal.unwrap_or(error)),
             };
-            let error = match self.send(pass, question, deadline).await {
+            let error = match self.send(pass, question, deadline, &mut asking).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -132,9 +158,10 @@ impl Upstream {
         pass: Pass,
         question: &Question<T>,
         deadline: Option<Instant>,
+        asking: &mut Asking,
     ) -> Result<Answer<T>, Error> {
         let Pass { credential, authorization, renewable, permit } = pass;
-        let outcome = self.exchange(permit, credential.id(), authorization, question).await;
+        let outcome = self.exchange(permit, credential.id(), authorization, question, asking).await;
         let (
             Err(refusal @ Error { kind: Kind::CredentialRejected, .. }),
             Some(refused),
@@ -150,12 +177,12 @@ impl Upstream {
         })?;
         let fresh = fresh.header_value();
         let pass = self.pass_with(&credential, fresh, None, Class::Unary, deadline).await?;
-        self.exchange(pass.permit, credential.id(), pass.authorization, question).await.map_err(
-            |error| match error.kind {
-                Kind::CredentialRejected => Error { kind: Kind::NoSeat, ..error },
-                _ => error,
-            },
-        )
+        let again =
+            self.exchange(pass.permit, credential.id(), pass.authorization, question, asking);
+        again.await.map_err(|error| match error.kind {
+            Kind::CredentialRejected => Error { kind: Kind::NoSeat, ..error },
+            _ => error,
+        })
     }
 
     async fn exchange<T>(
@@ -164,15 +191,24 @@ impl Upstream {
         credential: CredentialId,
         authorization: HeaderValue,
         question: &Question<T>,
+        asking: &mut Asking,
     ) -> Result<Answer<T>, Error> {
         permit.send()?;
-        let mut observation = Observation::begin(question.call);
-        let outcome = self.transport.get(&question.path, authorization).await;
-        let outcome = outcome.and_then(|reply| self.read(credential, &reply, question));
+        let mut observation =
+            Observation::begin(question.call, asking, |cause: &Cause, resends| {
+                cause.request(question.template, self.transport.host(), resends)
+            });
+        let headers = observation.span.headers();
+        let reply = self.transport.get(&question.path, authorization, headers).await;
+        observation.status = match &reply {
+            Ok(reply) => Some(reply.status.as_u16()),
+            Err(error) => error.http_status,
+        };
+        let outcome = reply.and_then(|reply| self.read(credential, &reply, question));
         permit.settle(&outcome);
         self.traffic.count(&outcome);
         observation.result = match &outcome {
-            Ok(_) => "ok",
+            Ok(_) => OK,
             Err(error) => error.kind.name(),
         };
         outcome
@@ -206,24 +242,42 @@ impl Upstream {
     }
 }
 
-/// One request in metrics and the log, also one that nobody waits for any more.
+const OK: &str = "ok";
+
+/// One request in metrics, log and traces, also one that nobody waits for any more.
 struct Observation {
     call: &'static str,
+    status: Option<u16>,
     result: &'static str,
     began_at: Instant,
+    line: Span,
+    span: trace::Span,
 }
 
 impl Observation {
-    fn begin(call: &'static str) -> Self {
-        Self { call, result: "cancelled", began_at: Instant::now() }
+    fn begin(
+        call: &'static str,
+        asking: &mut Asking,
+        span: impl FnOnce(&Cause, u32) -> trace::Span,
+    ) -> Self {
+        let span = span(&asking.cause, asking.attempts);
+        asking.attempts += 1;
+        let line = asking.line.clone();
+        line.record("attempts", asking.attempts);
+        Self { call, status: None, result: "cancelled", began_at: Instant::now(), line, span }
     }
 }
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        let Self { call, result, began_at } = *self;
+        let Self { call, status, result, began_at, line, span } = self;
         let duration = began_at.elapsed();
+        let (call, result) = (*call, *result);
         histogram!(metric::REQUEST_DURATION, "call" => call, "result" => result).record(duration);
         debug!(call, result, ?duration, "asked GoToAssist");
+        if let Some(status) = status {
+            line.record("upstream_status", *status);
+        }
+        std::mem::take(span).end_request(*status, (result != OK).then_some(result));
     }
 }

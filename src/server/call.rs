@@ -1,4 +1,5 @@
-//! What is said about each call, once, when it ends: a duration, a line in the log, its failure.
+//! What is said about each call, once, when it ends: a duration, a line in the log, its failure,
+//! its span.
 //! However it ends: also when the client goes away, which no layer of tower-http tells.
 
 use std::{
@@ -25,6 +26,7 @@ use super::metric;
 use crate::{
     admin::failures::Failures,
     grpc::{code, peer::Peer},
+    trace::{self, Outcome, Tracer},
 };
 
 /// Counts and logs every call.
@@ -38,6 +40,7 @@ struct Shared {
     other: Arc<str>,
     log_ok_calls: f64,
     failures: Failures,
+    tracer: Tracer,
 }
 
 impl CallLayer {
@@ -47,11 +50,18 @@ impl CallLayer {
         methods: impl IntoIterator<Item = String>,
         log_ok_calls: f64,
         failures: Failures,
+        tracer: Tracer,
     ) -> Self {
         metric::describe();
         let methods = methods.into_iter().map(Arc::from).collect();
         Self {
-            shared: Arc::new(Shared { methods, other: "_OTHER".into(), log_ok_calls, failures }),
+            shared: Arc::new(Shared {
+                methods,
+                other: "_OTHER".into(),
+                log_ok_calls,
+                failures,
+                tracer,
+            }),
         }
     }
 }
@@ -90,8 +100,8 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let call = Call::begin(Arc::clone(&self.shared), &request);
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let call = Call::begin(Arc::clone(&self.shared), &mut request);
         let inner = call.span.in_scope(|| self.inner.call(request));
         CallFuture { inner, call: Some(call) }
     }
@@ -104,26 +114,32 @@ struct Call {
     peer: Option<IpAddr>,
     start: Instant,
     span: Span,
+    trace: trace::Span,
     end: Option<(Code, Option<String>)>,
 }
 
 impl Call {
-    fn begin<B>(shared: Arc<Shared>, request: &Request<B>) -> Self {
+    fn begin<B>(shared: Arc<Shared>, request: &mut Request<B>) -> Self {
         let path = request.uri().path().trim_start_matches('/');
         let method = Arc::clone(shared.methods.get(path).unwrap_or(&shared.other));
         let peer = request.extensions().get::<Peer>().and_then(Peer::address);
+        let trace = shared.tracer.call(&method, request.headers());
+        let recorded = trace.trace_id();
         // Of the highest level, so that no filter takes the method from a warning within.
         // Whoever asks the vendor records what is empty here.
         let span = error_span!(
             "call",
             %method,
-            trace_id = trace_id(request.headers()),
+            trace_id = recorded.as_deref().or_else(|| trace_id(request.headers())),
             upstream_status = Empty,
             attempts = Empty,
         );
         gauge!(metric::ACTIVE_CALLS, "rpc_method" => Arc::clone(&method)).increment(1);
         let peer = peer.map(|address| address.ip());
-        Self { shared, method, peer, start: Instant::now(), span, end: None }
+        if shared.tracer.is_on() {
+            request.extensions_mut().insert(trace.cause());
+        }
+        Self { shared, method, peer, start: Instant::now(), span, trace, end: None }
     }
 
     fn end(mut self, status: Option<&Status>) {
@@ -160,6 +176,8 @@ impl Drop for Call {
             .increment(1);
         }
 
+        let outcome = if code::is_fault(code) { Outcome::Failed } else { Outcome::Fine };
+        std::mem::take(&mut self.trace).end_call(name, reason.as_deref(), outcome);
         let peer = self.peer.map(tracing::field::display);
         if code::is_fault(code) {
             warn!(parent: &self.span, code = name, reason, seconds, peer, "call failed");

@@ -1,10 +1,10 @@
 //! How the service goes away: health first, then the watches, then the connections, and in the end
-//! whatever is left.
+//! whatever is left. Last come the spans that tell of it.
 
 use std::time::Duration;
 
 use tokio::{
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use super::accept::Gate;
 use crate::{
     config::serve::LimitsConfig,
     grpc::{health::Health, watch::Watches},
+    trace::Tracer,
 };
 
 /// What is kept back of the grace period for cutting what did not end by itself.
@@ -32,9 +33,11 @@ pub(super) struct Parts<'a> {
 pub(super) async fn drain<T: 'static>(
     parts: Parts<'_>,
     limits: &LimitsConfig,
+    tracer: Tracer,
     serving: &mut JoinSet<T>,
 ) {
-    let end = Instant::now() + limits.drain_grace;
+    let flush_limit = tracer.flush_limit().min(limits.drain_grace / 4);
+    let end = Instant::now() + limits.drain_grace.saturating_sub(flush_limit);
     let soft_end = end.checked_sub(RESERVE.min(limits.drain_grace / 4)).unwrap_or(end);
     info!(watches = parts.watches.count(), "draining");
     parts.health.drain();
@@ -51,4 +54,6 @@ pub(super) async fn drain<T: 'static>(
             warn!("some calls did not end; leaving them");
         }
     }
+    // It blocks, and what it waits for needs a thread of this runtime.
+    let _ = spawn_blocking(move || tracer.flush(flush_limit)).await;
 }

@@ -20,6 +20,7 @@ use crate::{
         watch::{self, Watches},
     },
     rest::{self, token::TokenSource},
+    trace::Tracer,
 };
 
 /// The service, and what keeps its credential fresh.
@@ -61,6 +62,7 @@ pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
     problems.extend(clients.into_iter().find_map(Result::err).map(Error::Upstream));
     problems.extend(Callers::new(&config.credentials).err().map(Error::CallerTokens));
     problems.extend(sealer(config).err());
+    problems.extend(Tracer::problem(&config.trace).map(Error::Trace));
     problems
 }
 
@@ -89,7 +91,9 @@ fn read(client: rest::Client) -> impl Fn(Key, Ask) -> feed::BoxedReply + Send + 
         Box::pin(async move {
             match ask {
                 Ask::First(terms) => client.session(&credential, &session, terms).await,
-                Ask::Next(urgency) => client.poll_session(&credential, &session, urgency).await,
+                Ask::Next(urgency, cause) => {
+                    client.poll_session(&credential, &session, urgency, &cause).await
+                }
             }
         })
     }

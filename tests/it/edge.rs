@@ -34,6 +34,7 @@ use gotoassist_grpc::{
         panic::PanicLayer,
         tls::Tls,
     },
+    trace::Tracer,
 };
 use http::{HeaderMap, Request};
 use prost::Message as _;
@@ -144,7 +145,12 @@ impl Edge {
             .add_service(health.service())
             .prepare();
         let service = ServiceBuilder::new()
-            .layer(CallLayer::new(methods::names(), settings.log_ok_calls, failures.clone()))
+            .layer(CallLayer::new(
+                methods::names(),
+                settings.log_ok_calls,
+                failures.clone(),
+                Tracer::default(),
+            ))
             .layer(DeadlineLayer)
             .layer(PanicLayer)
             .service(routes);

@@ -139,19 +139,27 @@ impl Peer {
         message: &impl Message,
         headers: &[(&str, &str)],
     ) -> http::Response<RecvStream> {
-        let mut request = http::Request::post(format!(
-            "http://localhost/gotoassist.remotesupport.v1.RemoteSupportService/{method}"
-        ))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
+        let path = format!("gotoassist.remotesupport.v1.RemoteSupportService/{method}");
         let message = message.encode_to_vec();
         let mut frame = vec![0];
         frame.extend(u32::try_from(message.len()).expect("a short message").to_be_bytes());
         frame.extend(message);
+        self.post(&path, frame, headers).await
+    }
 
+    /// Sends any bytes to any path.
+    pub async fn post(
+        &self,
+        path: &str,
+        frame: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> http::Response<RecvStream> {
+        let mut request = http::Request::post(format!("http://localhost/{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let mut send = soon(self.send.clone().ready()).await.expect("room for a call");
         let request = request.body(()).expect("a request");
         let (response, mut body) = send.send_request(request, false).expect("a stream");
@@ -167,15 +175,19 @@ impl Peer {
         message: &impl Message,
         headers: &[(&str, &str)],
     ) -> Status {
-        let response = self.call(method, message, headers).await;
-        assert_eq!(response.status(), 200, "{method}");
-        assert_eq!(response.headers()["content-type"], "application/grpc", "{method}");
-        assert!(response.body().is_end_stream(), "{method}: the headers end the stream");
-        let status = Status::from_header_map(response.headers());
-        let status = status.expect("the headers hold the status");
-        assert_ne!(status.code(), tonic::Code::Ok, "{method}");
-        status
+        trailers_only(&self.call(method, message, headers).await)
     }
+}
+
+/// The error in an answer that is nothing but headers.
+pub fn trailers_only(response: &http::Response<RecvStream>) -> Status {
+    assert_eq!(response.status(), 200, "{response:?}");
+    assert_eq!(response.headers()["content-type"], "application/grpc", "{response:?}");
+    assert!(response.body().is_end_stream(), "the headers end the stream: {response:?}");
+    let status = Status::from_header_map(response.headers());
+    let status = status.expect("the headers hold the status");
+    assert_ne!(status.code(), tonic::Code::Ok, "{response:?}");
+    status
 }
 
 impl Drop for Peer {

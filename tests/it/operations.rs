@@ -1,10 +1,12 @@
 //! What an operator does with the real binary and sees of it: checks, limits, numbers, silence.
 
 mod check;
+mod collector;
 mod limits;
 mod numbers;
 mod redaction;
 mod runbook;
+mod traces;
 
 use std::{
     fmt::Write as _,

@@ -3,6 +3,7 @@
 
 mod row;
 mod table;
+mod unread;
 
 use std::time::Duration;
 

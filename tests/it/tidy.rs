@@ -11,8 +11,10 @@ use std::{
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Each room uses only what stands to its left.
-const LADDER: [&str; 10] =
-    ["config", "clock", "model", "rest", "feed", "proto", "grpc", "admin", "server", "command"];
+const LADDER: [&str; 11] = [
+    "config", "clock", "model", "trace", "rest", "feed", "proto", "grpc", "admin", "server",
+    "command",
+];
 
 /// The rooms beside the ladder, and what each may use. Only `command` may use them.
 const BESIDE: [(&str, &[&str]); 3] = [
@@ -21,13 +23,14 @@ const BESIDE: [(&str, &[&str]); 3] = [
     ("client", &["config", "proto"]),
 ];
 
-/// Who knows which crate: HTTP and JSON, protobuf and gRPC.
-const CRATES: [(&[&str], &[&str]); 2] = [
+/// Who knows which crate: HTTP and JSON, protobuf and gRPC, traces.
+const CRATES: [(&[&str], &[&str]); 3] = [
     (&["reqwest", "oauth2", "serde_json"], &["rest", "simulator", "client"]),
     (
         &["tonic", "tonic_types", "tonic_prost", "prost", "prost_types", "prost_reflect"],
         &["proto", "grpc", "admin", "server", "client", "command"],
     ),
+    (&["opentelemetry", "opentelemetry_sdk", "opentelemetry_otlp"], &["trace"]),
 ];
 
 /// Where tasks are started: a task has an owner who ends it.

@@ -56,6 +56,7 @@ async fn all_problems_are_told_together_each_in_a_line() {
         &secrets,
         &["--client-tokens-file", &tokens, "--upstream-ca-file", &ca],
         &["--tls-cert", certificate, "--tls-key", key, "--resume-key-file", "no-such-resume-key"],
+        &["--otlp-endpoint", "https://127.0.0.1:9", "--otlp-ca-file", "no-such-collector-ca"],
         &["--log", "a=b=c", "--max-calls", "0", "--drain-delay", "1m", "--poll-active", "0s"],
     ];
     let (status, stdout, stderr) = check(&given.concat(), &[]).await;
@@ -68,6 +69,7 @@ async fn all_problems_are_told_together_each_in_a_line() {
         certificate,
         key,
         "no-such-resume-key",
+        "no-such-collector-ca",
         "--log",
         "--max-calls",
         "--drain-delay",
@@ -76,7 +78,38 @@ async fn all_problems_are_told_together_each_in_a_line() {
         let lines = stderr.lines().filter(|line| line.contains(told)).count();
         assert_eq!(lines, 1, "{told}: {stderr}");
     }
-    assert_eq!(stderr.lines().count(), 11, "{stderr}");
+    assert_eq!(stderr.lines().count(), 12, "{stderr}");
     assert!(stderr.lines().all(|line| line.starts_with("error: ")), "{stderr}");
     assert!(!stderr.contains("hush"), "{stderr}");
+}
+
+#[tokio::test]
+async fn values_that_cannot_be_read_are_told_with_all_else_wherever_they_come_from() {
+    let given = ["--upstream-rps", "abc", "--poll-interval", "zz", "--tls-cert", "missing.pem"];
+    let more = ["--max-calls=0", "--max-watches", "-1", "--drain-grace", "soon"];
+    let environment = [
+        ("GOTOASSIST_POLL_ACTIVE", "often"),
+        ("GOTOASSIST_QUOTA_SCOPE", "planet"),
+        ("GOTOASSIST_DRAIN_DELAY", "1h"),
+        ("GOTOASSIST_OTLP_CA_FILE", "no-such-ca"),
+    ];
+    let (status, stdout, stderr) = check(&[&given[..], &more].concat(), &environment).await;
+    assert_eq!((status, stdout.as_str()), (2, ""), "{stderr}");
+    for told in [
+        "'abc' for '--upstream-rps",
+        "--poll-interval",
+        "--tls-cert needs --tls-key",
+        "--max-calls must be at least 1",
+        "--max-watches <COUNT>",
+        "'soon' for '--drain-grace",
+        "'often' for '--poll-active",
+        "'planet' for '--quota-scope",
+        "--otlp-ca-file needs --otlp-endpoint",
+    ] {
+        let lines = stderr.lines().filter(|line| line.contains(told)).count();
+        assert_eq!(lines, 1, "{told}: {stderr}");
+    }
+    assert!(stderr.lines().all(|line| line.starts_with("error: ")), "{stderr}");
+    // Against what was meant for --drain-grace it may well be right.
+    assert!(!stderr.contains("--drain-delay"), "{stderr}");
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tonic::{Request, Status, transport::Channel};
 
-use super::{LIMIT, Serve, links, reason, session, signed, watch};
+use super::{LIMIT, Serve, collector::Collector, links, reason, session, signed, watch};
 use crate::upstream::stub::{Step, Stub, answer, ok};
 
 /// In every secret and personal datum.
@@ -152,10 +152,12 @@ async fn intrude(client: &mut RemoteSupportServiceClient<Channel>) -> Told {
 }
 
 /// All that the process said, and that nothing in it is marked.
-async fn search(serve: Serve, told: &Told) -> String {
+async fn search(serve: Serve, collector: &Collector, told: &Told) -> String {
     let pages = [serve.page("/metrics").await, serve.page("/").await].concat();
     let log = serve.stop().await;
-    for (name, text) in [("page", &pages), ("log", &log)] {
+    assert!(!collector.spans().is_empty());
+    let traces = collector.text().replace("Span {", "\nSpan {");
+    for (name, text) in [("page", &pages), ("log", &log), ("traces", &traces)] {
         for line in text.lines() {
             assert!(!line.contains(MARK) && !line.contains(ID), "{name}: {line}");
         }
@@ -183,7 +185,9 @@ async fn a_callers_secrets_and_the_vendors_words_are_said_nowhere() {
     let url = vendor.url().to_string();
     let given = ["--upstream-url", &url, "--upstream-rps", "1000", "--log", "trace"];
     let json = ["--log-format", "json", "--resume-key", "MARK-resume-key"];
-    let serve = Serve::start(&[&given, &QUICK[..], &json].concat()).await;
+    let collector = Collector::start().await;
+    let traces = ["--otlp-endpoint", &collector.url()];
+    let serve = Serve::start(&[&given, &QUICK[..], &json, &traces].concat()).await;
     let mut client = serve.client().await;
     let mut told = drive(&mut client, TOKEN).await;
     let refused = intrude(&mut client).await;
@@ -207,7 +211,7 @@ async fn a_callers_secrets_and_the_vendors_words_are_said_nowhere() {
     stranger.write_all(b"GET /MARK-path?MARK-query HTTP/1.1\r\nhost: MARK-\r\n\r\n").await.unwrap();
     // A watch that the end of the process ends.
     let open = client.watch_session(signed(watch(&format!("{ID}ok")), TOKEN)).await.unwrap();
-    let log = search(serve, &told).await;
+    let log = search(serve, &collector, &told).await;
     drop(open);
     // That it was all written down.
     for fact in ["call failed", "asked GoToAssist", "CREDENTIAL_MISSING"] {
@@ -231,11 +235,13 @@ async fn the_services_own_secrets_are_said_nowhere() {
     let files = ["--client-secret-file", &secret, "--refresh-token-file", &refresh];
     let urls = ["--upstream-url", &url, "--token-url", token_url.as_str()];
     let log = ["--log", "trace", "--upstream-rps", "1000"];
-    let serve = Serve::start(&[&own[..], &files, &urls, &log, &QUICK].concat()).await;
+    let collector = Collector::start().await;
+    let traces = ["--otlp-endpoint", &collector.url()];
+    let serve = Serve::start(&[&own[..], &files, &urls, &log, &QUICK, &traces].concat()).await;
     let mut client = serve.client().await;
     let told = drive(&mut client, TOKEN).await;
     assert_eq!(fs::read_to_string(&refresh).unwrap().trim(), "MARK-new");
-    let log = search(serve, &told).await;
+    let log = search(serve, &collector, &told).await;
     assert!(log.contains("new refresh token"), "{log}");
 }
 
@@ -248,12 +254,14 @@ async fn the_password_of_a_proxy_and_a_broken_tls_are_said_nowhere() {
     let behind = ["--upstream-url", "https://127.0.0.1:9/rest", "--upstream-proxy", &proxy];
     for given in [&behind[..], &["--upstream-url", &plain]] {
         let common = ["--log", "trace", "--upstream-retries", "0"];
-        let serve = Serve::start(&[given, &common].concat()).await;
+        let collector = Collector::start().await;
+        let traces = ["--otlp-endpoint", &collector.url()];
+        let serve = Serve::start(&[given, &common, &traces].concat()).await;
         let mut client = serve.client().await;
         let call = client.get_session(signed(session(&format!("{ID}ok")), TOKEN));
         let mut told = Told::default();
         told.note(&timeout(LIMIT, call).await.unwrap().unwrap_err());
         assert_eq!(told.reasons, ["UPSTREAM_CONNECT_FAILED"]);
-        search(serve, &told).await;
+        search(serve, &collector, &told).await;
     }
 }

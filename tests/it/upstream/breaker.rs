@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use gotoassist_grpc::rest::{Client, Credential, Error, Kind, Terms, Urgency};
+use gotoassist_grpc::{
+    rest::{Client, Credential, Error, Kind, Terms, Urgency},
+    trace::Cause,
+};
 use tokio::time::{Instant, advance};
 
 use super::{
@@ -121,7 +124,7 @@ async fn a_trial_whose_caller_leaves_makes_room_for_another() {
     let client = client(&stub);
     open(&client).await;
     advance(SECOND * 5).await;
-    let short = Terms { deadline: Some(Instant::now() + SECOND / 10) };
+    let short = Terms { deadline: Some(Instant::now() + SECOND / 10), ..Terms::default() };
     let error = client.session(&caller(), &id("1"), short).await.unwrap_err();
     assert_eq!(error.kind, Kind::DeadlineExceeded);
     call(&client).await.unwrap();
@@ -132,7 +135,7 @@ async fn callers_who_leave_after_a_second_without_an_answer_open_the_circuit_too
     let stub = Stub::always(vec![Step::Hang]).await;
     let client = client(&stub);
     for _ in 0..5 {
-        let terms = Terms { deadline: Some(Instant::now() + SECOND) };
+        let terms = Terms { deadline: Some(Instant::now() + SECOND), ..Terms::default() };
         client.session(&caller(), &id("1"), terms).await.unwrap_err();
     }
     assert_eq!(call(&client).await.unwrap_err().kind, Kind::Unavailable);
@@ -185,7 +188,7 @@ async fn a_trial_counts_against_the_quota() {
     });
     open(&client).await;
     advance(SECOND * 5).await;
-    let terms = Terms { deadline: Some(Instant::now() + SECOND) };
+    let terms = Terms { deadline: Some(Instant::now() + SECOND), ..Terms::default() };
     let error = client.session(&caller(), &id("1"), terms).await.unwrap_err();
     assert_eq!((error.kind, stub.requests()), (Kind::QuotaExhausted, 5));
 }
@@ -208,7 +211,9 @@ async fn a_poll_that_waits_for_quota_keeps_nobody_from_trying_the_vendor_out() {
     let poll = tokio::spawn({
         let client = client.clone();
         let urgency = Urgency { since: Instant::now(), weight: 1.0 };
-        async move { client.poll_session(&caller(), &id("2"), urgency).await.map(|_| ()) }
+        async move {
+            client.poll_session(&caller(), &id("2"), urgency, &Cause::default()).await.map(|_| ())
+        }
     });
     tokio::task::yield_now().await;
     call(&client).await.unwrap();

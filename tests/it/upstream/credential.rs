@@ -9,6 +9,7 @@ use gotoassist_grpc::{
     clock::Clock,
     config::{UpstreamConfig, credentials::CredentialsConfig},
     rest::{Client, Credential, Kind, Terms, Urgency, http_client, token::TokenSource},
+    trace::Cause,
 };
 use tokio::time::{Instant, timeout};
 
@@ -119,7 +120,7 @@ async fn a_poll_is_refreshed_too() {
     let endpoint = token_endpoint().await;
     let client = service_client(&vendor, &endpoint);
     let urgency = Urgency { since: Instant::now(), weight: 1.0 };
-    client.poll_session(&Credential::SERVICE, &id("1"), urgency).await.unwrap();
+    client.poll_session(&Credential::SERVICE, &id("1"), urgency, &Cause::default()).await.unwrap();
     assert_eq!((vendor.requests(), endpoint.requests()), (2, 2));
 }
 
@@ -162,7 +163,7 @@ async fn over_ten_thousand_interleavings_nobody_sees_what_another_was_shown() {
                 let urgency = Urgency { since: Instant::now(), weight: 1.0 };
                 let answer = async {
                     if is_poll {
-                        client.poll_session(&credential, &id, urgency).await
+                        client.poll_session(&credential, &id, urgency, &Cause::default()).await
                     } else {
                         client.session(&credential, &id, Terms::default()).await
                     }

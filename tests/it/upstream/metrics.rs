@@ -34,7 +34,8 @@ async fn requests_retries_sharing_drift_and_the_breaker_are_counted() {
     one.unwrap();
     other.unwrap();
     client.session(&caller, &first, terms()).await.unwrap();
-    let short = Terms { deadline: Some(Instant::now() + Duration::from_secs(1)) };
+    let short =
+        Terms { deadline: Some(Instant::now() + Duration::from_secs(1)), ..Terms::default() };
     client.session(&caller, &id("2"), short).await.unwrap_err();
 
     let down = Stub::always(answer("500 x", &[], "")).await;

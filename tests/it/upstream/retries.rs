@@ -2,7 +2,10 @@
 
 use std::{pin::pin, time::Duration};
 
-use gotoassist_grpc::rest::{Kind, Terms, Urgency};
+use gotoassist_grpc::{
+    rest::{Kind, Terms, Urgency},
+    trace::Cause,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -12,7 +15,7 @@ use super::{
 };
 
 fn within(time: Duration) -> Terms {
-    Terms { deadline: Some(Instant::now() + time) }
+    Terms { deadline: Some(Instant::now() + time), ..Terms::default() }
 }
 
 /// A stub that answers with `failure` `times` times and then with a session.
@@ -121,7 +124,7 @@ async fn the_deadline_ends_a_call_that_hangs() {
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_time_is_over_already_asks_nobody() {
     let stub = Stub::always(ok("{}")).await;
-    let terms = Terms { deadline: Some(Instant::now()) };
+    let terms = Terms { deadline: Some(Instant::now()), ..Terms::default() };
     let error = client(&stub).session(&caller(), &id("1"), terms).await.unwrap_err();
     assert_eq!((error.kind, stub.connections()), (Kind::DeadlineExceeded, 0));
 }
@@ -130,7 +133,10 @@ async fn a_call_whose_time_is_over_already_asks_nobody() {
 async fn a_poll_is_a_single_attempt() {
     let stub = failing(1, answer("503 x", &[], "")).await;
     let urgency = Urgency { since: Instant::now(), weight: 1.0 };
-    let error = client(&stub).poll_session(&caller(), &id("1"), urgency).await.unwrap_err();
+    let error = client(&stub)
+        .poll_session(&caller(), &id("1"), urgency, &Cause::default())
+        .await
+        .unwrap_err();
     assert_eq!((error.kind, stub.requests()), (Kind::Unavailable, 1));
 }
 

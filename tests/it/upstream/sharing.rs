@@ -5,6 +5,7 @@ use std::time::Duration;
 use gotoassist_grpc::{
     model::SessionId,
     rest::{Client, Credential, Kind, Terms, Urgency},
+    trace::Cause,
 };
 use tokio::{
     task::JoinHandle,
@@ -50,7 +51,7 @@ fn call(
 fn poll(client: &Client, credential: Credential, id: SessionId) -> JoinHandle<Outcome> {
     let client = client.clone();
     tokio::spawn(async move {
-        let answer = client.poll_session(&credential, &id, urgency()).await;
+        let answer = client.poll_session(&credential, &id, urgency(), &Cause::default()).await;
         answer.map(|answer| answer.content.session_id.clone()).map_err(|error| error.kind)
     })
 }
@@ -113,8 +114,8 @@ async fn calls_with_different_credentials_or_ids_share_nothing() {
 async fn a_joiner_with_more_time_does_not_inherit_the_first_callers_deadline() {
     let stub = Stub::always(slow(r#"{"sessionId":"1"}"#)).await;
     let client = client(&stub);
-    let short = Terms { deadline: Some(Instant::now() + SECOND / 10) };
-    let long = Terms { deadline: Some(Instant::now() + SECOND * 5) };
+    let short = Terms { deadline: Some(Instant::now() + SECOND / 10), ..Terms::default() };
+    let long = Terms { deadline: Some(Instant::now() + SECOND * 5), ..Terms::default() };
     let first = call(&client, caller(), id("1"), short);
     stub.until_requests(1).await;
     let second = call(&client, caller(), id("1"), long);
@@ -131,7 +132,7 @@ async fn what_is_tried_again_for_a_joiner_goes_by_the_joiners_deadline() {
     })
     .await;
     let client = client(&stub);
-    let within = |time| Terms { deadline: Some(Instant::now() + time) };
+    let within = |time| Terms { deadline: Some(Instant::now() + time), ..Terms::default() };
     let first = call(&client, caller(), id("1"), within(SECOND / 2));
     stub.until_requests(1).await;
     let second = call(&client, caller(), id("1"), within(SECOND * 5));

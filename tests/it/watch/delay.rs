@@ -172,7 +172,7 @@ fn measure(lives: &[Vec<Life>]) -> Measured {
             Box::pin(async move {
                 let (class, since) = match ask {
                     Ask::First(_) => (Class::Unary, None),
-                    Ask::Next(urgency) => (Class::Watch(urgency), Some(urgency.since)),
+                    Ask::Next(urgency, _) => (Class::Watch(urgency), Some(urgency.since)),
                 };
                 quota.admit(key.credential.id(), class, None).await?;
                 if let (Some(since), true) = (since, start.elapsed().as_secs_f64() > WARM_UP) {
