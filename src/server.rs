@@ -2,6 +2,7 @@
 //! starts tasks.
 
 pub mod accept;
+mod api;
 pub mod call;
 pub mod connection;
 pub mod deadline;
@@ -20,8 +21,6 @@ use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
-use tonic_reflection::pb::{v1, v1alpha};
 use tower::ServiceBuilder;
 use tracing::error;
 
@@ -34,11 +33,11 @@ use crate::{
         health::{self, Health},
         methods,
     },
-    proto::{self, serving::remote_support_service_server::RemoteSupportServiceServer},
     rest::{self, token::TokenSource},
     trace::{self, Tracer},
 };
 use accept::Gate;
+use api::Api;
 use call::CallLayer;
 use deadline::DeadlineLayer;
 use listen::Listener;
@@ -46,9 +45,6 @@ use overview::Overview;
 use panic::PanicLayer;
 use tls::Tls;
 use workers::Workers;
-
-/// Largest message that a caller may send, in bytes: no request comes near it.
-const MAX_REQUEST: usize = 64 * 1024;
 
 /// The service, bound and ready to run.
 #[derive(Debug)]
@@ -179,7 +175,7 @@ impl Server {
             .layer(DeadlineLayer)
             .layer(PanicLayer)
             .map_response(refusal::tell)
-            .service(routes(service.clone(), &health)?.prepare());
+            .service(Api::new(service.clone(), &health)?);
         let settings = http2::Settings {
             max_streams: config.limits.max_streams,
             max_age: Some(config.limits.max_connection_age),
@@ -240,20 +236,4 @@ async fn serve_admin(page: Admin, listener: TcpListener) {
     if let Err(error) = page.serve(listener, CancellationToken::new()).await {
         error!(%error, "the admin port failed");
     }
-}
-
-fn routes(service: Service, health: &Health) -> Result<Routes, Error> {
-    // Each version lists the other too.
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(v1alpha::FILE_DESCRIPTOR_SET)
-            .include_reflection_service(false)
-    };
-    let service = RemoteSupportServiceServer::new(service).max_decoding_message_size(MAX_REQUEST);
-    Ok(Routes::new(service)
-        .add_service(health.service())
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?))
 }

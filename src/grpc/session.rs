@@ -1,5 +1,7 @@
 //! `GetSession`.
 
+use std::sync::Arc;
+
 use tonic::{Request, Response, Status};
 
 use super::{Service, optional_metadata, status, value};
@@ -39,13 +41,14 @@ pub(super) async fn get(
 
     let Answer { content, observed_at } = answer;
     Ok(Response::new(proto::GetSessionResponse {
-        session: Some(to_proto(&content)),
+        session: Some(to_proto(Arc::unwrap_or_clone(content))),
         observed_at: Some(value::timestamp(observed_at)),
     }))
 }
 
 /// The session as callers see it.
-pub(super) fn to_proto(session: &model::Session) -> proto::Session {
+pub(super) fn to_proto(session: model::Session) -> proto::Session {
+    let status = status_to_proto(session.status()).into();
     // Destructured, so that a field added to the model cannot be forgotten here.
     let model::Session {
         session_id,
@@ -70,11 +73,11 @@ pub(super) fn to_proto(session: &model::Session) -> proto::Session {
         session_recording_url,
         collaborators,
         additional_fields,
-    } = session.clone();
+    } = session;
     proto::Session {
         session_id,
         session_type,
-        status: status_to_proto(session.status()).into(),
+        status,
         upstream_status,
         account_key,
         expert_name,

@@ -40,8 +40,9 @@ impl fmt::Debug for Frame {
 
 /// The session of a reading, encoded at the first call and shared by all later ones.
 pub(super) fn encoded_session(reading: &Reading) -> Bytes {
-    let encoded = reading
-        .encoded
-        .get_or_init(|| Box::new(Bytes::from(session::to_proto(&reading.session).encode_to_vec())));
+    let encoded = reading.encoded.get_or_init(|| {
+        let session = session::to_proto((*reading.session).clone());
+        Box::new(Bytes::from(session.encode_to_vec()))
+    });
     encoded.downcast_ref().cloned().unwrap_or_default()
 }

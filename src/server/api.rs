@@ -1,0 +1,72 @@
+//! Which service answers a call.
+
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+};
+
+use futures_util::future::Either;
+use http::{Request, Response};
+use tonic::{body::Body, server::NamedService, service::Routes};
+use tonic_reflection::pb::{v1, v1alpha};
+
+use super::Error;
+use crate::{
+    grpc::{Service, health::Health},
+    proto::{self, serving::remote_support_service_server::RemoteSupportServiceServer},
+};
+
+/// Largest message that a caller may send, in bytes: no request comes near it.
+const MAX_REQUEST: usize = 64 * 1024;
+
+/// All services. Our own is found without tonic's routes, which cost as much as a poll of a watch
+/// (docs/performance.md); these serve the rest, and refuse what nobody serves.
+#[derive(Clone)]
+pub(super) struct Api {
+    own: RemoteSupportServiceServer<Service>,
+    others: Routes,
+}
+
+impl Api {
+    /// The service, with health and reflection beside it.
+    pub fn new(service: Service, health: &Health) -> Result<Self, Error> {
+        // Each version lists the other too.
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+                .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(v1alpha::FILE_DESCRIPTOR_SET)
+                .include_reflection_service(false)
+        };
+        Ok(Self {
+            own: RemoteSupportServiceServer::new(service).max_decoding_message_size(MAX_REQUEST),
+            others: Routes::new(health.service())
+                .add_service(reflection().build_v1()?)
+                .add_service(reflection().build_v1alpha()?)
+                .prepare(),
+        })
+    }
+}
+
+impl tower::Service<Request<Body>> for Api {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<
+        <RemoteSupportServiceServer<Service> as tower::Service<Request<Body>>>::Future,
+        <Routes as tower::Service<Request<Body>>>::Future,
+    >;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Our own is always ready.
+        tower::Service::<Request<Body>>::poll_ready(&mut self.others, cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let service = request.uri().path().trim_start_matches('/').split('/').next();
+        if service == Some(RemoteSupportServiceServer::<Service>::NAME) {
+            Either::Left(self.own.call(request))
+        } else {
+            Either::Right(self.others.call(request))
+        }
+    }
+}
