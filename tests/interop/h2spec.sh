@@ -15,13 +15,28 @@ if [[ ! -x $h2spec ]]; then
     GOBIN=$(dirname "$h2spec") go install "github.com/summerwind/h2spec/cmd/h2spec@$version"
 fi
 
+# One call at a time: h2spec sends one more than the service allows, all of which it has to send before
+# the first is answered. Of a thousand it would not manage.
+log=$INTEROP_SCRATCH/serve.log
+"$INTEROP_BINARY" serve --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --max-streams 1 \
+    --upstream-url "$INTEROP_VENDOR/G2A/rest/v1" --log-format json 2>"$log" &
+trap 'kill -9 %1 2>/dev/null || true' EXIT
+address=
+for _ in {1..100}; do
+    address=$(sed -nE '/"message":"serving"/s/.*"address":"([^"]+)".*/\1/p' "$log")
+    if [[ -n $address ]]; then
+        break
+    fi
+    sleep 0.1
+done
+
 # Some cases race: the answer may be there before the offence is read. So a case has failed only if
 # it fails three times.
 reports=()
 for round in 1 2 3; do
     report=$INTEROP_SCRATCH/report-$round.xml
     # Its exit status only says that something failed, which is expected.
-    "$h2spec" generic http2 --host "${INTEROP_SERVICE%:*}" --port "${INTEROP_SERVICE##*:}" \
+    "$h2spec" generic http2 --host "${address%:*}" --port "${address##*:}" \
         --timeout 2 --junit-report "$report" >"$INTEROP_SCRATCH/output" 2>&1 || true
     reports+=("$report")
     if python3 tests/interop/h2spec/judge.py "${reports[@]}" >/dev/null 2>&1; then
@@ -35,6 +50,6 @@ status_is 0
 conclude
 printf '%s\n' "$output"
 check "the service is well afterwards" \
-    "$INTEROP_BINARY" get 250040353 --server "http://$INTEROP_SERVICE" --token "$token"
+    "$INTEROP_BINARY" get 250040353 --server "http://$address" --token "$token"
 status_is 0
 finish
