@@ -139,7 +139,8 @@ run() {
     buildah run "$container" -- /usr/local/bin/gotoassist-grpc "$@"
 }
 demo() {
-    run demo --once >"$scratch/demo.log" 2>&1
+    run demo --once --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --simulator-listen 127.0.0.1:0 \
+        >"$scratch/demo.log" 2>&1
 }
 check "the demo walks in it" demo
 check "the demo saw a session to its end" grep -qi complete "$scratch/demo.log"
