@@ -40,6 +40,17 @@ func describe(err error) string {
 	return string(line)
 }
 
+// isFromService tells an error of the service, which always has a reason, from one of a connection
+// that broke on the way.
+func isFromService(err error) bool {
+	for _, detail := range status.Convert(err).Details() {
+		if _, ok := detail.(*errdetails.ErrorInfo); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // retryDelay is how long the service asks to wait, if it does.
 func retryDelay(err error) (time.Duration, bool) {
 	for _, detail := range status.Convert(err).Details() {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/health" // lets the service config check health
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -51,7 +53,7 @@ func call(client pb.RemoteSupportServiceClient, command, name string) error {
 	defer cancel()
 	switch command {
 	case "get":
-		response, err := client.GetSession(ctx, &pb.GetSessionRequest{SessionId: name})
+		response, err := client.GetSession(withSession(ctx, name), &pb.GetSessionRequest{SessionId: name})
 		if err != nil {
 			return err
 		}
@@ -66,6 +68,12 @@ func call(client pb.RemoteSupportServiceClient, command, name string) error {
 		return errors.New("unknown command " + command)
 	}
 	return nil
+}
+
+// withSession names the session in metadata, by which a proxy brings all who ask for it to the same
+// replica, where they share a poll.
+func withSession(ctx context.Context, sessionID string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "session-id", url.QueryEscape(sessionID))
 }
 
 func connect() (*grpc.ClientConn, error) {

@@ -48,6 +48,7 @@ func watch(ctx context.Context, client pb.RemoteSupportServiceClient, sessionID 
 
 // follow reads one stream. OK comes if and only if the last message was terminal.
 func follow(ctx context.Context, client pb.RemoteSupportServiceClient, request *pb.WatchSessionRequest, each func(*pb.WatchSessionResponse)) error {
+	ctx = withSession(ctx, request.GetSessionId())
 	ctx, cancel := context.WithTimeout(ctx, time.Hour) // its end is one more reason to resume
 	defer cancel()
 	stream, err := client.WatchSession(ctx, request)
@@ -68,8 +69,10 @@ func follow(ctx context.Context, client pb.RemoteSupportServiceClient, request *
 
 func worthResuming(err error) bool {
 	switch status.Code(err) {
-	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded:
+	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded, codes.Aborted:
 		return true
+	case codes.Internal, codes.Unknown, codes.Canceled:
+		return !isFromService(err)
 	default:
 		return false
 	}

@@ -7,6 +7,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import grpc
 from google.protobuf.json_format import MessageToJson
@@ -23,6 +24,13 @@ WORTH_RESUMING = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.ABORTED,
+}
+# What a connection that broke on the way may look like; from the service itself they are final.
+WORTH_RESUMING_WITHOUT_REASON = {
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.CANCELLED,
 }
 
 
@@ -62,19 +70,34 @@ def watch(service, session_id):
     delay = FIRST_DELAY
     while True:
         try:
-            for message in service.WatchSession(request, timeout=LONGEST_WATCH):
+            for message in service.WatchSession(
+                request, timeout=LONGEST_WATCH, metadata=naming(session_id)
+            ):
+                yield message
                 request.resume_token = message.resume_token
                 delay = FIRST_DELAY
-                yield message
             return  # OK comes if and only if the last message was terminal
         except grpc.RpcError as error:
-            if error.code() not in WORTH_RESUMING:
+            if not worth_resuming(error):
                 raise
             pause = retry_delay(error)
             if pause is None:
                 pause = random.uniform(0, delay)
                 delay = min(2 * delay, LONGEST_DELAY)
         time.sleep(pause)
+
+
+def naming(session_id):
+    """Metadata by which a proxy brings all who ask for a session to the same replica, where they
+    share a poll."""
+    return (("session-id", quote_plus(session_id)),)
+
+
+def worth_resuming(error):
+    code = error.code()
+    if code in WORTH_RESUMING_WITHOUT_REASON:
+        return next(details(error, error_details_pb2.ErrorInfo), None) is None
+    return code in WORTH_RESUMING
 
 
 def details(error, kind):
@@ -117,7 +140,8 @@ def main(command, *names):
     for name in names:
         try:
             if command == "get":
-                show(service.GetSession(api.GetSessionRequest(session_id=name), timeout=DEADLINE))
+                request = api.GetSessionRequest(session_id=name)
+                show(service.GetSession(request, timeout=DEADLINE, metadata=naming(name)))
             elif command == "links":
                 request = api.ListSystemLinksRequest(system_domain=name)
                 show(service.ListSystemLinks(request, timeout=DEADLINE))

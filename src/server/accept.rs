@@ -63,7 +63,7 @@ impl Gate {
     fn admit(&self) -> Option<Permit> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         metrics::gauge!(metric::CONNECTIONS).increment(1);
-        Some(Permit { gate: self.clone(), counter: None, _permit: permit })
+        Some(Permit { gate: self.clone(), counter: None, _place: permit })
     }
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Permit {
     gate: Gate,
     /// Shared by the connections that are counted together.
     counter: Option<Arc<()>>,
-    _permit: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Permit {

@@ -48,7 +48,7 @@ impl Workers {
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let (serve, serves, end) = (serve.clone(), serves.clone(), end.clone());
             thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-                work(&runtime, end, async {
+                work(&runtime, &end, async {
                     serve(UnboundedReceiverStream::new(queue)).await;
                     drop(serves);
                 });
@@ -79,7 +79,7 @@ impl Workers {
 
 /// Runs until the end of all, even when this worker serves nobody any more: what the others wait for
 /// (a poll, a request to the vendor) may run here.
-fn work(runtime: &Runtime, end: CancellationToken, serve: impl Future<Output = ()>) {
+fn work(runtime: &Runtime, end: &CancellationToken, serve: impl Future<Output = ()>) {
     runtime.block_on(async {
         let ended = end.cancelled();
         tokio::pin!(ended);

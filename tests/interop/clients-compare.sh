@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# All clients print the same JSON, byte for byte once it is normalised, also across restarts.
+# All clients print the same JSON, byte for byte once it is normalised, also across restarts, with and
+# without an Envoy between.
 set -euo pipefail
 source "$(dirname "$0")/checks.bash"
 source "$(dirname "$0")/clients.bash"
+source "$(dirname "$0")/mesh.bash"
 
 # One client, for clients_compare.py.
 if [[ ${1-} == --run ]]; then
@@ -17,5 +19,7 @@ for language in "${languages[@]}"; do
     status_is 0
 done
 conclude
-python3 "$(dirname "$0")/clients_compare.py" "$0" "${languages[@]}" || checks_failed=1
+tools=$INTEROP_TOOLS
+install_mesh
+MESH_RUN=$INTEROP_SCRATCH "$mesh/bin/python" "$(dirname "$0")/clients_compare.py" "$0" "${languages[@]}" || checks_failed=1
 exit "$checks_failed"

@@ -83,14 +83,18 @@ build_java() {
 
 # Runs the client of a language: run_client LANGUAGE get SESSION…
 run_client() {
-    local language=$1
+    local language=$1 command
     shift
     case $language in
-        go) "$tree/go-client" "$@" ;;
-        java) java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$tree/clients/java/target/classes:$tree/clients/java/target/lib/*" com.example.Client "$@" ;;
-        python) PYTHONPATH=$tree/clients/python/gen "$INTEROP_TOOLS/venv/bin/python" "$tree/clients/python/client.py" "$@" ;;
-        typescript) GOTOASSIST_SERVER=http://$GOTOASSIST_SERVER node "$tree/clients/typescript/dist/src/client.js" "$@" ;;
+        go) command=("$tree/go-client") ;;
+        java) command=(java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+            -cp "$tree/clients/java/target/classes:$tree/clients/java/target/lib/*" com.example.Client) ;;
+        python) command=(env PYTHONPATH="$tree/clients/python/gen"
+            "$INTEROP_TOOLS/venv/bin/python" "$tree/clients/python/client.py") ;;
+        typescript) command=(env GOTOASSIST_SERVER="http://$GOTOASSIST_SERVER"
+            node "$tree/clients/typescript/dist/src/client.js") ;;
     esac
+    timeout 100 "${command[@]}" "$@"
 }
 
 # Control API of the simulated vendor.
@@ -140,6 +144,22 @@ check_client() {
     check "a watch of nothing" run_client "$language" watch nobody
     status_is 1
     has SESSION_NOT_FOUND
+
+    check "a watch with a refused argument" run_client "$language" watch ""
+    status_is 1
+    has INVALID_ARGUMENT ARGUMENT_INVALID
+
+    check "a watch with a refused credential" env_token bad-token run_client "$language" watch 250040353
+    status_is 1
+    has UNAUTHENTICATED CREDENTIAL_REJECTED
+
+    # Without a reason it would be a broken connection, and worth resuming.
+    check "the vendor answers with a web page" vendor POST faults \
+        '{"fault": {"kind": "html"}, "sessionId": "250040304"}'
+    status_is 0
+    check "a watch that ends with INTERNAL and a reason" run_client "$language" watch 250040304
+    status_is 1
+    has INTERNAL UPSTREAM_MALFORMED_RESPONSE
 
     # Last, for it stops all traffic to the vendor.
     check "the vendor asks for patience" vendor POST faults \

@@ -4,6 +4,7 @@ Normalised means: keys sorted, no white space, numbers as doubles (keys and ids 
 without what differs from call to call: observedAt, resumeToken, the vendor's request id.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 
+from mesh.processes import Envoy, Replica
 from processes import BINARY, ENVIRONMENT, Service, Vendor, until
 
 RUNNER, LANGUAGES = sys.argv[1], sys.argv[2:]
@@ -51,14 +53,14 @@ def normalised(line):
 class Client:
     """A client at work; what it has printed so far is in `lines`."""
 
-    def __init__(self, language, service, *arguments, **environment):
+    def __init__(self, language, address, *arguments, **environment):
         self.language = language
         self.lines = []
         self._process = subprocess.Popen(
-            ["bash", RUNNER, "--run", language, *arguments],
+            ["bash", RUNNER, "--run", language, *arguments], start_new_session=True,
             stdout=subprocess.PIPE, text=True, encoding="utf-8",
             env=ENVIRONMENT | {
-                "GOTOASSIST_SERVER": service.address, "GOTOASSIST_TOKEN": "interop",
+                "GOTOASSIST_SERVER": address, "GOTOASSIST_TOKEN": "interop",
             } | environment,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -74,13 +76,17 @@ class Client:
         self._reader.join()
         return status
 
+    def has_ended(self):
+        return self._process.poll() is not None
+
     def kill(self):
-        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def at_once(service, *arguments, **environment):
     """What each client prints, normalised line by line, and its exit status."""
-    clients = [Client(language, service, *arguments, **environment) for language in LANGUAGES]
+    clients = [Client(language, service.address, *arguments, **environment) for language in LANGUAGES]
     status = {client.language: client.finish() for client in clients}
     return {c.language: [normalised(line) for line in c.lines] for c in clients}, status
 
@@ -143,56 +149,98 @@ def life(status, **fields):
     }
 
 
-def compare_watches(service, vendor):
-    """The session goes on while the service is away, once after SIGTERM and once after SIGKILL."""
-    joined = {"customerJoinedAt": "2026-11-24T10:05:00Z"}
-    vendor.control("PUT", "sessions/walk", life("waiting"))
-    clients = [Client(language, service, "watch", "walk") for language in LANGUAGES]
+@contextlib.contextmanager
+def watching(address, session):
+    """A watch in each language, and a function that waits until all have printed a text."""
+    clients = [Client(language, address, "watch", session) for language in LANGUAGES]
 
-    def all_saw(text, times=1):
+    def all_saw(text):
         def seen():
-            return all(sum(text in line for line in c.lines) >= times for c in clients)
+            ended = [c.lines[-1:] for c in clients if c.has_ended()]
+            if ended:
+                raise RuntimeError(f"before all saw {text}, some ended with {ended}")
+            return all(text in "".join(c.lines) for c in clients)
 
         until(f"all clients saw {text}", seen)
 
     try:
         all_saw("EVENT_TYPE_SNAPSHOT")
-        service.stop(signal.SIGTERM)
-        vendor.control("PUT", "sessions/walk", life("active", **joined))
-        service.start()
-        all_saw("customerJoinedAt")
-        check("all resume after the service was drained", True)
-
-        vendor.control("PUT", "sessions/walk", life("active", notes="Zoë’s printer", **joined))
-        all_saw("printer")
-        service.stop(signal.SIGKILL)
-        ended = {"endedAt": "2026-11-24T10:30:00Z"}
-        vendor.control("PUT", "sessions/walk", life("complete", notes="Done", **joined, **ended))
-        service.start()
-        status = {client.language: client.finish() for client in clients}
+        yield clients, all_saw
     finally:
         for client in clients:
             client.kill()
-    check("all resume after the service was killed, and end with OK", set(status.values()) == {0}, status)
 
+
+def compare_histories(what, clients):
+    """Each was told of each status once, in the same bytes."""
+    status = {client.language: client.finish() for client in clients}
+    check(f"{what}: all end with OK", set(status.values()) == {0}, [c.lines[-1:] for c in clients])
     # A heartbeat says that nothing changed; how many come depends on when a client reconnects.
     printed = {
         c.language: [normalised(line) for line in c.lines if "EVENT_TYPE_HEARTBEAT" not in line]
         for c in clients
     }
-    compare("the same bytes for a watch across two restarts", printed, '"terminal":true')
+    compare(f"{what}: the same bytes for a watch", printed, '"terminal":true')
     transitions = [
         (t["fromStatus"], t["toStatus"])
         for line in printed[LANGUAGES[0]] for t in json.loads(line).get("transitions", [])
     ]
     names = [[name.removeprefix("SESSION_STATUS_") for name in pair] for pair in transitions]
     check(
-        "each status change comes once",
+        f"{what}: each status change comes once",
         names == [["WAITING", "ACTIVE"], ["ACTIVE", "COMPLETE"]], names,
     )
-    kinds = [json.loads(line)["eventType"] for line in printed[LANGUAGES[0]]]
-    check("and one snapshot, at the start", kinds.index("EVENT_TYPE_SNAPSHOT") == 0
+    kinds = [json.loads(line).get("eventType") for line in printed[LANGUAGES[0]]]
+    check(f"{what}: and one snapshot, at the start", kinds.index("EVENT_TYPE_SNAPSHOT") == 0
           and kinds.count("EVENT_TYPE_SNAPSHOT") == 1, kinds)
+
+
+JOINED = {"customerJoinedAt": "2026-11-24T10:05:00Z"}
+ENDED = {"endedAt": "2026-11-24T10:30:00Z"}
+
+
+def compare_watches(service, vendor):
+    """The session goes on while the service is away, once after SIGTERM and once after SIGKILL."""
+    vendor.control("PUT", "sessions/walk", life("waiting"))
+    with watching(service.address, "walk") as (clients, all_saw):
+        service.stop(signal.SIGTERM)
+        vendor.control("PUT", "sessions/walk", life("active", **JOINED))
+        service.start()
+        all_saw("customerJoinedAt")
+        vendor.control("PUT", "sessions/walk", life("active", notes="Zoë’s printer", **JOINED))
+        all_saw("printer")
+        service.stop(signal.SIGKILL)
+        vendor.control("PUT", "sessions/walk", life("complete", notes="Done", **JOINED, **ENDED))
+        service.start()
+        compare_histories("drained, then killed", clients)
+
+
+def compare_watches_behind_envoy(vendor):
+    """Its ring brings all watches of a session to one replica. That is killed, then Envoy."""
+    vendor.control("PUT", "sessions/ring", life("waiting"))
+    with contextlib.ExitStack() as stack:
+        replicas = [stack.enter_context(Replica(each, vendor.url)) for each in range(3)]
+        envoy = stack.enter_context(Envoy(replicas))
+
+        def holders():
+            """The replicas that have watches, once these are all there."""
+            watches = {each: each.metric("gotoassist_watches") for each in replicas}
+            there = sum(watches.values()) == len(LANGUAGES)
+            return there and [each for each, count in watches.items() if count]
+
+        clients, all_saw = stack.enter_context(watching(envoy.address, "ring"))
+        [killed, *others] = until("all watches are counted", holders)
+        check("behind Envoy: all watches of a session are on one replica", not others)
+        killed.kill()
+        replicas.remove(killed)  # Envoy's list too: it will not wait for that one
+        vendor.control("PUT", "sessions/ring", life("active", **JOINED))
+        all_saw("customerJoinedAt")
+        [_, *others] = until("all watches are counted again", holders)
+        check("behind Envoy: that is killed, and all go on on one other", not others)
+        envoy.kill()
+        vendor.control("PUT", "sessions/ring", life("complete", **JOINED, **ENDED))
+        envoy.start()
+        compare_histories("behind Envoy, which is killed", clients)
 
 
 def compare_retry_delay(service, vendor):
@@ -218,6 +266,7 @@ def main():
         compare_sessions(service)
         compare_links_and_errors(service, vendor)
         compare_watches(service, vendor)
+        compare_watches_behind_envoy(vendor)
         compare_retry_delay(service, vendor)
     finally:
         service.stop(signal.SIGKILL)

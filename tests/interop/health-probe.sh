@@ -26,7 +26,8 @@ check "a name that nobody serves" "$probe" -addr "$INTEROP_SERVICE" -service nob
 status_is 3 # the call failed
 has NotFound
 
-check "an address where nobody listens" "$probe" -addr 127.0.0.1:1 -connect-timeout 2s
+free=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+check "an address where nobody listens" "$probe" -addr "127.0.0.1:$free" -connect-timeout 2s
 status_is 2 # no connection
 
 # A service that drains: alive, NOT_SERVING.

@@ -74,6 +74,9 @@ strip "$build/prebuilt" 2>/dev/null || true
 mkdir -p "$build/usr/local/bin" "$build/tmp"
 cat >"$build/usr/local/bin/cargo" <<'END'
 #!/bin/sh
+for needed in Cargo.toml Cargo.lock build.rs proto/gotoassist third_party/google src/lib.rs src/main.rs; do
+    [ -e "$needed" ] || { echo "not in the build context: $needed"; exit 1; }
+done
 mkdir -p target/release && cp /prebuilt target/release/gotoassist-grpc
 END
 chmod +x "$build/usr/local/bin/cargo"
@@ -118,6 +121,10 @@ check "its health is the binary's own" is Healthcheck/Test \
     '["CMD", "/usr/local/bin/gotoassist-grpc", "health"]'
 check "it stops by SIGTERM" is StopSignal '"SIGTERM"'
 check "it tells the revision" is Labels/org.opencontainers.image.revision '"abc123"'
+version=$(sed -nE 's/^version = (".*")$/\1/p' "$root/Cargo.toml")
+check "it tells the version" is Labels/org.opencontainers.image.version "$version"
+check "and its licence" is Labels/org.opencontainers.image.licenses '"MIT OR Apache-2.0"'
+check "it exposes both ports" is ExposedPorts '{"50051/tcp": {}, "9464/tcp": {}}'
 
 container=$(buildah from --pull-never gotoassist-grpc)
 folder=$(buildah mount "$container")
@@ -132,7 +139,8 @@ run() {
     buildah run "$container" -- /usr/local/bin/gotoassist-grpc "$@"
 }
 demo() {
-    run demo --once >"$scratch/demo.log" 2>&1
+    run demo --once --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --simulator-listen 127.0.0.1:0 \
+        >"$scratch/demo.log" 2>&1
 }
 check "the demo walks in it" demo
 check "the demo saw a session to its end" grep -qi complete "$scratch/demo.log"
@@ -154,6 +162,8 @@ healthy() {
 check "its health command finds it serving" healthy
 process=$(pgrep -n -f "gotoassist-grpc serve --listen 127.0.0.1:$port" || true)
 check "it is not root" test "$(stat -c %u "/proc/$process")" = 65532
-kill -TERM "$process" "$serving" 2>/dev/null || true
-wait "$serving" 2>/dev/null || true
+ends() {
+    kill -TERM "${process:-$serving}" && wait "$serving"
+}
+check "SIGTERM ends it, with 0" ends
 exit "$failed"

@@ -37,6 +37,10 @@ status_is 0
 check "the rules fire when they should, and only then" promtool test rules "$folder/tests.yaml"
 status_is 0
 
+check "compose's Prometheus is configured well" \
+    promtool check config --syntax-only deploy/compose/prometheus.yaml
+status_is 0
+
 # A service of its own: it has a credential, whose metrics the demo has not.
 port=$(free_port) admin=$(free_port) prometheus=$(free_port)
 server=(--server "http://127.0.0.1:$port")
@@ -63,7 +67,7 @@ scrape >"$INTEROP_SCRATCH/metrics"
 checked() { promtool check metrics <"$INTEROP_SCRATCH/metrics"; }
 check "promtool finds no fault in a scrape" checked
 status_is 0
-check "the rules and the dashboard name metrics that are there" \
+check "the rules, the chart and the dashboard name metrics that are there" \
     python3 tests/interop/prometheus/names.py "$INTEROP_SCRATCH/metrics"
 status_is 0
 

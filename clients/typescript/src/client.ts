@@ -13,7 +13,7 @@ import {
 } from "../gen/gotoassist/remotesupport/v1/remote_support_service_pb.js";
 import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";
 import { describe } from "./failure.js";
-import { watch } from "./watch.js";
+import { naming, watch } from "./watch.js";
 
 const deadline = { timeoutMs: 10_000 };
 
@@ -44,7 +44,10 @@ function show<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc
 async function call(command: string, name: string) {
   switch (command) {
     case "get":
-      show(GetSessionResponseSchema, await service.getSession({ sessionId: name }, deadline));
+      show(
+        GetSessionResponseSchema,
+        await service.getSession({ sessionId: name }, { ...deadline, headers: naming(name) }),
+      );
       break;
     case "links":
       show(ListSystemLinksResponseSchema, await service.listSystemLinks({ systemDomain: name }, deadline));

@@ -26,3 +26,8 @@ export function retryDelayMs(error: ConnectError): number | undefined {
   const [info] = error.findDetails(RetryInfoSchema);
   return info?.retryDelay && durationMs(info.retryDelay);
 }
+
+// An error of the service always has a reason; that of a connection that broke on the way has none.
+export function isFromService(error: ConnectError): boolean {
+  return error.findDetails(ErrorInfoSchema).length > 0;
+}

@@ -7,7 +7,7 @@ import {
   type RemoteSupportService,
   type WatchSessionResponse,
 } from "../gen/gotoassist/remotesupport/v1/remote_support_service_pb.js";
-import { retryDelayMs } from "./failure.js";
+import { isFromService, retryDelayMs } from "./failure.js";
 
 const longestWatchMs = 3_600_000; // for one stream; its end is one more reason to resume
 const firstDelayMs = 500;
@@ -16,11 +16,23 @@ const worthResuming = new Set([
   Code.Unavailable,
   Code.ResourceExhausted,
   Code.DeadlineExceeded,
-  // What Connect for Node calls a connection that broke. Nobody cancels a call here; if you pass a
-  // signal, look at it first.
-  Code.Canceled,
   Code.Aborted,
 ]);
+// What a connection that broke on the way may look like; from the service itself they are final.
+// Nobody cancels a call here; if you pass a signal, look at it first.
+const worthResumingWithoutReason = new Set([Code.Internal, Code.Unknown, Code.Canceled]);
+
+function isWorthResuming(error: ConnectError): boolean {
+  return (
+    worthResuming.has(error.code) || (worthResumingWithoutReason.has(error.code) && !isFromService(error))
+  );
+}
+
+// Metadata by which a proxy brings all who ask for a session to the same replica, where they share a
+// poll.
+export function naming(sessionId: string) {
+  return { "session-id": encodeURIComponent(sessionId) };
+}
 
 // Yields every message of a session until it is over. Each end but that one is followed by a new
 // stream that goes on after the last message, so nothing is missed and nothing comes twice.
@@ -32,15 +44,16 @@ export async function* watch(
   let delay = firstDelayMs;
   for (;;) {
     try {
-      for await (const message of service.watchSession(request, { timeoutMs: longestWatchMs })) {
+      const options = { timeoutMs: longestWatchMs, headers: naming(sessionId) };
+      for await (const message of service.watchSession(request, options)) {
+        yield message;
         request.resumeToken = message.resumeToken;
         delay = firstDelayMs;
-        yield message;
       }
       return; // OK comes if and only if the last message was terminal
     } catch (thrown) {
       const error = ConnectError.from(thrown);
-      if (!worthResuming.has(error.code)) throw error;
+      if (!isWorthResuming(error)) throw error;
       let pause = retryDelayMs(error);
       if (pause === undefined) {
         pause = Math.random() * delay;

@@ -1,8 +1,8 @@
 """A replica that is cut off from GoToAssist says so to its watchers, and recovers by itself.
 
-In network namespaces, where the system allows them: the packets between one replica and the vendor
-vanish, those between it and Envoy do not. The addresses are those for benchmarks (RFC 2544), and
-exist inside of the run only.
+In network namespaces, and skipped where the system does not allow them: the packets between one
+replica and the vendor vanish, those between it and Envoy do not. The addresses are those for
+benchmarks (RFC 2544), and exist inside of the run only.
 """
 
 import asyncio
@@ -83,7 +83,7 @@ async def run(report):
             network = stack.enter_context(Network())
         except (OSError, subprocess.CalledProcessError) as error:
             reason = getattr(error, "stderr", "") or str(error)
-            return report.note(f"partition: no network namespaces here: {reason.strip()}")
+            return report.skip("partition", f"no network namespaces here: {reason.strip()}")
         vendor = Simulator(host="198.18.83.2", listen="0.0.0.0", prefix=prefix(network.vendor))
         simulator = stack.enter_context(vendor)
         for session in SESSIONS:

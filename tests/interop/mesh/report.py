@@ -12,6 +12,10 @@ class Report:
         if not is_good:
             self.failures.append(name)
 
+    def skip(self, name, reason):
+        """What cannot be checked on this machine."""
+        print(f"skipped {name}: {reason}")
+
     def note(self, text):
         print(f"    {text}")
 

@@ -1,5 +1,5 @@
-"""Every metric that the rules and the dashboard name exists: in the scrape, or in the source for
-those that only trouble brings about."""
+"""Every metric that the rules, the chart and the dashboard name exists: in the scrape, or in the
+source for those that only trouble brings about."""
 
 import json
 import pathlib
@@ -15,7 +15,9 @@ expressions = [t["expr"] for p in dashboard["panels"] for t in p.get("targets", 
 expressions += [v["definition"] for v in dashboard["templating"]["list"] if "definition" in v]
 expressions += [a["expr"] for a in dashboard["annotations"]["list"]]
 rules = (root / "deploy/prometheus/rules.yaml").read_text()
-used = set(NAME.findall(LABEL.sub("", re.sub(r"gotoassist:[\w:]+", "", rules + "\n".join(expressions)))))
+chart = (root / "deploy/helm/gotoassist-grpc/templates/prometheusrule.yaml").read_text()
+texts = "\n".join([rules, chart, *expressions])
+used = set(NAME.findall(LABEL.sub("", re.sub(r"gotoassist:[\w:]+", "", texts))))
 used = {re.sub(r"_(bucket|count|sum)$", "", name) for name in used}
 
 scraped = set(re.findall(r"^# TYPE (\S+)", scrape, re.M))

@@ -14,9 +14,12 @@ import com.gotoassist.remotesupport.v1.RemoteSupportServiceGrpc.RemoteSupportSer
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
+import io.grpc.Metadata;
 import io.grpc.StatusRuntimeException;
+import io.grpc.stub.MetadataUtils;
 import java.io.IOException;
 import java.io.PrintStream;
+import java.net.URLEncoder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -37,6 +40,9 @@ public final class Client {
               TypeRegistry.newBuilder()
                   .add(ErrorDetailsProto.getDescriptor().getMessageTypes())
                   .build());
+
+  private static final Metadata.Key<String> SESSION_ID =
+      Metadata.Key.of("session-id", Metadata.ASCII_STRING_MARSHALLER);
 
   private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
 
@@ -67,7 +73,7 @@ public final class Client {
     switch (command) {
       case "get" -> {
         var request = GetSessionRequest.newBuilder().setSessionId(name).build();
-        show(service.withDeadlineAfter(10, TimeUnit.SECONDS).getSession(request));
+        show(naming(name, service).withDeadlineAfter(10, TimeUnit.SECONDS).getSession(request));
       }
       case "links" -> {
         var request = ListSystemLinksRequest.newBuilder().setSystemDomain(name).build();
@@ -76,6 +82,17 @@ public final class Client {
       case "watch" -> Watch.untilOver(service, name, Client::show);
       default -> throw new IllegalArgumentException("unknown command " + command);
     }
+  }
+
+  /**
+   * The same service, with the session named in metadata: by it a proxy brings all who ask for that
+   * session to the same replica, where they share a poll.
+   */
+  static RemoteSupportServiceBlockingStub naming(
+      String sessionId, RemoteSupportServiceBlockingStub service) {
+    Metadata metadata = new Metadata();
+    metadata.put(SESSION_ID, URLEncoder.encode(sessionId, StandardCharsets.UTF_8));
+    return service.withInterceptors(MetadataUtils.newAttachHeadersInterceptor(metadata));
   }
 
   private static ManagedChannel connect() throws IOException {

@@ -15,7 +15,13 @@ import java.util.function.Consumer;
 final class Watch {
   private static final Set<Status.Code> WORTH_RESUMING =
       Set.of(
-          Status.Code.UNAVAILABLE, Status.Code.RESOURCE_EXHAUSTED, Status.Code.DEADLINE_EXCEEDED);
+          Status.Code.UNAVAILABLE,
+          Status.Code.RESOURCE_EXHAUSTED,
+          Status.Code.DEADLINE_EXCEEDED,
+          Status.Code.ABORTED);
+  // What a connection that broke on the way may look like; from the service itself they are final.
+  private static final Set<Status.Code> WORTH_RESUMING_WITHOUT_REASON =
+      Set.of(Status.Code.INTERNAL, Status.Code.UNKNOWN, Status.Code.CANCELLED);
   private static final long FIRST_DELAY = 500; // milliseconds
   private static final long LONGEST_DELAY = 30_000;
 
@@ -31,6 +37,7 @@ final class Watch {
       Consumer<WatchSessionResponse> show)
       throws InterruptedException {
     var request = WatchSessionRequest.newBuilder().setSessionId(sessionId);
+    service = Client.naming(sessionId, service);
     long delay = FIRST_DELAY;
     while (true) {
       try {
@@ -39,16 +46,17 @@ final class Watch {
             service.withDeadlineAfter(1, TimeUnit.HOURS).watchSession(request.build());
         while (messages.hasNext()) {
           WatchSessionResponse message = messages.next();
+          show.accept(message);
           request.setResumeToken(message.getResumeToken());
           delay = FIRST_DELAY;
-          show.accept(message);
         }
         return; // OK comes if and only if the last message was terminal
       } catch (StatusRuntimeException error) {
-        if (!WORTH_RESUMING.contains(error.getStatus().getCode())) {
+        Failure failure = Failure.of(error);
+        if (!isWorthResuming(error.getStatus().getCode(), failure)) {
           throw error;
         }
-        Duration told = Failure.of(error).retryDelay();
+        Duration told = failure.retryDelay();
         if (told != null) {
           Thread.sleep(told.toMillis());
         } else {
@@ -57,5 +65,10 @@ final class Watch {
         }
       }
     }
+  }
+
+  private static boolean isWorthResuming(Status.Code code, Failure failure) {
+    return WORTH_RESUMING.contains(code)
+        || WORTH_RESUMING_WITHOUT_REASON.contains(code) && failure.reason() == null;
   }
 }
