@@ -53,7 +53,13 @@ impl Line {
                 command = without_variable(command, flag);
             }
             // What is missing may be what was taken out.
-            if faults.is_empty() || error.kind() != ErrorKind::MissingRequiredArgument {
+            let is_missing = matches!(
+                error.kind(),
+                ErrorKind::MissingRequiredArgument
+                    | ErrorKind::MissingSubcommand
+                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            );
+            if faults.is_empty() || !is_missing {
                 faults.push(Fault { flag, error });
             }
             if !is_progress {
@@ -129,6 +135,7 @@ mod tests {
         assert_eq!(read(&["serve", "x"]), (false, vec![String::new()]));
         assert_eq!(read(&["get", "--timeout", "x"]), (false, vec!["--timeout".to_owned()]));
         assert_eq!(read(&["get"]), (false, vec![String::new()]));
+        assert_eq!(read(&["--nonsense", "serve"]), (false, vec!["--nonsense".to_owned()]));
     }
 
     #[test]

@@ -194,10 +194,9 @@ impl Upstream {
         asking: &mut Asking,
     ) -> Result<Answer<T>, Error> {
         permit.send()?;
-        let mut observation =
-            Observation::begin(question.call, asking, |cause: &Cause, resends| {
-                cause.request(question.template, self.transport.host(), resends)
-            });
+        let host = self.transport.host();
+        let span = asking.cause.request(question.template, host, asking.attempts);
+        let mut observation = Observation::begin(question.call, asking, span);
         let headers = observation.span.headers();
         let reply = self.transport.get(&question.path, authorization, headers).await;
         observation.status = match &reply {
@@ -255,12 +254,7 @@ struct Observation {
 }
 
 impl Observation {
-    fn begin(
-        call: &'static str,
-        asking: &mut Asking,
-        span: impl FnOnce(&Cause, u32) -> trace::Span,
-    ) -> Self {
-        let span = span(&asking.cause, asking.attempts);
+    fn begin(call: &'static str, asking: &mut Asking, span: trace::Span) -> Self {
         asking.attempts += 1;
         let line = asking.line.clone();
         line.record("attempts", asking.attempts);

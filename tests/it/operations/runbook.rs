@@ -39,3 +39,43 @@ fn every_reason_and_every_metric_is_in_the_runbook() {
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+/// The texts of the lines that are logged by a macro of this name: its last argument.
+fn logged(source: &str, name: &str) -> Vec<String> {
+    let text = |call: &str| {
+        let mut ends = call.match_indices(')').map(|(at, _)| call[..at].trim_end());
+        let arguments = ends.find_map(|end| end.trim_end_matches(',').strip_suffix('"'))?;
+        let (_, text) = arguments.rsplit_once('"')?;
+        Some(text.split("\\\n").map(str::trim_start).collect())
+    };
+    let start = format!("{name}!(");
+    source.split(start.as_str()).skip(1).filter_map(text).collect()
+}
+
+#[test]
+fn every_warning_in_the_log_is_in_the_runbook() {
+    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let mut folders = vec![root().join("src")];
+    let mut lines = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let source = fs::read_to_string(path).unwrap();
+                for level in ["warn", "error"] {
+                    lines.extend(logged(&source, level));
+                }
+            }
+        }
+    }
+    assert!(lines.len() > 12 && lines.iter().any(|line| line == "call failed"), "{lines:#?}");
+    // A long line is known by how it begins.
+    let is_told = |line: &&String| {
+        let words: Vec<_> = line.split(' ').take(6).collect();
+        page.contains(&words.join(" ")) || page.contains(&**line)
+    };
+    let missing: Vec<_> = lines.iter().filter(|line| !is_told(line)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
