@@ -94,8 +94,12 @@ impl Service {
     fn terms<T>(&self, request: &Request<T>) -> Terms {
         let limit = Instant::now() + self.call_limit;
         let deadline = request.extensions().get().map_or(limit, |Deadline(at)| limit.min(*at));
-        let cause = request.extensions().get().cloned().unwrap_or_default();
-        Terms { deadline: Some(deadline), cause }
+        let extension = request.extensions();
+        Terms {
+            deadline: Some(deadline),
+            cause: extension.get().cloned().unwrap_or_default(),
+            tally: extension.get().cloned().unwrap_or_default(),
+        }
     }
 }
 

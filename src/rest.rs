@@ -15,6 +15,7 @@ mod retry;
 mod session;
 mod status;
 mod system_link;
+mod tally;
 pub mod token;
 pub mod traffic;
 mod transport;
@@ -33,6 +34,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use credential::{Credential, CredentialId};
 pub use error::{Error, Kind};
+pub use tally::Tally;
 pub use traffic::Traffic;
 pub use transport::{SetUpError, http_client};
 
@@ -69,6 +71,14 @@ pub struct Terms {
     pub deadline: Option<Instant>,
     /// The call, as the traces know it.
     pub cause: Cause,
+    /// Counts what the call asks of the vendor.
+    pub tally: Tally,
+}
+
+impl Terms {
+    fn asking(&self) -> Asking {
+        Asking { tally: self.tally.clone(), cause: self.cause.clone() }
+    }
 }
 
 /// How much a poll would teach; decides who is asked first while quota is scarce.
@@ -154,7 +164,7 @@ impl Client {
             match &self.flights {
                 Some(flights) => self.session_in_flight(flights, credential, id, terms).await,
                 None => {
-                    self.fetch(credential, id, &Bound::fixed(terms.deadline), terms.cause).await
+                    self.fetch(credential, id, &Bound::fixed(terms.deadline), terms.asking()).await
                 }
             }
         })
@@ -173,9 +183,9 @@ impl Client {
         let class = || Class::Watch(urgency);
         let Some(flights) = &self.flights else {
             let pass = self.upstream.pass(credential, class(), None).await?;
-            let mut asking = Asking::for_poll(cause.clone());
+            let asking = Asking { cause: cause.clone(), ..Asking::default() };
             let question = session_question(id);
-            let landing = self.upstream.send(pass, &question, None, &mut asking).await;
+            let landing = self.upstream.send(pass, &question, None, &asking).await;
             return self.landed(credential, id, landing);
         };
         let key = (credential.id(), id.clone());
@@ -193,11 +203,11 @@ impl Client {
                         drop(waiting);
                         let (pass, this, id) = (pass?, self.clone(), id.clone());
                         let credential = credential.clone();
-                        let mut asking = Asking::for_poll(cause.clone());
+                        let asking = Asking { cause: cause.clone(), ..Asking::default() };
                         let request = async move {
                             let question = session_question(&id);
                             let landing =
-                                this.upstream.send(pass, &question, None, &mut asking).await;
+                                this.upstream.send(pass, &question, None, &asking).await;
                             this.landed(&credential, &id, landing)
                         };
                         return flights.begin(key, request).await;
@@ -226,7 +236,7 @@ impl Client {
             decode: system_link::decode,
         };
         let bound = Bound::fixed(terms.deadline);
-        let asking = Asking::for_call(terms.cause);
+        let asking = terms.asking();
         let answer = self.upstream.ask(credential, &question, &bound, asking);
         let answer = within(terms.deadline, answer).await;
         match &answer {
@@ -250,8 +260,8 @@ impl Client {
             let Boarding { flight, is_poll, is_joined } =
                 flights.board(key, terms.deadline, |bound| {
                     let (this, credential, id) = (self.clone(), credential.clone(), id.clone());
-                    let cause = terms.cause.clone();
-                    async move { this.fetch(&credential, &id, &bound, cause).await }
+                    let asking = terms.asking();
+                    async move { this.fetch(&credential, &id, &bound, asking).await }
                 });
             if is_joined {
                 counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
@@ -269,9 +279,8 @@ impl Client {
         credential: &Credential,
         id: &SessionId,
         bound: &Bound,
-        cause: Cause,
+        asking: Asking,
     ) -> Landing {
-        let asking = Asking::for_call(cause);
         let landing = self.upstream.ask(credential, &session_question(id), bound, asking).await;
         self.landed(credential, id, landing)
     }

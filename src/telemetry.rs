@@ -1,5 +1,7 @@
 //! Sets up what the process writes about itself: the log on stderr, and a line for each panic.
 
+mod gather;
+
 use std::{io, io::IsTerminal as _, panic};
 
 use tracing::{Level, error};
@@ -11,6 +13,9 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use gather::Gather;
+pub use gather::Guard;
+
 use crate::config::telemetry::{Args, LogFormat, LogLevel};
 
 /// Why there is no log.
@@ -19,24 +24,28 @@ pub enum Error {
     /// `--log` is no filter.
     #[error("--log is no filter of log levels")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The log's thread cannot be started.
+    #[error("cannot start the thread that writes the log")]
+    Thread(#[from] io::Error),
     /// There is a log already.
     #[error("the log is set up already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets up the log of the whole process.
-pub fn install(args: &Args) -> Result<(), Error> {
+/// Sets up the log of the whole process, which is whole once the guard is dropped.
+pub fn install(args: &Args) -> Result<Guard, Error> {
     // The libraries' inner lines may hold headers and addresses, and so tokens and session ids:
     // whatever filter is asked for, they are not to be had.
     let filter = filter(args)?.and(filter_fn(|line| is_shown(line.target(), *line.level())));
-    let output = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let (gather, guard) = Gather::new(io::stderr())?;
+    let output = fmt::layer().with_writer(gather).with_ansi(io::stderr().is_terminal());
     let output = match args.log_format {
         LogFormat::Pretty => output.boxed(),
         LogFormat::Json => output.json().flatten_event(true).with_span_list(false).boxed(),
     };
     Registry::default().with(output.with_filter(filter)).try_init()?;
     log_panics();
-    Ok(())
+    Ok(guard)
 }
 
 /// Whether the filter can be read, for checks before anything starts.

@@ -19,9 +19,10 @@ pub async fn run(config: ServeConfig) -> u8 {
     if config.check {
         return show();
     }
-    if let Err(error) = telemetry::install(&config.telemetry) {
-        return output::fail(USAGE, &output::whole(&error));
-    }
+    let _log = match telemetry::install(&config.telemetry) {
+        Ok(log) => log,
+        Err(error) => return output::fail(USAGE, &output::whole(&error)),
+    };
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return output::fail(FAILED, &error),

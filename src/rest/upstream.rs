@@ -3,7 +3,7 @@
 use http::{HeaderValue, StatusCode};
 use metrics::{counter, histogram};
 use tokio::time::{Instant, sleep};
-use tracing::{Span, debug};
+use tracing::debug;
 
 use super::{
     Answer, Credential, CredentialId, Error, Kind,
@@ -14,6 +14,7 @@ use super::{
     quota::{Class, Quota},
     retry::Retries,
     status,
+    tally::Tally,
     token::{Authorization, TokenSource},
     traffic::Traffic,
     transport::{Reply, Transport},
@@ -55,24 +56,13 @@ pub(super) struct Pass {
     permit: Permit,
 }
 
-/// On whose behalf requests are sent, and how many have been.
+/// On whose behalf requests are sent.
+#[derive(Clone, Default)]
 pub(super) struct Asking {
-    /// The call's line in the log.
-    line: Span,
-    cause: Cause,
-    attempts: u32,
-}
-
-impl Asking {
-    /// For a call, within its span in the log.
-    pub fn for_call(cause: Cause) -> Self {
-        Self { line: Span::current(), cause, attempts: 0 }
-    }
-
-    /// For a poll, which has no line.
-    pub fn for_poll(cause: Cause) -> Self {
-        Self { line: Span::none(), cause, attempts: 0 }
-    }
+    /// What they add up to.
+    pub tally: Tally,
+    /// What the traces say they are for.
+    pub cause: Cause,
 }
 
 impl Upstream {
@@ -83,7 +73,7 @@ impl Upstream {
         credential: &Credential,
         question: &Question<T>,
         bound: &Bound,
-        mut asking: Asking,
+        asking: Asking,
     ) -> Result<Answer<T>, Error> {
         let mut delays = self.retries.of_call();
         let mut refusal = None;
@@ -98,7 +88,7 @@ impl Upstream {
                 // What the vendor said before tells more than that we cannot ask again.
                 Err(error) => return Err(refusal.unwrap_or(error)),
             };
-            let error = match self.send(pass, question, deadline, &mut asking).await {
+            let error = match self.send(pass, question, deadline, &asking).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -158,7 +148,7 @@ impl Upstream {
         pass: Pass,
         question: &Question<T>,
         deadline: Option<Instant>,
-        asking: &mut Asking,
+        asking: &Asking,
     ) -> Result<Answer<T>, Error> {
         let Pass { credential, authorization, renewable, permit } = pass;
         let outcome = self.exchange(permit, credential.id(), authorization, question, asking).await;
@@ -191,12 +181,12 @@ impl Upstream {
         credential: CredentialId,
         authorization: HeaderValue,
         question: &Question<T>,
-        asking: &mut Asking,
+        asking: &Asking,
     ) -> Result<Answer<T>, Error> {
         permit.send()?;
-        let host = self.transport.host();
-        let span = asking.cause.request(question.template, host, asking.attempts);
-        let mut observation = Observation::begin(question.call, asking, span);
+        let resends = asking.tally.begin();
+        let span = asking.cause.request(question.template, self.transport.host(), resends);
+        let mut observation = Observation::begin(question.call, asking.tally.clone(), span);
         let headers = observation.span.headers();
         let reply = self.transport.get(&question.path, authorization, headers).await;
         observation.status = match &reply {
@@ -249,28 +239,26 @@ struct Observation {
     status: Option<u16>,
     result: &'static str,
     began_at: Instant,
-    line: Span,
+    tally: Tally,
     span: trace::Span,
 }
 
 impl Observation {
-    fn begin(call: &'static str, asking: &mut Asking, span: trace::Span) -> Self {
-        asking.attempts += 1;
-        let line = asking.line.clone();
-        line.record("attempts", asking.attempts);
-        Self { call, status: None, result: "cancelled", began_at: Instant::now(), line, span }
+    fn begin(call: &'static str, tally: Tally, span: trace::Span) -> Self {
+        let began_at = Instant::now();
+        Self { call, status: None, result: "cancelled", began_at, tally, span }
     }
 }
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        let Self { call, status, result, began_at, line, span } = self;
+        let Self { call, status, result, began_at, tally, span } = self;
         let duration = began_at.elapsed();
         let (call, result) = (*call, *result);
         histogram!(metric::REQUEST_DURATION, "call" => call, "result" => result).record(duration);
         debug!(call, result, ?duration, "asked GoToAssist");
         if let Some(status) = status {
-            line.record("upstream_status", *status);
+            tally.answered(*status);
         }
         std::mem::take(span).end_request(*status, (result != OK).then_some(result));
     }

@@ -20,12 +20,13 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
-use tracing::{Span, error_span, field::Empty, info, warn};
+use tracing::{info, warn};
 
 use super::metric;
 use crate::{
     admin::failures::Failures,
     grpc::{code, peer::Peer},
+    rest::Tally,
     trace::{self, Outcome, Tracer},
 };
 
@@ -102,8 +103,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = Call::begin(Arc::clone(&self.shared), &mut request);
-        let inner = call.span.in_scope(|| self.inner.call(request));
-        CallFuture { inner, call: Some(call) }
+        CallFuture { inner: self.inner.call(request), call: Some(call) }
     }
 }
 
@@ -113,8 +113,11 @@ struct Call {
     method: Arc<str>,
     peer: Option<IpAddr>,
     start: Instant,
-    span: Span,
     trace: trace::Span,
+    /// The id of the caller's trace, or of our own.
+    trace_id: Option<String>,
+    /// What it has asked of the vendor.
+    tally: Tally,
     end: Option<(Code, Option<String>)>,
 }
 
@@ -124,22 +127,15 @@ impl Call {
         let method = Arc::clone(shared.methods.get(path).unwrap_or(&shared.other));
         let peer = request.extensions().get::<Peer>().and_then(Peer::address);
         let trace = shared.tracer.call(&method, request.headers());
-        let recorded = trace.trace_id();
-        // Of the highest level, so that no filter takes the method from a warning within.
-        // Whoever asks the vendor records what is empty here.
-        let span = error_span!(
-            "call",
-            %method,
-            trace_id = recorded.as_deref().or_else(|| trace_id(request.headers())),
-            upstream_status = Empty,
-            attempts = Empty,
-        );
+        let trace_id = trace.trace_id().or_else(|| trace_id(request.headers()).map(str::to_owned));
+        let tally = Tally::default();
+        request.extensions_mut().insert(tally.clone());
         gauge!(metric::ACTIVE_CALLS, "rpc_method" => Arc::clone(&method)).increment(1);
         let peer = peer.map(|address| address.ip());
         if shared.tracer.is_on() {
             request.extensions_mut().insert(trace.cause());
         }
-        Self { shared, method, peer, start: Instant::now(), span, trace, end: None }
+        Self { shared, method, peer, start: Instant::now(), trace, trace_id, tally, end: None }
     }
 
     fn end(mut self, status: Option<&Status>) {
@@ -150,6 +146,30 @@ impl Call {
                 (status.code(), reason.filter(|_| status.code() != Code::Ok))
             }
         });
+    }
+
+    /// The call's one line.
+    fn log(&self, code: Code, reason: Option<&str>, seconds: f64) {
+        macro_rules! line {
+            ($level:ident, $text:literal) => {
+                $level!(
+                    method = &*self.method,
+                    code = code::name(code),
+                    reason,
+                    seconds,
+                    upstream_status = self.tally.upstream_status(),
+                    attempts = self.tally.attempts(),
+                    peer = self.peer.map(tracing::field::display),
+                    trace_id = self.trace_id.as_deref(),
+                    $text
+                )
+            };
+        }
+        if code::is_fault(code) {
+            line!(warn, "call failed");
+        } else if code != Code::Ok || fastrand::f64() < self.shared.log_ok_calls {
+            line!(info, "call ended");
+        }
     }
 }
 
@@ -178,12 +198,7 @@ impl Drop for Call {
 
         let outcome = if code::is_fault(code) { Outcome::Failed } else { Outcome::Fine };
         std::mem::take(&mut self.trace).end_call(name, reason.as_deref(), outcome);
-        let peer = self.peer.map(tracing::field::display);
-        if code::is_fault(code) {
-            warn!(parent: &self.span, code = name, reason, seconds, peer, "call failed");
-        } else if code != Code::Ok || fastrand::f64() < self.shared.log_ok_calls {
-            info!(parent: &self.span, code = name, reason, seconds, peer, "call ended");
-        }
+        self.log(code, reason.as_deref(), seconds);
     }
 }
 
@@ -211,8 +226,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let span = this.call.as_ref().map_or_else(Span::none, |call| call.span.clone());
-        let result = ready!(span.in_scope(|| this.inner.poll(cx)));
+        let result = ready!(this.inner.poll(cx));
         let mut call = this.call.take();
         match &result {
             // Trailers-Only: the headers are the end.
@@ -250,8 +264,7 @@ impl<R: Body<Data = Bytes>> Body for CallBody<R> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         let this = self.project();
-        let span = this.call.as_ref().map_or_else(Span::none, |call| call.span.clone());
-        let frame = ready!(span.in_scope(|| this.inner.poll_frame(cx)));
+        let frame = ready!(this.inner.poll_frame(cx));
         let is_data = matches!(&frame, Some(Ok(frame)) if frame.is_data());
         if !is_data && let Some(call) = this.call.take() {
             let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());

@@ -153,11 +153,11 @@ impl Bench {
             })
             .await
         };
-        let mut rows: Vec<(&str, Vec<[f64; 2]>)> = vec![("the vendor itself", Vec::new())];
+        let mut rows: Vec<(&str, Vec<[f64; 3]>)> = vec![("the vendor itself", Vec::new())];
         let peers = [Peer::Service, Peer::Envoy, Peer::Go];
         rows.extend(peers.map(|peer| (peer.name(), Vec::new())));
         for _ in 0..3 {
-            let mut latencies = vec![direct().await?];
+            let mut latencies = vec![(direct().await?, 0.0)];
             for peer in peers {
                 let running = self.start(peer).await?;
                 let number = Arc::<AtomicUsize>::default();
@@ -169,25 +169,29 @@ impl Bench {
                 };
                 // Connections, and whatever else is made at first use.
                 fixed_rate((500, 500), ask).await?;
-                latencies.push(fixed_rate(RATE, ask).await?);
+                let before = running.process.cpu()?;
+                let latency = fixed_rate(RATE, ask).await?;
+                let cpu = (running.process.cpu()? - before).as_secs_f64();
+                latencies.push((latency, cpu * 1e6 / RATE.1 as f64));
                 running.process.stop().await?;
             }
-            for ((_, row), latencies) in rows.iter_mut().zip(latencies) {
+            for ((_, row), (latencies, cpu)) in rows.iter_mut().zip(latencies) {
                 let at = |quantile| latencies.value_at_quantile(quantile) as f64 / 1000.0;
-                row.push([at(0.5), at(0.99)]);
+                row.push([at(0.5), at(0.99), cpu]);
             }
         }
-        let column = |row: &[[f64; 2]], index: usize| median(row.iter().map(|each| each[index]));
+        let column = |row: &[[f64; 3]], index: usize| median(row.iter().map(|each| each[index]));
         let direct = [0, 1].map(|index| column(&rows[0].1, index));
-        let mut table = Table::new(&["", "p50", "p99", "p50 added", "p99 added"]);
+        let mut table = Table::new(&["", "p50", "p99", "p50 added", "p99 added", "CPU a call"]);
         for (name, row) in &rows {
-            let own = [0, 1].map(|index| column(row, index));
+            let own = [0, 1, 2].map(|index| column(row, index));
             table.row([
                 (*name).to_owned(),
                 format!("{:.2} ms", own[0]),
                 format!("{:.2} ms", own[1]),
                 format!("{:.2} ms", own[0] - direct[0]),
                 format!("{:.2} ms", own[1] - direct[1]),
+                format!("{:.0} µs", own[2]),
             ]);
         }
         Ok(table)

@@ -151,8 +151,8 @@ async fn the_log_has_one_line_a_call_and_no_secret() {
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let codes: Vec<_> = lines.iter().map(|line| line["fields"]["code"].as_str()).collect();
     assert_eq!(codes, [Some("OK"), Some("NOT_FOUND")], "{log}");
-    assert_eq!(lines[0]["span"]["method"], GET);
-    assert_eq!(lines[0]["span"]["trace_id"], trace);
+    assert_eq!(lines[0]["fields"]["method"], GET);
+    assert_eq!(lines[0]["fields"]["trace_id"], trace);
     assert_eq!(lines[0]["fields"]["peer"], "127.0.0.1");
     assert!(lines[0]["fields"]["seconds"].is_f64());
 }
