@@ -52,6 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&serving)?;
     tonic_prost_build::configure()
         .build_client(false)
+        .codec_path("crate::grpc::codec::Snug")
         .out_dir(serving)
         .extern_path(PACKAGE, "crate::proto")
         .extern_path(format!("{PACKAGE}.WatchSessionResponse"), "crate::grpc::watch::frame::Frame")

@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod code;
+pub mod codec;
 pub mod deadline;
 pub mod health;
 pub mod methods;
@@ -9,7 +10,7 @@ mod metric;
 pub mod peer;
 pub mod place;
 pub mod resume_token;
-mod session;
+pub mod session;
 pub mod status;
 mod system_link;
 mod value;

@@ -12,7 +12,7 @@ mod metric;
 mod property;
 pub mod quota;
 mod retry;
-mod session;
+pub mod session;
 mod status;
 mod system_link;
 mod tally;
@@ -34,6 +34,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use credential::{Credential, CredentialId};
 pub use error::{Error, Kind};
+pub use lenient::Malformed;
 pub use tally::Tally;
 pub use traffic::Traffic;
 pub use transport::{SetUpError, http_client};
@@ -161,12 +162,12 @@ impl Client {
             return Ok(answer);
         }
         within(terms.deadline, async {
-            match &self.flights {
-                Some(flights) => self.session_in_flight(flights, credential, id, terms).await,
-                None => {
-                    self.fetch(credential, id, &Bound::fixed(terms.deadline), terms.asking()).await
-                }
+            if let Some(flights) = &self.flights {
+                return self.session_in_flight(flights, credential, id, terms).await;
             }
+            let bound = Bound::fixed(terms.deadline);
+            // Boxed for the sake of those who share: they need no room for it.
+            Box::pin(self.fetch(credential, id, &bound, terms.asking())).await
         })
         .await
     }
@@ -204,12 +205,12 @@ impl Client {
                         let (pass, this, id) = (pass?, self.clone(), id.clone());
                         let credential = credential.clone();
                         let asking = Asking { cause: cause.clone(), ..Asking::default() };
-                        let request = async move {
+                        let request = Box::pin(async move {
                             let question = session_question(&id);
                             let landing =
                                 this.upstream.send(pass, &question, None, &asking).await;
                             this.landed(&credential, &id, landing)
-                        };
+                        });
                         return flights.begin(key, request).await;
                     }
                 },
@@ -261,7 +262,7 @@ impl Client {
                 flights.board(key, terms.deadline, |bound| {
                     let (this, credential, id) = (self.clone(), credential.clone(), id.clone());
                     let asking = terms.asking();
-                    async move { this.fetch(&credential, &id, &bound, asking).await }
+                    Box::pin(async move { this.fetch(&credential, &id, &bound, asking).await })
                 });
             if is_joined {
                 counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);

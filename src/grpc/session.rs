@@ -47,7 +47,7 @@ pub(super) async fn get(
 }
 
 /// The session as callers see it.
-pub(super) fn to_proto(session: model::Session) -> proto::Session {
+pub fn to_proto(session: model::Session) -> proto::Session {
     let status = status_to_proto(session.status()).into();
     // Destructured, so that a field added to the model cannot be forgotten here.
     let model::Session {

@@ -8,6 +8,7 @@ use std::{
     future::{Future, pending},
     pin::Pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
 };
 
 use futures_util::future::{FutureExt as _, Shared, WeakShared};
@@ -22,10 +23,11 @@ pub(super) type Landing = Result<Answer<Arc<Session>>, Error>;
 /// What is asked, and by whose right. Nothing is shared under another key.
 pub(super) type Key = (CredentialId, SessionId);
 
-type Request = Pin<Box<dyn Future<Output = Landing> + Send>>;
+/// A request to the vendor. In a box from the start: it is large, and is handed on several times.
+pub(super) type Request = Pin<Box<dyn Future<Output = Landing> + Send>>;
 
 /// A request under way, shared.
-pub(super) type Flight = Shared<Request>;
+pub(super) type Flight = Shared<Airborne>;
 
 /// All flights of a process, and the polls that wait for their turn.
 #[derive(Clone, Default)]
@@ -40,7 +42,7 @@ struct Board {
 
 struct Entry {
     number: u64,
-    flight: WeakShared<Request>,
+    flight: WeakShared<Airborne>,
     /// What the flight is for: a call, with the time its callers have, or a poll.
     bound: Option<Arc<Bound>>,
 }
@@ -66,15 +68,12 @@ pub(super) struct Boarding {
 
 impl Flights {
     /// The flight under way, or one that begins with `request`.
-    pub fn board<F>(
+    pub fn board(
         &self,
         key: Key,
         deadline: Option<Instant>,
-        request: impl FnOnce(Arc<Bound>) -> F,
-    ) -> Boarding
-    where
-        F: Future<Output = Landing> + Send + 'static,
-    {
+        request: impl FnOnce(Arc<Bound>) -> Request,
+    ) -> Boarding {
         let mut board = lock(&self.0);
         if let Some(entry) = board.flights.get(&key)
             && let Some(flight) = entry.flight.upgrade()
@@ -103,31 +102,21 @@ impl Flights {
     }
 
     /// For a poll whose turn has come.
-    pub fn begin<F>(&self, key: Key, request: F) -> Flight
-    where
-        F: Future<Output = Landing> + Send + 'static,
-    {
+    pub fn begin(&self, key: Key, request: Request) -> Flight {
         self.launch(&mut lock(&self.0), key, None, request)
     }
 
-    fn launch<F>(
+    fn launch(
         &self,
         board: &mut Board,
         key: Key,
         bound: Option<Arc<Bound>>,
-        request: F,
-    ) -> Flight
-    where
-        F: Future<Output = Landing> + Send + 'static,
-    {
+        request: Request,
+    ) -> Flight {
         board.count += 1;
         let number = board.count;
         let end = End { flights: self.clone(), key: key.clone(), number };
-        let request: Request = Box::pin(async move {
-            let _end = end;
-            request.await
-        });
-        let flight = request.shared();
+        let flight = Airborne { request, _end: end }.shared();
         if let Some(weak) = flight.downgrade() {
             if !board.waiting.is_empty()
                 && let Some((_, promise)) = board.waiting.remove(&key)
@@ -174,6 +163,20 @@ impl Bound {
     fn extend(&self, deadline: Option<Instant>) {
         let mut bound = lock(&self.0);
         *bound = bound.zip(deadline).map(|(bound, deadline)| bound.max(deadline));
+    }
+}
+
+/// A request that is on the board as long as it is under way.
+pub(super) struct Airborne {
+    request: Request,
+    _end: End,
+}
+
+impl Future for Airborne {
+    type Output = Landing;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Landing> {
+        self.request.as_mut().poll(cx)
     }
 }
 

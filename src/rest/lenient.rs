@@ -19,19 +19,26 @@ const LEVEL_LIMIT: usize = 24;
 
 /// Why a body cannot be read. Holds nothing of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Malformed {
+pub enum Malformed {
+    /// There is nothing in it.
     #[error("the body is empty")]
     Empty,
+    /// It goes on and on.
     #[error("the body is longer than 1 MiB")]
     TooLong,
+    /// It is no text.
     #[error("the body is not UTF-8")]
     NotUtf8,
+    /// It is text, but no JSON.
     #[error("the body is not JSON")]
     NotJson,
+    /// It is JSON, but no object where one belongs.
     #[error("the body is JSON of another shape")]
     WrongShape,
+    /// It cannot be unpacked.
     #[error("the body is not encoded as its content-encoding says")]
     BadEncoding,
+    /// What came is no HTTP at all.
     #[error("the answer is not HTTP")]
     NotHttp,
 }

@@ -6,7 +6,7 @@ use super::lenient::{Kind, Malformed, Members, elements, kind, text, unquoted};
 use crate::model::{Collaborator, Session};
 
 /// Reads a session: any JSON object is one.
-pub(super) fn decode(body: &[u8]) -> Result<Session, Malformed> {
+pub fn decode(body: &[u8]) -> Result<Session, Malformed> {
     let mut members = Members::of(text(body)?)?;
     Ok(Session {
         session_id: members.text("sessionId").unwrap_or_default(),

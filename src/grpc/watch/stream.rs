@@ -9,14 +9,18 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{
-    frame::{Frame, encoded_session},
+    frame::{Frame, encoded_session, resume_token},
     told::{News, Told},
 };
 use crate::{
     clock::Clock,
     feed::{State, Subscription},
     grpc::{
-        metric, place::WatchPlace, resume_token::Sealer, session::status_to_proto, status, value,
+        metric,
+        place::WatchPlace,
+        resume_token::{Known, Sealer},
+        session::status_to_proto,
+        status, value,
     },
     model::{SessionId, Transition},
     proto::{self, watch_session_response::EventType},
@@ -147,13 +151,15 @@ impl Watch {
     fn frame(&mut self, event_type: EventType) -> Frame {
         self.last_message = Instant::now();
         metric::count_message(event_type);
-        let known = self.told.known();
+        let seal = |known: &Known| self.sealer.seal(&self.session, known);
+        let token = |known: Known| match self.told.reading() {
+            Some(reading) => resume_token(reading, &known, || seal(&known)),
+            None => seal(&known).into(),
+        };
         Frame {
             event_type: event_type.into(),
             observed_at: Some(value::timestamp(self.told.observed_at())),
-            resume_token: known
-                .map(|known| self.sealer.seal(&self.session, &known))
-                .unwrap_or_default(),
+            resume_token: self.told.known().map(token).unwrap_or_default(),
             ..Frame::default()
         }
     }

@@ -109,6 +109,14 @@ impl Told {
         self.doubted_at.is_some()
     }
 
+    /// The reading that was told last, if one was in this watch.
+    pub fn reading(&self) -> Option<&Reading> {
+        match &self.last {
+            Last::Reading(reading) => Some(reading),
+            Last::Nothing | Last::Earlier(_) => None,
+        }
+    }
+
     /// What the watcher has to remember to go on from here.
     pub fn known(&self) -> Option<Known> {
         let digest = match &self.last {

@@ -70,7 +70,10 @@ fn every_warning_in_the_log_is_in_the_runbook() {
             }
         }
     }
-    assert!(lines.len() > 12 && lines.iter().any(|line| line == "certificates not reloaded"), "{lines:#?}");
+    assert!(
+        lines.len() > 12 && lines.iter().any(|line| line == "certificates not reloaded"),
+        "{lines:#?}"
+    );
     // A long line is known by how it begins.
     let is_told = |line: &&String| {
         let words: Vec<_> = line.split(' ').take(6).collect();

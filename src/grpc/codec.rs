@@ -1,0 +1,64 @@
+//! How messages become bytes: prost, as in tonic's own codec, but with buffers of the messages' size.
+//! tonic's begins each stream with two of 8 KiB, which a watch would keep for as long as it is open.
+
+use std::marker::PhantomData;
+
+use prost::Message;
+use tonic::{
+    Status,
+    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
+};
+use tonic_prost::{ProstCodec, ProstDecoder};
+
+/// What a buffer begins with, in bytes: enough for most requests and heartbeats.
+const BUFFER: usize = 512;
+/// How many bytes of messages are sent at once, as in tonic.
+const YIELD_AT: usize = 32 * 1024;
+
+/// Encodes `T`, decodes `U`.
+#[derive(Debug)]
+pub struct Snug<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for Snug<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> Codec for Snug<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = SnugEncoder<T>;
+    type Decoder = ProstDecoder<U>;
+
+    fn encoder(&mut self) -> SnugEncoder<T> {
+        SnugEncoder(PhantomData)
+    }
+
+    fn decoder(&mut self) -> ProstDecoder<U> {
+        ProstCodec::<T, U>::raw_decoder(BufferSettings::new(BUFFER, YIELD_AT))
+    }
+}
+
+/// See [`Snug`].
+#[derive(Debug)]
+pub struct SnugEncoder<T>(PhantomData<T>);
+
+impl<T: Message> Encoder for SnugEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, message: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.reserve(message.encoded_len());
+        // Cannot fail in a buffer that grows.
+        message.encode(buffer).map_err(|_| Status::internal("a message is too large"))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER, YIELD_AT)
+    }
+}

@@ -1,0 +1,54 @@
+//! No step of a call or of an event allocates more than it did: what a regression would show in
+//! first, and on any machine alike. `cargo bench` shows the same steps with their times.
+//!
+//! A program of its own, for it counts in place of the allocator.
+
+#![expect(clippy::expect_used, reason = "a test may panic")]
+
+#[path = "../benches/steps/step.rs"]
+mod step;
+
+use allocation_counter::measure;
+use gotoassist_grpc::{
+    grpc::resume_token::Sealer,
+    model::{History, Session, SessionId},
+};
+use tokio::runtime::Builder;
+
+#[test]
+fn no_step_allocates_more_than_it_did() {
+    let session = || step::decode(step::BODY);
+    let other = Session { notes: Some("other".to_owned()), ..session() };
+    let (one, message) = (session(), step::map(session()));
+    let mut history = History::starting_with(&one);
+    let (sealer, id) = (Sealer::new(Some("key")), "250040353".parse::<SessionId>().unwrap());
+    let known = step::known(&one);
+    let (quota, credential) = (step::quota(), step::credential("Bearer a"));
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let mut given = Some(session());
+    // Each field of text is one allocation, in reading and nowhere else.
+    let texts = 15;
+
+    let mut complaints = Vec::new();
+    let mut hold = |step: &str, limit: u64, run: &mut dyn FnMut()| {
+        // Once before, for what is made at first use.
+        run();
+        let count = measure(run).count_total;
+        if count != limit {
+            complaints.push(format!("{step}: {count} allocations, not {limit}"));
+        }
+    };
+    hold("decode", texts + 1, &mut || drop(session()));
+    hold("encode", 1, &mut || drop(step::encode(&message)));
+    hold("digest", 0, &mut || {
+        step::digest(&one);
+    });
+    hold("diff", 1, &mut || drop(step::diff(&one, &other)));
+    hold("observe", 0, &mut || step::observe(&mut history, &one));
+    hold("seal", 3, &mut || drop(step::seal(&sealer, &id, &known)));
+    hold("credential", 2, &mut || drop(step::credential("Bearer abc")));
+    hold("admit", 0, &mut || runtime.block_on(step::admit(&quota, &credential)));
+    let map = measure(|| drop(given.take().map(step::map))).count_total;
+    assert_eq!(map, 0, "map");
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
