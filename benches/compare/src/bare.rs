@@ -9,15 +9,15 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
-use bytes::Bytes;
-use clap::{Args, ValueEnum};
-use futures_util::{Stream, StreamExt as _};
 use crate::proto::{
     self,
     remote_support_service_server::{RemoteSupportService, RemoteSupportServiceServer},
     watch_session_response::EventType,
 };
+use anyhow::Result;
+use bytes::Bytes;
+use clap::{Args, ValueEnum};
+use futures_util::{Stream, StreamExt as _};
 use http::{HeaderMap, header::AUTHORIZATION};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::{client::legacy, rt::TokioExecutor};
@@ -66,11 +66,8 @@ pub async fn serve(bare: Bare) -> Result<()> {
             Upstream::Reqwest(reqwest::Client::builder().tls_certs_only([]).no_proxy().build()?)
         }
     };
-    let service = Service(Arc::new(Shared {
-        upstream,
-        base: bare.upstream_url,
-        sessions: Mutex::default(),
-    }));
+    let service =
+        Service(Arc::new(Shared { upstream, base: bare.upstream_url, sessions: Mutex::default() }));
     tonic::transport::Server::builder()
         .add_service(RemoteSupportServiceServer::new(service))
         .serve(bare.listen)
@@ -156,7 +153,7 @@ fn message(event_type: EventType, session: proto::Session) -> proto::WatchSessio
 }
 
 /// Length of the service's resume tokens in bytes.
-const RESUME_TOKEN: usize = 300;
+const RESUME_TOKEN: usize = 214;
 
 #[tonic::async_trait]
 impl RemoteSupportService for Service {

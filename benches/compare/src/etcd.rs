@@ -82,4 +82,3 @@ pub async fn watch(address: SocketAddr, connections: usize, count: usize) -> Res
     }
     Ok(Watches(watches))
 }
-

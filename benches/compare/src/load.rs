@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
-use bytes::Bytes;
 use crate::proto::{
     GetSessionRequest, WatchSessionRequest,
     remote_support_service_client::RemoteSupportServiceClient,
 };
+use anyhow::{Result, ensure};
+use bytes::Bytes;
 use hdrhistogram::Histogram;
 use http::uri::PathAndQuery;
 use tokio::{
@@ -88,8 +88,9 @@ impl Caller {
         request.set_timeout(DEADLINE);
         let unavailable = |error| Status::unavailable(format!("not ready: {error}"));
         self.client.ready().await.map_err(unavailable)?;
-        let path =
-            PathAndQuery::from_static("/gotoassist.remotesupport.v1.RemoteSupportService/GetSession");
+        let path = PathAndQuery::from_static(
+            "/gotoassist.remotesupport.v1.RemoteSupportService/GetSession",
+        );
         let codec = ProstCodec::<GetSessionRequest, Answer>::default();
         let answer = self.client.unary(request, path, codec).await?.into_inner();
         let is_whole = answer.session.windows(SESSION_ID.len()).any(|bytes| bytes == SESSION_ID);

@@ -137,7 +137,13 @@ impl Running {
                 let config = folder.join("envoy.yaml");
                 write_envoy_config(&config, programs, vendor, address, admin).await?;
                 let mut command = Command::new(&programs.envoy);
-                command.args(["--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id"]);
+                command.args([
+                    "--concurrency",
+                    "1",
+                    "--log-level",
+                    "error",
+                    "--use-dynamic-base-id",
+                ]);
                 command.arg("-c").arg(config);
                 command
             }
@@ -149,9 +155,12 @@ impl Running {
             Peer::BareHyper | Peer::BareReqwest => {
                 let client = if peer == Peer::BareHyper { "hyper" } else { "reqwest" };
                 let mut command = Command::new(env::current_exe()?);
-                command
-                    .args(["bare", "--listen", &address.to_string()])
-                    .args(["--upstream-url", &vendor.url(), "--client", client]);
+                command.args(["bare", "--listen", &address.to_string()]).args([
+                    "--upstream-url",
+                    &vendor.url(),
+                    "--client",
+                    client,
+                ]);
                 command
             }
         };
