@@ -67,8 +67,11 @@ impl Workers {
                 let idlest = self.lines.iter().min_by_key(|line| Arc::strong_count(&line.open));
                 if let Some(line) = idlest {
                     arrival.count_with(&line.open);
-                    // A worker ends before that only by a defect, and its client sees it.
-                    let _ = line.arrivals.send(arrival);
+                    let is_gone = line.arrivals.send(arrival).is_err();
+                    // Only by a defect of ours; better to end than to serve some and not others.
+                    if is_gone && !stop.is_cancelled() {
+                        return;
+                    }
                 }
             }
             // Here the listener is closed: new clients are refused and go elsewhere.
