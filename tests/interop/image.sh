@@ -74,7 +74,7 @@ strip "$build/prebuilt" 2>/dev/null || true
 mkdir -p "$build/usr/local/bin" "$build/tmp"
 cat >"$build/usr/local/bin/cargo" <<'END'
 #!/bin/sh
-for needed in Cargo.toml Cargo.lock build.rs proto/gotoassist third_party/google src/lib.rs src/main.rs; do
+for needed in Cargo.toml Cargo.lock build.rs proto/gotoassist third_party/google benches/steps/main.rs src/lib.rs src/main.rs; do
     [ -e "$needed" ] || { echo "not in the build context: $needed"; exit 1; }
 done
 mkdir -p target/release && cp /prebuilt target/release/gotoassist-grpc
