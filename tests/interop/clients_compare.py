@@ -13,6 +13,7 @@ import sys
 import threading
 
 from mesh.processes import Envoy, Replica
+from checks import check, finish
 from processes import BINARY, ENVIRONMENT, Service, Vendor, until
 
 RUNNER, LANGUAGES = sys.argv[1], sys.argv[2:]
@@ -28,13 +29,6 @@ SESSIONS = {
     "a/b?c%2F d": "an id that must be percent-encoded",
 }
 VOLATILE = {"observedAt", "resumeToken", "upstream_request_id"}
-failed = False
-
-
-def check(what, good, why=""):
-    global failed
-    print(f"ok {what}" if good else f"not ok {what}\n    {why}", flush=True)
-    failed |= not good
 
 
 def without_volatile(value):
@@ -271,7 +265,7 @@ def main():
     finally:
         service.stop(signal.SIGKILL)
         vendor.stop()
-    sys.exit(failed)
+    finish()
 
 
 main()

@@ -8,18 +8,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
+from checks import check, finish
 from processes import ENVIRONMENT, Service, Vendor
 
 RUNNER, LANGUAGES = sys.argv[1], sys.argv[2:]
 CONFIG = {"GOTOASSIST_SERVICE_CONFIG": "clients/service-config.json"}
 RETRY_AFTER = 3  # seconds
-failed = False
-
-
-def check(what, good, why=""):
-    global failed
-    print(f"ok {what}" if good else f"not ok {what}\n    {why}", flush=True)
-    failed |= not good
 
 
 def get(language, service, environment, *sessions):
@@ -151,7 +145,7 @@ def all_of(language):
 def main():
     with ThreadPoolExecutor() as pool:
         list(pool.map(all_of, LANGUAGES))
-    sys.exit(failed)
+    finish()
 
 
 main()

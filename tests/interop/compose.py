@@ -9,17 +9,11 @@ import re
 import subprocess
 import sys
 
+from checks import check, finish
 from processes import BINARY, ENVIRONMENT, until
 
 SERVICES = json.loads(pathlib.Path(sys.argv[1]).read_text())["services"]
 SCRATCH = pathlib.Path(os.environ["INTEROP_SCRATCH"])
-failed = False
-
-
-def check(what, good, why=""):
-    global failed
-    print(f"ok {what}" if good else f"not ok {what}\n    {why}", flush=True)
-    failed |= not good
 
 
 def mounts(name):
@@ -103,4 +97,4 @@ def check_services():
 
 check_files()
 check_services()
-sys.exit(failed)
+finish()
