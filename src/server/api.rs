@@ -19,8 +19,8 @@ use crate::{
 /// Largest message that a caller may send, in bytes: no request comes near it.
 const MAX_REQUEST: usize = 64 * 1024;
 
-/// All services. Our own is found without tonic's routes, which cost as much as a poll of a watch
-/// (docs/performance.md); these serve the rest, and refuse what nobody serves.
+/// All services. Our own is found without tonic's routes, which clone and box with each call; these
+/// serve the rest, and refuse what nobody serves.
 #[derive(Clone)]
 pub(super) struct Api {
     own: RemoteSupportServiceServer<Service>,

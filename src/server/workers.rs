@@ -2,7 +2,14 @@
 //! its thread with all its calls, so neither tasks nor wake-ups go from core to core, which is a good
 //! part of what a call costs (docs/performance.md).
 
-use std::{future::Future, io, num::NonZero, pin::pin, sync::Arc, thread};
+use std::{
+    future::{Future, pending},
+    io,
+    num::NonZero,
+    pin::pin,
+    sync::Arc,
+    thread,
+};
 
 use futures_util::{Stream, StreamExt as _};
 use tokio::{
@@ -83,13 +90,8 @@ impl Workers {
 /// Runs until the end of all, even when this worker serves nobody any more: what the others wait for
 /// (a poll, a request to the vendor) may run here.
 fn work(runtime: &Runtime, end: &CancellationToken, serve: impl Future<Output = ()>) {
-    runtime.block_on(async {
-        let ended = end.cancelled();
-        tokio::pin!(ended);
-        tokio::select! {
-            () = &mut ended => return,
-            () = serve => {}
-        }
-        ended.await;
-    });
+    runtime.block_on(end.run_until_cancelled(async {
+        serve.await;
+        pending::<()>().await;
+    }));
 }

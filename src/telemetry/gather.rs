@@ -1,5 +1,5 @@
-//! Writes the lines of the log some at a time: a system call for each would cost as much as a tenth
-//! of the call that it tells of (docs/performance.md).
+//! Writes the lines of the log some at a time, not with a system call for each: the line is a part of
+//! what a call costs (docs/performance.md).
 
 use std::{
     io::{self, Write},

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     etcd,
-    load::{self, Caller, Session, Watching, closed_loop, connect, fixed_rate},
+    load::{Caller, Session, Watching, closed_loop, connect, fixed_rate},
     peers::{Peer, Programs, Running, Vendor},
     process::{Process, free_address},
     report::Table,
@@ -344,7 +344,7 @@ async fn calls(running: &Running, session: Session) -> Result<Round> {
     const CALLS: usize = 20_000;
     closed_loop(running.address, session, (4, 64, 2_000)).await?;
     let before = running.process.cpu()?;
-    let elapsed = load::closed_loop(running.address, session, (4, 64, CALLS)).await?;
+    let elapsed = closed_loop(running.address, session, (4, 64, CALLS)).await?;
     let cpu = running.process.cpu()? - before;
     Ok(Round {
         cpu: cpu.as_secs_f64() * 1e6 / CALLS as f64,

@@ -1,5 +1,6 @@
 //! The message of a watch as the service sends it: the same on the wire as
-//! [`crate::proto::WatchSessionResponse`], with the session and the resume token as bytes that all watchers share.
+//! [`crate::proto::WatchSessionResponse`], with the session and the resume token as bytes that all
+//! watchers share.
 
 use std::{
     fmt,
