@@ -6,6 +6,7 @@ mod drift;
 pub mod error;
 mod finished;
 mod flight;
+mod http_client;
 mod lenient;
 mod metric;
 #[cfg(test)]
@@ -34,10 +35,10 @@ use tokio::time::{Instant, timeout_at};
 
 pub use credential::{Credential, CredentialId};
 pub use error::{Error, Kind};
+pub use http_client::{HttpClient, SetUpError};
 pub use lenient::Malformed;
 pub use tally::Tally;
 pub use traffic::Traffic;
-pub use transport::{SetUpError, http_client};
 
 use breaker::Breaker;
 use drift::Drift;

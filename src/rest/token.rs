@@ -24,7 +24,7 @@ use self::{
     issuer::Issuer,
     state::{Plan, State},
 };
-use super::{Error, Kind};
+use super::{Error, HttpClient, Kind};
 use crate::config::credentials::CredentialsConfig;
 
 /// How long a call waits for a fresh token while it could use the old one.
@@ -63,7 +63,7 @@ pub struct TokenSource {
 impl TokenSource {
     /// A source without a token yet; the first call fetches one. `http` must not follow redirects.
     /// `None` if the configuration has problems (see [`CredentialsConfig::problems`]).
-    pub fn new(config: &CredentialsConfig, http: reqwest::Client) -> Option<Self> {
+    pub fn new(config: &CredentialsConfig, http: HttpClient) -> Option<Self> {
         let issuer = Arc::new(Issuer::new(config, http)?);
         Some(Self { issuer, state: Arc::default() })
     }

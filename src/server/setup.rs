@@ -26,7 +26,7 @@ use crate::{
 /// The service, and what keeps its credential fresh.
 pub(super) fn service(config: &ServeConfig) -> Result<(Service, Option<TokenSource>), Error> {
     let clock = Clock::system();
-    let http = rest::http_client(&config.upstream, &config.credentials.token_url)?;
+    let http = rest::HttpClient::new(&config.upstream, &config.credentials.token_url)?;
     let tokens = TokenSource::new(&config.credentials, http);
     let client = rest::Client::new(&config.upstream, tokens.clone(), clock)?;
     let watches = Watches::new(watch::Settings {
@@ -57,7 +57,7 @@ pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
         problems.extend(tls::problems(&files).await.into_iter().map(Error::Tls));
     }
     let clients = [&config.upstream.url, &config.credentials.token_url]
-        .map(|url| rest::http_client(&config.upstream, url));
+        .map(|url| rest::HttpClient::new(&config.upstream, url));
     // The second can only fail as the first did.
     problems.extend(clients.into_iter().find_map(Result::err).map(Error::Upstream));
     problems.extend(Callers::new(&config.credentials).err().map(Error::CallerTokens));

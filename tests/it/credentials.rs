@@ -11,9 +11,9 @@ use std::time::Duration;
 use clap::Parser;
 use futures_util::future::join_all;
 use gotoassist_grpc::{
-    config::credentials::CredentialsConfig,
+    config::{UpstreamConfig, credentials::CredentialsConfig},
     rest::{
-        Kind,
+        HttpClient, Kind,
         token::{Authorization, TokenSource},
     },
 };
@@ -34,12 +34,8 @@ fn source(endpoint: &TokenEndpoint, flags: &[&str]) -> TokenSource {
     let line = service.iter().chain(&common).chain(flags);
     let config = Line::try_parse_from(line).unwrap().credentials;
     assert_eq!(config.problems(false, false), Vec::<String>::new());
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .unwrap();
+    let url = &config.token_url;
+    let http = HttpClient::new(&UpstreamConfig::at(url.clone()), url).unwrap();
     TokenSource::new(&config, http).unwrap()
 }
 

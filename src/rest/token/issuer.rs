@@ -2,8 +2,10 @@
 
 use std::{io, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use http::StatusCode;
+use http_body_util::Full;
 use oauth2::{
     AsyncHttpClient, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest,
     HttpResponse, RefreshToken, StandardRevocableToken, TokenUrl,
@@ -16,7 +18,10 @@ use super::{
     answer::{Failure, Fresh, Granted, failure},
     kept::Kept,
 };
-use crate::config::credentials::{CredentialsConfig, Grant};
+use crate::{
+    config::credentials::{CredentialsConfig, Grant},
+    rest::http_client::{Failed, HttpClient},
+};
 
 /// The longest time for one request to the token endpoint.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -27,7 +32,7 @@ const MAX_BODY: usize = 256 * 1024;
 /// Fetches access tokens.
 #[derive(Debug)]
 pub(super) struct Issuer {
-    http: reqwest::Client,
+    http: HttpClient,
     url: TokenUrl,
     client_id: ClientId,
     client_secret: Kept,
@@ -43,7 +48,7 @@ enum Proof {
 
 impl Issuer {
     /// `None` if the configuration has problems (see [`CredentialsConfig::problems`]).
-    pub(super) fn new(config: &CredentialsConfig, http: reqwest::Client) -> Option<Self> {
+    pub(super) fn new(config: &CredentialsConfig, http: HttpClient) -> Option<Self> {
         let grant = match config.grant()? {
             Grant::RefreshToken(secret) => Proof::Refresh(Kept::new(secret)),
             Grant::PersonalAccessToken(secret) => Proof::Personal(Kept::new(secret)),
@@ -130,7 +135,7 @@ impl Issuer {
 
 /// Posts a form, over the HTTP client that the rest of the service uses.
 struct Post {
-    http: reqwest::Client,
+    http: HttpClient,
     /// The form to send in place of the request's own.
     form: Option<Zeroizing<String>>,
 }
@@ -144,7 +149,7 @@ impl<'c> AsyncHttpClient<'c> for Post {
             Some(form) => request.map(|_| form.as_bytes().to_vec()),
             None => request,
         };
-        // Ours, not reqwest's: an answer that is there counts, however late we look.
+        // An answer that is there counts, however late we look.
         timeout(ATTEMPT, self.exchange(request))
             .map(|outcome| outcome.unwrap_or(Err(Failure::Timeout)))
             .boxed()
@@ -153,14 +158,15 @@ impl<'c> AsyncHttpClient<'c> for Post {
 
 impl Post {
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
-        let request = reqwest::Request::try_from(request).map_err(|_| Failure::Connect)?;
-        let unsent = |error: reqwest::Error| {
-            if error.is_timeout() { Failure::Timeout } else { Failure::Connect }
-        };
-        let mut response = self.http.execute(request).await.map_err(unsent)?;
-        let status = response.status();
+        let request = request.map(|form| Full::new(Bytes::from(form)));
+        let (head, mut answer) = self.http.send(request).await.map_err(|failed| match failed {
+            Failed::ConnectTimeout(_) => Failure::Timeout,
+            Failed::Connect(_) | Failed::Broken(_) => Failure::Connect,
+            Failed::NotHttp(_) | Failed::BadEncoding(_) => Failure::Malformed,
+        })?;
+        let status = head.status;
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|_| Failure::Malformed)? {
+        while let Some(chunk) = answer.chunk().await.map_err(|_| Failure::Malformed)? {
             if body.len() + chunk.len() > MAX_BODY {
                 return Err(Failure::Malformed);
             }

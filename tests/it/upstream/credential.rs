@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use gotoassist_grpc::{
     clock::Clock,
     config::{UpstreamConfig, credentials::CredentialsConfig},
-    rest::{Client, Credential, Kind, Terms, Urgency, http_client, token::TokenSource},
+    rest::{Client, Credential, HttpClient, Kind, Terms, Urgency, token::TokenSource},
     trace::Cause,
 };
 use tokio::time::{Instant, timeout};
@@ -43,7 +43,7 @@ fn service_client(vendor: &Stub, endpoint: &Stub) -> Client {
     let more = ["--refresh-token=refresh".to_owned(), format!("--token-url={url}")];
     let line = Line::parse_from(line.into_iter().map(str::to_owned).chain(more));
     let config = UpstreamConfig::at(vendor.url());
-    let tokens = TokenSource::new(&line.credentials, http_client(&config, &url).unwrap());
+    let tokens = TokenSource::new(&line.credentials, HttpClient::new(&config, &url).unwrap());
     Client::new(&config, tokens, Clock::system()).unwrap()
 }
 

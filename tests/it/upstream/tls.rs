@@ -11,7 +11,12 @@ use gotoassist_grpc::{
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tempfile::NamedTempFile;
-use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::JoinSet,
+};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
@@ -178,6 +183,44 @@ async fn a_proxy_is_used_for_https_and_asked_by_connect() {
 }
 
 #[tokio::test]
+async fn in_the_tunnel_it_is_the_vendor_who_speaks_tls_and_http_2() {
+    let mut vendor = vendor().await;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let server = vendor.url.authority().to_owned();
+    let mut tunnel = JoinSet::new();
+    tunnel.spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(near.read_u8().await.unwrap());
+        }
+        near.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+        let mut far = TcpStream::connect(server).await.unwrap();
+        tokio::io::copy_bidirectional(&mut near, &mut far).await.ok();
+    });
+    let client = vendor.client(|config| config.proxy = Some(proxy.into()));
+    client.session(&caller(), &id("1"), terms()).await.unwrap();
+    assert_eq!(vendor.seen.recv().await, Some(Seen::Connection));
+    assert_eq!(vendor.seen.recv().await, Some(Seen::Request));
+    assert_eq!(tunnel.len(), 1);
+}
+
+#[tokio::test]
+async fn for_an_http_url_the_proxy_gets_the_request_with_its_whole_address() {
+    let proxy = Stub::always(ok("{}")).await;
+    let mut config = UpstreamConfig::at("http://vendor.invalid/rest".parse().unwrap());
+    config.proxy = Some(format!("user:hunter2@{}", proxy.url().authority()).into());
+    let client = Client::new(&config, None, Clock::system()).unwrap();
+    client.session(&caller(), &id("1"), terms()).await.unwrap();
+    let head = proxy.heads().remove(0);
+    assert!(head.starts_with("GET http://vendor.invalid/rest/sessions/1 HTTP/1.1\r\n"), "{head}");
+    let head = head.to_lowercase();
+    assert!(head.contains("\r\nhost: vendor.invalid\r\n"), "{head}");
+    assert!(head.contains("\r\nproxy-authorization: basic dxnlcjpodw50zxiy\r\n"), "{head}");
+}
+
+#[tokio::test]
 async fn hosts_in_no_proxy_and_http_urls_are_reached_directly() {
     let (vendor, proxy) = (vendor().await, Stub::always(ok("{}")).await);
     let address = || Some(proxy.url().to_string().into());
@@ -194,10 +237,12 @@ async fn hosts_in_no_proxy_and_http_urls_are_reached_directly() {
 }
 
 #[test]
-fn a_proxy_that_is_no_url_is_told_without_showing_it() {
-    let mut config = UpstreamConfig::at("https://vendor.invalid".parse().unwrap());
-    config.proxy = Some("http://user:hunter2@[".to_owned().into());
-    let error = Client::new(&config, None, Clock::system()).unwrap_err();
-    assert!(matches!(error, SetUpError::Proxy));
-    assert!(!format!("{error} {error:?}").contains("hunter2"));
+fn a_proxy_that_is_no_url_or_not_http_is_told_without_showing_it() {
+    for address in ["http://user:hunter2@[", "socks5://user:hunter2@127.0.0.1:1080"] {
+        let mut config = UpstreamConfig::at("https://vendor.invalid".parse().unwrap());
+        config.proxy = Some(address.to_owned().into());
+        let error = Client::new(&config, None, Clock::system()).unwrap_err();
+        assert!(matches!(error, SetUpError::Proxy));
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
 }
