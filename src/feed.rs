@@ -2,11 +2,12 @@
 //!
 //! The feed is given a function to read with, so it knows neither HTTP nor gRPC and runs on paused
 //! time. Watchers see the newest state, not a queue: what a slow one missed it finds in the
-//! [`History`].
+//! [`History`](crate::model::History).
 
 mod metric;
 mod pace;
 mod poll;
+mod reading;
 mod settle;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -25,10 +26,11 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use pace::Pace;
+pub use reading::Reading;
 
 use crate::{
     clock::Clock,
-    model::{Digest, History, Session, SessionId, Status},
+    model::{Session, SessionId, Status},
     rest::{self, Answer, Credential, CredentialId, Terms, Urgency},
     trace::{Cause, Links},
 };
@@ -85,21 +87,6 @@ struct Shared {
     settings: Settings,
     clock: Clock,
     pollers: Mutex<HashMap<(CredentialId, SessionId), Arc<Poller>>>,
-}
-
-/// One answer of the vendor that differs from the one before.
-#[derive(Debug)]
-pub struct Reading {
-    /// The session.
-    pub session: Arc<Session>,
-    /// The fingerprint of its content.
-    pub digest: Digest,
-    /// Every status change since the poll began.
-    pub history: History,
-    /// When the answer came that first had this content.
-    pub observed_at: Timestamp,
-    /// A place for whoever serves the reading to keep its encoded form.
-    pub encoded: OnceLock<Box<dyn std::any::Any + Send + Sync>>,
 }
 
 /// What is known of a session at a moment.
@@ -250,13 +237,7 @@ impl Key {
 impl Poller {
     fn new(answer: Answer<Arc<Session>>) -> Self {
         let Answer { content: session, observed_at } = answer;
-        let reading = Arc::new(Reading {
-            digest: Digest::of(&session),
-            history: History::starting_with(&session),
-            session,
-            observed_at,
-            encoded: OnceLock::new(),
-        });
+        let reading = Arc::new(Reading::first(session, observed_at));
         let (state, _) = watch::channel(State { reading, trouble: None, end: None });
         let poller = Self {
             state,

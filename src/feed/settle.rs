@@ -1,12 +1,12 @@
 //! Which answers are believed. Pure: decides, and leaves doing to the poll.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{Reading, Reply};
 use crate::{
-    model::{Digest, Progress, Session},
+    model::{Progress, Session},
     rest::{self, Kind},
     trace::Outcome,
 };
@@ -89,14 +89,10 @@ impl Settle {
             return Verdict::Doubtful;
         }
         self.doubted = None;
-        let digest = Digest::of(&session);
-        if digest.content == latest.digest.content {
-            return Verdict::Same(observed_at);
+        match latest.next(session, observed_at) {
+            Some(reading) => Verdict::News(Box::new(reading)),
+            None => Verdict::Same(observed_at),
         }
-        let mut history = latest.history.clone();
-        history.observe(&session, observed_at);
-        let encoded = OnceLock::new();
-        Verdict::News(Box::new(Reading { session, digest, history, observed_at, encoded }))
     }
 
     fn judge_error(&mut self, error: rest::Error) -> Verdict {

@@ -1,11 +1,15 @@
 //! The messages of one watch, in time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_stream::stream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_stream::Stream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
 use super::{
@@ -64,6 +68,9 @@ enum Wake {
 /// The messages, until the watch ends: with OK after a terminal message, else with an error.
 pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Frame, Status>> + Send {
     stream! {
+        // These two live as long as the watch: to begin anew after each message costs more.
+        let mut drained = pin!(watch.drain.clone().cancelled_owned());
+        let mut alarm = pin!(sleep_until(watch.rotation));
         let mut woken_by = Wake::News;
         loop {
             let mut is_silent = true;
@@ -102,7 +109,7 @@ pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Frame, Sta
                     return;
                 }
             }
-            woken_by = watch.wait().await;
+            woken_by = watch.wait(drained.as_mut(), alarm.as_mut()).await;
         }
     }
 }
@@ -165,7 +172,11 @@ impl Watch {
     }
 
     /// Waits for the first thing that makes the watch speak.
-    async fn wait(&mut self) -> Wake {
+    async fn wait(
+        &mut self,
+        mut drained: Pin<&mut WaitForCancellationFutureOwned>,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Wake {
         let silence = self.last_message + self.heartbeat_interval;
         let warning = self.deadline.filter(|_| !self.has_warned).map(|deadline| {
             let left = deadline.saturating_duration_since(self.last_message);
@@ -174,13 +185,19 @@ impl Watch {
         let over = self.over_at();
         let ends = [Some(self.rotation), over, self.deadline, warning];
         let next = ends.into_iter().flatten().fold(silence, Instant::min);
-        tokio::select! {
-            biased;
-            () = self.drain.cancelled() => return Wake::End(status::draining()),
-            is_news = self.subscription.changed() => {
-                return if is_news { Wake::News } else { Wake::End(status::of(&poll_lost())) };
+        loop {
+            // Too early does no harm, and is cheaper than to set it after each message.
+            if alarm.deadline() > next || alarm.is_elapsed() {
+                alarm.as_mut().reset(next);
             }
-            () = sleep_until(next) => {}
+            tokio::select! {
+                biased;
+                () = drained.as_mut() => return Wake::End(status::draining()),
+                is_news = self.subscription.changed() => {
+                    return if is_news { Wake::News } else { Wake::End(status::of(&poll_lost())) };
+                }
+                () = alarm.as_mut() => if next <= Instant::now() { break },
+            }
         }
         let has_come = |at: Option<Instant>| at.is_some_and(|at| at <= next);
         if has_come(self.deadline) {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     feed::{Reading, State},
     grpc::resume_token::Known,
-    model::{Progress, Transition, change},
+    model::{Progress, Transition},
     rest,
 };
 
@@ -165,7 +165,7 @@ impl Told {
                 if transitions.is_empty() && last.digest.content == reading.digest.content {
                     return None;
                 }
-                let changed_fields = change::changed_fields(&last.session, &reading.session);
+                let changed_fields = reading.changed_fields_since(last);
                 Some(News::Changed(reading.clone(), transitions, changed_fields))
             }
         }
