@@ -1,6 +1,7 @@
 //! Sets up what the process writes about itself: the log on stderr, and a line for each panic.
 
 mod gather;
+mod plain;
 
 use std::{io, io::IsTerminal as _, panic};
 
@@ -15,6 +16,7 @@ use tracing_subscriber::{
 
 use gather::Gather;
 pub use gather::Guard;
+use plain::Plain;
 
 use crate::config::telemetry::{Args, LogFormat, LogLevel};
 
@@ -38,9 +40,11 @@ pub fn install(args: &Args) -> Result<Guard, Error> {
     // whatever filter is asked for, they are not to be had.
     let filter = filter(args)?.and(filter_fn(|line| is_shown(line.target(), *line.level())));
     let (gather, guard) = Gather::new(io::stderr())?;
-    let output = fmt::layer().with_writer(gather).with_ansi(io::stderr().is_terminal());
+    let is_seen = io::stderr().is_terminal();
+    let output = fmt::layer().with_writer(gather).with_ansi(is_seen);
     let output = match args.log_format {
-        LogFormat::Pretty => output.boxed(),
+        LogFormat::Pretty if is_seen => output.boxed(),
+        LogFormat::Pretty => output.event_format(Plain).boxed(),
         LogFormat::Json => output.json().flatten_event(true).with_span_list(false).boxed(),
     };
     Registry::default().with(output.with_filter(filter)).try_init()?;
