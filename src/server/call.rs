@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use metrics::{counter, gauge, histogram};
+use metrics::{Gauge, counter, gauge, histogram};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -111,6 +111,8 @@ where
 struct Call {
     shared: Arc<Shared>,
     method: Arc<str>,
+    /// Counts it as long as it lasts.
+    active: Gauge,
     peer: Option<IpAddr>,
     start: Instant,
     trace: trace::Span,
@@ -130,12 +132,14 @@ impl Call {
         let trace_id = trace.trace_id().or_else(|| trace_id(request.headers()).map(str::to_owned));
         let tally = Tally::default();
         request.extensions_mut().insert(tally.clone());
-        gauge!(metric::ACTIVE_CALLS, "rpc_method" => Arc::clone(&method)).increment(1);
+        let active = gauge!(metric::ACTIVE_CALLS, "rpc_method" => Arc::clone(&method));
+        active.increment(1);
         let peer = peer.map(|address| address.ip());
         if shared.tracer.is_on() {
             request.extensions_mut().insert(trace.cause());
         }
-        Self { shared, method, peer, start: Instant::now(), trace, trace_id, tally, end: None }
+        let start = Instant::now();
+        Self { shared, method, active, peer, start, trace, trace_id, tally, end: None }
     }
 
     fn end(mut self, status: Option<&Status>) {
@@ -179,7 +183,7 @@ impl Drop for Call {
         let (name, seconds) = (code::name(code), self.start.elapsed().as_secs_f64());
         let method = || Arc::clone(&self.method);
 
-        gauge!(metric::ACTIVE_CALLS, "rpc_method" => method()).decrement(1);
+        self.active.decrement(1);
         histogram!(
             metric::CALL_DURATION,
             "rpc_method" => method(),

@@ -2,24 +2,22 @@
 //! its thread with all its calls, so neither tasks nor wake-ups go from core to core, which is a good
 //! part of what a call costs (docs/performance.md).
 
-use std::{
-    future::{Future, pending},
-    io,
-    num::NonZero,
-    pin::pin,
-    sync::Arc,
-    thread,
-};
+use std::{future::Future, io, num::NonZero, pin::pin, sync::Arc, thread, time::Duration};
 
 use futures_util::{Stream, StreamExt as _};
 use tokio::{
     runtime::{self, Runtime},
     sync::mpsc,
+    time::interval,
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::accept::Arrival;
+
+/// How often a worker wakes without a reason: seldom enough to cost nothing, and sooner than a call may
+/// last.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// Those whom one worker serves.
 pub(super) type Arrivals = UnboundedReceiverStream<Arrival>;
@@ -90,8 +88,14 @@ impl Workers {
 /// Runs until the end of all, even when this worker serves nobody any more: what the others wait for
 /// (a poll, a request to the vendor) may run here.
 fn work(runtime: &Runtime, end: &CancellationToken, serve: impl Future<Output = ()>) {
-    runtime.block_on(end.run_until_cancelled(async {
-        serve.await;
-        pending::<()>().await;
-    }));
+    runtime.block_on(end.run_until_cancelled(async { tokio::join!(serve, pulse()) }));
+}
+
+/// Never ends. As long as a runtime has no timer that is due before a new one, tokio wakes its driver
+/// by a system call for each new one; the deadline of each call is one.
+async fn pulse() {
+    let mut pulse = interval(PULSE);
+    loop {
+        pulse.tick().await;
+    }
 }
