@@ -43,7 +43,7 @@ pub use traffic::Traffic;
 use breaker::Breaker;
 use drift::Drift;
 use finished::Finished;
-use flight::{Boarding, Bound, Flight, Flights, Landing};
+use flight::{Bound, Flight, Flights, Landing};
 use quota::{Class, Quota, Settings};
 use retry::Retries;
 use token::TokenSource;
@@ -259,16 +259,16 @@ impl Client {
     ) -> Landing {
         loop {
             let key = (credential.id(), id.clone());
-            let Boarding { flight, is_poll, is_joined } =
-                flights.board(key, terms.deadline, |bound| {
-                    let (this, credential, id) = (self.clone(), credential.clone(), id.clone());
-                    let asking = terms.asking();
-                    Box::pin(async move { this.fetch(&credential, &id, &bound, asking).await })
-                });
-            if is_joined {
+            let boarding = flights.board(key, terms.deadline, |bound| {
+                let (this, credential, id) = (self.clone(), credential.clone(), id.clone());
+                let asking = terms.asking();
+                Box::pin(async move { this.fetch(&credential, &id, &bound, asking).await })
+            });
+            if boarding.is_joined() {
                 counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
             }
-            match flight.await {
+            let is_poll = boarding.is_poll;
+            match boarding.landing().await {
                 // A poll is one attempt only; a call gets its retries.
                 Err(error) if is_poll && retry::shortest_wait(&error).is_some() => {}
                 landing => return landing,

@@ -9,10 +9,14 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
+    thread::{self, ThreadId},
 };
 
 use futures_util::future::{FutureExt as _, Shared, WeakShared};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{OnceCell, oneshot},
+    time::Instant,
+};
 
 use super::{Answer, CredentialId, Error, lock};
 use crate::model::{Session, SessionId};
@@ -45,7 +49,13 @@ struct Entry {
     flight: WeakShared<Airborne>,
     /// What the flight is for: a call, with the time its callers have, or a poll.
     bound: Option<Arc<Bound>>,
+    /// Where those of each thread wait who have joined it.
+    lounges: Vec<(ThreadId, Lounge)>,
 }
+
+/// Where one thread's callers wait: one of them for the flight, the others for that one. To wake a
+/// caller from another thread costs a system call, so the flight wakes one in each.
+type Lounge = Arc<OnceCell<Landing>>;
 
 /// A poll that waits for its turn, or for a call that asks the same.
 pub(super) struct Waiting {
@@ -61,9 +71,25 @@ pub(super) struct Bound(Mutex<Option<Instant>>);
 
 /// A flight, and what it is to the one who asked for it.
 pub(super) struct Boarding {
-    pub flight: Flight,
+    flight: Flight,
+    /// For those who have joined it.
+    lounge: Option<Lounge>,
     pub is_poll: bool,
-    pub is_joined: bool,
+}
+
+impl Boarding {
+    /// Whether it was under way already.
+    pub fn is_joined(&self) -> bool {
+        self.lounge.is_some()
+    }
+
+    /// What the flight brings home.
+    pub async fn landing(self) -> Landing {
+        match self.lounge {
+            Some(lounge) => lounge.get_or_init(|| self.flight).await.clone(),
+            None => self.flight.await,
+        }
+    }
 }
 
 impl Flights {
@@ -75,17 +101,18 @@ impl Flights {
         request: impl FnOnce(Arc<Bound>) -> Request,
     ) -> Boarding {
         let mut board = lock(&self.0);
-        if let Some(entry) = board.flights.get(&key)
+        if let Some(entry) = board.flights.get_mut(&key)
             && let Some(flight) = entry.flight.upgrade()
         {
             if let Some(bound) = &entry.bound {
                 bound.extend(deadline);
             }
-            return Boarding { flight, is_poll: entry.bound.is_none(), is_joined: true };
+            let is_poll = entry.bound.is_none();
+            return Boarding { flight, lounge: Some(entry.lounge()), is_poll };
         }
         let bound = Arc::new(Bound(Mutex::new(deadline)));
         let flight = self.launch(&mut board, key, Some(bound.clone()), request(bound));
-        Boarding { flight, is_poll: false, is_joined: false }
+        Boarding { flight, lounge: None, is_poll: false }
     }
 
     /// For a poll: the flight under way, or else the promise of the next one.
@@ -124,9 +151,23 @@ impl Flights {
                 // If nobody waits any more: as well.
                 let _ = promise.send(flight.clone());
             }
-            board.flights.insert(key, Entry { number, flight: weak, bound });
+            let entry = Entry { number, flight: weak, bound, lounges: Vec::new() };
+            board.flights.insert(key, entry);
         }
         flight
+    }
+}
+
+impl Entry {
+    /// Where the callers of this thread wait.
+    fn lounge(&mut self) -> Lounge {
+        let here = thread::current().id();
+        if let Some((_, lounge)) = self.lounges.iter().find(|(thread, _)| *thread == here) {
+            return Arc::clone(lounge);
+        }
+        let lounge = Lounge::default();
+        self.lounges.push((here, Arc::clone(&lounge)));
+        lounge
     }
 }
 

@@ -8,6 +8,7 @@ use gotoassist_grpc::{
     trace::Cause,
 };
 use tokio::{
+    runtime,
     task::JoinHandle,
     time::{Instant, advance},
 };
@@ -142,15 +143,41 @@ async fn what_is_tried_again_for_a_joiner_goes_by_the_joiners_deadline() {
 }
 
 #[tokio::test]
-async fn the_first_caller_may_leave_without_the_others_noticing() {
+async fn whoever_leaves_the_others_do_not_notice() {
+    for leaver in 0..4 {
+        let stub = Stub::always(slow(r#"{"sessionId":"1"}"#)).await;
+        let client = client(&stub);
+        let mut calls = vec![call(&client, caller(), id("1"), terms())];
+        stub.until_requests(1).await;
+        calls.extend((1..4).map(|_| call(&client, caller(), id("1"), terms())));
+        tokio::task::yield_now().await;
+        calls.remove(leaver).abort();
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Ok("1".to_owned()));
+        }
+        assert_eq!(stub.requests(), 1);
+    }
+}
+
+#[tokio::test]
+async fn callers_on_several_threads_share_one_request() {
     let stub = Stub::always(slow(r#"{"sessionId":"1"}"#)).await;
     let client = client(&stub);
-    let first = call(&client, caller(), id("1"), terms());
-    stub.until_requests(1).await;
-    let second = call(&client, caller(), id("1"), terms());
-    tokio::task::yield_now().await;
-    first.abort();
-    assert_eq!(second.await.unwrap(), Ok("1".to_owned()));
+    let threads = [(); 3].map(|()| {
+        let client = client.clone();
+        tokio::task::spawn_blocking(move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let calls = [(); 5].map(|()| call(&client, caller(), id("1"), terms()));
+                for call in calls {
+                    assert_eq!(call.await.unwrap(), Ok("1".to_owned()));
+                }
+            });
+        })
+    });
+    for thread in threads {
+        thread.await.unwrap();
+    }
     assert_eq!(stub.requests(), 1);
 }
 
