@@ -1,5 +1,5 @@
-//! The HTTP client: hyper's pool over our way of connecting, which follows no redirect, sends nothing
-//! again by itself and reads nothing from the environment.
+//! The HTTP client: hyper's pool over our way of connecting. It follows no redirect, sends nothing a
+//! second time, and takes no proxy from the environment.
 //!
 //! These are reqwest's own parts without reqwest: its layers, and the URL it parses three times, were
 //! a sixth of a call's instructions (docs/performance.md).
