@@ -103,9 +103,18 @@ impl fmt::Debug for HttpClient {
 }
 
 impl Body {
-    /// Its length in bytes, where that is told before it comes.
-    pub fn length(&self) -> Option<u64> {
-        http_body::Body::size_hint(&self.0).exact()
+    /// All of it, if that is no more than `limit` bytes once unpacked.
+    pub async fn whole(&mut self, limit: usize) -> Result<Vec<u8>, Failed> {
+        let length = http_body::Body::size_hint(&self.0).exact().unwrap_or_default();
+        let length = usize::try_from(length).ok().filter(|length| *length <= limit);
+        let mut body = Vec::with_capacity(length.ok_or(Failed::TooLong)?);
+        while let Some(chunk) = self.chunk().await? {
+            if body.len() + chunk.len() > limit {
+                return Err(Failed::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
     }
 
     /// The next piece.
@@ -133,6 +142,8 @@ pub(super) enum Failed {
     NotHttp(#[source] BoxError),
     #[error("the body is not encoded as its content-encoding says")]
     BadEncoding(#[source] BoxError),
+    #[error("the body is too long")]
+    TooLong,
 }
 
 impl Failed {

@@ -74,9 +74,9 @@ impl Transport {
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, Error> {
         let (head, mut body) = self.client.send(request).await.map_err(transport_error)?;
         let body = if head.status.is_success() {
-            whole_body(&mut body).await.map_err(|mut error| {
-                error.http_status = Some(head.status.as_u16());
-                error
+            body.whole(BODY_LIMIT).await.map_err(|failed| Error {
+                http_status: Some(head.status.as_u16()),
+                ..transport_error(failed)
             })?
         } else {
             head_of_body(&mut body).await
@@ -104,19 +104,6 @@ impl Transport {
     }
 }
 
-async fn whole_body(answer: &mut Body) -> Result<Vec<u8>, Error> {
-    let length = usize::try_from(answer.length().unwrap_or(0)).ok();
-    let length = length.filter(|length| *length <= BODY_LIMIT);
-    let mut body = Vec::with_capacity(length.ok_or_else(too_long)?);
-    while let Some(chunk) = answer.chunk().await.map_err(transport_error)? {
-        if body.len() + chunk.len() > BODY_LIMIT {
-            return Err(too_long());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
 /// An error's status is told even if its body does not come, comes slowly or without end.
 async fn head_of_body(answer: &mut Body) -> Vec<u8> {
     let mut body = Vec::new();
@@ -130,19 +117,15 @@ async fn head_of_body(answer: &mut Body) -> Vec<u8> {
     body
 }
 
-fn too_long() -> Error {
-    Error::new(Kind::Malformed).caused_by(Malformed::TooLong)
-}
-
 fn transport_error(failed: Failed) -> Error {
-    let (kind, malformed) = match failed {
-        Failed::ConnectTimeout(_) | Failed::Connect(_) => (Kind::ConnectFailed, None),
-        Failed::Broken(_) => (Kind::Unavailable, None),
-        Failed::NotHttp(_) => (Kind::Malformed, Some(Malformed::NotHttp)),
-        Failed::BadEncoding(_) => (Kind::Malformed, Some(Malformed::BadEncoding)),
-    };
-    match malformed {
-        Some(malformed) => Error::new(kind).caused_by(malformed),
-        None => Error::new(kind).caused_by(failed),
+    let malformed = |how| Error::new(Kind::Malformed).caused_by(how);
+    match failed {
+        Failed::ConnectTimeout(_) | Failed::Connect(_) => {
+            Error::new(Kind::ConnectFailed).caused_by(failed)
+        }
+        Failed::Broken(_) => Error::new(Kind::Unavailable).caused_by(failed),
+        Failed::NotHttp(_) => malformed(Malformed::NotHttp),
+        Failed::BadEncoding(_) => malformed(Malformed::BadEncoding),
+        Failed::TooLong => malformed(Malformed::TooLong),
     }
 }

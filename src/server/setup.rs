@@ -26,8 +26,14 @@ use crate::{
 /// The service, and what keeps its credential fresh.
 pub(super) fn service(config: &ServeConfig) -> Result<(Service, Option<TokenSource>), Error> {
     let clock = Clock::system();
-    let http = rest::HttpClient::new(&config.upstream, &config.credentials.token_url)?;
-    let tokens = TokenSource::new(&config.credentials, http);
+    // Without a credential of its own the service never asks for a token.
+    let tokens = match config.credentials.grant() {
+        Some(_) => {
+            let http = rest::HttpClient::new(&config.upstream, &config.credentials.token_url)?;
+            TokenSource::new(&config.credentials, http)
+        }
+        None => None,
+    };
     let client = rest::Client::new(&config.upstream, tokens.clone(), clock)?;
     let watches = Watches::new(watch::Settings {
         max_age: config.watch.max_stream_age,

@@ -47,11 +47,15 @@ impl Process {
         Ok(Self { child, stat: Stat::new(id.cast_signed())? })
     }
 
-    /// CPU time so far, user and system, of all its threads.
+    /// CPU time so far, user and system, of all threads it has now. From the scheduler, who counts
+    /// nanoseconds; the sums in `stat` count ticks of a hundredth of a second.
     pub fn cpu(&self) -> Result<Duration> {
-        let stat = self.stat.stat()?;
-        let seconds = (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
-        Ok(Duration::from_secs_f64(seconds))
+        let mut sum = 0;
+        for thread in self.stat.tasks()?.flatten() {
+            // A thread may end while they are read.
+            sum += thread.schedstat().map_or(0, |stat| stat.sum_exec_runtime);
+        }
+        Ok(Duration::from_nanos(sum))
     }
 
     /// Memory that is resident now, in bytes.

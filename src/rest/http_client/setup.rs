@@ -23,8 +23,8 @@ pub enum SetUpError {
     /// It holds no PEM certificate.
     #[error("no PEM certificate in the file of certificate authorities {0}")]
     NoCertificate(PathBuf),
-    /// The proxy's address is no URL. The message does not show it: it may hold a password.
-    #[error("the address of the proxy is not a URL such as http://proxy.example:3128")]
+    /// The proxy's address is none for HTTP. The message does not show it: it may hold a password.
+    #[error("the address of the proxy is no http or https URL such as http://proxy.example:3128")]
     Proxy,
     /// The vendor's address is none for HTTP.
     #[error("the address of the API is none that HTTP can carry")]

@@ -159,19 +159,9 @@ impl<'c> AsyncHttpClient<'c> for Post {
 impl Post {
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
         let request = request.map(|form| Full::new(Bytes::from(form)));
-        let (head, mut answer) = self.http.send(request).await.map_err(|failed| match failed {
-            Failed::ConnectTimeout(_) => Failure::Timeout,
-            Failed::Connect(_) | Failed::Broken(_) => Failure::Connect,
-            Failed::NotHttp(_) | Failed::BadEncoding(_) => Failure::Malformed,
-        })?;
+        let (head, mut body) = self.http.send(request).await.map_err(unanswered)?;
+        let body = body.whole(MAX_BODY).await.map_err(unanswered)?;
         let status = head.status;
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|_| Failure::Malformed)? {
-            if body.len() + chunk.len() > MAX_BODY {
-                return Err(Failure::Malformed);
-            }
-            body.extend_from_slice(&chunk);
-        }
         match status {
             StatusCode::OK => {}
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -184,6 +174,14 @@ impl Post {
         let mut answer = HttpResponse::new(body);
         *answer.status_mut() = status;
         Ok(answer)
+    }
+}
+
+fn unanswered(failed: Failed) -> Failure {
+    match failed {
+        Failed::ConnectTimeout(_) => Failure::Timeout,
+        Failed::Connect(_) | Failed::Broken(_) => Failure::Connect,
+        Failed::NotHttp(_) | Failed::BadEncoding(_) | Failed::TooLong => Failure::Malformed,
     }
 }
 
