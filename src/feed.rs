@@ -26,7 +26,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use pace::Pace;
-pub use reading::Reading;
+pub use reading::{Difference, Reading};
 
 use crate::{
     clock::Clock,
@@ -86,7 +86,13 @@ struct Shared {
     read: Box<Read>,
     settings: Settings,
     clock: Clock,
-    pollers: Mutex<HashMap<(CredentialId, SessionId), Arc<Poller>>>,
+    pollers: Mutex<Pollers>,
+}
+
+#[derive(Default)]
+struct Pollers {
+    by_key: HashMap<(CredentialId, SessionId), Arc<Poller>>,
+    is_closing: bool,
 }
 
 /// What is known of a session at a moment.
@@ -98,6 +104,18 @@ pub struct State {
     pub trouble: Option<Arc<rest::Error>>,
     /// Why there will be no more readings.
     pub end: Option<Arc<rest::Error>>,
+    /// Whether the feed closes, so that watchers are to go elsewhere.
+    pub is_closing: bool,
+}
+
+/// What a watcher sees at a look. The state does not change as long as it is looked at.
+pub struct View<'a> {
+    /// What is known now.
+    pub state: watch::Ref<'a, State>,
+    /// When the latest good answer came that showed it.
+    pub observed_at: Timestamp,
+    /// How many answers came since the poll began, doubtful ones too.
+    pub answers: u64,
 }
 
 /// One session that is being polled.
@@ -178,7 +196,7 @@ impl Feed {
     /// The latest answer of a running poll, if it is not older than `max_staleness`.
     pub fn latest(&self, key: &Key, max_staleness: Duration) -> Option<Answer<Arc<Session>>> {
         let pollers = self.shared.pollers();
-        let poller = pollers.get(&key.index())?;
+        let poller = pollers.by_key.get(&key.index())?;
         let observed_at = poller.observed_at();
         let age = Duration::try_from(self.shared.clock.now().duration_since(observed_at));
         let state = poller.state.borrow();
@@ -189,12 +207,24 @@ impl Feed {
     /// What is polled at present.
     pub fn overview(&self) -> Vec<Overview> {
         let pollers = self.shared.pollers();
-        pollers.iter().map(|((_, session), poller)| poller.overview(session.clone())).collect()
+        let overview = |((_, session), poller): (&(_, SessionId), &Arc<Poller>)| {
+            poller.overview(session.clone())
+        };
+        pollers.by_key.iter().map(overview).collect()
+    }
+
+    /// Tells all watchers, also those to come, that they are to go elsewhere.
+    pub fn close(&self) {
+        let mut pollers = self.shared.pollers();
+        pollers.is_closing = true;
+        for poller in pollers.by_key.values() {
+            poller.state.send_modify(|state| state.is_closing = true);
+        }
     }
 
     fn join(&self, key: &Key, cause: &Cause) -> Option<Subscription> {
         let pollers = self.shared.pollers();
-        let poller = pollers.get(&key.index())?;
+        let poller = pollers.by_key.get(&key.index())?;
         let is_open = poller.state.borrow().end.is_none();
         is_open.then(|| Subscription::to(poller, cause.clone()))
     }
@@ -202,14 +232,14 @@ impl Feed {
     fn join_or_start(&self, key: &Key, answer: Answer<Arc<Session>>, cause: Cause) -> Subscription {
         let mut pollers = self.shared.pollers();
         // Another watcher may have come first, and its poll may know more than this answer.
-        if let Some(poller) = pollers.get(&key.index())
+        if let Some(poller) = pollers.by_key.get(&key.index())
             && poller.state.borrow().end.is_none()
         {
             return Subscription::to(poller, cause);
         }
-        let poller = Arc::new(Poller::new(answer));
+        let poller = Arc::new(Poller::new(answer, pollers.is_closing));
         let subscription = Subscription::to(&poller, cause);
-        pollers.insert(key.index(), poller.clone());
+        pollers.by_key.insert(key.index(), poller.clone());
         drop(pollers);
         poll::start(self.shared.clone(), key.clone(), poller);
         subscription
@@ -218,12 +248,12 @@ impl Feed {
 
 impl fmt::Debug for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("pollers", &self.shared.pollers().len()).finish()
+        f.debug_struct("Feed").field("pollers", &self.shared.pollers().by_key.len()).finish()
     }
 }
 
 impl Shared {
-    fn pollers(&self) -> MutexGuard<'_, HashMap<(CredentialId, SessionId), Arc<Poller>>> {
+    fn pollers(&self) -> MutexGuard<'_, Pollers> {
         self.pollers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -235,10 +265,10 @@ impl Key {
 }
 
 impl Poller {
-    fn new(answer: Answer<Arc<Session>>) -> Self {
+    fn new(answer: Answer<Arc<Session>>, is_closing: bool) -> Self {
         let Answer { content: session, observed_at } = answer;
         let reading = Arc::new(Reading::first(session, observed_at));
-        let (state, _) = watch::channel(State { reading, trouble: None, end: None });
+        let (state, _) = watch::channel(State { reading, trouble: None, end: None, is_closing });
         let poller = Self {
             state,
             observed_at: AtomicI64::new(0),
@@ -282,23 +312,21 @@ impl Subscription {
         Self { seat, state: poller.state.subscribe(), is_expecting: false }
     }
 
-    /// What is known now, and when the latest good answer came that showed it. Marks it as seen, so
-    /// that [`Subscription::changed`] waits for another.
-    pub fn state(&mut self) -> (State, Timestamp) {
-        let confirmed_at = self.seat.poller.observed_at();
-        let state = self.state.borrow_and_update().clone();
+    /// Looks at what is known now. Marks it as seen, so that [`Subscription::changed`] waits for
+    /// another.
+    pub fn look(&mut self) -> View<'_> {
+        let poller = &self.seat.poller;
+        let confirmed_at = poller.observed_at();
+        let state = self.state.borrow_and_update();
         let observed_at = confirmed_at.max(state.reading.observed_at);
-        (state, observed_at)
+        // Last, so that no answer counts that came before the state.
+        let answers = poller.answers.load(Ordering::Acquire);
+        View { state, observed_at, answers }
     }
 
     /// Waits until there is another state. `false`: there will be none, since the poll broke down.
     pub async fn changed(&mut self) -> bool {
         self.state.changed().await.is_ok()
-    }
-
-    /// How many answers came since the poll began, doubtful ones too.
-    pub fn answers(&self) -> u64 {
-        self.seat.poller.answers.load(Ordering::Acquire)
     }
 
     /// Whether [`Subscription::changed`] returns at the next answer even if it brings nothing new.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::{
-    Ask, Key, Poller, Reading, Reply, Shared, State, metric,
+    Ask, Key, Poller, Reading, Reply, Shared, metric,
     pace::{jittered, weight},
     settle::{Settle, Verdict},
 };
@@ -47,7 +47,7 @@ impl Drop for Poll<'_> {
     /// However the poll ends, by panic too, the next watcher must not find it.
     fn drop(&mut self) {
         let mut pollers = self.shared.pollers();
-        if let Entry::Occupied(entry) = pollers.entry(self.key.index())
+        if let Entry::Occupied(entry) = pollers.by_key.entry(self.key.index())
             && Arc::ptr_eq(entry.get(), self.poller)
         {
             entry.remove();
@@ -152,7 +152,7 @@ impl Poll<'_> {
                 // Watchers join under this lock, so nobody can join a poll that is about to go.
                 let mut pollers = self.shared.pollers();
                 if self.poller.attendance.borrow().watchers == 0 {
-                    pollers.remove(&self.key.index());
+                    pollers.by_key.remove(&self.key.index());
                     return;
                 }
             }
@@ -171,7 +171,8 @@ impl Poller {
         let observed_at = reading.observed_at;
         self.answers.fetch_add(1, Ordering::AcqRel);
         self.state.send_modify(|state| {
-            *state = State { reading: Arc::new(reading), trouble: None, end: None };
+            state.reading = Arc::new(reading);
+            state.trouble = None;
         });
         // Only now: who reads the time first and the state second never takes old content for new.
         self.advance(observed_at);

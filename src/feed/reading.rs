@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::model::{Digest, History, Session, change};
+use crate::model::{Digest, History, Session, Transition, change};
 
 /// One answer of the vendor that differs from the one before.
 #[derive(Debug)]
@@ -22,14 +22,19 @@ pub struct Reading {
     pub observed_at: Timestamp,
     /// A place for whoever serves the reading to keep its encoded form.
     pub encoded: OnceLock<Box<dyn Any + Send + Sync>>,
-    changed: Option<Changed>,
+    /// How it differs from the one before it; of the first, in nothing.
+    pub step: Difference,
+    /// How many came before it in its poll.
+    number: u64,
 }
 
-/// The difference to the reading before, found once for all who knew that one.
-#[derive(Debug)]
-struct Changed {
-    before: [u8; 16],
-    fields: Vec<&'static str>,
+/// How a reading differs from an earlier one of the same poll.
+#[derive(Clone, Debug, Default)]
+pub struct Difference {
+    /// Every status change since then, oldest first.
+    pub transitions: Vec<Transition>,
+    /// The fields with another content, by their names in `session.proto`.
+    pub changed_fields: Vec<&'static str>,
 }
 
 impl Reading {
@@ -41,7 +46,8 @@ impl Reading {
             session,
             observed_at,
             encoded: OnceLock::new(),
-            changed: None,
+            step: Difference::default(),
+            number: 0,
         }
     }
 
@@ -53,16 +59,29 @@ impl Reading {
         }
         let mut history = self.history.clone();
         history.observe(&session, observed_at);
-        let fields = change::changed_fields(&self.session, &session);
-        let changed = Some(Changed { before: self.digest.content, fields });
-        Some(Self { session, digest, history, observed_at, encoded: OnceLock::new(), changed })
+        let mut next = Self {
+            session,
+            digest,
+            history,
+            observed_at,
+            encoded: OnceLock::new(),
+            step: Difference::default(),
+            number: self.number + 1,
+        };
+        next.step = next.difference_from(self);
+        Some(next)
     }
 
-    /// The fields in which it differs from `before`, by their names in `session.proto`.
-    pub fn changed_fields_since(&self, before: &Self) -> Vec<&'static str> {
-        match &self.changed {
-            Some(changed) if changed.before == before.digest.content => changed.fields.clone(),
-            _ => change::changed_fields(&before.session, &self.session),
+    /// Whether it is the one right after `before`, from which it differs by its `step`.
+    pub fn follows(&self, before: &Self) -> bool {
+        self.number == before.number + 1
+    }
+
+    /// How it differs from any earlier one.
+    pub fn difference_from(&self, before: &Self) -> Difference {
+        Difference {
+            transitions: self.history.since(before.history.end()).collect(),
+            changed_fields: change::changed_fields(&before.session, &self.session),
         }
     }
 }

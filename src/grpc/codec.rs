@@ -15,6 +15,25 @@ const BUFFER: usize = 512;
 /// How many bytes of messages are sent at once, as in tonic.
 const YIELD_AT: usize = 32 * 1024;
 
+/// A message as it is sent.
+pub trait Outgoing: Send + 'static {
+    /// Its size in bytes.
+    fn size(&self) -> usize;
+
+    /// Writes it behind what `buffer` holds.
+    fn write(&self, buffer: &mut EncodeBuf<'_>);
+}
+
+impl<M: Message + 'static> Outgoing for M {
+    fn size(&self) -> usize {
+        self.encoded_len()
+    }
+
+    fn write(&self, buffer: &mut EncodeBuf<'_>) {
+        self.encode_raw(buffer);
+    }
+}
+
 /// Encodes `T`, decodes `U`.
 #[derive(Debug)]
 pub struct Snug<T, U>(PhantomData<(T, U)>);
@@ -27,7 +46,7 @@ impl<T, U> Default for Snug<T, U> {
 
 impl<T, U> Codec for Snug<T, U>
 where
-    T: Message + Send + 'static,
+    T: Outgoing,
     U: Message + Default + Send + 'static,
 {
     type Encode = T;
@@ -40,7 +59,7 @@ where
     }
 
     fn decoder(&mut self) -> ProstDecoder<U> {
-        ProstCodec::<T, U>::raw_decoder(BufferSettings::new(BUFFER, YIELD_AT))
+        ProstCodec::<U, U>::raw_decoder(BufferSettings::new(BUFFER, YIELD_AT))
     }
 }
 
@@ -48,14 +67,14 @@ where
 #[derive(Debug)]
 pub struct SnugEncoder<T>(PhantomData<T>);
 
-impl<T: Message> Encoder for SnugEncoder<T> {
+impl<T: Outgoing> Encoder for SnugEncoder<T> {
     type Item = T;
     type Error = Status;
 
     fn encode(&mut self, message: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.reserve(message.encoded_len());
-        // Cannot fail in a buffer that grows.
-        message.encode(buffer).map_err(|_| Status::internal("a message is too large"))
+        buffer.reserve(message.size());
+        message.write(buffer);
+        Ok(())
     }
 
     fn buffer_settings(&self) -> BufferSettings {

@@ -1,9 +1,9 @@
 //! The metrics of watches: their names, and what each tells an operator.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
 
 use crate::{model::Transition, proto::watch_session_response::EventType};
 
@@ -25,20 +25,66 @@ pub(super) fn describe() {
     );
 }
 
-pub(super) fn count_message(event_type: EventType) {
-    let name = event_type.as_str_name();
-    let name = name.strip_prefix("EVENT_TYPE_").unwrap_or(name);
-    counter!(MESSAGES, "event_type" => name).increment(1);
+/// The metrics that every message of a watch moves, looked up once.
+#[derive(Clone)]
+pub(super) struct WatchMetrics(Arc<Handles>);
+
+struct Handles {
+    snapshots: Counter,
+    changes: Counter,
+    heartbeats: Counter,
+    stale: Counter,
+    seen_transitions: Counter,
+    inferred_transitions: Counter,
+    delivery_lag: Histogram,
 }
 
-pub(super) fn count_transitions(transitions: &[Transition]) {
-    for transition in transitions {
-        let is_inferred = if transition.inferred { "true" } else { "false" };
-        counter!(TRANSITIONS, "inferred" => is_inferred).increment(1);
+impl WatchMetrics {
+    pub fn new() -> Self {
+        let messages = |event_type| counter!(MESSAGES, "event_type" => event_type);
+        let transitions = |is_inferred| counter!(TRANSITIONS, "inferred" => is_inferred);
+        Self(Arc::new(Handles {
+            snapshots: messages("SNAPSHOT"),
+            changes: messages("CHANGED"),
+            heartbeats: messages("HEARTBEAT"),
+            stale: messages("STALE"),
+            seen_transitions: transitions("false"),
+            inferred_transitions: transitions("true"),
+            delivery_lag: histogram!(DELIVERY_LAG),
+        }))
+    }
+
+    pub fn count_message(&self, event_type: EventType) {
+        let messages = match event_type {
+            EventType::Snapshot => &self.0.snapshots,
+            EventType::Changed => &self.0.changes,
+            EventType::Heartbeat => &self.0.heartbeats,
+            EventType::Stale => &self.0.stale,
+            // Never sent.
+            EventType::Unspecified => return,
+        };
+        messages.increment(1);
+    }
+
+    pub fn count_transitions(&self, transitions: &[Transition]) {
+        for transition in transitions {
+            let of_its_kind = if transition.inferred {
+                &self.0.inferred_transitions
+            } else {
+                &self.0.seen_transitions
+            };
+            of_its_kind.increment(1);
+        }
+    }
+
+    pub fn record_delivery(&self, observed_at: Timestamp, now: Timestamp) {
+        let lag = Duration::try_from(now.duration_since(observed_at)).unwrap_or_default();
+        self.0.delivery_lag.record(lag);
     }
 }
 
-pub(super) fn record_delivery(observed_at: Timestamp, now: Timestamp) {
-    let lag = Duration::try_from(now.duration_since(observed_at)).unwrap_or_default();
-    histogram!(DELIVERY_LAG).record(lag);
+impl fmt::Debug for WatchMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WatchMetrics")
+    }
 }

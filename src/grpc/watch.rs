@@ -15,13 +15,13 @@ use tonic::{Request, Response, Status};
 use super::{
     Service,
     deadline::Deadline,
-    metric,
+    metric::{self, WatchMetrics},
     place::{Limits, WatchPlace, WatchPlaces},
     resume_token::Opened,
     status,
 };
 use crate::{
-    feed::{Key, Subscription},
+    feed::{Feed, Key, Subscription},
     model::SessionId,
     proto,
     rest::{self, Kind},
@@ -61,12 +61,14 @@ pub struct Watches {
     settings: Settings,
     places: WatchPlaces,
     stalls: Stalls,
+    metrics: WatchMetrics,
+    feed: Feed,
     drain: CancellationToken,
 }
 
 impl Watches {
-    /// No watch yet.
-    pub fn new(settings: Settings) -> Self {
+    /// No watch yet. They hear of changes from `feed`.
+    pub fn new(settings: Settings, feed: Feed) -> Self {
         metric::describe();
         let limits = Limits {
             in_process: settings.max_watches,
@@ -76,6 +78,8 @@ impl Watches {
         Self {
             places: WatchPlaces::new(limits),
             stalls: Stalls::new(settings.stall_limit),
+            metrics: WatchMetrics::new(),
+            feed,
             drain: CancellationToken::new(),
             settings,
         }
@@ -83,7 +87,9 @@ impl Watches {
 
     /// Ends every watch with a heartbeat and `SERVER_DRAINING`, and refuses new ones likewise.
     pub fn drain(&self) {
+        // In this order: who still gets in hears it from the feed.
         self.drain.cancel();
+        self.feed.close();
     }
 
     /// How many watches are open.
@@ -136,7 +142,7 @@ pub(super) async fn watch(
     let watch = stream::Watch {
         sealer: service.sealer.clone(),
         clock: service.clock,
-        drain: service.watches.drain.clone(),
+        metrics: service.watches.metrics.clone(),
         session: key.session,
         told: Told::beginning_with(known),
         heartbeat_interval,

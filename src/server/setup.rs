@@ -35,18 +35,11 @@ pub(super) fn service(config: &ServeConfig) -> Result<(Service, Option<TokenSour
         None => None,
     };
     let client = rest::Client::new(&config.upstream, tokens.clone(), clock)?;
-    let watches = Watches::new(watch::Settings {
-        max_age: config.watch.max_stream_age,
-        stall_limit: config.watch.slow_watcher_limit,
-        confirm_after: config.watch.confirm_after,
-        max_watches: config.limits.max_watches,
-        max_per_caller: config.limits.max_watches_per_caller,
-        max_per_session: config.limits.max_watches_per_session,
-    });
+    let feed = Feed::new(read(client.clone()), feed_settings(&config.watch), clock);
     let service = Service {
-        feed: Feed::new(read(client.clone()), feed_settings(&config.watch), clock),
+        watches: Watches::new(watch_settings(config), feed.clone()),
+        feed,
         client,
-        watches,
         calls: Calls::new(config.limits.max_calls),
         sealer: Arc::new(sealer(config)?),
         clock,
@@ -102,6 +95,17 @@ fn read(client: rest::Client) -> impl Fn(Key, Ask) -> feed::BoxedReply + Send + 
                 }
             }
         })
+    }
+}
+
+fn watch_settings(config: &ServeConfig) -> watch::Settings {
+    watch::Settings {
+        max_age: config.watch.max_stream_age,
+        stall_limit: config.watch.slow_watcher_limit,
+        confirm_after: config.watch.confirm_after,
+        max_watches: config.limits.max_watches,
+        max_per_caller: config.limits.max_watches_per_caller,
+        max_per_session: config.limits.max_watches_per_session,
     }
 }
 

@@ -1,27 +1,34 @@
-//! The message of a watch as the service sends it: the same on the wire as
-//! [`crate::proto::WatchSessionResponse`], with the session and the resume token as bytes that all
-//! watchers share.
+//! The message of a watch as the service sends it: a [`crate::proto::WatchSessionResponse`], encoded
+//! once for all watchers who are told the same.
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes};
 use prost::Message as _;
+use tonic::codec::EncodeBuf;
 
 use crate::{
     feed::Reading,
-    grpc::{resume_token::Known, session},
+    grpc::{codec::Outgoing, resume_token::Known, session},
     proto,
 };
 
-/// One message of a watch. The tags are those of `WatchSessionResponse`; a nested message, a string
-/// and a field of bytes have the same form on the wire.
+/// One message of a watch, encoded.
+#[derive(Clone)]
+pub struct Frame {
+    bytes: Bytes,
+    /// Whether it is the last one.
+    pub(super) is_terminal: bool,
+}
+
+/// What a message is made of. The tags are those of `WatchSessionResponse`; a nested message, a
+/// string and a field of bytes have the same form on the wire.
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
-#[expect(missing_docs, reason = "each field is documented in remote_support_service.proto")]
-pub struct Frame {
+pub(super) struct Parts {
     #[prost(enumeration = "proto::watch_session_response::EventType", tag = "1")]
     pub event_type: i32,
     #[prost(bytes = "bytes", optional, tag = "2")]
@@ -40,17 +47,41 @@ pub struct Frame {
     pub stale_cause: Option<tonic_types::Status>,
 }
 
+impl From<Parts> for Frame {
+    fn from(parts: Parts) -> Self {
+        Self { bytes: parts.encode_to_vec().into(), is_terminal: parts.terminal }
+    }
+}
+
+impl Outgoing for Frame {
+    fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn write(&self, buffer: &mut EncodeBuf<'_>) {
+        buffer.put_slice(&self.bytes);
+    }
+}
+
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frame").field("event_type", &self.event_type).finish_non_exhaustive()
+        f.debug_struct("Frame").field("is_terminal", &self.is_terminal).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("event_type", &self.event_type).finish_non_exhaustive()
     }
 }
 
 /// What all who are told of a reading share.
 struct Encoded {
     session: Bytes,
-    /// The token sealed last: at a change all watchers know the same.
+    /// The token sealed last: mostly all watchers know the same.
     token: Mutex<Option<(Known, Bytes)>>,
+    /// The message for those who were told of the reading before, and what they know after it.
+    next: OnceLock<(Known, Frame)>,
 }
 
 /// The session of a reading, encoded at the first call and shared by all later ones.
@@ -73,10 +104,35 @@ pub(super) fn resume_token(
     }
 }
 
+/// The message for a watcher who is told of `reading` after the one before it, and knows `known`
+/// then: that of the first such watcher if it fits this one too, else made by `make`.
+pub(super) fn next_frame(
+    reading: &Reading,
+    known: &Known,
+    is_terminal: bool,
+    make: impl FnOnce() -> Frame,
+) -> Frame {
+    let Some(encoded) = encoded(reading) else { return make() };
+    match encoded.next.get() {
+        Some((same, frame)) if same == known && frame.is_terminal == is_terminal => frame.clone(),
+        Some(_) => make(),
+        None => {
+            let frame = make();
+            // Another watcher may have been quicker, and theirs is as good.
+            let _ = encoded.next.set((*known, frame.clone()));
+            frame
+        }
+    }
+}
+
 fn encoded(reading: &Reading) -> Option<&Encoded> {
     let encoded = reading.encoded.get_or_init(|| {
         let session = session::to_proto((*reading.session).clone());
-        Box::new(Encoded { session: session.encode_to_vec().into(), token: Mutex::default() })
+        Box::new(Encoded {
+            session: session.encode_to_vec().into(),
+            token: Mutex::default(),
+            next: OnceLock::new(),
+        })
     });
     encoded.downcast_ref()
 }

@@ -2,9 +2,12 @@
 //!
 //! While a message waits for the peer's flow-control window, nobody polls the stream behind it, so
 //! the stream cannot notice by itself that it is stuck. Each marks when it handed out a message, or
-//! had one and woke whoever should fetch it; a task of the server looks for marks that have grown
-//! old, and takes the place in front of the poll from whoever left them. When such a watcher reads
-//! on, it gets `SLOW_WATCHER`.
+//! had one and woke whoever should fetch it; a task of the server makes rounds and looks for marks
+//! that have grown old, and takes the place in front of the poll from whoever left them. When such a
+//! watcher reads on, it gets `SLOW_WATCHER`.
+//!
+//! Age is counted in rounds: a mark is made twice for each message of each watcher, and to look at
+//! the clock would cost more than the mark.
 
 use std::{
     collections::HashMap,
@@ -19,7 +22,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, interval};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::Stream;
 use tonic::Status;
 
@@ -31,11 +34,17 @@ const FLOWING: u64 = 0;
 /// The mark of a stream that was cut off.
 const CUT: u64 = u64::MAX;
 
+/// Into how many rounds the limit is divided.
+const ROUNDS: u32 = 12;
+/// The shortest time between two rounds.
+const SHORTEST: Duration = Duration::from_millis(10);
+
 /// All streams, and how long each has been stuck.
 #[derive(Clone, Debug)]
 pub struct Stalls {
     limit: Duration,
-    start: Instant,
+    /// The number of the present round, from 1.
+    round: Arc<AtomicU64>,
     marks: Arc<Mutex<Marks>>,
 }
 
@@ -46,10 +55,9 @@ struct Marks {
 }
 
 struct Mark {
-    /// Milliseconds since the start, plus one, when there was a message that has not been taken
-    /// yet; or [`FLOWING`], or [`CUT`].
+    /// The round when there was a message that has not been taken yet; or [`FLOWING`], or [`CUT`].
     since: AtomicU64,
-    start: Instant,
+    round: Arc<AtomicU64>,
     seat: Arc<Seat>,
     /// Who polls the stream.
     peer: AtomicWaker,
@@ -57,7 +65,7 @@ struct Mark {
 
 impl Mark {
     fn begin(&self) {
-        let now = milliseconds(self.start);
+        let now = self.round.load(Ordering::Relaxed);
         // Only from flowing: what has waited already waits since then.
         let _ = self.since.compare_exchange(FLOWING, now, Ordering::AcqRel, Ordering::Acquire);
     }
@@ -82,14 +90,14 @@ impl std::fmt::Debug for Mark {
 
 impl Stalls {
     pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, start: Instant::now(), marks: Arc::default() }
+        Self { limit, round: Arc::new(AtomicU64::new(1)), marks: Arc::default() }
     }
 
     /// The same messages, with an eye on whether they are taken.
     pub(super) fn observe<S>(&self, seat: Arc<Seat>, messages: S) -> Observed<S> {
         let mark = Arc::new(Mark {
             since: AtomicU64::new(FLOWING),
-            start: self.start,
+            round: self.round.clone(),
             seat,
             peer: AtomicWaker::new(),
         });
@@ -104,16 +112,21 @@ impl Stalls {
 
     /// Looks for stuck streams, until dropped.
     pub(super) async fn cut(&self) {
-        let mut rounds = interval((self.limit / 12).max(Duration::from_millis(10)));
+        let period = (self.limit / ROUNDS).max(SHORTEST);
+        let patience = self.limit.as_nanos().div_ceil(period.as_nanos());
+        let patience = u64::try_from(patience).unwrap_or(u64::MAX);
+        let mut rounds = interval(period);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             rounds.tick().await;
+            let round = self.round.fetch_add(1, Ordering::Relaxed) + 1;
             let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
             let marks: Vec<_> = marks.by_number.values().filter_map(Weak::upgrade).collect();
             for mark in marks {
                 let since = mark.since.load(Ordering::Acquire);
                 let is_stuck = since != FLOWING && since != CUT;
-                let limit = u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX);
-                if is_stuck && milliseconds(self.start).saturating_sub(since) >= limit {
+                // The round of the mark had begun before.
+                if is_stuck && round.saturating_sub(since) > patience {
                     let cut = mark.since.compare_exchange(
                         since,
                         CUT,
@@ -127,10 +140,6 @@ impl Stalls {
             }
         }
     }
-}
-
-fn milliseconds(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX - 2) + 1
 }
 
 /// Takes the stream off the list when it is dropped.

@@ -9,18 +9,17 @@ use std::{
 use async_stream::stream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_stream::Stream;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
 use super::{
-    frame::{Frame, encoded_session, resume_token},
+    frame::{Frame, Parts, encoded_session, next_frame, resume_token},
     told::{News, Told},
 };
 use crate::{
     clock::Clock,
-    feed::{State, Subscription},
+    feed::{Difference, Subscription},
     grpc::{
-        metric,
+        metric::WatchMetrics,
         place::WatchPlace,
         resume_token::{Known, Sealer},
         session::status_to_proto,
@@ -38,7 +37,7 @@ const WARNING: Duration = Duration::from_millis(500);
 pub(super) struct Watch {
     pub sealer: Arc<Sealer>,
     pub clock: Clock,
-    pub drain: CancellationToken,
+    pub metrics: WatchMetrics,
     pub session: SessionId,
     pub subscription: Subscription,
     pub told: Told,
@@ -65,42 +64,61 @@ enum Wake {
     Deadline,
 }
 
+/// What a watch has to say after a look at the feed.
+enum Look {
+    /// A message.
+    Tell(Frame),
+    /// Nothing new.
+    Silence,
+    /// Nothing new, and the watch is to go on elsewhere.
+    Leave,
+    /// There will be nothing more.
+    End(Arc<rest::Error>),
+}
+
 /// The messages, until the watch ends: with OK after a terminal message, else with an error.
 pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Frame, Status>> + Send {
     stream! {
-        // These two live as long as the watch: to begin anew after each message costs more.
-        let mut drained = pin!(watch.drain.clone().cancelled_owned());
+        // Lives as long as the watch: to begin anew after each message costs more.
         let mut alarm = pin!(sleep_until(watch.rotation));
         let mut woken_by = Wake::News;
         loop {
             let mut is_silent = true;
-            let end = loop {
-                let (state, observed_at) = watch.subscription.state();
-                let Some(frame) = watch.next(&state, observed_at) else { break state.end };
-                let is_terminal = frame.terminal;
-                is_silent = false;
-                yield Ok(frame);
-                if is_terminal {
-                    return;
+            loop {
+                match watch.look() {
+                    Look::Tell(frame) => {
+                        let is_terminal = frame.is_terminal;
+                        is_silent = false;
+                        yield Ok(frame);
+                        if is_terminal {
+                            return;
+                        }
+                    }
+                    Look::Silence => break,
+                    Look::Leave => {
+                        yield Ok(watch.heartbeat(false));
+                        yield Err(status::draining());
+                        return;
+                    }
+                    Look::End(error) => {
+                        yield Err(status::of_session(&error, &watch.session));
+                        return;
+                    }
                 }
-            };
-            if let Some(error) = end {
-                yield Err(status::of_session(&error, &watch.session));
-                return;
             }
             match woken_by {
                 Wake::News => {}
                 Wake::Heartbeat => {
                     if is_silent {
-                        yield Ok(watch.heartbeat());
+                        yield Ok(watch.heartbeat(false));
                     }
                 }
                 Wake::Over => {
-                    yield Ok(Frame { terminal: true, ..watch.heartbeat() });
+                    yield Ok(watch.heartbeat(true));
                     return;
                 }
                 Wake::End(status) => {
-                    yield Ok(watch.heartbeat());
+                    yield Ok(watch.heartbeat(false));
                     yield Err(status);
                     return;
                 }
@@ -109,74 +127,111 @@ pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Frame, Sta
                     return;
                 }
             }
-            woken_by = watch.wait(drained.as_mut(), alarm.as_mut()).await;
+            woken_by = watch.wait(alarm.as_mut()).await;
         }
     }
 }
 
 impl Watch {
-    /// The next message in view of `state`, if there is anything to tell.
-    fn next(&mut self, state: &State, observed_at: jiff::Timestamp) -> Option<Frame> {
-        let answers = self.subscription.answers();
+    /// Looks at the feed for what there is to tell; what is returned counts as told.
+    fn look(&mut self) -> Look {
         let was_told = self.told.has_begun();
-        let news = self.told.next(state, observed_at, answers, self.clock.now());
-        self.subscription.expect_answer(self.told.is_doubtful());
-        let frame = match news? {
-            News::Snapshot(reading) => Frame {
-                session: Some(encoded_session(&reading)),
-                ..self.frame(EventType::Snapshot)
-            },
-            News::Changed(reading, transitions, changed_fields) => {
-                // What a watch begins with may have been known here for long.
-                if was_told {
-                    metric::record_delivery(reading.observed_at, self.clock.now());
-                }
-                metric::count_transitions(&transitions);
-                Frame {
-                    session: Some(encoded_session(&reading)),
-                    transitions: transitions.into_iter().map(transition_to_proto).collect(),
-                    changed_fields: Some(prost_types::FieldMask {
-                        paths: changed_fields.into_iter().map(str::to_owned).collect(),
-                    }),
-                    ..self.frame(EventType::Changed)
-                }
-            }
-            News::Unchanged => self.frame(EventType::Heartbeat),
-            News::Stale(cause) => Frame {
-                stale_cause: Some(status::to_proto(&status::of_session(&cause, &self.session))),
-                ..self.frame(EventType::Stale)
-            },
+        let now = self.clock.now();
+        let view = self.subscription.look();
+        let news = self.told.next(&view.state, view.observed_at, view.answers, now);
+        let silence = match &view.state.end {
+            Some(error) => Look::End(error.clone()),
+            None if view.state.is_closing => Look::Leave,
+            None => Look::Silence,
         };
-        Some(Frame { terminal: self.is_over(), ..frame })
+        drop(view);
+        self.subscription.expect_answer(self.told.is_doubtful());
+        let Some(news) = news else { return silence };
+        // What a watch begins with may have been known here for long.
+        if was_told && let Some(reading) = self.told.reading() {
+            match &news {
+                News::Next | News::Changed(_) => {
+                    self.metrics.record_delivery(reading.observed_at, now);
+                }
+                News::Snapshot | News::Unchanged | News::Stale(_) => {}
+            }
+        }
+        Look::Tell(self.tell(news))
+    }
+
+    fn tell(&mut self, news: News) -> Frame {
+        let terminal = self.is_over();
+        match news {
+            News::Next => self.next_reading(terminal),
+            News::Changed(difference) => {
+                self.speak(EventType::Changed);
+                self.metrics.count_transitions(&difference.transitions);
+                self.change(&difference, terminal)
+            }
+            News::Snapshot => {
+                self.speak(EventType::Snapshot);
+                let session = self.told.reading().map(encoded_session);
+                Parts { session, terminal, ..self.parts(EventType::Snapshot) }.into()
+            }
+            News::Unchanged => self.heartbeat(terminal),
+            News::Stale(cause) => {
+                self.speak(EventType::Stale);
+                let cause = status::to_proto(&status::of_session(&cause, &self.session));
+                Parts { stale_cause: Some(cause), terminal, ..self.parts(EventType::Stale) }.into()
+            }
+        }
+    }
+
+    /// The change that all are told of who were told of the reading before.
+    fn next_reading(&mut self, terminal: bool) -> Frame {
+        self.speak(EventType::Changed);
+        let (Some(reading), Some(known)) = (self.told.reading(), self.told.known()) else {
+            return self.change(&Difference::default(), terminal);
+        };
+        self.metrics.count_transitions(&reading.step.transitions);
+        next_frame(reading, &known, terminal, || self.change(&reading.step, terminal))
+    }
+
+    fn change(&self, difference: &Difference, terminal: bool) -> Frame {
+        let paths = difference.changed_fields.iter().copied().map(str::to_owned).collect();
+        Parts {
+            session: self.told.reading().map(encoded_session),
+            transitions: difference.transitions.iter().map(transition_to_proto).collect(),
+            changed_fields: Some(prost_types::FieldMask { paths }),
+            terminal,
+            ..self.parts(EventType::Changed)
+        }
+        .into()
     }
 
     /// A message that says no more than that nothing changed.
-    fn heartbeat(&mut self) -> Frame {
-        self.frame(EventType::Heartbeat)
+    fn heartbeat(&mut self, terminal: bool) -> Frame {
+        self.speak(EventType::Heartbeat);
+        Parts { terminal, ..self.parts(EventType::Heartbeat) }.into()
     }
 
-    fn frame(&mut self, event_type: EventType) -> Frame {
+    fn speak(&mut self, event_type: EventType) {
         self.last_message = Instant::now();
-        metric::count_message(event_type);
+        self.metrics.count_message(event_type);
+    }
+
+    /// What every message holds.
+    fn parts(&self, event_type: EventType) -> Parts {
         let seal = |known: &Known| self.sealer.seal(&self.session, known);
         let token = |known: Known| match self.told.reading() {
             Some(reading) => resume_token(reading, &known, || seal(&known)),
             None => seal(&known).into(),
         };
-        Frame {
+        Parts {
             event_type: event_type.into(),
             observed_at: Some(value::timestamp(self.told.observed_at())),
             resume_token: self.told.known().map(token).unwrap_or_default(),
-            ..Frame::default()
+            ..Parts::default()
         }
     }
 
     /// Waits for the first thing that makes the watch speak.
-    async fn wait(
-        &mut self,
-        mut drained: Pin<&mut WaitForCancellationFutureOwned>,
-        mut alarm: Pin<&mut Sleep>,
-    ) -> Wake {
+    async fn wait(&mut self, mut alarm: Pin<&mut Sleep>) -> Wake {
         let silence = self.last_message + self.heartbeat_interval;
         let warning = self.deadline.filter(|_| !self.has_warned).map(|deadline| {
             let left = deadline.saturating_duration_since(self.last_message);
@@ -192,7 +247,6 @@ impl Watch {
             }
             tokio::select! {
                 biased;
-                () = drained.as_mut() => return Wake::End(status::draining()),
                 is_news = self.subscription.changed() => {
                     return if is_news { Wake::News } else { Wake::End(status::of(&poll_lost())) };
                 }
@@ -224,8 +278,8 @@ impl Watch {
     }
 }
 
-fn transition_to_proto(transition: Transition) -> proto::StatusTransition {
-    let Transition { from, to, occurred_at, inferred } = transition;
+fn transition_to_proto(transition: &Transition) -> proto::StatusTransition {
+    let Transition { from, to, occurred_at, inferred } = *transition;
     proto::StatusTransition {
         from_status: status_to_proto(from).into(),
         to_status: status_to_proto(to).into(),

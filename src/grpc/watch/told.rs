@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::{
-    feed::{Reading, State},
+    feed::{Difference, Reading, State},
     grpc::resume_token::Known,
-    model::{Progress, Transition},
+    model::Progress,
     rest,
 };
 
@@ -33,13 +33,15 @@ enum Last {
     Reading(Arc<Reading>),
 }
 
-/// What there is to tell.
+/// What there is to tell. Where it is the session, that is [`Told::reading`].
 #[derive(Debug)]
 pub(super) enum News {
     /// The session as it is.
-    Snapshot(Arc<Reading>),
+    Snapshot,
+    /// The session, one reading after what was told last: it differs from that by its `step`.
+    Next,
     /// The session, and how it differs from what was told last.
-    Changed(Arc<Reading>, Vec<Transition>, Vec<&'static str>),
+    Changed(Difference),
     /// That nothing changed.
     Unchanged,
     /// That the vendor is in trouble.
@@ -75,6 +77,11 @@ impl Told {
         }
         self.doubted_at = None;
         let content = self.content(&state.reading);
+        // Those who were there are told the same, whenever each of them looks.
+        let (observed_at, now) = match content {
+            Some(News::Next) => (state.reading.observed_at, state.reading.observed_at),
+            _ => (observed_at, now),
+        };
         self.observed_at = self.observed_at.max(observed_at);
         let session = &state.reading.session;
         let progress = self.progress.map_or(Progress::of(session), |known| known.after(session));
@@ -149,24 +156,23 @@ impl Told {
         answers < first + u64::from(is_earlier)
     }
 
-    fn content(&self, reading: &Arc<Reading>) -> Option<News> {
+    fn content(&self, reading: &Reading) -> Option<News> {
         match &self.last {
-            Last::Nothing => Some(News::Snapshot(reading.clone())),
+            Last::Nothing => Some(News::Snapshot),
             Last::Earlier(known) if known.digest.content == reading.digest.content => None,
             Last::Earlier(known) => {
                 let Known { digest, progress, observed_at, .. } = &**known;
                 let session = &reading.session;
-                let transitions = reading.history.since_known(*progress, *observed_at, session);
-                let changed_fields = digest.changed_fields(&reading.digest);
-                Some(News::Changed(reading.clone(), transitions, changed_fields))
+                Some(News::Changed(Difference {
+                    transitions: reading.history.since_known(*progress, *observed_at, session),
+                    changed_fields: digest.changed_fields(&reading.digest),
+                }))
             }
+            Last::Reading(last) if reading.follows(last) => Some(News::Next),
             Last::Reading(last) => {
-                let transitions: Vec<_> = reading.history.since(last.history.end()).collect();
-                if transitions.is_empty() && last.digest.content == reading.digest.content {
-                    return None;
-                }
-                let changed_fields = reading.changed_fields_since(last);
-                Some(News::Changed(reading.clone(), transitions, changed_fields))
+                let is_same = reading.digest.content == last.digest.content;
+                let is_told = is_same && reading.history.end() == last.history.end();
+                (!is_told).then(|| News::Changed(reading.difference_from(last)))
             }
         }
     }

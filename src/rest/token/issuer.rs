@@ -159,8 +159,9 @@ impl<'c> AsyncHttpClient<'c> for Post {
 impl Post {
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
         let request = request.map(|form| Full::new(Bytes::from(form)));
-        let (head, mut body) = self.http.send(request).await.map_err(unanswered)?;
-        let body = body.whole(MAX_BODY).await.map_err(unanswered)?;
+        let (head, mut body) =
+            self.http.send(request).await.map_err(|failed| unanswered(&failed))?;
+        let body = body.whole(MAX_BODY).await.map_err(|failed| unanswered(&failed))?;
         let status = head.status;
         match status {
             StatusCode::OK => {}
@@ -177,7 +178,7 @@ impl Post {
     }
 }
 
-fn unanswered(failed: Failed) -> Failure {
+fn unanswered(failed: &Failed) -> Failure {
     match failed {
         Failed::ConnectTimeout(_) => Failure::Timeout,
         Failed::Connect(_) | Failed::Broken(_) => Failure::Connect,

@@ -220,9 +220,9 @@ async fn watch_desk(
             session: format!("{place}-{number}").parse().unwrap(),
         };
         let mut subscription = feed.subscribe(&key, Terms::default()).await.unwrap();
-        let mut seen = subscription.state().0.reading.history.end();
+        let mut seen = subscription.look().state.reading.history.end();
         loop {
-            let reading = subscription.state().0.reading;
+            let reading = subscription.look().state.reading.clone();
             let now = start.elapsed().as_secs_f64();
             for step in reading.history.since(seen) {
                 let (at, _) = life.iter().find(|(_, status)| *status == step.to).unwrap();

@@ -227,12 +227,13 @@ impl Server {
             let vendor = asked.clone();
             Box::pin(async move { vendor.answer(number, key).await }) as BoxedReply
         };
-        let watches = Watches::new(watch_settings);
+        let feed = Feed::new(read, settings, vendor.clock);
+        let watches = Watches::new(watch_settings, feed.clone());
         let cut = watches.clone();
         Self {
             service: Service {
                 client: unconnected_client(vendor.clock),
-                feed: Feed::new(read, settings, vendor.clock),
+                feed,
                 watches,
                 calls: Calls::new(1_000),
                 sealer: Arc::new(Sealer::new(None)),
