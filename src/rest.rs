@@ -9,6 +9,7 @@ mod flight;
 mod http_client;
 mod lenient;
 mod metric;
+mod observation;
 #[cfg(test)]
 mod property;
 pub mod quota;
@@ -44,6 +45,7 @@ use breaker::Breaker;
 use drift::Drift;
 use finished::Finished;
 use flight::{Bound, Flight, Flights, Landing};
+use observation::{Call, RequestMetrics};
 use quota::{Class, Quota, Settings};
 use retry::Retries;
 use token::TokenSource;
@@ -126,6 +128,7 @@ impl Client {
                 retries: Retries::new(config.retries),
                 tokens,
                 traffic: Traffic::default(),
+                metrics: RequestMetrics::new(),
                 clock,
             }),
             flights: config.coalesce.then(Flights::default),
@@ -232,7 +235,7 @@ impl Client {
         terms: Terms,
     ) -> Result<Answer<Vec<SystemLink>>, Error> {
         let question = Question {
-            call: "system_links",
+            call: Call::SystemLinks,
             template: "/systemLinks",
             path: format!("/systemLinks?systemDomain={}", encoded(domain.as_str())),
             decode: system_link::decode,
@@ -327,7 +330,7 @@ impl fmt::Debug for Client {
 /// Asks for a session and the size of its JSON in bytes.
 fn session_question(id: &SessionId) -> Question<(Session, usize)> {
     Question {
-        call: "session",
+        call: Call::Session,
         template: "/sessions/{sessionId}",
         path: format!("/sessions/{}", encoded(id.as_str())),
         decode: |body| Ok((session::decode(body)?, body.len())),

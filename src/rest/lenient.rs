@@ -4,7 +4,7 @@
 mod number;
 mod time;
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
@@ -107,13 +107,12 @@ impl<'a> Members<'a> {
         name: &str,
         read: impl FnOnce(&'a RawValue) -> Option<T>,
     ) -> Option<T> {
-        let value = self.0.iter().rfind(|member| !member.is_taken && member.name == name)?.value;
-        let taken = read(value);
-        if taken.is_some() || kind(value) == Kind::Null {
-            for member in self.0.iter_mut().filter(|member| member.name == name) {
-                member.is_taken = true;
-            }
+        let member = self.0.iter_mut().rfind(|member| member.name == name)?;
+        if member.is_taken {
+            return None;
         }
+        let taken = read(member.value);
+        member.is_taken = taken.is_some() || kind(member.value) == Kind::Null;
         taken
     }
 
@@ -142,10 +141,16 @@ impl<'a> Members<'a> {
     }
 
     fn fields(self, level: usize) -> Fields {
-        self.0
-            .into_iter()
-            .filter(|member| !member.is_taken)
-            .map(|member| (member.name.into_owned(), value(member.value, level)))
+        if self.0.iter().all(|member| member.is_taken) {
+            return Fields::default();
+        }
+        let mut last: HashMap<_, _> = HashMap::with_capacity(self.0.len());
+        for member in self.0 {
+            last.insert(member.name, (member.value, member.is_taken));
+        }
+        last.into_iter()
+            .filter(|(_, (_, is_taken))| !is_taken)
+            .map(|(name, (json, _))| (name.into_owned(), value(json, level)))
             .collect()
     }
 }
@@ -298,6 +303,19 @@ mod tests {
         let notes = members.text("notes").unwrap();
         assert!(notes.starts_with("a\u{fffd}") && notes.ends_with('z'), "{notes}");
         assert_eq!(members.rest().into_values().next(), Some(Value::Text("😀".to_owned())));
+    }
+
+    #[test]
+    fn of_the_same_name_the_last_member_counts_taken_or_not() {
+        let json = r#"{"notes":"a","x":1,"notes":"b","x":2,"id":"c","id":[],"y":3,"y":null}"#;
+        let mut members = Members::of(json).unwrap();
+        assert_eq!(members.text("notes").as_deref(), Some("b"));
+        assert_eq!(members.text("notes"), None);
+        assert_eq!(members.text("id"), None);
+        assert_eq!(members.text("y"), None);
+        let rest: Vec<_> = members.rest().into_iter().collect();
+        let expected = [("id", Value::List(Vec::new())), ("x", Value::Number(2.0))];
+        assert_eq!(rest, expected.map(|(name, value)| (name.to_owned(), value)));
     }
 
     #[test]

@@ -41,16 +41,6 @@ pub enum Class {
     Watch(Urgency),
 }
 
-impl Class {
-    /// Its name in metrics.
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Class::Unary => "unary",
-            Class::Watch(_) => "watch",
-        }
-    }
-}
-
 /// Who shares one quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {

@@ -1,9 +1,8 @@
 //! One attempt, and a call made of several: breaker, quota, credential, exchange, reading.
 
 use http::{HeaderValue, StatusCode};
-use metrics::{counter, histogram};
+use metrics::counter;
 use tokio::time::{Instant, sleep};
-use tracing::debug;
 
 use super::{
     Answer, Credential, CredentialId, Error, Kind,
@@ -11,6 +10,7 @@ use super::{
     flight::Bound,
     lenient::Malformed,
     metric,
+    observation::{Call, Observation, RequestMetrics},
     quota::{Class, Quota},
     retry::Retries,
     status,
@@ -19,15 +19,12 @@ use super::{
     traffic::Traffic,
     transport::{Reply, Transport},
 };
-use crate::{
-    clock::Clock,
-    trace::{self, Cause},
-};
+use crate::{clock::Clock, trace::Cause};
 
 /// What the vendor is asked, and how its answer is read.
 pub(super) struct Question<T> {
-    /// The call's name, for metrics.
-    pub call: &'static str,
+    /// What it is, for metrics.
+    pub call: Call,
     /// The path with names in place of values, for traces.
     pub template: &'static str,
     /// Path and query below the base URL, percent-encoded.
@@ -44,6 +41,7 @@ pub(super) struct Upstream {
     pub retries: Retries,
     pub tokens: Option<TokenSource>,
     pub traffic: Traffic,
+    pub metrics: RequestMetrics,
     pub clock: Clock,
 }
 
@@ -95,7 +93,7 @@ impl Upstream {
             let Some(pause) = self.retries.pause(&error, &mut delays, bound.get()) else {
                 return Err(error);
             };
-            counter!(metric::RETRIES, "call" => question.call).increment(1);
+            counter!(metric::RETRIES, "call" => question.call.name()).increment(1);
             refusal = Some(error);
             sleep(pause).await;
         }
@@ -133,10 +131,10 @@ impl Upstream {
         deadline: Option<Instant>,
     ) -> Result<Pass, Error> {
         let permit = self.breaker.enter(credential.id())?;
-        let (name, began_at) = (class.name(), Instant::now());
+        let began_at = Instant::now();
         let admitted =
             self.quota.admit_for(credential.caller(), credential.id(), class, deadline).await;
-        histogram!(metric::QUOTA_WAIT, "class" => name).record(began_at.elapsed());
+        self.metrics.record_wait(class, began_at.elapsed());
         admitted?;
         Ok(Pass { credential: credential.clone(), authorization, renewable, permit })
     }
@@ -186,8 +184,9 @@ impl Upstream {
         permit.send()?;
         let resends = asking.tally.begin();
         let span = asking.cause.request(question.template, self.transport.host(), resends);
-        let mut observation = Observation::begin(question.call, asking.tally.clone(), span);
-        let headers = observation.span.headers();
+        let headers = span.headers();
+        let mut observation =
+            Observation::begin(&self.metrics, question.call, asking.tally.clone(), span);
         let reply = self.transport.get(&question.path, authorization, headers).await;
         observation.status = match &reply {
             Ok(reply) => Some(reply.status.as_u16()),
@@ -196,10 +195,7 @@ impl Upstream {
         let outcome = reply.and_then(|reply| self.read(credential, &reply, question));
         permit.settle(&outcome);
         self.traffic.count(&outcome);
-        observation.result = match &outcome {
-            Ok(_) => OK,
-            Err(error) => error.kind.name(),
-        };
+        observation.end(outcome.as_ref().map(drop));
         outcome
     }
 
@@ -228,38 +224,5 @@ impl Upstream {
                 Err(error.caused_by(malformed))
             }
         }
-    }
-}
-
-const OK: &str = "ok";
-
-/// One request in metrics, log and traces, also one that nobody waits for any more.
-struct Observation {
-    call: &'static str,
-    status: Option<u16>,
-    result: &'static str,
-    began_at: Instant,
-    tally: Tally,
-    span: trace::Span,
-}
-
-impl Observation {
-    fn begin(call: &'static str, tally: Tally, span: trace::Span) -> Self {
-        let began_at = Instant::now();
-        Self { call, status: None, result: "cancelled", began_at, tally, span }
-    }
-}
-
-impl Drop for Observation {
-    fn drop(&mut self) {
-        let Self { call, status, result, began_at, tally, span } = self;
-        let duration = began_at.elapsed();
-        let (call, result) = (*call, *result);
-        histogram!(metric::REQUEST_DURATION, "call" => call, "result" => result).record(duration);
-        debug!(call, result, ?duration, "asked GoToAssist");
-        if let Some(status) = status {
-            tally.answered(*status);
-        }
-        std::mem::take(span).end_request(*status, (result != OK).then_some(result));
     }
 }

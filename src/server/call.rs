@@ -3,7 +3,7 @@
 //! However it ends: also when the client goes away, which no layer of tower-http tells.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fmt,
     net::IpAddr,
     pin::Pin,
@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use metrics::{Gauge, counter, gauge, histogram};
+use metrics::{Gauge, Histogram, counter, gauge, histogram};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -37,8 +37,8 @@ pub struct CallLayer {
 }
 
 struct Shared {
-    methods: HashSet<Arc<str>>,
-    other: Arc<str>,
+    methods: HashMap<String, Arc<Method>>,
+    other: Arc<Method>,
     log_ok_calls: f64,
     failures: Failures,
     tracer: Tracer,
@@ -54,11 +54,11 @@ impl CallLayer {
         tracer: Tracer,
     ) -> Self {
         metric::describe();
-        let methods = methods.into_iter().map(Arc::from).collect();
+        let methods = methods.into_iter().map(|name| (name.clone(), Method::new(name))).collect();
         Self {
             shared: Arc::new(Shared {
                 methods,
-                other: "_OTHER".into(),
+                other: Method::new("_OTHER".to_owned()),
                 log_ok_calls,
                 failures,
                 tracer,
@@ -107,12 +107,36 @@ where
     }
 }
 
+/// A method, with the metrics that every call of it moves.
+struct Method {
+    name: Arc<str>,
+    active: Gauge,
+    duration_of_ok: Histogram,
+}
+
+impl Method {
+    fn new(name: String) -> Arc<Self> {
+        let name = Arc::<str>::from(name);
+        Arc::new(Self {
+            active: gauge!(metric::ACTIVE_CALLS, "rpc_method" => name.clone()),
+            duration_of_ok: Self::duration(name.clone(), Code::Ok),
+            name,
+        })
+    }
+
+    fn duration(name: Arc<str>, code: Code) -> Histogram {
+        histogram!(
+            metric::CALL_DURATION,
+            "rpc_method" => name,
+            "rpc_response_status_code" => code::name(code),
+        )
+    }
+}
+
 /// A call that has not ended. Dropped without an end, its client has gone away.
 struct Call {
     shared: Arc<Shared>,
-    method: Arc<str>,
-    /// Counts it as long as it lasts.
-    active: Gauge,
+    method: Arc<Method>,
     peer: Option<IpAddr>,
     start: Instant,
     trace: trace::Span,
@@ -128,18 +152,17 @@ impl Call {
         let path = request.uri().path().trim_start_matches('/');
         let method = Arc::clone(shared.methods.get(path).unwrap_or(&shared.other));
         let peer = request.extensions().get::<Peer>().and_then(Peer::address);
-        let trace = shared.tracer.call(&method, request.headers());
+        let trace = shared.tracer.call(&method.name, request.headers());
         let trace_id = trace.trace_id().or_else(|| trace_id(request.headers()).map(str::to_owned));
         let tally = Tally::default();
         request.extensions_mut().insert(tally.clone());
-        let active = gauge!(metric::ACTIVE_CALLS, "rpc_method" => Arc::clone(&method));
-        active.increment(1);
+        method.active.increment(1);
         let peer = peer.map(|address| address.ip());
         if shared.tracer.is_on() {
             request.extensions_mut().insert(trace.cause());
         }
         let start = Instant::now();
-        Self { shared, method, active, peer, start, trace, trace_id, tally, end: None }
+        Self { shared, method, peer, start, trace, trace_id, tally, end: None }
     }
 
     fn end(mut self, status: Option<&Status>) {
@@ -157,7 +180,7 @@ impl Call {
         macro_rules! line {
             ($level:ident, $text:literal) => {
                 $level!(
-                    method = &*self.method,
+                    method = &*self.method.name,
                     code = code::name(code),
                     reason,
                     seconds,
@@ -181,20 +204,17 @@ impl Drop for Call {
     fn drop(&mut self) {
         let (code, reason) = self.end.take().unwrap_or((Code::Cancelled, None));
         let (name, seconds) = (code::name(code), self.start.elapsed().as_secs_f64());
-        let method = || Arc::clone(&self.method);
 
-        self.active.decrement(1);
-        histogram!(
-            metric::CALL_DURATION,
-            "rpc_method" => method(),
-            "rpc_response_status_code" => name,
-        )
-        .record(seconds);
+        self.method.active.decrement(1);
+        match code {
+            Code::Ok => self.method.duration_of_ok.record(seconds),
+            _ => Method::duration(self.method.name.clone(), code).record(seconds),
+        }
         if let Some(reason) = &reason {
             self.shared.failures.record(reason, name);
             counter!(
                 metric::CALL_ERRORS,
-                "rpc_method" => method(),
+                "rpc_method" => self.method.name.clone(),
                 "reason" => reason.clone(),
             )
             .increment(1);
