@@ -71,7 +71,7 @@ pub fn credential(authorization: &str) -> Credential {
 
 /// A quota that nobody else uses.
 pub fn quota() -> Quota {
-    Quota::new(Settings { rps: 1e6, burst: 1_000_000, scope: Scope::Process, queue_limit: 10 })
+    Quota::new(Settings { rps: 1e5, burst: 100_000, scope: Scope::Process, queue_limit: 10 })
 }
 
 /// Admitted at once, as while there is quota to spare.

@@ -1,12 +1,15 @@
 //! How the vendor is reached: address, limits, retries, proxy and certificates.
 
-use std::{convert::Infallible, path::PathBuf, time::Duration};
+use std::{convert::Infallible, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 use url::Url;
 
 /// The vendor's API, as its documentation gives it.
 pub const VENDOR_URL: &str = "https://api.getgo.com/G2A/rest/v1";
+
+/// What `--upstream-rps` may be. The quota remembers the requests of a second one by one.
+pub const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
 
 /// How the vendor is reached. Durations are written like `10s`, `500ms` or `1m 30s`.
 #[derive(Clone, Debug, clap::Args)]
@@ -63,7 +66,7 @@ pub struct UpstreamConfig {
         env = "GOTOASSIST_UPSTREAM_RPS",
         value_name = "RATE",
         default_value_t = 8.0,
-        value_parser = positive_rate
+        value_parser = rate
     )]
     pub rps: f64,
 
@@ -207,10 +210,11 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn positive_rate(text: &str) -> Result<f64, String> {
+fn rate(text: &str) -> Result<f64, String> {
+    let (lowest, highest) = RATES.into_inner();
     match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
-        _ => Err("must be a number greater than zero".to_owned()),
+        Ok(rate) if RATES.contains(&rate) => Ok(rate),
+        _ => Err(format!("must be a number from {lowest} to {highest}")),
     }
 }
 
@@ -252,6 +256,8 @@ mod tests {
             ("--upstream-timeout", "10"),
             ("--upstream-timeout", "0s"),
             ("--upstream-rps", "0"),
+            ("--upstream-rps", "0.0009"),
+            ("--upstream-rps", "100001"),
             ("--upstream-rps", "NaN"),
             ("--upstream-burst", "0"),
             ("--quota-scope", "planet"),

@@ -48,7 +48,7 @@ pub struct HttpClient {
 }
 
 type BoxError = Box<dyn StdError + Send + Sync>;
-type Pool = Decompression<legacy::Client<Connector, Full<Bytes>>>;
+type Pool = legacy::Client<Connector, Full<Bytes>>;
 
 /// The body of an answer, unpacked as it comes.
 pub(super) struct Body(DecompressionBody<Incoming>);
@@ -77,22 +77,22 @@ impl HttpClient {
         if let Some(authorization) = &self.proxy_authorization {
             headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
         }
-        let pool = self.pools.get_or(|| self.pool()).clone();
-        let (head, body) = pool.oneshot(request).await.map_err(Failed::unanswered)?.into_parts();
+        let unpacked = Decompression::new(self.pools.get_or(|| self.pool()));
+        let answer = unpacked.oneshot(request).await.map_err(Failed::unanswered)?;
+        let (head, body) = answer.into_parts();
         Ok((head, Body(body)))
     }
 
     fn pool(&self) -> Pool {
         let (interval, limit) = KEEPALIVE;
-        let client = legacy::Client::builder(TokioExecutor::new())
+        legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .http2_keep_alive_interval(interval)
             .http2_keep_alive_timeout(limit)
             .http2_keep_alive_while_idle(false)
-            .build(self.connector.clone());
-        Decompression::new(client)
+            .build(self.connector.clone())
     }
 }
 

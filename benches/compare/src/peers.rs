@@ -129,8 +129,8 @@ impl Running {
                     .args(["serve", "--listen", &address.to_string()])
                     .args(["--admin-listen", &admin.to_string()])
                     .args(["--upstream-url", &vendor.url()])
-                    // As far as the vendor's quota goes, the governor counts and never brakes.
-                    .args(["--upstream-rps", "1000000", "--upstream-burst", "1000000"]);
+                    // The most there is: the governor counts and never brakes.
+                    .args(["--upstream-rps", "100000", "--upstream-burst", "100000"]);
                 command
             }
             Peer::Envoy => {

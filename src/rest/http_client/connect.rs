@@ -1,7 +1,7 @@
 //! How a connection to the server comes about: TCP, through the proxy if there is one, TLS.
 
 use std::{
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -144,6 +144,7 @@ impl Read for Hop {
     }
 }
 
+/// Not vectored: a request is small, and hyper then writes it from one piece of memory.
 impl Write for Hop {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -151,18 +152,6 @@ impl Write for Hop {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -4,6 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
+use crate::config::upstream::RATES;
+
 /// The length of the window in which the vendor counts.
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -40,7 +42,8 @@ pub(super) struct Pace {
 impl Pace {
     /// At the full rate, with a whole burst at hand.
     pub(super) fn new(rps: f64, burst: u32, now: Instant) -> Self {
-        let limit = if rps.is_finite() { rps.clamp(0.001, 10_000.0) } else { 1.0 };
+        let (lowest, highest) = RATES.into_inner();
+        let limit = if rps.is_finite() { rps.clamp(lowest, highest) } else { 1.0 };
         let mut pace = Self {
             limit,
             burst: f64::from(burst),
@@ -168,7 +171,7 @@ impl Pace {
 /// The requests that fit a window at this rate: the whole number below it, at least one.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
 fn whole(rate: f64) -> usize {
-    (rate + ALMOST).floor().clamp(1.0, 10_000.0) as usize
+    (rate + ALMOST).floor().clamp(1.0, *RATES.end()) as usize
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no queue is longer than 2^52")]
