@@ -13,7 +13,7 @@ mod settle;
 use std::{
     collections::HashMap,
     fmt,
-    future::Future,
+    future::{Future, pending},
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -319,14 +319,17 @@ impl Subscription {
         let confirmed_at = poller.observed_at();
         let state = self.state.borrow_and_update();
         let observed_at = confirmed_at.max(state.reading.observed_at);
-        // Last, so that no answer counts that came before the state.
+        // An answer counts from when the state shows it, which nobody changes meanwhile.
         let answers = poller.answers.load(Ordering::Acquire);
         View { state, observed_at, answers }
     }
 
-    /// Waits until there is another state. `false`: there will be none, since the poll broke down.
-    pub async fn changed(&mut self) -> bool {
-        self.state.changed().await.is_ok()
+    /// Waits until there is another state.
+    pub async fn changed(&mut self) {
+        if self.state.changed().await.is_err() {
+            // The sender lives as long as our seat.
+            pending::<()>().await;
+        }
     }
 
     /// Whether [`Subscription::changed`] returns at the next answer even if it brings nothing new.

@@ -96,11 +96,13 @@ pub struct Urgency {
 
 /// Asks the vendor. Cheap to clone; all clones share connections, quota and memory.
 #[derive(Clone)]
-pub struct Client {
-    upstream: Arc<Upstream>,
+pub struct Client(Arc<Parts>);
+
+struct Parts {
+    upstream: Upstream,
     flights: Option<Flights>,
-    finished: Arc<Finished>,
-    drift: Arc<Drift>,
+    finished: Finished,
+    drift: Drift,
 }
 
 impl Client {
@@ -112,8 +114,8 @@ impl Client {
         clock: Clock,
     ) -> Result<Self, SetUpError> {
         metric::describe();
-        Ok(Self {
-            upstream: Arc::new(Upstream {
+        Ok(Self(Arc::new(Parts {
+            upstream: Upstream {
                 transport: Transport::new(config)?,
                 quota: Quota::new(Settings {
                     rps: config.rps,
@@ -130,26 +132,26 @@ impl Client {
                 traffic: Traffic::default(),
                 metrics: RequestMetrics::new(),
                 clock,
-            }),
+            },
             flights: config.coalesce.then(Flights::default),
-            finished: Arc::new(Finished::new(config.finished_cache)),
-            drift: Arc::default(),
-        })
+            finished: Finished::new(config.finished_cache),
+            drift: Drift::default(),
+        })))
     }
 
     /// The quota that all its requests pass.
     pub fn quota(&self) -> &Quota {
-        &self.upstream.quota
+        &self.0.upstream.quota
     }
 
     /// What went to the vendor and came back.
     pub fn traffic(&self) -> &Traffic {
-        &self.upstream.traffic
+        &self.0.upstream.traffic
     }
 
     /// How the service's own credential stands, if it has one.
     pub fn token(&self) -> Option<token::Snapshot> {
-        self.upstream.tokens.as_ref().map(TokenSource::snapshot)
+        self.0.upstream.tokens.as_ref().map(TokenSource::snapshot)
     }
 
     /// One session, for a unary call. Shares the request of an identical call under way.
@@ -161,12 +163,12 @@ impl Client {
         id: &SessionId,
         terms: Terms,
     ) -> Result<Answer<Arc<Session>>, Error> {
-        if let Some(answer) = self.finished.get(credential.id(), id) {
+        if let Some(answer) = self.0.finished.get(credential.id(), id) {
             counter!(metric::FINISHED_CACHE_HITS).increment(1);
             return Ok(answer);
         }
         within(terms.deadline, async {
-            if let Some(flights) = &self.flights {
+            if let Some(flights) = &self.0.flights {
                 return self.session_in_flight(flights, credential, id, terms).await;
             }
             let bound = Bound::fixed(terms.deadline);
@@ -186,11 +188,11 @@ impl Client {
         cause: &Cause,
     ) -> Result<Answer<Arc<Session>>, Error> {
         let class = || Class::Watch(urgency);
-        let Some(flights) = &self.flights else {
-            let pass = self.upstream.pass(credential, class(), None).await?;
+        let Some(flights) = &self.0.flights else {
+            let pass = self.0.upstream.pass(credential, class(), None).await?;
             let asking = Asking { cause: cause.clone(), ..Asking::default() };
             let question = session_question(id);
-            let landing = self.upstream.send(pass, &question, None, &asking).await;
+            let landing = self.0.upstream.send(pass, &question, None, &asking).await;
             return self.landed(credential, id, landing);
         };
         let key = (credential.id(), id.clone());
@@ -204,7 +206,7 @@ impl Client {
                 Err(mut waiting) => tokio::select! {
                     biased;
                     flight = waiting.next() => joined(flight).await,
-                    pass = self.upstream.pass(credential, class(), None) => {
+                    pass = self.0.upstream.pass(credential, class(), None) => {
                         drop(waiting);
                         let (pass, this, id) = (pass?, self.clone(), id.clone());
                         let credential = credential.clone();
@@ -212,7 +214,7 @@ impl Client {
                         let request = Box::pin(async move {
                             let question = session_question(&id);
                             let landing =
-                                this.upstream.send(pass, &question, None, &asking).await;
+                                this.0.upstream.send(pass, &question, None, &asking).await;
                             this.landed(&credential, &id, landing)
                         });
                         return flights.begin(key, request).await;
@@ -242,11 +244,11 @@ impl Client {
         };
         let bound = Bound::fixed(terms.deadline);
         let asking = terms.asking();
-        let answer = self.upstream.ask(credential, &question, &bound, asking);
+        let answer = self.0.upstream.ask(credential, &question, &bound, asking);
         let answer = within(terms.deadline, answer).await;
         match &answer {
             Ok(links) => {
-                links.content.iter().for_each(|link| self.drift.note(&link.additional_fields));
+                links.content.iter().for_each(|link| self.0.drift.note(&link.additional_fields));
             }
             Err(error) => self.forget_if_refused(credential, error),
         }
@@ -286,7 +288,7 @@ impl Client {
         bound: &Bound,
         asking: Asking,
     ) -> Landing {
-        let landing = self.upstream.ask(credential, &session_question(id), bound, asking).await;
+        let landing = self.0.upstream.ask(credential, &session_question(id), bound, asking).await;
         self.landed(credential, id, landing)
     }
 
@@ -299,14 +301,14 @@ impl Client {
     ) -> Landing {
         match landing {
             Ok(Answer { content: (session, size), observed_at }) => {
-                self.drift.note(&session.additional_fields);
+                self.0.drift.note(&session.additional_fields);
                 let answer = Answer { content: Arc::new(session), observed_at };
-                self.finished.put(credential.id(), id, &answer, size);
+                self.0.finished.put(credential.id(), id, &answer, size);
                 Ok(answer)
             }
             Err(error) => {
                 if matches!(error.kind, Kind::NotFound | Kind::PermissionDenied) {
-                    self.finished.forget(credential.id(), id);
+                    self.0.finished.forget(credential.id(), id);
                 }
                 self.forget_if_refused(credential, &error);
                 Err(error)
@@ -316,7 +318,7 @@ impl Client {
 
     fn forget_if_refused(&self, credential: &Credential, error: &Error) {
         if matches!(error.kind, Kind::CredentialRejected | Kind::NoSeat) {
-            self.finished.forget_all(credential.id());
+            self.0.finished.forget_all(credential.id());
         }
     }
 }

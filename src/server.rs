@@ -164,18 +164,7 @@ impl Server {
             health.set(name, true);
         }
         let failures = Failures::default();
-        let calls = CallLayer::new(
-            methods::names(),
-            config.telemetry.log_ok_calls,
-            failures.clone(),
-            tracer.clone(),
-        );
-        let api = ServiceBuilder::new()
-            .layer(calls)
-            .layer(DeadlineLayer)
-            .layer(PanicLayer)
-            .map_response(refusal::tell)
-            .service(Api::new(service.clone(), &health)?);
+        let (methods, others) = (methods::names(), api::others(&health)?);
         let settings = http2::Settings {
             max_streams: config.limits.max_streams,
             max_age: Some(config.limits.max_connection_age),
@@ -184,8 +173,12 @@ impl Server {
         };
 
         let watches = service.watches.clone();
-        let overview =
-            Overview { service, gate: gate.clone(), failures, started_at: Instant::now() };
+        let overview = Overview {
+            service: service.clone(),
+            gate: gate.clone(),
+            failures: failures.clone(),
+            started_at: Instant::now(),
+        };
         let page = Admin::new(health.clone(), metrics, {
             let overview = overview.clone();
             move || overview.snapshot()
@@ -212,8 +205,18 @@ impl Server {
         let incoming = accept::incoming(listener, tls, config.limits.opening_limit, gate.clone());
         let stop = CancellationToken::new();
         let mut workers = Workers::start({
-            let stop = stop.clone();
-            move |arrivals| http2::serve(arrivals, api, settings, stop)
+            let (stop, tracer) = (stop.clone(), tracer.clone());
+            let log_ok_calls = config.telemetry.log_ok_calls;
+            // In each worker.
+            move |arrivals| {
+                let api = ServiceBuilder::new()
+                    .layer(CallLayer::new(methods, log_ok_calls, failures, tracer))
+                    .layer(DeadlineLayer)
+                    .layer(PanicLayer)
+                    .map_response(refusal::tell)
+                    .service(Api::new(service, others));
+                http2::serve(arrivals, api, settings, stop)
+            }
         })
         .map_err(Error::Workers)?;
         let mut serving = JoinSet::new();

@@ -44,9 +44,17 @@ struct Poll<'a> {
 }
 
 impl Drop for Poll<'_> {
-    /// However the poll ends, by panic too, the next watcher must not find it.
+    /// However the poll ends, by panic too, the next watcher must not find it, and those who watch
+    /// must hear of it. Under the lock: of a drain they hear before or not at all.
     fn drop(&mut self) {
         let mut pollers = self.shared.pollers();
+        self.poller.state.send_if_modified(|state| {
+            let is_lost = state.end.is_none() && !state.is_closing;
+            if is_lost {
+                state.end = Some(Arc::new(rest::Error::new(Kind::Unavailable)));
+            }
+            is_lost
+        });
         if let Entry::Occupied(entry) = pollers.by_key.entry(self.key.index())
             && Arc::ptr_eq(entry.get(), self.poller)
         {
@@ -169,8 +177,9 @@ impl Poller {
 
     fn publish(&self, reading: Reading) {
         let observed_at = reading.observed_at;
-        self.answers.fetch_add(1, Ordering::AcqRel);
         self.state.send_modify(|state| {
+            // Within, so that nobody counts the answer for the state before it.
+            self.answers.fetch_add(1, Ordering::AcqRel);
             state.reading = Arc::new(reading);
             state.trouble = None;
         });

@@ -3,7 +3,7 @@
 
 use std::marker::PhantomData;
 
-use prost::Message;
+use prost::{EncodeError, Message};
 use tonic::{
     Status,
     codec::{BufferSettings, Codec, EncodeBuf, Encoder},
@@ -21,7 +21,7 @@ pub trait Outgoing: Send + 'static {
     fn size(&self) -> usize;
 
     /// Writes it behind what `buffer` holds.
-    fn write(&self, buffer: &mut EncodeBuf<'_>);
+    fn write(&self, buffer: &mut EncodeBuf<'_>) -> Result<(), EncodeError>;
 }
 
 impl<M: Message + 'static> Outgoing for M {
@@ -29,8 +29,8 @@ impl<M: Message + 'static> Outgoing for M {
         self.encoded_len()
     }
 
-    fn write(&self, buffer: &mut EncodeBuf<'_>) {
-        self.encode_raw(buffer);
+    fn write(&self, buffer: &mut EncodeBuf<'_>) -> Result<(), EncodeError> {
+        self.encode(buffer)
     }
 }
 
@@ -73,8 +73,8 @@ impl<T: Outgoing> Encoder for SnugEncoder<T> {
 
     fn encode(&mut self, message: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         buffer.reserve(message.size());
-        message.write(buffer);
-        Ok(())
+        // Cannot fail in a buffer that grows.
+        message.write(buffer).map_err(|_| Status::internal("a message is too large"))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

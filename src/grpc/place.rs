@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tonic::Status;
 
 use super::status;
@@ -50,8 +50,8 @@ impl Calls {
         Self { places: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))) }
     }
 
-    pub(super) fn admit(&self) -> Result<OwnedSemaphorePermit, Status> {
-        self.places.clone().try_acquire_owned().map_err(|_| status::too_many_calls())
+    pub(super) fn admit(&self) -> Result<SemaphorePermit<'_>, Status> {
+        self.places.try_acquire().map_err(|_| status::too_many_calls())
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Known {
     pub progress: Progress,
     /// When the answer came that the watcher was told of.
     pub observed_at: Timestamp,
-    /// When the watch first saw the session over, if it has.
+    /// When the session was first seen over, by the watch or the poll that it followed.
     pub over_since: Option<Timestamp>,
 }
 

@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,6 +33,8 @@ pub(super) struct Breaker(Arc<State>);
 
 struct State {
     rule: Rule,
+    /// Whether there may be a failure to remember. While there is none, nobody takes the lock.
+    is_troubled: AtomicBool,
     circuits: Mutex<Circuits>,
 }
 
@@ -73,18 +78,23 @@ pub(super) struct Permit {
 impl Breaker {
     /// Opens after `failure_limit` failures in a row (0 = never), for `pause` at first.
     pub fn new(failure_limit: u32, pause: Duration) -> Self {
-        Self(Arc::new(State { rule: Rule { failure_limit, pause }, circuits: Mutex::default() }))
+        Self(Arc::new(State {
+            rule: Rule { failure_limit, pause },
+            is_troubled: AtomicBool::new(false),
+            circuits: Mutex::default(),
+        }))
     }
 
     /// Lets an attempt begin, or says when it is worth asking again.
     pub fn enter(&self, credential: CredentialId) -> Result<Permit, Error> {
-        let now = Instant::now();
-        let circuits = lock(&self.0.circuits);
-        circuits.connect.check(now).map_err(|wait| refusal(wait, "connect"))?;
-        if let Some(circuit) = circuits.credentials.get(&credential) {
-            circuit.check(now).map_err(|wait| refusal(wait, "credential"))?;
+        if self.0.is_troubled() {
+            let now = Instant::now();
+            let circuits = lock(&self.0.circuits);
+            circuits.connect.check(now).map_err(|wait| refusal(wait, "connect"))?;
+            if let Some(circuit) = circuits.credentials.get(&credential) {
+                circuit.check(now).map_err(|wait| refusal(wait, "credential"))?;
+            }
         }
-        drop(circuits);
         Ok(Permit {
             breaker: self.clone(),
             credential,
@@ -96,21 +106,34 @@ impl Breaker {
     }
 }
 
+impl State {
+    fn is_troubled(&self) -> bool {
+        self.is_troubled.load(Ordering::Acquire)
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Circuits, Rule)) {
+        let mut circuits = lock(&self.circuits);
+        change(&mut circuits, self.rule);
+        self.is_troubled.store(!circuits.are_as_new(), Ordering::Release);
+    }
+}
+
 impl Permit {
     /// Says that the attempt goes out now, unless a circuit opened while it waited for quota, or
     /// another one tries the vendor out. That is decided only now: whoever tried it out while
     /// still waiting for quota would keep all others from it.
     pub fn send(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        let mut circuits = lock(&self.breaker.0.circuits);
-        self.probes_connect =
-            circuits.connect.enter(now).map_err(|wait| refusal(wait, "connect"))?;
-        if let Some(circuit) = circuits.credentials.get_mut(&self.credential) {
-            // Dropped on refusal, the permit gives the trial of the connection back.
-            self.probes_credential =
-                circuit.enter(now).map_err(|wait| refusal(wait, "credential"))?;
+        if self.breaker.0.is_troubled() {
+            let mut circuits = lock(&self.breaker.0.circuits);
+            self.probes_connect =
+                circuits.connect.enter(now).map_err(|wait| refusal(wait, "connect"))?;
+            if let Some(circuit) = circuits.credentials.get_mut(&self.credential) {
+                // Dropped on refusal, the permit gives the trial of the connection back.
+                self.probes_credential =
+                    circuit.enter(now).map_err(|wait| refusal(wait, "credential"))?;
+            }
         }
-        drop(circuits);
         self.sent_at = Some(now);
         Ok(())
     }
@@ -118,43 +141,51 @@ impl Permit {
     /// Says how the attempt ended.
     pub fn settle<T>(mut self, outcome: &Result<T, Error>) {
         self.is_settled = true;
-        let State { rule, circuits } = &*self.breaker.0;
-        let mut circuits = lock(circuits);
+        let Self { ref breaker, credential, probes_credential, .. } = self;
+        let state = &breaker.0;
         match outcome.as_ref().map_err(|error| error.kind) {
-            Err(Kind::ConnectFailed) => {
-                circuits.fail_connect(*rule);
+            Err(Kind::ConnectFailed) => state.update(|circuits, rule| {
+                circuits.fail_connect(rule);
                 // It said nothing about the credential.
-                circuits.leave(self.credential, self.probes_credential);
-            }
+                circuits.leave(credential, probes_credential);
+            }),
             Err(Kind::Unavailable | Kind::Timeout | Kind::Internal) => {
-                circuits.close_connect();
-                circuits.fail(self.credential, *rule);
+                state.update(|circuits, rule| {
+                    circuits.close_connect();
+                    circuits.fail(credential, rule);
+                });
             }
-            _ => {
+            _ if state.is_troubled() => state.update(|circuits, _| {
                 circuits.close_connect();
-                circuits.close(self.credential);
-            }
+                circuits.close(credential);
+            }),
+            _ => {}
         }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.is_settled {
+        let is_late = || self.sent_at.is_some_and(|sent_at| sent_at.elapsed() >= PATIENCE);
+        if self.is_settled || !(self.probes_connect || self.probes_credential || is_late()) {
             return;
         }
-        let State { rule, circuits } = &*self.breaker.0;
-        let mut circuits = lock(circuits);
-        circuits.connect.leave(self.probes_connect);
-        if self.sent_at.is_some_and(|sent_at| sent_at.elapsed() >= PATIENCE) {
-            circuits.fail(self.credential, *rule);
-        } else {
-            circuits.leave(self.credential, self.probes_credential);
-        }
+        self.breaker.0.update(|circuits, rule| {
+            circuits.connect.leave(self.probes_connect);
+            if is_late() {
+                circuits.fail(self.credential, rule);
+            } else {
+                circuits.leave(self.credential, self.probes_credential);
+            }
+        });
     }
 }
 
 impl Circuits {
+    fn are_as_new(&self) -> bool {
+        self.connect.failures == 0 && self.credentials.is_empty()
+    }
+
     fn fail_connect(&mut self, rule: Rule) {
         self.connect.fail(rule);
         if self.connect.open.is_some() {

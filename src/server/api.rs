@@ -28,24 +28,28 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// The service, with health and reflection beside it.
-    pub fn new(service: Service, health: &Health) -> Result<Self, Error> {
-        // Each version lists the other too.
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-                .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(v1alpha::FILE_DESCRIPTOR_SET)
-                .include_reflection_service(false)
-        };
-        Ok(Self {
-            own: RemoteSupportServiceServer::new(service).max_decoding_message_size(MAX_REQUEST),
-            others: Routes::new(health.service())
-                .add_service(reflection().build_v1()?)
-                .add_service(reflection().build_v1alpha()?)
-                .prepare(),
-        })
+    /// `service`, and the others beside it. Made anew for each thread: every call counts references to
+    /// it, and a count that all cores change is slow.
+    pub fn new(service: Service, others: Routes) -> Self {
+        let own = RemoteSupportServiceServer::new(service).max_decoding_message_size(MAX_REQUEST);
+        Self { own, others }
     }
+}
+
+/// Health and reflection.
+pub(super) fn others(health: &Health) -> Result<Routes, Error> {
+    // Each version lists the other too.
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(v1alpha::FILE_DESCRIPTOR_SET)
+            .include_reflection_service(false)
+    };
+    Ok(Routes::new(health.service())
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .prepare())
 }
 
 impl tower::Service<Request<Body>> for Api {

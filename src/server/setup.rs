@@ -55,10 +55,11 @@ pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
     if let Some(files) = tls_files(config) {
         problems.extend(tls::problems(&files).await.into_iter().map(Error::Tls));
     }
-    let clients = [&config.upstream.url, &config.credentials.token_url]
-        .map(|url| rest::HttpClient::new(&config.upstream, url));
-    // The second can only fail as the first did.
-    problems.extend(clients.into_iter().find_map(Result::err).map(Error::Upstream));
+    let token_url = config.credentials.grant().map(|_| &config.credentials.token_url);
+    let urls = [Some(&config.upstream.url), token_url].into_iter().flatten();
+    let mut clients = urls.map(|url| rest::HttpClient::new(&config.upstream, url));
+    // Two that fail do so for the same reason.
+    problems.extend(clients.find_map(Result::err).map(Error::Upstream));
     problems.extend(Callers::new(&config.credentials).err().map(Error::CallerTokens));
     problems.extend(sealer(config).err());
     problems.extend(Tracer::problem(&config.trace).map(Error::Trace));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes};
-use prost::Message as _;
+use prost::{EncodeError, Message as _};
 use tonic::codec::EncodeBuf;
 
 use crate::{
@@ -58,8 +58,9 @@ impl Outgoing for Frame {
         self.bytes.len()
     }
 
-    fn write(&self, buffer: &mut EncodeBuf<'_>) {
+    fn write(&self, buffer: &mut EncodeBuf<'_>) -> Result<(), EncodeError> {
         buffer.put_slice(&self.bytes);
+        Ok(())
     }
 }
 
@@ -118,8 +119,11 @@ pub(super) fn next_frame(
         Some(_) => make(),
         None => {
             let frame = make();
-            // Another watcher may have been quicker, and theirs is as good.
-            let _ = encoded.next.set((*known, frame.clone()));
+            // What a strange resume token has brought along is not what the others know.
+            if known.observed_at == reading.observed_at {
+                // Another watcher may have been quicker, and theirs is as good.
+                let _ = encoded.next.set((*known, frame.clone()));
+            }
             frame
         }
     }

@@ -116,7 +116,7 @@ impl Stalls {
         let patience = self.limit.as_nanos().div_ceil(period.as_nanos());
         let patience = u64::try_from(patience).unwrap_or(u64::MAX);
         let mut rounds = interval(period);
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             rounds.tick().await;
             let round = self.round.fetch_add(1, Ordering::Relaxed) + 1;
@@ -125,7 +125,7 @@ impl Stalls {
             for mark in marks {
                 let since = mark.since.load(Ordering::Acquire);
                 let is_stuck = since != FLOWING && since != CUT;
-                // The round of the mark had begun before.
+                // The round of the mark had begun before it, so one more; and none is ever short.
                 if is_stuck && round.saturating_sub(since) > patience {
                     let cut = mark.since.compare_exchange(
                         since,

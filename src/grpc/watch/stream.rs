@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    feed::{Difference, Subscription},
+    feed::{Difference, Reading, Subscription},
     grpc::{
         metric::WatchMetrics,
         place::WatchPlace,
@@ -27,7 +27,7 @@ use crate::{
     },
     model::{SessionId, Transition},
     proto::{self, watch_session_response::EventType},
-    rest::{self, Kind},
+    rest,
 };
 
 /// How long before the caller's deadline the last heartbeat goes out, at most.
@@ -150,7 +150,7 @@ impl Watch {
         // What a watch begins with may have been known here for long.
         if was_told && let Some(reading) = self.told.reading() {
             match &news {
-                News::Next | News::Changed(_) => {
+                News::Next(_) | News::Changed(_) => {
                     self.metrics.record_delivery(reading.observed_at, now);
                 }
                 News::Snapshot | News::Unchanged | News::Stale(_) => {}
@@ -162,7 +162,7 @@ impl Watch {
     fn tell(&mut self, news: News) -> Frame {
         let terminal = self.is_over();
         match news {
-            News::Next => self.next_reading(terminal),
+            News::Next(reading) => self.next_reading(&reading, terminal),
             News::Changed(difference) => {
                 self.speak(EventType::Changed);
                 self.metrics.count_transitions(&difference.transitions);
@@ -183,13 +183,14 @@ impl Watch {
     }
 
     /// The change that all are told of who were told of the reading before.
-    fn next_reading(&mut self, terminal: bool) -> Frame {
+    fn next_reading(&mut self, reading: &Reading, terminal: bool) -> Frame {
         self.speak(EventType::Changed);
-        let (Some(reading), Some(known)) = (self.told.reading(), self.told.known()) else {
-            return self.change(&Difference::default(), terminal);
-        };
         self.metrics.count_transitions(&reading.step.transitions);
-        next_frame(reading, &known, terminal, || self.change(&reading.step, terminal))
+        let make = || self.change(&reading.step, terminal);
+        match self.told.known() {
+            Some(known) => next_frame(reading, &known, terminal, make),
+            None => make(),
+        }
     }
 
     fn change(&self, difference: &Difference, terminal: bool) -> Frame {
@@ -247,9 +248,7 @@ impl Watch {
             }
             tokio::select! {
                 biased;
-                is_news = self.subscription.changed() => {
-                    return if is_news { Wake::News } else { Wake::End(status::of(&poll_lost())) };
-                }
+                () = self.subscription.changed() => return Wake::News,
                 () = alarm.as_mut() => if next <= Instant::now() { break },
             }
         }
@@ -286,9 +285,4 @@ fn transition_to_proto(transition: &Transition) -> proto::StatusTransition {
         occurred_at: occurred_at.map(value::timestamp),
         inferred,
     }
-}
-
-/// The poll broke down, which only a defect of ours can cause. Another watch starts another.
-fn poll_lost() -> rest::Error {
-    rest::Error::new(Kind::Unavailable)
 }

@@ -39,7 +39,7 @@ pub(super) enum News {
     /// The session as it is.
     Snapshot,
     /// The session, one reading after what was told last: it differs from that by its `step`.
-    Next,
+    Next(Arc<Reading>),
     /// The session, and how it differs from what was told last.
     Changed(Difference),
     /// That nothing changed.
@@ -79,8 +79,10 @@ impl Told {
         let content = self.content(&state.reading);
         // Those who were there are told the same, whenever each of them looks.
         let (observed_at, now) = match content {
-            Some(News::Next) => (state.reading.observed_at, state.reading.observed_at),
-            _ => (observed_at, now),
+            Some(News::Next(_)) => (state.reading.observed_at, state.reading.observed_at),
+            None | Some(News::Snapshot | News::Changed(_) | News::Unchanged | News::Stale(_)) => {
+                (observed_at, now)
+            }
         };
         self.observed_at = self.observed_at.max(observed_at);
         let session = &state.reading.session;
@@ -101,7 +103,7 @@ impl Told {
         self.has_begun
     }
 
-    /// When the watch first saw the session over, if it has.
+    /// When the session was first seen over, by this watch or the poll that it followed.
     pub fn over_since(&self) -> Option<Timestamp> {
         self.over_since
     }
@@ -156,7 +158,7 @@ impl Told {
         answers < first + u64::from(is_earlier)
     }
 
-    fn content(&self, reading: &Reading) -> Option<News> {
+    fn content(&self, reading: &Arc<Reading>) -> Option<News> {
         match &self.last {
             Last::Nothing => Some(News::Snapshot),
             Last::Earlier(known) if known.digest.content == reading.digest.content => None,
@@ -168,7 +170,7 @@ impl Told {
                     changed_fields: digest.changed_fields(&reading.digest),
                 }))
             }
-            Last::Reading(last) if reading.follows(last) => Some(News::Next),
+            Last::Reading(last) if reading.follows(last) => Some(News::Next(reading.clone())),
             Last::Reading(last) => {
                 let is_same = reading.digest.content == last.digest.content;
                 let is_told = is_same && reading.history.end() == last.history.end();

@@ -107,10 +107,11 @@ impl Pace {
         }
     }
 
-    /// The vendor answered something else.
-    pub(super) fn speed_up(&mut self, now: Instant) {
+    /// The vendor answered something else. Whether the rate is still below the limit.
+    pub(super) fn speed_up(&mut self, now: Instant) -> bool {
         self.refill(now);
         self.rate = (self.rate + self.limit * FASTER).min(self.limit);
+        self.rate < self.limit
     }
 
     /// Requests per second allowed now.
@@ -266,7 +267,7 @@ mod tests {
                 now += Duration::from_millis(wait / 8);
                 match what {
                     0 => pace.slow_down(None, now),
-                    1 => pace.speed_up(now),
+                    1 => drop(pace.speed_up(now)),
                     2 => if let Some(at) = admitted.pop() { pace.give_back(at, now); },
                     _ => {
                         now = pace.ready_at(now);

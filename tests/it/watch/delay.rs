@@ -231,9 +231,10 @@ async fn watch_desk(
                 }
             }
             seen = reading.history.end();
-            if reading.session.status().is_final() || !subscription.changed().await {
+            if reading.session.status().is_final() {
                 break;
             }
+            subscription.changed().await;
         }
     }
 }

@@ -219,6 +219,21 @@ async fn credentials_never_share() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_gets_in_at_the_very_moment_of_a_drain_hears_of_it_too() {
+    let vendor = Vendor::new();
+    vendor.life("s", &[(0, "active")]);
+    let server = Server::new(&vendor);
+    // As for a watch that was admitted before the drain and subscribes after it.
+    server.service.feed.close();
+    for _ in 0..2 {
+        let (messages, end) = server.watch("s").await.rest().await;
+        let kinds: Vec<_> = messages.iter().map(WatchSessionResponse::event_type).collect();
+        assert_eq!(kinds, [EventType::Snapshot, EventType::Heartbeat]);
+        assert_eq!((end.code(), end.reason().as_str()), (Code::Unavailable, "SERVER_DRAINING"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn drain_ends_every_watch_with_a_token() {
     let vendor = Vendor::new();
     vendor.life("s", &[(0, "active")]);

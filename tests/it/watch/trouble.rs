@@ -120,3 +120,19 @@ async fn gone_confirmed_twice() {
     assert_eq!((end.code(), end.reason().as_str()), (Code::NotFound, "SESSION_NOT_FOUND"));
     assert_eq!(vendor.count("s"), 6);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_breaks_down_ends_its_watches_and_the_next_begins_anew() {
+    let vendor = Vendor::new();
+    vendor.life("s", &[(0, "active")]);
+    let server = Server::new(&vendor);
+    let mut watcher = server.watch("s").await;
+    let first = watcher.next().await.unwrap();
+    vendor.play("s", [Trick::Panic]);
+    let start = Instant::now();
+    let (messages, end) = watcher.rest().await;
+    assert_eq!((messages.len(), end.code()), (0, Code::Unavailable));
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    let resumed = server.resume("s", &first.resume_token).await.next().await.unwrap();
+    assert_eq!(resumed.event_type(), EventType::Heartbeat);
+}

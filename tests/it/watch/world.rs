@@ -73,6 +73,8 @@ pub enum Trick {
     OutOfDate(Duration),
     /// Takes so long.
     Slow(Duration),
+    /// Meets a defect of ours.
+    Panic,
 }
 
 impl Vendor {
@@ -155,6 +157,7 @@ impl Vendor {
         match trick.unwrap_or_else(invent) {
             Trick::Honest => sleep(LATENCY).await,
             Trick::Slow(time) => sleep(time).await,
+            Trick::Panic => panic!("a defect"),
             Trick::OutOfDate(time) => {
                 sleep(LATENCY).await;
                 lag = time;
