@@ -59,7 +59,8 @@ pub struct UpstreamConfig {
     )]
     pub retries: u32,
 
-    /// Requests per second, all callers and watches together; the vendor allows 10
+    /// Requests per second, all callers and watches together, from 0.001 to 100000; the vendor allows
+    /// 10
     #[arg(
         id = "upstream_rps",
         long = "upstream-rps",

@@ -165,13 +165,17 @@ impl Call {
         Self { shared, method, peer, start, trace, trace_id, tally, end: None }
     }
 
-    fn end(mut self, status: Option<&Status>) {
-        self.end = Some(match status {
-            None => (Code::Unknown, None),
-            Some(status) => {
-                let reason = status.get_details_error_info().map(|info| info.reason);
-                (status.code(), reason.filter(|_| status.code() != Code::Ok))
-            }
+    /// It ended with a status that these headers hold.
+    fn end(mut self, headers: Option<&HeaderMap>) {
+        let is_ok = |headers: &HeaderMap| {
+            headers.get(Status::GRPC_STATUS).is_some_and(|status| status == "0")
+        };
+        self.end = Some(if headers.is_some_and(is_ok) {
+            (Code::Ok, None)
+        } else if let Some(status) = headers.and_then(Status::from_header_map) {
+            (status.code(), status.get_details_error_info().map(|info| info.reason))
+        } else {
+            (Code::Unknown, None)
         });
     }
 
@@ -256,7 +260,7 @@ where
             // Trailers-Only: the headers are the end.
             Ok(response) if response.headers().contains_key(Status::GRPC_STATUS) => {
                 if let Some(call) = call.take() {
-                    call.end(Status::from_header_map(response.headers()).as_ref());
+                    call.end(Some(response.headers()));
                 }
             }
             Ok(_) => {}
@@ -292,7 +296,7 @@ impl<R: Body<Data = Bytes>> Body for CallBody<R> {
         let is_data = matches!(&frame, Some(Ok(frame)) if frame.is_data());
         if !is_data && let Some(call) = this.call.take() {
             let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
-            call.end(trailers.and_then(Status::from_header_map).as_ref());
+            call.end(trailers);
         }
         Poll::Ready(frame)
     }

@@ -73,7 +73,7 @@ struct Fields<'a, 'w> {
 impl Fields<'_, '_> {
     fn write(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>, bool) -> fmt::Result) {
         let is_message = field.name() == "message";
-        let name = field.name().trim_start_matches("r#");
+        let name = field.name().strip_prefix("r#").unwrap_or(field.name());
         self.result = self.result.and_then(|()| {
             self.writer.write_char(' ')?;
             if !is_message {
@@ -88,7 +88,17 @@ impl Fields<'_, '_> {
 impl Visit for Fields<'_, '_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.write(field, |writer, is_message| {
-            if is_message { Harmless(writer).write_str(value) } else { write!(writer, "{value:?}") }
+            if is_message {
+                return Harmless(writer).write_str(value);
+            }
+            let is_as_quoted =
+                |byte: u8| (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+            if !value.bytes().all(is_as_quoted) {
+                return write!(writer, "{value:?}");
+            }
+            writer.write_char('"')?;
+            writer.write_str(value)?;
+            writer.write_char('"')
         });
     }
 
