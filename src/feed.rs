@@ -316,10 +316,9 @@ impl Subscription {
     /// another.
     pub fn look(&mut self) -> View<'_> {
         let poller = &self.seat.poller;
-        let confirmed_at = poller.observed_at();
         let state = self.state.borrow_and_update();
-        let observed_at = confirmed_at.max(state.reading.observed_at);
-        // An answer counts from when the state shows it, which nobody changes meanwhile.
+        // Nobody changes the state meanwhile, so these tell of no answer that it does not show.
+        let observed_at = poller.observed_at().max(state.reading.observed_at);
         let answers = poller.answers.load(Ordering::Acquire);
         View { state, observed_at, answers }
     }

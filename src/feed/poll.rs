@@ -183,7 +183,7 @@ impl Poller {
             state.reading = Arc::new(reading);
             state.trouble = None;
         });
-        // Only now: who reads the time first and the state second never takes old content for new.
+        // Only now: who looks in between must not take old content for new.
         self.advance(observed_at);
     }
 

@@ -23,6 +23,9 @@ const PAUSE_LIMIT: Duration = Duration::from_mins(1);
 /// Credentials with failures that are remembered at the same time.
 const CREDENTIAL_LIMIT: usize = 10_000;
 
+/// How long a credential's failure is remembered that nothing follows: its token may be gone for good.
+const MEMORY: Duration = Duration::from_mins(10);
+
 /// Who left after waiting this long had no answer to expect: that is a failure too, or callers
 /// with short deadlines would wait for a dead vendor for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -49,11 +52,13 @@ struct Rule {
 struct Circuits {
     connect: Circuit,
     credentials: HashMap<CredentialId, Circuit>,
+    swept_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Circuit {
     failures: u32,
+    failed_at: Option<Instant>,
     open: Option<Open>,
 }
 
@@ -112,8 +117,12 @@ impl State {
     }
 
     fn update(&self, change: impl FnOnce(&mut Circuits, Rule)) {
+        if self.rule.failure_limit == 0 {
+            return;
+        }
         let mut circuits = lock(&self.circuits);
         change(&mut circuits, self.rule);
+        circuits.sweep(Instant::now());
         self.is_troubled.store(!circuits.are_as_new(), Ordering::Release);
     }
 }
@@ -184,6 +193,19 @@ impl Drop for Permit {
 impl Circuits {
     fn are_as_new(&self) -> bool {
         self.connect.failures == 0 && self.credentials.is_empty()
+    }
+
+    /// Now and then, forgets what failed long ago.
+    fn sweep(&mut self, now: Instant) {
+        let is_older = |at: Option<Instant>, age| at.is_none_or(|at| now.duration_since(at) > age);
+        if is_older(self.swept_at, MEMORY / 10) {
+            self.swept_at = Some(now);
+            let before = self.credentials.len();
+            self.credentials.retain(|_, circuit| !is_older(circuit.failed_at, MEMORY));
+            if self.credentials.len() < before {
+                self.show();
+            }
+        }
     }
 
     fn fail_connect(&mut self, rule: Rule) {
@@ -257,21 +279,52 @@ impl Circuit {
     }
 
     fn fail(&mut self, rule: Rule) {
+        let now = Instant::now();
         self.failures = self.failures.saturating_add(1);
-        if rule.failure_limit == 0 || self.failures < rule.failure_limit {
+        self.failed_at = Some(now);
+        if self.failures < rule.failure_limit {
             return;
         }
         let pause = match self.open {
             // Others that were on their way when it opened say nothing new.
-            Some(open) if Instant::now() < open.until => return,
+            Some(open) if now < open.until => return,
             Some(open) => (open.pause * 2).min(PAUSE_LIMIT),
             None => rule.pause,
         };
-        self.open = Some(Open { until: Instant::now() + pause, pause, is_probed: false });
+        self.open = Some(Open { until: now + pause, pause, is_probed: false });
     }
 }
 
 fn refusal(retry_after: Duration, circuit: &'static str) -> Error {
     counter!(metric::BREAKER_REFUSALS, "circuit" => circuit).increment(1);
     Error { retry_after: Some(retry_after), ..Error::new(Kind::Unavailable) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rest::Credential;
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_failure_worth_remembering_nobody_takes_the_lock() {
+        let breaker = Breaker::new(5, Duration::from_secs(5));
+        let attempt = |token: &str, outcome: Result<(), Error>| {
+            let credential = Credential::from_authorization(token).unwrap();
+            let mut permit = breaker.enter(credential.id()).unwrap();
+            permit.send().unwrap();
+            permit.settle(&outcome);
+            breaker.0.is_troubled()
+        };
+        let failure = || Err(Error::new(Kind::Unavailable));
+        assert!(!attempt("Bearer a", Ok(())));
+        assert!(attempt("Bearer a", failure()));
+        assert!(attempt("Bearer b", Ok(())), "the other has not recovered");
+        assert!(!attempt("Bearer a", Ok(())));
+        // One who never comes back.
+        assert!(attempt("Bearer a", failure()));
+        tokio::time::advance(MEMORY / 2).await;
+        assert!(attempt("Bearer b", Ok(())));
+        tokio::time::advance(MEMORY).await;
+        assert!(!attempt("Bearer b", Ok(())));
+    }
 }

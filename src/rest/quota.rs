@@ -155,7 +155,8 @@ impl Quota {
         match &self.buckets {
             Buckets::Shared(bucket) => bucket.slow_down(retry_after),
             Buckets::Each(kept) => {
-                if let Ok(bucket) = lock(kept).bucket(credential, &self.settings) {
+                let bucket = lock(kept).bucket(credential, &self.settings);
+                if let Ok(bucket) = bucket {
                     bucket.slow_down(retry_after);
                 }
             }

@@ -4,7 +4,7 @@
 //! the GOAWAY instead of following it, whose timer answers CANCELLED, and which does not bound what
 //! a stream may buffer. tonic's services and routes are as they always are.
 
-use std::{cell::RefCell, convert::Infallible, pin::pin, sync::atomic::Ordering, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -17,7 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tower::{Service, ServiceExt as _};
 use tracing::debug;
 
 use super::accept::{Arrival, count_cut};
@@ -93,13 +93,10 @@ where
         Err(error) => return debug!(%error, "connection lost before it was served"),
     };
     let (peer, received) = (connection.peer().clone(), connection.received_bytes());
-    // One for all calls of the connection. To clone it for each would count references that all
-    // cores count; and it needs no turn of its own, since every layer is always ready.
-    let service = RefCell::new(service);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(tonic::body::Body::new);
         request.extensions_mut().insert(peer.clone());
-        service.borrow_mut().call(request)
+        service.clone().oneshot(request)
     });
     let mut http2 = pin!(builder(settings).serve_connection(TokioIo::new(connection), service));
     let is_rotated = tokio::select! {
