@@ -159,7 +159,7 @@ impl Bench {
             .await
         };
         let mut rows: Vec<(&str, Vec<[f64; 3]>)> = vec![("the vendor itself", Vec::new())];
-        let peers = [Peer::Service, Peer::Envoy, Peer::Go];
+        let peers = [Peer::Service, Peer::Envoy, Peer::Go, Peer::BareHyper];
         rows.extend(peers.map(|peer| (peer.name(), Vec::new())));
         for _ in 0..3 {
             let mut latencies = vec![(direct().await?, 0.0)];
