@@ -13,7 +13,7 @@ mod settle;
 use std::{
     collections::HashMap,
     fmt,
-    future::{Future, pending},
+    future::Future,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -96,7 +96,7 @@ struct Pollers {
 }
 
 /// What is known of a session at a moment.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct State {
     /// The latest reading.
     pub reading: Arc<Reading>,
@@ -207,10 +207,11 @@ impl Feed {
     /// What is polled at present.
     pub fn overview(&self) -> Vec<Overview> {
         let pollers = self.shared.pollers();
-        let overview = |((_, session), poller): (&(_, SessionId), &Arc<Poller>)| {
-            poller.overview(session.clone())
-        };
-        pollers.by_key.iter().map(overview).collect()
+        pollers
+            .by_key
+            .iter()
+            .map(|((_, session), poller)| poller.overview(session.clone()))
+            .collect()
     }
 
     /// Tells all watchers, also those to come, that they are to go elsewhere.
@@ -325,10 +326,8 @@ impl Subscription {
 
     /// Waits until there is another state.
     pub async fn changed(&mut self) {
-        if self.state.changed().await.is_err() {
-            // The sender lives as long as our seat.
-            pending::<()>().await;
-        }
+        // The sender is in the poller, which our seat keeps, so this never fails.
+        let _ = self.state.changed().await;
     }
 
     /// Whether [`Subscription::changed`] returns at the next answer even if it brings nothing new.

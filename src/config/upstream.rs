@@ -212,10 +212,9 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let (lowest, highest) = RATES.into_inner();
     match text.parse::<f64>() {
         Ok(rate) if RATES.contains(&rate) => Ok(rate),
-        _ => Err(format!("must be a number from {lowest} to {highest}")),
+        _ => Err(format!("must be a number from {} to {}", RATES.start(), RATES.end())),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The metrics of watches: their names, and what each tells an operator.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
@@ -26,9 +26,10 @@ pub(super) fn describe() {
 }
 
 /// The metrics that every message of a watch moves, looked up once.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct WatchMetrics(Arc<Handles>);
 
+#[derive(Debug)]
 struct Handles {
     snapshots: Counter,
     changes: Counter,
@@ -80,11 +81,5 @@ impl WatchMetrics {
     pub fn record_delivery(&self, observed_at: Timestamp, now: Timestamp) {
         let lag = Duration::try_from(now.duration_since(observed_at)).unwrap_or_default();
         self.0.delivery_lag.record(lag);
-    }
-}
-
-impl fmt::Debug for WatchMetrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WatchMetrics")
     }
 }

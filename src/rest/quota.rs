@@ -93,7 +93,7 @@ pub struct Quota {
 
 #[derive(Debug)]
 enum Buckets {
-    Shared(Box<Bucket>),
+    Shared(Arc<Bucket>),
     Each(Mutex<Kept>),
 }
 
@@ -107,7 +107,7 @@ impl Quota {
     /// A quota nothing of which is used yet.
     pub fn new(settings: Settings) -> Self {
         let buckets = match settings.scope {
-            Scope::Process => Buckets::Shared(Box::new(Bucket::new(&settings))),
+            Scope::Process => Buckets::Shared(Arc::new(Bucket::new(&settings))),
             Scope::Credential => {
                 Buckets::Each(Mutex::new(Kept { buckets: HashMap::new(), sweep_at: FIRST_SWEEP }))
             }
@@ -138,28 +138,14 @@ impl Quota {
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<(), Error> {
-        let own;
-        let bucket: &Bucket = match &self.buckets {
-            Buckets::Shared(bucket) => bucket,
-            Buckets::Each(kept) => {
-                own = lock(kept).bucket(credential, &self.settings)?;
-                &own
-            }
-        };
-        bucket.admit(caller, class, deadline).await
+        self.bucket(credential)?.admit(caller, class, deadline).await
     }
 
     /// The vendor answered 429: asks half as often from now on, and not at all for `retry_after`
     /// (an hour at most). Several 429s within a second count as one.
     pub fn slow_down(&self, credential: CredentialId, retry_after: Option<Duration>) {
-        match &self.buckets {
-            Buckets::Shared(bucket) => bucket.slow_down(retry_after),
-            Buckets::Each(kept) => {
-                let bucket = lock(kept).bucket(credential, &self.settings);
-                if let Ok(bucket) = bucket {
-                    bucket.slow_down(retry_after);
-                }
-            }
+        if let Ok(bucket) = self.bucket(credential) {
+            bucket.slow_down(retry_after);
         }
     }
 
@@ -179,6 +165,10 @@ impl Quota {
 
     /// How it stands now.
     pub fn snapshot(&self) -> Snapshot {
+        let buckets: Vec<_> = match &self.buckets {
+            Buckets::Shared(bucket) => vec![Arc::clone(bucket)],
+            Buckets::Each(kept) => lock(kept).buckets.values().cloned().collect(),
+        };
         let nothing = Snapshot {
             rate: self.settings.rps,
             limit: self.settings.rps,
@@ -186,10 +176,6 @@ impl Quota {
             waiting_unary: 0,
             waiting_watches: 0,
             pause: Duration::ZERO,
-        };
-        let buckets: Vec<_> = match &self.buckets {
-            Buckets::Shared(bucket) => return bucket.snapshot(),
-            Buckets::Each(kept) => lock(kept).buckets.values().cloned().collect(),
         };
         buckets.iter().map(|bucket| bucket.snapshot()).fold(nothing, |sum, one| Snapshot {
             rate: sum.rate.min(one.rate),
@@ -199,6 +185,13 @@ impl Quota {
             waiting_watches: sum.waiting_watches + one.waiting_watches,
             pause: sum.pause.max(one.pause),
         })
+    }
+
+    fn bucket(&self, credential: CredentialId) -> Result<Arc<Bucket>, Error> {
+        match &self.buckets {
+            Buckets::Shared(bucket) => Ok(Arc::clone(bucket)),
+            Buckets::Each(kept) => lock(kept).bucket(credential, &self.settings),
+        }
     }
 }
 

@@ -37,7 +37,7 @@ pub struct CallLayer {
 }
 
 struct Shared {
-    methods: HashMap<String, Arc<Method>>,
+    methods: HashMap<Arc<str>, Arc<Method>>,
     other: Arc<Method>,
     log_ok_calls: f64,
     failures: Failures,
@@ -54,11 +54,12 @@ impl CallLayer {
         tracer: Tracer,
     ) -> Self {
         metric::describe();
-        let methods = methods.into_iter().map(|name| (name.clone(), Method::new(name))).collect();
+        let methods = methods.into_iter().map(Arc::from).map(Method::new);
+        let methods = methods.map(|method| (method.name.clone(), method)).collect();
         Self {
             shared: Arc::new(Shared {
                 methods,
-                other: Method::new("_OTHER".to_owned()),
+                other: Method::new("_OTHER".into()),
                 log_ok_calls,
                 failures,
                 tracer,
@@ -115,8 +116,7 @@ struct Method {
 }
 
 impl Method {
-    fn new(name: String) -> Arc<Self> {
-        let name = Arc::<str>::from(name);
+    fn new(name: Arc<str>) -> Arc<Self> {
         Arc::new(Self {
             active: gauge!(metric::ACTIVE_CALLS, "rpc_method" => name.clone()),
             duration_of_ok: Self::duration(name.clone(), Code::Ok),

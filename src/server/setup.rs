@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use secrecy::ExposeSecret as _;
+use url::Url;
 
 use super::{
     Error,
@@ -26,14 +27,9 @@ use crate::{
 /// The service, and what keeps its credential fresh.
 pub(super) fn service(config: &ServeConfig) -> Result<(Service, Option<TokenSource>), Error> {
     let clock = Clock::system();
-    // Without a credential of its own the service never asks for a token.
-    let tokens = match config.credentials.grant() {
-        Some(_) => {
-            let http = rest::HttpClient::new(&config.upstream, &config.credentials.token_url)?;
-            TokenSource::new(&config.credentials, http)
-        }
-        None => None,
-    };
+    let token_client = token_url(config).map(|url| rest::HttpClient::new(&config.upstream, url));
+    let tokens =
+        token_client.transpose()?.and_then(|http| TokenSource::new(&config.credentials, http));
     let client = rest::Client::new(&config.upstream, tokens.clone(), clock)?;
     let feed = Feed::new(read(client.clone()), feed_settings(&config.watch), clock);
     let service = Service {
@@ -55,8 +51,7 @@ pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
     if let Some(files) = tls_files(config) {
         problems.extend(tls::problems(&files).await.into_iter().map(Error::Tls));
     }
-    let token_url = config.credentials.grant().map(|_| &config.credentials.token_url);
-    let urls = [Some(&config.upstream.url), token_url].into_iter().flatten();
+    let urls = [Some(&config.upstream.url), token_url(config)].into_iter().flatten();
     let mut clients = urls.map(|url| rest::HttpClient::new(&config.upstream, url));
     // Two that fail do so for the same reason.
     problems.extend(clients.find_map(Result::err).map(Error::Upstream));
@@ -82,6 +77,11 @@ fn tls_files(config: &ServeConfig) -> Option<tls::Files> {
         client_ca: client_ca
             .map(|path| tls::ClientCa { certificates: path.clone(), is_required: true }),
     })
+}
+
+/// Where the service asks for tokens: nowhere, without a credential of its own.
+fn token_url(config: &ServeConfig) -> Option<&Url> {
+    config.credentials.grant().map(|_| &config.credentials.token_url)
 }
 
 /// How the feed asks the vendor.

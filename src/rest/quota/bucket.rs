@@ -3,10 +3,7 @@
 use std::{
     convert::Infallible,
     future::pending,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -32,8 +29,6 @@ const LATE: Duration = Duration::from_millis(100);
 pub(super) struct Bucket {
     limit: f64,
     queue_limit: usize,
-    /// Whether a 429 slowed it down. Each good answer asks.
-    is_slowed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -65,12 +60,7 @@ impl Bucket {
         let pace = Pace::new(settings.rps, settings.burst, now);
         let timekeeper = Arc::default();
         let state = State { pace, queue: Queue::new(), due_at: now, timekeeper };
-        Self {
-            limit: settings.rps,
-            queue_limit: settings.queue_limit,
-            is_slowed: AtomicBool::new(false),
-            state: Mutex::new(state),
-        }
+        Self { limit: settings.rps, queue_limit: settings.queue_limit, state: Mutex::new(state) }
     }
 
     pub(super) async fn admit(
@@ -103,17 +93,11 @@ impl Bucket {
     }
 
     pub(super) fn slow_down(&self, retry_after: Option<Duration>) {
-        let mut state = lock(&self.state);
-        state.pace.slow_down(retry_after, Instant::now());
-        self.is_slowed.store(true, Ordering::Release);
+        lock(&self.state).pace.slow_down(retry_after, Instant::now());
     }
 
     pub(super) fn speed_up(&self) {
-        if self.is_slowed.load(Ordering::Acquire) {
-            let mut state = lock(&self.state);
-            let is_slow = state.pace.speed_up(Instant::now());
-            self.is_slowed.store(is_slow, Ordering::Release);
-        }
+        lock(&self.state).pace.speed_up(Instant::now());
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -42,8 +42,7 @@ pub(super) struct Pace {
 impl Pace {
     /// At the full rate, with a whole burst at hand.
     pub(super) fn new(rps: f64, burst: u32, now: Instant) -> Self {
-        let (lowest, highest) = RATES.into_inner();
-        let limit = if rps.is_finite() { rps.clamp(lowest, highest) } else { 1.0 };
+        let limit = if rps.is_finite() { rps.clamp(*RATES.start(), *RATES.end()) } else { 1.0 };
         let mut pace = Self {
             limit,
             burst: f64::from(burst),
@@ -107,11 +106,10 @@ impl Pace {
         }
     }
 
-    /// The vendor answered something else. Whether the rate is still below the limit.
-    pub(super) fn speed_up(&mut self, now: Instant) -> bool {
+    /// The vendor answered something else.
+    pub(super) fn speed_up(&mut self, now: Instant) {
         self.refill(now);
         self.rate = (self.rate + self.limit * FASTER).min(self.limit);
-        self.rate < self.limit
     }
 
     /// Requests per second allowed now.
@@ -267,7 +265,7 @@ mod tests {
                 now += Duration::from_millis(wait / 8);
                 match what {
                     0 => pace.slow_down(None, now),
-                    1 => drop(pace.speed_up(now)),
+                    1 => pace.speed_up(now),
                     2 => if let Some(at) = admitted.pop() { pace.give_back(at, now); },
                     _ => {
                         now = pace.ready_at(now);
