@@ -12,6 +12,7 @@ mod resume;
 mod soak;
 mod stage;
 mod trouble;
+mod truth;
 mod wire;
 mod world;
 

@@ -39,7 +39,9 @@ impl Ledger {
     /// Enters a message, and says what is wrong with it.
     pub fn enter(&mut self, begin: Begin, message: &WatchSessionResponse) -> Result<(), String> {
         let kind = message.event_type();
+        let before = self.observed_at;
         self.check_order(message)?;
+        let is_newer = self.observed_at > before;
         // Each stream tells anew that the vendor is in trouble.
         self.is_stale &= begin == Begin::Under;
         if message.resume_token.is_empty() {
@@ -50,11 +52,14 @@ impl Ledger {
             (Begin::Fresh, EventType::Snapshot) => self.start(message)?,
             (Begin::Resumed, EventType::Heartbeat) => {}
             (Begin::Resumed | Begin::Under, EventType::Changed) => self.change(message)?,
-            (Begin::Under, EventType::Heartbeat) => self.is_stale = false,
-            (Begin::Under, EventType::Stale) => {
-                if std::mem::replace(&mut self.is_stale, true) {
-                    return Err("stale twice".to_owned());
+            (Begin::Under, EventType::Heartbeat) => {
+                if self.is_stale && !is_newer {
+                    return Err("recovery is told without a newer answer".to_owned());
                 }
+                self.is_stale = false;
+            }
+            (Begin::Under, EventType::Stale) => {
+                self.is_stale = true;
                 if message.stale_cause.is_none() {
                     return Err("stale without a cause".to_owned());
                 }

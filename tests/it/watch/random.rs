@@ -143,7 +143,7 @@ fn life(rng: &mut Rng, id: &str, has_unknown: bool) -> Vec<(Duration, Session)> 
     let mut age = Duration::ZERO;
     for status in &statuses[rng.usize(0..statuses.len() - 1)..] {
         (*status).clone_into(&mut session.upstream_status);
-        let at = Some(after_dawn(age));
+        let at = Some(after_dawn(age).into());
         match Status::named(status) {
             Status::Waiting => session.started_at = at,
             Status::Active => session.customer_joined_at = at,

@@ -69,6 +69,10 @@ pub enum Trick {
     /// Answers well after all.
     Honest,
     Fail(Kind),
+    /// Fails like this.
+    Refuse(Error),
+    /// Answers with the session, altered.
+    Body(fn(&mut Session)),
     /// Answers as it would have so long ago.
     OutOfDate(Duration),
     /// Takes so long.
@@ -98,7 +102,7 @@ impl Vendor {
         let mut stages = Vec::new();
         for (second, status) in statuses {
             (*status).clone_into(&mut session.upstream_status);
-            let at = Some(after_dawn(Duration::from_secs(*second)));
+            let at = Some(after_dawn(Duration::from_secs(*second)).into());
             match *status {
                 "waiting" => session.started_at = session.started_at.or(at),
                 "active" => session.customer_joined_at = session.customer_joined_at.or(at),
@@ -154,6 +158,7 @@ impl Vendor {
             trickster.as_mut().map_or(Trick::Honest, |invent| invent(server, &id, &credential))
         };
         let mut lag = Duration::ZERO;
+        let mut alter: fn(&mut Session) = |_| {};
         match trick.unwrap_or_else(invent) {
             Trick::Honest => sleep(LATENCY).await,
             Trick::Slow(time) => sleep(time).await,
@@ -162,9 +167,17 @@ impl Vendor {
                 sleep(LATENCY).await;
                 lag = time;
             }
+            Trick::Body(change) => {
+                sleep(LATENCY).await;
+                alter = change;
+            }
             Trick::Fail(kind) => {
                 sleep(LATENCY).await;
                 return Err(Error::new(kind));
+            }
+            Trick::Refuse(error) => {
+                sleep(LATENCY).await;
+                return Err(error);
             }
         }
         let owners = self.owners.lock().unwrap().get(&id).cloned();
@@ -172,8 +185,54 @@ impl Vendor {
             return Err(Error::new(Kind::NotFound));
         }
         let session = self.session_at(&id, self.start.elapsed().saturating_sub(lag));
-        let session = session.ok_or(Error::new(Kind::NotFound))?;
+        let mut session = session.ok_or(Error::new(Kind::NotFound))?;
+        alter(&mut session);
         Ok(Answer { content: Arc::new(session), observed_at: self.clock.now() })
+    }
+}
+
+/// Bodies that are not what they seem.
+pub mod body {
+    use gotoassist_grpc::model::Session;
+
+    /// `{}`, or a maintenance notice.
+    pub fn nothing(session: &mut Session) {
+        *session = Session::default();
+    }
+
+    /// An error that looks a little like a session.
+    pub fn notice(session: &mut Session) {
+        *session = Session { upstream_status: "error".to_owned(), ..Session::default() };
+    }
+
+    /// Another session, of another customer, which is over.
+    pub fn foreign(session: &mut Session) {
+        *session = Session {
+            session_id: "777".to_owned(),
+            upstream_status: "complete".to_owned(),
+            customer_name: Some("A Stranger".to_owned()),
+            notes: Some("strange".to_owned()),
+            ..Session::default()
+        };
+    }
+
+    /// The id, and no status.
+    pub fn hollow(session: &mut Session) {
+        *session = Session { session_id: session.session_id.clone(), ..Session::default() };
+    }
+
+    /// Nothing but id and status.
+    pub fn half(session: &mut Session) {
+        *session = Session {
+            session_id: session.session_id.clone(),
+            upstream_status: session.upstream_status.clone(),
+            ..Session::default()
+        };
+    }
+
+    /// The status in other letters.
+    pub fn loud(session: &mut Session) {
+        session.upstream_status = session.upstream_status.to_uppercase();
     }
 }
 
@@ -218,7 +277,6 @@ impl Server {
         let mut watch_settings = watch::Settings {
             max_age: Duration::from_hours(1),
             stall_limit: Duration::from_mins(1),
-            confirm_after: Duration::from_secs(1),
             max_watches: 100_000,
             max_per_caller: 100_000,
             max_per_session: 100_000,
@@ -230,12 +288,13 @@ impl Server {
             let vendor = asked.clone();
             Box::pin(async move { vendor.answer(number, key).await }) as BoxedReply
         };
-        let feed = Feed::new(read, settings, vendor.clock);
+        let client = unconnected_client(vendor.clock);
+        let feed = Feed::new(read, settings, vendor.clock, client.identities().clone());
         let watches = Watches::new(watch_settings, feed.clone());
         let cut = watches.clone();
         Self {
             service: Service {
-                client: unconnected_client(vendor.clock),
+                client,
                 feed,
                 watches,
                 calls: Calls::new(1_000),
