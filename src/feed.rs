@@ -8,11 +8,11 @@ mod begin;
 mod churn;
 mod effect;
 mod metric;
+mod newcomer;
 mod pace;
 mod poll;
 mod poller;
 mod reading;
-mod resume;
 mod subscription;
 
 use std::{

@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 use super::{
     Ask, Feed, Key, Reply, Shared, Subscription,
     effect::{Effect, Meaning},
+    newcomer::Newcomer,
     poll,
     poller::Poller,
-    resume::Resume,
 };
 use crate::{
     model::{Digest, Known, Session, Validator, Verdict},
@@ -33,12 +33,12 @@ impl Feed {
         terms: Terms,
         known: Option<&Known>,
     ) -> Result<Subscription, rest::Error> {
-        let mut resume = known.map(Resume::from);
+        let mut newcomer = Newcomer::new(key, known);
         let at_least = known.map(|known| known.observed_at);
         let running = self.running(key);
         if let Some(poller) = &running
             && poller.is_fresh(at_least, &self.shared.settings)
-            && let Some(subscription) = self.join(key, poller, resume.as_mut(), &terms.cause)
+            && let Some(subscription) = self.join(key, poller, &mut newcomer, &terms.cause)
         {
             return Ok(subscription);
         }
@@ -53,7 +53,7 @@ impl Feed {
             let cause = terms.cause.clone();
             let sent_at = Instant::now();
             let reply = (self.shared.read)(key.clone(), Ask::First(terms)).await;
-            match self.begin(key, reply, sent_at, resume.as_mut(), &cause) {
+            match self.begin(key, reply, sent_at, &mut newcomer, &cause) {
                 Begun::Subscribed(subscription) => return Ok(subscription),
                 Begun::Failed(error) => return Err(error),
                 Begun::Doubtful(error) => refusal = error,
@@ -67,12 +67,11 @@ impl Feed {
         &self,
         key: &Key,
         poller: &Arc<Poller>,
-        resume: Option<&mut Resume<'_>>,
+        newcomer: &mut Newcomer<'_>,
         cause: &Cause,
     ) -> Option<Subscription> {
         let reading = poller.state.borrow().reading.clone();
-        let verdict = resume
-            .map_or(Verdict::Believed, |resume| resume.judge(&reading.session, &reading.digest));
+        let verdict = newcomer.judge_reading(&reading);
         // Under this lock, so that nobody joins a poll which ends since nobody watches it.
         let pollers = self.shared.pollers();
         let running = pollers.by_key.get(&key.index());
@@ -87,34 +86,29 @@ impl Feed {
         key: &Key,
         reply: Reply,
         sent_at: Instant,
-        mut resume: Option<&mut Resume<'_>>,
+        newcomer: &mut Newcomer<'_>,
         cause: &Cause,
     ) -> Begun {
         if let Some(poller) = self.running(key) {
-            return self.go_on(key, &poller, reply, sent_at, resume, cause);
+            return self.go_on(key, &poller, reply, sent_at, newcomer, cause);
         }
         let answer = match reply {
             Ok(answer) => answer,
-            Err(error) => return Begun::without_answer(error, resume),
+            Err(error) => return Begun::without_answer(error, newcomer),
         };
         let session = &answer.content;
-        let validator = match &mut resume {
-            None => Validator::beginning_with(session),
-            Some(resume) => match resume.judge(session, &Digest::of(session)) {
-                Verdict::Believed => Ok(resume.validator()),
-                Verdict::Doubtful | Verdict::Disbelieved(_) => return Begun::doubtful(None),
-            },
-        };
-        let validator = match validator {
-            Ok(validator) => validator,
-            Err(disbelief) => {
+        match newcomer.judge(session, &Digest::of(session)) {
+            Verdict::Believed => {}
+            Verdict::Disbelieved(disbelief) if !newcomer.is_resumed() => {
                 return Begun::Failed(rest::Error::new(Kind::Malformed).caused_by(disbelief));
             }
-        };
+            Verdict::Doubtful | Verdict::Disbelieved(_) => return Begun::doubtful(None),
+        }
+        let validator = newcomer.validator();
         match self.start(key, answer.clone(), validator, cause) {
             Ok(subscription) => Begun::Subscribed(subscription),
             // Another watch was quicker.
-            Err(poller) => self.go_on(key, &poller, Ok(answer), sent_at, resume, cause),
+            Err(poller) => self.go_on(key, &poller, Ok(answer), sent_at, newcomer, cause),
         }
     }
 
@@ -125,7 +119,7 @@ impl Feed {
         poller: &Arc<Poller>,
         reply: Reply,
         sent_at: Instant,
-        resume: Option<&mut Resume<'_>>,
+        newcomer: &mut Newcomer<'_>,
         cause: &Cause,
     ) -> Begun {
         let trouble = || poller.trouble().map(Arc::unwrap_or_clone);
@@ -143,7 +137,7 @@ impl Feed {
                 trouble => return Begun::failed(trouble),
             },
         }
-        match self.join(key, poller, resume, cause) {
+        match self.join(key, poller, newcomer, cause) {
             Some(subscription) => Begun::Subscribed(subscription),
             None => Begun::doubtful(None),
         }
@@ -186,14 +180,11 @@ enum Begun {
 }
 
 impl Begun {
-    /// There is no session. Who has seen it is told that it is gone only by two answers.
-    fn without_answer(error: rest::Error, resume: Option<&mut Resume<'_>>) -> Self {
-        match (Meaning::of(&error), resume) {
-            (Meaning::Absent(absence), Some(resume)) => {
-                let is_gone = resume.confirms_absence(absence);
-                if is_gone { Self::Failed(error) } else { Self::Doubtful(error) }
-            }
-            (Meaning::Absent(_) | Meaning::Refused | Meaning::Trouble, _) => Self::Failed(error),
+    /// There is no session.
+    fn without_answer(error: rest::Error, newcomer: &mut Newcomer<'_>) -> Self {
+        match Meaning::of(&error) {
+            Meaning::Absent(absence) if !newcomer.is_gone(absence) => Self::Doubtful(error),
+            Meaning::Absent(_) | Meaning::Refused | Meaning::Trouble => Self::Failed(error),
         }
     }
 

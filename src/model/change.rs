@@ -47,16 +47,16 @@ impl Digest {
     }
 
     /// The identity of the session, if it has an id.
-    pub fn identity(&self) -> Option<Identity> {
+    pub fn shown_identity(&self) -> Option<Identity> {
         let [session_id, ..] = self.fields;
         let [nothing, ..] = NOTHING.fields;
         (session_id != nothing).then_some(Identity(session_id))
     }
 
-    /// The identity of a session that has an id: the fingerprint of that field.
-    pub(super) fn identity_of(session: &Session) -> Identity {
+    /// The identity of the session with this id: the fingerprint of that field.
+    pub(super) fn identity(session_id: &str) -> Identity {
         let [name, ..] = FIELD_NAMES;
-        let field = fingerprint(name, &Content::Text(Some(&session.session_id)));
+        let field = fingerprint(name, &Content::Text(Some(session_id)));
         Identity(u32::from_be_bytes(head(field.as_ref())))
     }
 }

@@ -4,7 +4,7 @@
 //! them tells what is not the session's own state: a maintenance notice, the body of another
 //! session, half of a body, or an answer that is out of date.
 
-use super::{Digest, FieldSet, History, Progress, Session, Status};
+use super::{Digest, FieldSet, History, Progress, Session, SessionId, Status};
 
 /// Tells sessions apart without naming them: a fingerprint of the vendor's session id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +58,12 @@ pub struct Baseline<'a> {
 /// Validates the answers about one session, one after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Validator {
+    /// That of the text by which the session is asked for, in case that is its id.
+    asked_for: Option<Identity>,
     identity: Option<Identity>,
+    /// What the latest answer showed, if that is neither known nor what was asked for: asked for
+    /// by a token, a session has another id, but so has a body of another session.
+    claimed: Option<Identity>,
     doubt: Option<Doubt>,
     absence: Option<Absence>,
 }
@@ -85,23 +90,18 @@ pub fn check(identity: Option<Identity>, answer: &Session) -> Result<(), Disbeli
 impl Identity {
     /// The identity of a session, if it has an id.
     pub fn of(session: &Session) -> Option<Self> {
-        (!session.session_id.is_empty()).then(|| Digest::identity_of(session))
+        (!session.session_id.is_empty()).then(|| Digest::identity(&session.session_id))
     }
 }
 
 impl Validator {
-    /// For a session of which `first` is the first answer.
-    pub fn beginning_with(first: &Session) -> Result<Self, Disbelief> {
-        check(None, first)?;
-        if first.upstream_status.trim().is_empty() {
-            return Err(Disbelief::NoStatus);
+    /// For the session that is asked for by `asked_for`, of which a watcher may know this content.
+    pub fn new(asked_for: &SessionId, known: Option<&Digest>) -> Self {
+        Self {
+            asked_for: Some(Digest::identity(asked_for.as_str())),
+            identity: known.and_then(Digest::shown_identity),
+            ..Self::default()
         }
-        Ok(Self { identity: Identity::of(first), ..Self::default() })
-    }
-
-    /// For a session whose content a watcher knows already.
-    pub fn resuming(known: &Digest) -> Self {
-        Self { identity: known.identity(), ..Self::default() }
     }
 
     /// The session's identity, once an answer had an id.
@@ -109,15 +109,24 @@ impl Validator {
         self.identity
     }
 
+    /// Judges an answer before any other is believed.
+    pub fn judge_first(&mut self, answer: &Session) -> Verdict {
+        match self.check(answer) {
+            Err(disbelief) => Verdict::Disbelieved(disbelief),
+            Ok(()) if self.identifies(answer) => Verdict::Believed,
+            Ok(()) => Verdict::Doubtful,
+        }
+    }
+
     /// Judges the next answer, whose content is `digest`.
     pub fn judge(&mut self, baseline: Baseline<'_>, answer: &Session, digest: &Digest) -> Verdict {
-        if let Err(disbelief) = check(self.identity, answer) {
+        if let Err(disbelief) = self.check(answer) {
             return Verdict::Disbelieved(disbelief);
         }
-        if answer.upstream_status.trim().is_empty() {
-            return Verdict::Disbelieved(Disbelief::NoStatus);
+        if !self.identifies(answer) {
+            return Verdict::Doubtful;
         }
-        self.absence = None;
+        self.doubt_absence();
         let progress = Progress::of(answer);
         let is_same_status = baseline.history.progress().is_same_status(progress);
         let vanished =
@@ -128,13 +137,38 @@ impl Validator {
             return Verdict::Doubtful;
         }
         self.doubt = None;
-        self.identity = self.identity.or(Identity::of(answer));
         Verdict::Believed
+    }
+
+    /// Nothing is doubtful any more.
+    pub fn settle(&mut self) {
+        *self = Self { asked_for: self.asked_for, identity: self.identity, ..Self::default() };
     }
 
     /// Whether the vendor has said so twice, with no session in between.
     pub fn confirms_absence(&mut self, absence: Absence) -> bool {
         self.absence.replace(absence) == Some(absence)
+    }
+
+    /// The session was seen: if the vendor says next that it is absent, that needs a second answer.
+    pub fn doubt_absence(&mut self) {
+        self.absence = None;
+    }
+
+    fn check(&self, answer: &Session) -> Result<(), Disbelief> {
+        check(self.identity, answer)?;
+        if answer.upstream_status.trim().is_empty() { Err(Disbelief::NoStatus) } else { Ok(()) }
+    }
+
+    /// Whether the answer's id is the session's, as far as can be known: it is what was asked for,
+    /// or two answers have it. Learns it if so.
+    fn identifies(&mut self, answer: &Session) -> bool {
+        let shown = Identity::of(answer);
+        let claimed = std::mem::replace(&mut self.claimed, shown);
+        if self.identity.is_none() && (shown == self.asked_for || shown == claimed) {
+            self.identity = shown;
+        }
+        shown.is_none() || shown == self.identity
     }
 
     /// Whether the answer before was doubtful for the same reasons.
@@ -181,7 +215,7 @@ mod tests {
     impl Watched {
         fn beginning_with(first: Session) -> Self {
             Self {
-                validator: Validator::beginning_with(&first).unwrap(),
+                validator: Validator::new(&"250040353".parse().unwrap(), Some(&Digest::of(&first))),
                 history: History::starting_with(&first),
                 session: first,
             }
@@ -213,24 +247,34 @@ mod tests {
     }
 
     #[test]
-    fn another_session_is_never_believed_not_even_across_a_resume() {
+    fn another_session_is_never_believed() {
         let other = Session { session_id: "777".to_owned(), ..session("complete") };
         let mut watched = Watched::beginning_with(session("active"));
-        let mut resumed = Watched::beginning_with(session("active"));
-        resumed.validator = Validator::resuming(&Digest::of(&session("active")));
         for _ in 0..3 {
-            for watched in [&mut watched, &mut resumed] {
-                let verdict = watched.judge(&other);
-                assert_eq!(verdict, Verdict::Disbelieved(Disbelief::OtherSession));
-            }
+            let verdict = watched.judge(&other);
+            assert_eq!(verdict, Verdict::Disbelieved(Disbelief::OtherSession));
         }
         assert_eq!(watched.judge(&session("active")), Verdict::Believed);
     }
 
     #[test]
+    fn an_id_that_was_not_asked_for_needs_a_second_answer() {
+        let other = Session { session_id: "777".to_owned(), ..session("complete") };
+        let mut by_token = Validator::new(&"token".parse().unwrap(), None);
+        assert_eq!(by_token.judge_first(&other), Verdict::Doubtful);
+        assert_eq!(by_token.judge_first(&session("active")), Verdict::Doubtful);
+        assert_eq!(by_token.judge_first(&session("active")), Verdict::Believed);
+        let verdict = by_token.judge_first(&other);
+        assert_eq!(verdict, Verdict::Disbelieved(Disbelief::OtherSession));
+        let mut by_id = Validator::new(&"250040353".parse().unwrap(), None);
+        assert_eq!(by_id.judge_first(&other), Verdict::Doubtful);
+        assert_eq!(by_id.judge_first(&session("active")), Verdict::Believed);
+    }
+
+    #[test]
     fn an_id_that_comes_late_counts_from_then_on() {
-        let by_token = Session { session_id: String::new(), ..session("notStarted") };
-        let mut watched = Watched::beginning_with(by_token);
+        let without_id = Session { session_id: String::new(), ..session("notStarted") };
+        let mut watched = Watched::beginning_with(without_id);
         assert_eq!(watched.judge(&session("waiting")), Verdict::Believed);
         let other = Session { session_id: "777".to_owned(), ..session("waiting") };
         let verdict = watched.judge(&other);
@@ -240,7 +284,8 @@ mod tests {
     #[test]
     fn an_answer_without_a_status_is_not_believed_in_a_watch() {
         let hollow = Session { upstream_status: " ".to_owned(), ..session("") };
-        assert_eq!(Validator::beginning_with(&hollow).unwrap_err(), Disbelief::NoStatus);
+        let mut first = Validator::new(&"250040353".parse().unwrap(), None);
+        assert_eq!(first.judge_first(&hollow), Verdict::Disbelieved(Disbelief::NoStatus));
         let mut watched = Watched::beginning_with(session("active"));
         for _ in 0..3 {
             assert_eq!(watched.judge(&hollow), Verdict::Disbelieved(Disbelief::NoStatus));

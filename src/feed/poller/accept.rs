@@ -27,6 +27,10 @@ impl Poller {
         let mut record = self.record();
         let newer = if reply.is_ok() { record.shown_at } else { record.answered_at };
         if sent_at < newer {
+            if reply.is_ok() {
+                // Too old to tell what it is like, and yet the session is there.
+                record.validator.doubt_absence();
+            }
             return Effect::Superseded;
         }
         record.answered_at = Instant::now();

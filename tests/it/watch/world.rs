@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,18 +23,24 @@ use gotoassist_grpc::{
     },
     model::Session,
     proto::{
-        WatchSessionRequest, WatchSessionResponse,
-        remote_support_service_client::RemoteSupportServiceClient,
+        WatchSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
         serving::remote_support_service_server::RemoteSupportServiceServer,
-        watch_session_response::EventType,
     },
-    rest::{self, Answer, Error, Kind},
+    rest::{
+        self, Answer, Error, Kind,
+        quota::{self, Class, Quota, Scope},
+    },
     server::deadline::{DeadlineLayer, DeadlineService},
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Request, Status};
 use tower::Layer as _;
+
+pub use super::{
+    body,
+    watcher::{End, Watcher},
+};
 
 /// When every world begins.
 pub const DAWN: &str = "2026-01-01T00:00:00Z";
@@ -43,7 +49,7 @@ pub const DAWN: &str = "2026-01-01T00:00:00Z";
 const LATENCY: Duration = Duration::from_millis(20);
 
 /// No test waits longer than this, in virtual time.
-const PATIENCE: Duration = Duration::from_hours(48);
+pub const PATIENCE: Duration = Duration::from_hours(48);
 
 /// The vendor, played.
 pub struct Vendor {
@@ -56,6 +62,8 @@ pub struct Vendor {
     pub trickster: Mutex<Option<Trickster>>,
     /// Every question: when, for which session, by whose right.
     pub asked: Mutex<Vec<(Instant, String, String)>>,
+    /// Whether each server has a quota, as it has in earnest.
+    pub has_quota: AtomicBool,
     /// Who may see a session, if not everybody.
     pub owners: Mutex<HashMap<String, Vec<String>>>,
 }
@@ -91,6 +99,7 @@ impl Vendor {
             trickster: Mutex::default(),
             servers: AtomicUsize::new(0),
             asked: Mutex::default(),
+            has_quota: AtomicBool::new(false),
             owners: Mutex::default(),
         })
     }
@@ -191,51 +200,6 @@ impl Vendor {
     }
 }
 
-/// Bodies that are not what they seem.
-pub mod body {
-    use gotoassist_grpc::model::Session;
-
-    /// `{}`, or a maintenance notice.
-    pub fn nothing(session: &mut Session) {
-        *session = Session::default();
-    }
-
-    /// An error that looks a little like a session.
-    pub fn notice(session: &mut Session) {
-        *session = Session { upstream_status: "error".to_owned(), ..Session::default() };
-    }
-
-    /// Another session, of another customer, which is over.
-    pub fn foreign(session: &mut Session) {
-        *session = Session {
-            session_id: "777".to_owned(),
-            upstream_status: "complete".to_owned(),
-            customer_name: Some("A Stranger".to_owned()),
-            notes: Some("strange".to_owned()),
-            ..Session::default()
-        };
-    }
-
-    /// The id, and no status.
-    pub fn hollow(session: &mut Session) {
-        *session = Session { session_id: session.session_id.clone(), ..Session::default() };
-    }
-
-    /// Nothing but id and status.
-    pub fn half(session: &mut Session) {
-        *session = Session {
-            session_id: session.session_id.clone(),
-            upstream_status: session.upstream_status.clone(),
-            ..Session::default()
-        };
-    }
-
-    /// The status in other letters.
-    pub fn loud(session: &mut Session) {
-        session.upstream_status = session.upstream_status.to_uppercase();
-    }
-}
-
 /// A client for unary calls, which no test here makes.
 fn unconnected_client(clock: Clock) -> rest::Client {
     #[derive(clap::Parser)]
@@ -284,9 +248,22 @@ impl Server {
         alter(&mut settings, &mut watch_settings);
         let asked = vendor.clone();
         let number = vendor.servers.fetch_add(1, Ordering::Relaxed);
-        let read = move |key, _: Ask| {
-            let vendor = asked.clone();
-            Box::pin(async move { vendor.answer(number, key).await }) as BoxedReply
+        let limits =
+            quota::Settings { rps: 8.0, burst: 8, scope: Scope::Process, queue_limit: 1_000 };
+        let quota = vendor.has_quota.load(Ordering::Relaxed).then(|| Quota::new(limits));
+        let quota = Arc::new(quota);
+        let read = move |key: Key, ask: Ask| {
+            let (vendor, quota) = (asked.clone(), quota.clone());
+            Box::pin(async move {
+                if let Some(quota) = &*quota {
+                    let class = match ask {
+                        Ask::First(_) => Class::Unary,
+                        Ask::Next(urgency, _) => Class::Watch(urgency),
+                    };
+                    quota.admit(key.credential.id(), class, None).await?;
+                }
+                vendor.answer(number, key).await
+            }) as BoxedReply
         };
         let client = unconnected_client(vendor.clock);
         let feed = Feed::new(read, settings, vendor.clock, client.identities().clone());
@@ -346,66 +323,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.cutter.abort();
-    }
-}
-
-/// Reads one watch.
-pub struct Watcher {
-    pub stream: Streaming<WatchSessionResponse>,
-}
-
-/// How a watch ended.
-#[derive(Debug)]
-pub enum End {
-    Ok,
-    Error(Status),
-}
-
-impl Watcher {
-    /// The next message of any kind.
-    pub async fn next(&mut self) -> Result<WatchSessionResponse, End> {
-        match timeout(PATIENCE, self.stream.message()).await.expect("no end, no message") {
-            Ok(Some(message)) => Ok(message),
-            Ok(None) => Err(End::Ok),
-            Err(status) => Err(End::Error(status)),
-        }
-    }
-
-    /// The next message that is no heartbeat.
-    pub async fn news(&mut self) -> WatchSessionResponse {
-        loop {
-            let message = self.next().await.unwrap();
-            if message.event_type() != EventType::Heartbeat {
-                return message;
-            }
-        }
-    }
-
-    /// Everything up to the end.
-    pub async fn rest(&mut self) -> (Vec<WatchSessionResponse>, End) {
-        let mut messages = Vec::new();
-        loop {
-            match self.next().await {
-                Ok(message) => messages.push(message),
-                Err(end) => return (messages, end),
-            }
-        }
-    }
-}
-
-impl End {
-    pub fn code(&self) -> Code {
-        match self {
-            End::Ok => Code::Ok,
-            End::Error(status) => status.code(),
-        }
-    }
-
-    pub fn reason(&self) -> String {
-        match self {
-            End::Ok => String::new(),
-            End::Error(status) => reason(status),
-        }
     }
 }
 
