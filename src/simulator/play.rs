@@ -282,7 +282,8 @@ fn kept(right: Answer, names: &[&str]) -> Answer {
 /// in most other formats.
 fn many_fields(bytes: usize) -> String {
     let length = |number: usize| (bytes - number * BULK).min(BULK);
-    let fields = (0..bytes.div_ceil(BULK)).map(|number| {
+    // At least one: what comes behind the comma must be a field.
+    let fields = (0..bytes.div_ceil(BULK).max(1)).map(|number| {
         let numbers = length(number).saturating_sub(r#""unknown0000":[1],"#.len()) / 2;
         format!(r#""unknown{number:04}":[1{}]"#, ",1".repeat(numbers))
     });

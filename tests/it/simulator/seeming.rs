@@ -190,8 +190,11 @@ async fn a_mebibyte_of_unknown_fields_is_a_body_that_may_be_read() {
     let session: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(session["status"], "active");
     assert!(names(&session).len() > 100 && session["unknown0000"].as_array().unwrap().len() > 4000);
-    let few = told(r#"{"fault":{"kind":"many-unknown-fields","bytes":100}}"#).await;
-    assert_eq!(few.json(PATH).await["unknown0000"].as_array().unwrap().len(), 42);
+    for (bytes, numbers) in [(0, 1), (100, 42)] {
+        let rule = format!(r#"{{"fault":{{"kind":"many-unknown-fields","bytes":{bytes}}}}}"#);
+        let few = told(&rule).await.json(PATH).await;
+        assert_eq!(few["unknown0000"].as_array().unwrap().len(), numbers);
+    }
 }
 
 #[tokio::test]
