@@ -78,15 +78,15 @@ impl Poll<'_> {
                     }
                     self.shared.identities.set(self.key.index(), self.poller.identity());
                 }
-                () = at(schedule.ends_at) => return self.poller.end_outage(),
-                () = at(schedule.stale_at) => self.poller.tell_stale(),
+                () = at(schedule.end) => return self.poller.end_outage(),
+                () = at(schedule.staleness) => self.poller.tell_stale(),
                 () = self.poller.rescheduled.notified() => {
                     if self.poller.state.borrow().end.is_some() {
                         return;
                     }
                 }
-                () = self.is_due(schedule.due_at), if request.is_none() => {
-                    request = Some(self.ask(schedule.answered_at));
+                () = self.is_due(schedule.request), if request.is_none() => {
+                    request = Some(self.ask(schedule.answer));
                 }
             }
         }

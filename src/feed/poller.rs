@@ -69,17 +69,17 @@ struct Trouble {
     cause: Arc<rest::Error>,
 }
 
-/// When what is to happen next.
+/// When what happened, and is to happen next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     /// The latest answer came.
-    pub answered_at: Instant,
+    pub answer: Instant,
     /// The next request.
-    pub due_at: Instant,
+    pub request: Instant,
     /// The session is stale, unless a good answer comes before.
-    pub stale_at: Option<Instant>,
+    pub staleness: Option<Instant>,
     /// The watches end, unless a good answer comes before.
-    pub ends_at: Option<Instant>,
+    pub end: Option<Instant>,
 }
 
 impl Poller {
@@ -126,10 +126,10 @@ impl Poller {
         let is_told = self.state.borrow().trouble.is_some();
         let trouble = record.trouble.as_ref().map(|trouble| trouble.since);
         Schedule {
-            answered_at: record.answered_at,
-            due_at: record.due_at,
-            stale_at: trouble.filter(|_| !is_told).map(|since| since + STALE_LIMIT),
-            ends_at: trouble.map(|since| since + settings.outage_limit),
+            answer: record.answered_at,
+            request: record.due_at,
+            staleness: trouble.filter(|_| !is_told).map(|since| since + STALE_LIMIT),
+            end: trouble.map(|since| since + settings.outage_limit),
         }
     }
 

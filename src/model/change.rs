@@ -71,10 +71,10 @@ pub fn changed_fields(before: &Session, after: &Session) -> Vec<&'static str> {
 }
 
 fn fingerprint(name: &str, content: &Content<'_>) -> ring::digest::Digest {
-    let mut context = Context::new(&SHA256);
-    context.update(name.as_bytes());
-    content.feed(&mut context);
-    context.finish()
+    let mut hash = Context::new(&SHA256);
+    hash.update(name.as_bytes());
+    content.feed(&mut hash);
+    hash.finish()
 }
 
 #[derive(PartialEq)]

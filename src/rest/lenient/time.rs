@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use jiff::{SignedDuration, civil, fmt::temporal::Pieces};
+use jiff::{SignedDuration, civil, fmt::temporal::Pieces, tz::Offset};
 
 use crate::model::UtcTime;
 
@@ -26,7 +26,7 @@ pub(super) fn timestamp(text: &str) -> Option<UtcTime> {
     let text = plain(text);
     let pieces = Pieces::parse(&*text).ok()?;
     let local = pieces.date().to_datetime(pieces.time().unwrap_or_default());
-    let offset = pieces.to_numeric_offset().map_or(0, |offset| offset.seconds());
+    let offset = pieces.to_numeric_offset().map_or(0, Offset::seconds);
     let since_1970 = local.duration_since(EPOCH) - SignedDuration::from_secs(offset.into());
     UtcTime::from_nanoseconds(since_1970.as_nanos())
 }

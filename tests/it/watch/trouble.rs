@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use gotoassist_grpc::{proto::watch_session_response::EventType, rest::Kind};
+use gotoassist_grpc::{
+    proto::{WatchSessionResponse, watch_session_response::EventType},
+    rest::Kind,
+};
 use tokio::time::Instant;
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -68,7 +71,7 @@ async fn outage_over_limit() {
     vendor.play("s", vec![Trick::Fail(Kind::ConnectFailed); 1000]);
     let start = Instant::now();
     let (messages, end) = watcher.rest().await;
-    let mut kinds: Vec<_> = messages.iter().map(|message| message.event_type()).collect();
+    let mut kinds: Vec<_> = messages.iter().map(WatchSessionResponse::event_type).collect();
     let stale = kinds.iter().filter(|kind| **kind == EventType::Stale).count();
     assert!((25..=31).contains(&stale), "{stale} in 15 minutes, one each half a minute");
     kinds.dedup();

@@ -20,11 +20,11 @@ fn active_for_ten_minutes(vendor: &Vendor) {
     vendor.life("250040353", &[(0, "active"), (600, "complete")]);
     for second in [0, 600] {
         vendor.alter("250040353", second, |session| {
-            session.session_type = "screen_sharing".to_owned();
+            "screen_sharing".clone_into(&mut session.session_type);
             session.expert_name = Some("Expert".to_owned());
             session.customer_name = Some("Customer".to_owned());
             session.notes = Some("note".to_owned());
-            session.account_key = "1842200297248054807".to_owned();
+            "1842200297248054807".clone_into(&mut session.account_key);
         });
     }
 }
@@ -238,7 +238,7 @@ async fn a_join_url_that_is_always_new_is_told_once_a_minute() {
 async fn a_long_retry_after_makes_the_watch_stale_and_not_blind() {
     let failures = |kind: Kind| {
         let mut error = Error::new(kind);
-        error.retry_after = Some(Duration::from_secs(600));
+        error.retry_after = Some(Duration::from_mins(10));
         Trick::Refuse(error)
     };
     for kind in [Kind::Internal, Kind::Unavailable, Kind::RateLimited] {
@@ -281,7 +281,7 @@ async fn a_watch_on_a_poll_in_trouble_asks_for_itself() {
     let mut watcher = server.watch("s").await;
     watcher.next().await.unwrap();
     let mut error = Error::new(Kind::Unavailable);
-    error.retry_after = Some(Duration::from_secs(600));
+    error.retry_after = Some(Duration::from_mins(10));
     vendor.play("s", [Trick::Refuse(error)]);
     until(start, 21).await;
     let first = server.watch("s").await.next().await.unwrap();
