@@ -1,17 +1,19 @@
 //! The HTTP client: reqwest, set up for one server. It follows no redirect, sends no request a second
 //! time, and uses no proxy but that of the configuration.
 
+mod coding;
 mod setup;
 
 use std::{error::Error as StdError, fmt, io, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header::ACCEPT_ENCODING};
 use reqwest::{Client, redirect, retry};
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 pub use self::setup::SetUpError;
 
+use self::coding::Coding;
 use crate::config::UpstreamConfig;
 
 /// Shorter than the minute after which load balancers close, so that we close first.
@@ -43,9 +45,13 @@ impl HttpClient {
     }
 
     /// Sends `request`, whose URI is absolute, and returns when the head of the answer is here.
-    pub(super) async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Response, Failed> {
+    pub(super) async fn send(
+        &self,
+        mut request: http::Request<Vec<u8>>,
+    ) -> Result<Response, Failed> {
+        request.headers_mut().insert(ACCEPT_ENCODING, coding::ACCEPTED);
         let request = request.try_into().map_err(Failed::unanswered)?;
-        self.0.execute(request).await.map(Response).map_err(Failed::unanswered)
+        self.0.execute(request).await.map(Response::new).map_err(Failed::unanswered)
     }
 }
 
@@ -55,35 +61,58 @@ impl fmt::Debug for HttpClient {
     }
 }
 
-/// An answer, of which the head is here. The body is unpacked as it comes.
-pub(super) struct Response(reqwest::Response);
+/// An answer, of which the head is here.
+pub(super) struct Response {
+    response: reqwest::Response,
+    coding: Coding,
+}
 
 impl Response {
+    fn new(response: reqwest::Response) -> Self {
+        Self { coding: Coding::of(response.headers()), response }
+    }
+
     pub fn status(&self) -> StatusCode {
-        self.0.status()
+        self.response.status()
     }
 
     pub fn take_headers(&mut self) -> HeaderMap {
-        std::mem::take(self.0.headers_mut())
+        std::mem::take(self.response.headers_mut())
     }
 
-    /// The whole body, if that is no more than `limit` bytes once unpacked.
-    pub async fn body(&mut self, limit: usize) -> Result<Vec<u8>, Failed> {
-        let length = self.0.content_length().unwrap_or_default();
+    /// The whole body, if that is no more than `limit` bytes, packed or not.
+    pub async fn whole(mut self, limit: usize) -> Result<Vec<u8>, Failed> {
+        let length = self.response.content_length().unwrap_or_default();
         let length = usize::try_from(length).ok().filter(|length| *length <= limit);
         let mut body = Vec::with_capacity(length.ok_or(Failed::TooLong)?);
-        while let Some(chunk) = self.chunk().await? {
+        while let Some(chunk) = self.response.chunk().await.map_err(Failed::on_the_wire)? {
             if body.len() + chunk.len() > limit {
                 return Err(Failed::TooLong);
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body)
+        if self.coding == Coding::Plain {
+            return Ok(body);
+        }
+        let mut unpacked = Vec::new();
+        self.coding.unpack(&body, limit, &mut unpacked).map_err(Failed::BadEncoding)?;
+        if unpacked.len() > limit { Err(Failed::TooLong) } else { Ok(unpacked) }
     }
 
-    /// The next piece of the body.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failed> {
-        self.0.chunk().await.map_err(Failed::cut_off)
+    /// What comes of the body within `patience` and is readable, up to `limit` bytes.
+    pub async fn beginning(mut self, limit: usize, patience: Duration) -> Vec<u8> {
+        let mut body = Vec::new();
+        let until = Instant::now() + patience;
+        while body.len() < limit
+            && let Ok(Ok(Some(chunk))) = timeout_at(until, self.response.chunk()).await
+        {
+            body.extend_from_slice(&chunk);
+        }
+        let mut unpacked = Vec::new();
+        // What could be unpacked before an error is all there is.
+        let _ = self.coding.unpack(&body, limit, &mut unpacked);
+        unpacked.truncate(limit);
+        unpacked
     }
 }
 
@@ -99,7 +128,7 @@ pub(super) enum Failed {
     #[error("the answer is not HTTP")]
     NotHttp(#[source] reqwest::Error),
     #[error("the body is not encoded as its content-encoding says")]
-    BadEncoding(#[source] reqwest::Error),
+    BadEncoding(#[source] io::Error),
     #[error("the body is too long")]
     TooLong,
 }
@@ -109,32 +138,23 @@ impl Failed {
         match (error.is_connect(), error.is_timeout()) {
             (true, true) => Self::ConnectTimeout(error.without_url()),
             (true, false) => Self::Connect(error.without_url()),
-            (false, _) => Self::on_the_wire(error, Self::Broken),
+            (false, _) => Self::on_the_wire(error),
         }
     }
 
-    fn cut_off(error: reqwest::Error) -> Self {
-        // What does not come from the connection is the unpacking's own.
-        Self::on_the_wire(error, Self::BadEncoding)
-    }
-
-    /// What `error` means; `otherwise`, if it says nothing about the connection.
-    fn on_the_wire(error: reqwest::Error, otherwise: fn(reqwest::Error) -> Self) -> Self {
+    /// What an error of a connection that came about means.
+    fn on_the_wire(error: reqwest::Error) -> Self {
         use io::ErrorKind::{InvalidData, InvalidInput};
 
-        let mut meaning = otherwise;
-        for cause in causes(&error) {
-            if let Some(cause) = cause.downcast_ref::<hyper::Error>() {
-                meaning = if cause.is_parse() { Self::NotHttp } else { Self::Broken };
-            }
-            if let Some(cause) = cause.downcast_ref::<io::Error>()
-                && matches!(cause.kind(), InvalidData | InvalidInput)
-            {
-                meaning = Self::BadEncoding;
-            }
-        }
+        let is_not_http = causes(&error).any(|cause| {
+            let is_parse = cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
+            // A chunk that is none.
+            let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+            is_parse || matches!(kind, Some(InvalidData | InvalidInput))
+        });
         // The URL holds the session's id.
-        meaning(error.without_url())
+        let error = error.without_url();
+        if is_not_http { Self::NotHttp(error) } else { Self::Broken(error) }
     }
 }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::{
     Error, Kind,
-    http_client::{Failed, HttpClient, Response, SetUpError},
+    http_client::{Failed, HttpClient, SetUpError},
     lenient::Malformed,
 };
 use crate::{config::UpstreamConfig, trace::Host};
@@ -74,12 +74,13 @@ impl Transport {
         let mut response = self.client.send(request).await.map_err(transport_error)?;
         let (status, headers) = (response.status(), response.take_headers());
         let body = if status.is_success() {
-            response.body(BODY_LIMIT).await.map_err(|failed| Error {
+            response.whole(BODY_LIMIT).await.map_err(|failed| Error {
                 http_status: Some(status.as_u16()),
                 ..transport_error(failed)
             })?
         } else {
-            head_of_body(&mut response).await
+            // An error's status is told even if its body does not come, comes slowly or without end.
+            response.beginning(ERROR_BODY_LIMIT, ERROR_BODY_PATIENCE).await
         };
         Ok(Reply { status, headers, body })
     }
@@ -98,19 +99,6 @@ impl Transport {
         *request.headers_mut() = headers;
         Ok(request)
     }
-}
-
-/// An error's status is told even if its body does not come, comes slowly or without end.
-async fn head_of_body(response: &mut Response) -> Vec<u8> {
-    let mut body = Vec::new();
-    let until = Instant::now() + ERROR_BODY_PATIENCE;
-    while let Ok(Ok(Some(chunk))) = timeout_at(until, response.chunk()).await {
-        if body.len() + chunk.len() > ERROR_BODY_LIMIT {
-            break;
-        }
-        body.extend_from_slice(&chunk);
-    }
-    body
 }
 
 fn transport_error(failed: Failed) -> Error {

@@ -156,9 +156,9 @@ impl<'c> AsyncHttpClient<'c> for Post {
 
 impl Post {
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
-        let mut response = self.http.send(request).await.map_err(|failed| unanswered(&failed))?;
-        let body = response.body(MAX_BODY).await.map_err(|failed| unanswered(&failed))?;
+        let response = self.http.send(request).await.map_err(|failed| unanswered(&failed))?;
         let status = response.status();
+        let body = response.whole(MAX_BODY).await.map_err(|failed| unanswered(&failed))?;
         match status {
             StatusCode::OK => {}
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
