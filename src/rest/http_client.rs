@@ -2,6 +2,7 @@
 //! time, and uses no proxy but that of the configuration.
 
 mod coding;
+mod no_proxy;
 mod setup;
 
 use std::{error::Error as StdError, fmt, io, time::Duration};

@@ -3,11 +3,12 @@
 use std::{fs, io, path::PathBuf};
 
 use http::{Uri, uri::InvalidUri};
-use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy};
+use reqwest::{Certificate, Client, ClientBuilder, Proxy};
 use rustls::crypto::ring;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::no_proxy;
 use crate::config::UpstreamConfig;
 
 /// Why the way to the vendor cannot be set up.
@@ -52,8 +53,7 @@ pub(super) fn client(
         builder.tls_certs_only(authorities)
     };
     let builder = match proxy {
-        Some(proxy) => builder
-            .proxy(Proxy::all(proxy).map_err(|_| SetUpError::Proxy)?.no_proxy(exceptions(config))),
+        Some(proxy) => builder.proxy(Proxy::all(proxy).map_err(|_| SetUpError::Proxy)?),
         None => builder.no_proxy(),
     };
     // Without a provider, building the client panics. Whoever installed another one keeps it.
@@ -77,13 +77,18 @@ fn given_authorities(config: &UpstreamConfig) -> Result<Vec<Certificate>, SetUpE
 fn proxy(config: &UpstreamConfig, url: &Url) -> Result<Option<Url>, SetUpError> {
     let is_set = |proxy: &&SecretString| !proxy.expose_secret().is_empty();
     let for_all = config.proxy.as_ref().filter(is_set);
-    let for_https = [&config.https_proxy_lower_case, &config.https_proxy];
+    let for_https = [&config.https_proxy, &config.https_proxy_lower_case];
     let Some(address) = for_all.or_else(|| for_https.into_iter().flatten().find(is_set)) else {
         return Ok(None);
     };
     let proxy = http_url(address.expose_secret()).ok_or(SetUpError::Proxy)?;
-    let is_for_url = for_all.is_some() || url.scheme() == "https";
-    Ok(is_for_url.then_some(proxy))
+    let is_for_url = for_all.is_some() || (url.scheme() == "https" && !no_proxy::is_local(url));
+    let exceptions = [&config.no_proxy, &config.no_proxy_lower_case].into_iter().flatten();
+    let is_exception = exceptions
+        .into_iter()
+        .find(|list| !list.is_empty())
+        .is_some_and(|list| no_proxy::names(list, url));
+    Ok((is_for_url && !is_exception).then_some(proxy))
 }
 
 /// `address` as the URL of a proxy; `http` is meant where no scheme is named.
@@ -94,9 +99,4 @@ fn http_url(address: &str) -> Option<Url> {
         Url::parse(&format!("http://{address}"))
     };
     url.ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-}
-
-fn exceptions(config: &UpstreamConfig) -> Option<NoProxy> {
-    let hosts = config.no_proxy_lower_case.as_deref().or(config.no_proxy.as_deref());
-    hosts.and_then(NoProxy::from_string)
 }

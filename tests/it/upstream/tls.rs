@@ -236,6 +236,40 @@ async fn hosts_in_no_proxy_and_http_urls_are_reached_directly() {
     assert_eq!((plain.requests(), proxy.connections()), (1, 0));
 }
 
+#[tokio::test]
+async fn no_proxy_is_read_as_go_reads_it() {
+    let (vendor, proxy) = (vendor().await, Stub::always(answer("502 x", &[], "")).await);
+    let port = vendor.url.port().unwrap();
+    let proxied = async |upper: &str, lower: Option<&str>| {
+        let seen = proxy.connections();
+        let client = vendor.client(|config| {
+            config.proxy = Some(proxy.url().to_string().into());
+            config.no_proxy = Some(upper.to_owned());
+            config.no_proxy_lower_case = lower.map(str::to_owned);
+        });
+        let answered = client.session(&caller(), &id("1"), terms()).await.is_ok();
+        assert_ne!(answered, proxy.connections() > seen);
+        !answered
+    };
+    for list in ["*", &format!("127.0.0.1:{port}"), "127.0.0.0/8", "x.example, 127.0.0.1"] {
+        assert!(!proxied(list, None).await, "{list}");
+        assert!(!proxied(list, Some("")).await, "an empty one does not hide {list}");
+        assert!(!proxied("", Some(list)).await, "nor does it the other way round: {list}");
+        assert!(!proxied(list, Some("other.example")).await, "the upper-case one counts: {list}");
+    }
+    for list in ["127.0.0.1:1", "127.0.0.0/32", "*.example", ":80", ""] {
+        assert!(proxied(list, None).await, "{list}");
+    }
+}
+
+#[tokio::test]
+async fn the_environments_proxy_is_not_for_this_machine() {
+    let (vendor, proxy) = (vendor().await, Stub::always(answer("502 x", &[], "")).await);
+    let client = vendor.client(|config| config.https_proxy = Some(proxy.url().to_string().into()));
+    client.session(&caller(), &id("1"), terms()).await.unwrap();
+    assert_eq!(proxy.connections(), 0);
+}
+
 #[test]
 fn a_proxy_that_is_no_url_or_not_http_is_told_without_showing_it() {
     for address in ["http://user:hunter2@[", "socks5://user:hunter2@127.0.0.1:1080"] {
