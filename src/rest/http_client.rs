@@ -1,20 +1,26 @@
 //! The HTTP client: reqwest, set up for one server. It follows no redirect, sends no request a second
 //! time, and uses no proxy but that of the configuration.
 
+mod addresses;
 mod coding;
+mod failed;
 mod no_proxy;
 mod setup;
 
-use std::{error::Error as StdError, fmt, io, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, StatusCode, header::ACCEPT_ENCODING};
 use reqwest::{Client, redirect, retry};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
+pub(super) use self::failed::Failed;
 pub use self::setup::SetUpError;
 
-use self::coding::Coding;
+use self::{
+    addresses::{Addresses, Lookup, system_lookup},
+    coding::Coding,
+};
 use crate::config::UpstreamConfig;
 
 /// Shorter than the minute after which load balancers close, so that we close first.
@@ -27,22 +33,31 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 
 /// Sends requests to one server. All clones share the connections.
 #[derive(Clone)]
-pub struct HttpClient(Client);
+pub struct HttpClient {
+    client: Client,
+    addresses: Arc<Addresses>,
+}
 
 impl HttpClient {
     /// A client for `url` with the certificates, proxy and timeouts of `config`. Nothing is sent yet.
     pub fn new(config: &UpstreamConfig, url: &Url) -> Result<Self, SetUpError> {
+        Self::with_lookup(config, url, system_lookup)
+    }
+
+    fn with_lookup(config: &UpstreamConfig, url: &Url, lookup: Lookup) -> Result<Self, SetUpError> {
+        let addresses = Arc::new(Addresses::new(lookup, config.connect_timeout));
         let (interval, limit) = KEEPALIVE;
-        let client = Client::builder()
+        let builder = Client::builder()
             .user_agent(USER_AGENT)
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .referer(false)
+            .dns_resolver(Arc::clone(&addresses))
             .connect_timeout(config.connect_timeout)
             .pool_idle_timeout(IDLE)
             .http2_keep_alive_interval(interval)
             .http2_keep_alive_timeout(limit);
-        setup::client(client, config, url).map(Self)
+        Ok(Self { client: setup::client(builder, config, url)?, addresses })
     }
 
     /// Sends `request`, whose URI is absolute, and returns when the head of the answer is here.
@@ -52,7 +67,11 @@ impl HttpClient {
     ) -> Result<Response, Failed> {
         request.headers_mut().insert(ACCEPT_ENCODING, coding::ACCEPTED);
         let request = request.try_into().map_err(Failed::unanswered)?;
-        self.0.execute(request).await.map(Response::new).map_err(Failed::unanswered)
+        let response = self.client.execute(request).await.map_err(Failed::unanswered)?;
+        if let Some(peer) = response.remote_addr() {
+            self.addresses.worked(peer.ip());
+        }
+        Ok(Response { coding: Coding::of(response.headers()), response })
     }
 }
 
@@ -69,10 +88,6 @@ pub(super) struct Response {
 }
 
 impl Response {
-    fn new(response: reqwest::Response) -> Self {
-        Self { coding: Coding::of(response.headers()), response }
-    }
-
     pub fn status(&self) -> StatusCode {
         self.response.status()
     }
@@ -115,53 +130,4 @@ impl Response {
         unpacked.truncate(limit);
         unpacked
     }
-}
-
-/// Why there is no answer, or not all of it.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Failed {
-    #[error("no connection in time")]
-    ConnectTimeout(#[source] reqwest::Error),
-    #[error("no connection")]
-    Connect(#[source] reqwest::Error),
-    #[error("the connection broke off")]
-    Broken(#[source] reqwest::Error),
-    #[error("the answer is not HTTP")]
-    NotHttp(#[source] reqwest::Error),
-    #[error("the body is not encoded as its content-encoding says")]
-    BadEncoding(#[source] io::Error),
-    #[error("the body is too long")]
-    TooLong,
-}
-
-impl Failed {
-    fn unanswered(error: reqwest::Error) -> Self {
-        match (error.is_connect(), error.is_timeout()) {
-            (true, true) => Self::ConnectTimeout(error.without_url()),
-            (true, false) => Self::Connect(error.without_url()),
-            (false, _) => Self::on_the_wire(error),
-        }
-    }
-
-    /// What an error of a connection that came about means.
-    fn on_the_wire(error: reqwest::Error) -> Self {
-        use io::ErrorKind::{InvalidData, InvalidInput};
-
-        let is_not_http = causes(&error).any(|cause| {
-            let is_parse = cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
-            // A chunk that is none.
-            let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-            is_parse || matches!(kind, Some(InvalidData | InvalidInput))
-        });
-        // The URL holds the session's id.
-        let error = error.without_url();
-        if is_not_http { Self::NotHttp(error) } else { Self::Broken(error) }
-    }
-}
-
-/// The error itself, what caused it, and so on.
-fn causes<'e>(
-    error: &'e (dyn StdError + 'static),
-) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
 }

@@ -102,12 +102,11 @@ impl Transport {
 }
 
 fn transport_error(failed: Failed) -> Error {
+    let broken = |kind, failure| Error { connection: Some(failure), ..Error::new(kind) };
     let malformed = |how| Error::new(Kind::Malformed).caused_by(how);
     match failed {
-        Failed::ConnectTimeout(_) | Failed::Connect(_) => {
-            Error::new(Kind::ConnectFailed).caused_by(failed)
-        }
-        Failed::Broken(_) => Error::new(Kind::Unavailable).caused_by(failed),
+        Failed::Connect(failure, _) => broken(Kind::ConnectFailed, failure).caused_by(failed),
+        Failed::Broken(failure, _) => broken(Kind::Unavailable, failure).caused_by(failed),
         Failed::NotHttp(_) => malformed(Malformed::NotHttp),
         Failed::BadEncoding(_) => malformed(Malformed::BadEncoding),
         Failed::TooLong => malformed(Malformed::TooLong),

@@ -176,8 +176,7 @@ impl Post {
 
 fn unanswered(failed: &Failed) -> Failure {
     match failed {
-        Failed::ConnectTimeout(_) => Failure::Timeout,
-        Failed::Connect(_) | Failed::Broken(_) => Failure::Connect,
+        Failed::Connect(failure, _) | Failed::Broken(failure, _) => Failure::Connect(*failure),
         Failed::NotHttp(_) | Failed::BadEncoding(_) | Failed::TooLong => Failure::Malformed,
     }
 }

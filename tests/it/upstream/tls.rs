@@ -8,7 +8,7 @@ use gotoassist_grpc::{
     config::UpstreamConfig,
     rest::{Client, Kind, SetUpError},
 };
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tempfile::NamedTempFile;
 use tokio::{
@@ -33,8 +33,8 @@ enum Seen {
     Reset,
 }
 
-struct Vendor {
-    url: url::Url,
+pub(super) struct Vendor {
+    pub url: url::Url,
     certificate: NamedTempFile,
     seen: mpsc::UnboundedReceiver<Seen>,
     _tasks: JoinSet<()>,
@@ -43,9 +43,14 @@ struct Vendor {
 /// A vendor that speaks HTTP/2 over TLS, with a certificate of its own. It answers a request for
 /// `slow` never, and any other at once.
 async fn vendor() -> Vendor {
+    vendor_with(CertificateParams::new(["127.0.0.1".to_owned()]).unwrap()).await
+}
+
+/// The same with another certificate.
+pub(super) async fn vendor_with(params: CertificateParams) -> Vendor {
     rustls::crypto::ring::default_provider().install_default().ok();
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let signing_key = KeyPair::generate().unwrap();
+    let cert = params.self_signed(&signing_key).unwrap();
     let certificate = NamedTempFile::new().unwrap();
     fs::write(certificate.path(), cert.pem()).unwrap();
     let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
@@ -95,7 +100,7 @@ async fn serve_http2(
 }
 
 impl Vendor {
-    fn client(&self, change: impl FnOnce(&mut UpstreamConfig)) -> Client {
+    pub(super) fn client(&self, change: impl FnOnce(&mut UpstreamConfig)) -> Client {
         let mut config = UpstreamConfig::at(self.url.clone());
         config.retries = 0;
         config.ca_file = Some(self.certificate.path().to_owned());
