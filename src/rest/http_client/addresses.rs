@@ -72,3 +72,139 @@ impl Resolve for Addresses {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpSocket, TcpStream},
+        task::JoinSet,
+    };
+
+    use super::*;
+    use crate::{
+        config::UpstreamConfig,
+        rest::{
+            error::ConnectionFailure,
+            http_client::{Failed, HttpClient},
+        },
+    };
+
+    const LIVE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+    const DEAD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+    /// An address that answers, and one of the same port that drops what comes.
+    struct Servers {
+        port: u16,
+        _dead: (TcpListener, Vec<TcpStream>),
+        _live: JoinSet<()>,
+    }
+
+    impl Servers {
+        /// `None` where a listener whose queue is full still takes connections.
+        async fn start() -> Option<Self> {
+            let live = TcpListener::bind((LIVE, 0)).await.unwrap();
+            let port = live.local_addr().unwrap().port();
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((DEAD, port).into()).unwrap();
+            let dead = socket.listen(1).unwrap();
+            let mut queue = Vec::new();
+            // Nobody accepts: Linux drops the packets of those who find no place in the queue.
+            loop {
+                let connecting = TcpStream::connect((DEAD, port));
+                match timeout(Duration::from_millis(300), connecting).await {
+                    Err(_) => break,
+                    Ok(_) if queue.len() > 100 => return None,
+                    Ok(connected) => queue.push(connected.unwrap()),
+                }
+            }
+            let mut tasks = JoinSet::new();
+            tasks.spawn(async move {
+                while let Ok((mut stream, _)) = live.accept().await {
+                    let _ = stream.read(&mut [0; 1024]).await;
+                    let answer = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+            Some(Self { port, _dead: (dead, queue), _live: tasks })
+        }
+
+        fn client(&self, lookup: Lookup) -> HttpClient {
+            let url = format!("http://vendor.test:{}", self.port).parse().unwrap();
+            let mut config = UpstreamConfig::at(url);
+            config.connect_timeout = Duration::from_secs(2);
+            HttpClient::with_lookup(&config, &config.url, lookup).unwrap()
+        }
+
+        async fn ask(&self, client: &HttpClient) -> Result<u16, Failed> {
+            let uri = format!("http://vendor.test:{}/", self.port);
+            let request = http::Request::get(uri).body(Vec::new()).unwrap();
+            client.send(request).await.map(|response| response.status().as_u16())
+        }
+    }
+
+    fn found(addresses: &'static [Ipv4Addr]) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        Box::pin(async { Ok(addresses.iter().copied().map(IpAddr::V4).collect()) })
+    }
+
+    async fn order(client: &HttpClient) -> Vec<IpAddr> {
+        let resolving = client.addresses.resolve("vendor.test".parse().unwrap());
+        resolving.await.unwrap().map(|address| address.ip()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_costs_the_first_connection_its_share_and_no_later_one() {
+        let Some(servers) = Servers::start().await else {
+            eprintln!("skipped: no address of this machine drops packets");
+            return;
+        };
+        let client = servers.client(|_| found(&[DEAD, LIVE]));
+        assert_eq!(order(&client).await, [DEAD, LIVE]);
+        let began_at = Instant::now();
+        assert_eq!(servers.ask(&client).await.unwrap(), 204);
+        assert!(began_at.elapsed() >= Duration::from_secs(1), "half of the connect timeout");
+        assert_eq!(order(&client).await, [LIVE, DEAD]);
+        let began_at = Instant::now();
+        assert_eq!(servers.ask(&client).await.unwrap(), 204);
+        assert!(began_at.elapsed() < Duration::from_secs(1), "on a connection of its own");
+    }
+
+    #[tokio::test]
+    async fn dead_addresses_alone_are_timed_out() {
+        let Some(servers) = Servers::start().await else {
+            eprintln!("skipped: no address of this machine drops packets");
+            return;
+        };
+        let client = servers.client(|_| found(&[DEAD, DEAD]));
+        let failed = servers.ask(&client).await.unwrap_err();
+        assert!(matches!(failed, Failed::Connect(ConnectionFailure::TimedOut, _)), "{failed}");
+    }
+
+    #[tokio::test]
+    async fn name_servers_that_do_not_answer_are_told_from_a_server_that_does_not() {
+        let config = UpstreamConfig::at("http://vendor.test".parse().unwrap());
+        tokio::time::pause();
+        let client =
+            HttpClient::with_lookup(&config, &config.url, |_| Box::pin(std::future::pending()));
+        let request = http::Request::get("http://vendor.test").body(Vec::new()).unwrap();
+        let failed = client.unwrap().send(request).await.err().unwrap();
+        assert!(matches!(failed, Failed::Connect(ConnectionFailure::Dns, _)), "{failed}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_worked_is_forgotten_after_a_while() {
+        let addresses = Addresses::new(|_| found(&[DEAD, LIVE]), Duration::from_secs(3));
+        addresses.worked(LIVE.into());
+        let first = async || {
+            let resolving = addresses.resolve("vendor.test".parse().unwrap());
+            resolving.await.unwrap().next().unwrap().ip()
+        };
+        assert_eq!(first().await, LIVE);
+        tokio::time::advance(REMEMBERED.mul_f64(0.9)).await;
+        assert_eq!(first().await, LIVE);
+        tokio::time::advance(REMEMBERED.mul_f64(0.2)).await;
+        assert_eq!(first().await, DEAD);
+    }
+}
