@@ -52,6 +52,8 @@ impl HttpClient {
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .referer(false)
+            // Bodies are unpacked in `coding`, also where reqwest is built with gzip.
+            .no_gzip()
             .dns_resolver(Arc::clone(&addresses))
             .connect_timeout(config.connect_timeout)
             .pool_idle_timeout(IDLE)

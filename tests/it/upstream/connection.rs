@@ -124,6 +124,21 @@ async fn the_proxy_wants_credentials_or_opens_no_tunnel_or_is_not_there() {
     assert_eq!(told(&error), (Kind::ConnectFailed, Some("refused")));
 }
 
+/// What reqwest's tunnel cannot do (docs/upstream.md). The tunnel would be good: if this test fails,
+/// reqwest has learnt it, and the page is to be changed.
+#[tokio::test]
+async fn a_tunnel_that_is_not_opened_by_200_at_once_is_told_as_the_proxys() {
+    for head in ["HTTP/1.1 201 Created", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK"] {
+        let opened = format!("{head}\r\n\r\n");
+        let proxy = Stub::always(vec![Step::Send(opened.into())]).await;
+        let error = error("https://vendor.invalid", |config| {
+            config.proxy = Some(proxy.url().to_string().into());
+        });
+        assert_eq!(told(&error.await), (Kind::ConnectFailed, Some("proxy_refused")), "{head}");
+        assert_eq!(proxy.connections(), 1);
+    }
+}
+
 #[tokio::test]
 async fn an_open_connection_breaks() {
     let head = || Step::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".to_vec());
