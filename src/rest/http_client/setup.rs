@@ -83,11 +83,9 @@ fn proxy(config: &UpstreamConfig, url: &Url) -> Result<Option<Url>, SetUpError> 
     };
     let proxy = http_url(address.expose_secret()).ok_or(SetUpError::Proxy)?;
     let is_for_url = for_all.is_some() || (url.scheme() == "https" && !no_proxy::is_local(url));
-    let exceptions = [&config.no_proxy, &config.no_proxy_lower_case].into_iter().flatten();
-    let is_exception = exceptions
-        .into_iter()
-        .find(|list| !list.is_empty())
-        .is_some_and(|list| no_proxy::names(list, url));
+    let lists = [&config.no_proxy, &config.no_proxy_lower_case];
+    let list = lists.into_iter().flatten().find(|list| !list.is_empty());
+    let is_exception = list.is_some_and(|list| no_proxy::names(list, url));
     Ok((is_for_url && !is_exception).then_some(proxy))
 }
 
