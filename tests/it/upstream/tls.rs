@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     caller, client_with, id,
-    stub::{Stub, answer, ok},
+    stub::{SESSION, Stub, answer, ok},
     terms,
 };
 
@@ -94,7 +94,7 @@ async fn serve_http2(
                 note.send(Seen::Reset).ok();
             });
         } else if let Ok(mut body) = respond.send_response(http::Response::new(()), false) {
-            body.send_data(Bytes::from_static(b"{}"), true).ok();
+            body.send_data(Bytes::from_static(SESSION.as_bytes()), true).ok();
         }
     }
 }
@@ -213,7 +213,7 @@ async fn in_the_tunnel_it_is_the_vendor_who_speaks_tls_and_http_2() {
 
 #[tokio::test]
 async fn for_an_http_url_the_proxy_gets_the_request_with_its_whole_address() {
-    let proxy = Stub::always(ok("{}")).await;
+    let proxy = Stub::always(ok(SESSION)).await;
     let mut config = UpstreamConfig::at("http://vendor.invalid/rest".parse().unwrap());
     config.proxy = Some(format!("user:hunter2@{}", proxy.url().authority()).into());
     let client = Client::new(&config, None, Clock::system()).unwrap();
@@ -227,7 +227,7 @@ async fn for_an_http_url_the_proxy_gets_the_request_with_its_whole_address() {
 
 #[tokio::test]
 async fn hosts_in_no_proxy_and_http_urls_are_reached_directly() {
-    let (vendor, proxy) = (vendor().await, Stub::always(ok("{}")).await);
+    let (vendor, proxy) = (vendor().await, Stub::always(ok(SESSION)).await);
     let address = || Some(proxy.url().to_string().into());
     let client = vendor.client(|config| {
         config.https_proxy = address();
@@ -235,7 +235,7 @@ async fn hosts_in_no_proxy_and_http_urls_are_reached_directly() {
     });
     client.session(&caller(), &id("1"), terms()).await.unwrap();
 
-    let plain = Stub::always(ok("{}")).await;
+    let plain = Stub::always(ok(SESSION)).await;
     let client = client_with(&plain, |config| config.https_proxy = address());
     client.session(&caller(), &id("1"), terms()).await.unwrap();
     assert_eq!((plain.requests(), proxy.connections()), (1, 0));
