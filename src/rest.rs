@@ -36,7 +36,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{Instant, timeout_at};
 
 pub use credential::{Credential, CredentialId};
-pub use error::{Error, Kind};
+pub use error::{ConnectionFailure, Error, Kind};
 pub use http_client::{HttpClient, SetUpError};
 pub use identities::Identities;
 pub use lenient::Malformed;

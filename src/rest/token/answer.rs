@@ -11,6 +11,8 @@ use secrecy::{SecretString, zeroize::Zeroizing};
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::Instant;
 
+use crate::rest::error::ConnectionFailure;
+
 /// How long an access token lives if the answer does not say (the vendor's documentation).
 const USUAL_LIFE: Duration = Duration::from_hours(1);
 
@@ -33,8 +35,8 @@ pub(super) enum Failure {
     Refused(&'static str),
     #[error("a secret file cannot be read: {0}")]
     Secret(io::ErrorKind),
-    #[error("no connection to the token endpoint")]
-    Connect,
+    #[error("no connection to the token endpoint: {}", .0.name())]
+    Connect(ConnectionFailure),
     #[error("the token endpoint did not answer in time")]
     Timeout,
     #[error("the token endpoint answered with status {0}")]
@@ -50,7 +52,7 @@ impl Failure {
     pub(super) fn is_final(self) -> bool {
         match self {
             Failure::Refused(_) | Failure::Secret(_) => true,
-            Failure::Connect
+            Failure::Connect(_)
             | Failure::Timeout
             | Failure::Status(_)
             | Failure::Unavailable

@@ -2,10 +2,8 @@
 
 use std::{io, time::Duration};
 
-use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use http::StatusCode;
-use http_body_util::Full;
 use oauth2::{
     AsyncHttpClient, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest,
     HttpResponse, RefreshToken, StandardRevocableToken, TokenUrl,
@@ -158,11 +156,9 @@ impl<'c> AsyncHttpClient<'c> for Post {
 
 impl Post {
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
-        let request = request.map(|form| Full::new(Bytes::from(form)));
-        let (head, mut body) =
-            self.http.send(request).await.map_err(|failed| unanswered(&failed))?;
-        let body = body.whole(MAX_BODY).await.map_err(|failed| unanswered(&failed))?;
-        let status = head.status;
+        let response = self.http.send(request).await.map_err(|failed| unanswered(&failed))?;
+        let status = response.status();
+        let body = response.whole(MAX_BODY).await.map_err(|failed| unanswered(&failed))?;
         match status {
             StatusCode::OK => {}
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -180,8 +176,7 @@ impl Post {
 
 fn unanswered(failed: &Failed) -> Failure {
     match failed {
-        Failed::ConnectTimeout(_) => Failure::Timeout,
-        Failed::Connect(_) | Failed::Broken(_) => Failure::Connect,
+        Failed::Connect(failure, _) | Failed::Broken(failure, _) => Failure::Connect(*failure),
         Failed::NotHttp(_) | Failed::BadEncoding(_) | Failed::TooLong => Failure::Malformed,
     }
 }
