@@ -10,6 +10,7 @@ pub mod drain;
 pub mod http2;
 pub mod listen;
 mod metric;
+mod operator;
 mod overview;
 pub mod panic;
 mod refusal;
@@ -22,10 +23,9 @@ use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
-use tracing::error;
 
 use crate::{
-    admin::{Admin, failures::Failures, metrics::Metrics},
+    admin::{Admin, failures::Failures, liveness::Liveness, metrics::Metrics},
     config::{ServeConfig, listen::ListenAddress},
     grpc::{
         Service,
@@ -103,7 +103,7 @@ pub enum Error {
     Reflection(#[from] tonic_reflection::server::Error),
     /// The threads that serve cannot be started.
     #[error("cannot start the threads that serve")]
-    Workers(#[source] io::Error),
+    Threads(#[source] io::Error),
     /// The gRPC server ended by itself, which only a defect of ours can cause.
     #[error("the gRPC server ended")]
     Ended,
@@ -179,13 +179,15 @@ impl Server {
             failures: failures.clone(),
             started_at: Instant::now(),
         };
-        let page = Admin::new(health.clone(), metrics, {
+        let liveness = Liveness::default();
+        let page = Admin::new(health.clone(), liveness.clone(), metrics, {
             let overview = overview.clone();
             move || overview.snapshot()
         });
+        let _admin = operator::serve(page, admin).map_err(Error::Threads)?;
         // Whatever runs beside the calls ends by being dropped with this.
         let mut background = JoinSet::new();
-        background.spawn(serve_admin(page, admin));
+        background.spawn(liveness.expect("serve").keep());
         background.spawn({
             let watches = watches.clone();
             async move { watches.cut_stalled().await }
@@ -204,7 +206,7 @@ impl Server {
 
         let incoming = accept::incoming(listener, tls, config.limits.opening_limit, gate.clone());
         let stop = CancellationToken::new();
-        let mut workers = Workers::start({
+        let mut workers = Workers::start(&liveness, {
             let (stop, tracer) = (stop.clone(), tracer.clone());
             let log_ok_calls = config.telemetry.log_ok_calls;
             // In each worker.
@@ -218,7 +220,7 @@ impl Server {
                 http2::serve(arrivals, api, settings, stop)
             }
         })
-        .map_err(Error::Workers)?;
+        .map_err(Error::Threads)?;
         let mut serving = JoinSet::new();
         serving.spawn({
             let stop = stop.clone();
@@ -232,11 +234,5 @@ impl Server {
         let parts = drain::Parts { health: &health, watches: &watches, gate: &gate, stop: &stop };
         drain::drain(parts, &config.limits, tracer, &mut serving).await;
         Ok(())
-    }
-}
-
-async fn serve_admin(page: Admin, listener: TcpListener) {
-    if let Err(error) = page.serve(listener, CancellationToken::new()).await {
-        error!(%error, "the admin port failed");
     }
 }

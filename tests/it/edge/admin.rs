@@ -10,6 +10,7 @@ use gotoassist_grpc::{
     admin::{
         Admin,
         failures::Failures,
+        liveness::Liveness,
         metrics::Metrics,
         snapshot::{Poll, Snapshot, Upstream},
     },
@@ -27,6 +28,7 @@ use super::soon;
 struct Port {
     address: std::net::SocketAddr,
     health: Health,
+    liveness: Liveness,
     stop: CancellationToken,
     served: JoinHandle<std::io::Result<()>>,
 }
@@ -36,9 +38,11 @@ impl Port {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (health, stop) = (Health::default(), CancellationToken::new());
-        let admin = Admin::new(health.clone(), Metrics::install().unwrap(), snapshot);
+        let liveness = Liveness::new(Duration::from_millis(100));
+        let metrics = Metrics::install().unwrap();
+        let admin = Admin::new(health.clone(), liveness.clone(), metrics, snapshot);
         let served = tokio::spawn(admin.serve(listener, stop.clone()));
-        Self { address, health, stop, served }
+        Self { address, health, liveness, stop, served }
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
@@ -91,6 +95,24 @@ async fn ready_is_who_wants_new_calls_and_alive_is_who_answers() {
 
     port.stop.cancel();
     soon(port.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_thread_without_progress_makes_the_process_count_as_dead() {
+    let port = Port::open().await;
+    let heartbeat = port.liveness.expect("worker-3");
+    soon(async {
+        loop {
+            let (code, answer) = port.get("/livez").await;
+            if code == 503 {
+                break assert!(answer.ends_with("no progress: worker-3\n"), "{answer}");
+            }
+        }
+    })
+    .await;
+    // It has ended as it should, and is no longer waited for.
+    drop(heartbeat);
+    assert_eq!(port.get("/livez").await.0, 200);
 }
 
 #[tokio::test]
