@@ -89,12 +89,26 @@ impl Service {
         let certificates = peer.and_then(Peer::certificates).unwrap_or_default();
         self.callers
             .credential(request.metadata().as_ref(), certificates)
-            .map_err(status::of_caller)
+            .map_err(|why| status::of_caller(why, self.callers.bring_vendor_credentials()))
     }
 
+    /// The terms of a unary call: until its deadline.
     fn terms<T>(&self, request: &Request<T>) -> Terms {
-        let limit = Instant::now() + self.call_limit;
-        let deadline = request.extensions().get().map_or(limit, |Deadline(at)| limit.min(*at));
+        self.terms_until(request, |own, default| own.unwrap_or(default))
+    }
+
+    /// The terms of the first answer of a watch, whose own deadline may be hours away.
+    fn opening_terms<T>(&self, request: &Request<T>) -> Terms {
+        self.terms_until(request, |own, default| own.map_or(default, |own| own.min(default)))
+    }
+
+    fn terms_until<T>(
+        &self,
+        request: &Request<T>,
+        deadline: impl FnOnce(Option<Instant>, Instant) -> Instant,
+    ) -> Terms {
+        let own = request.extensions().get().map(|Deadline(at)| *at);
+        let deadline = deadline(own, Instant::now() + self.call_limit);
         let extension = request.extensions();
         Terms {
             deadline: Some(deadline),

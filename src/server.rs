@@ -7,13 +7,16 @@ pub mod call;
 pub mod connection;
 pub mod deadline;
 pub mod drain;
+mod entry;
 pub mod http2;
 pub mod listen;
 mod metric;
 mod operator;
 mod overview;
 pub mod panic;
+mod receipt;
 mod refusal;
+mod resets;
 mod setup;
 pub mod tls;
 mod workers;
@@ -40,6 +43,7 @@ use accept::Gate;
 use api::Api;
 use call::CallLayer;
 use deadline::DeadlineLayer;
+use entry::Entry;
 use listen::Listener;
 use overview::Overview;
 use panic::PanicLayer;
@@ -167,6 +171,7 @@ impl Server {
         let (methods, others) = (methods::names(), api::others(&health)?);
         let settings = http2::Settings {
             max_streams: config.limits.max_streams,
+            max_header_list: entry::http2_limit(config.limits.max_header_list),
             max_age: Some(config.limits.max_connection_age),
             // Longer than any watch lives.
             age_grace: config.watch.max_stream_age.mul_f64(1.2) + config.limits.call_limit,
@@ -209,14 +214,16 @@ impl Server {
         let mut workers = Workers::start(&liveness, {
             let (stop, tracer) = (stop.clone(), tracer.clone());
             let log_ok_calls = config.telemetry.log_ok_calls;
+            let call_limit = config.limits.call_limit;
+            let entry = Entry::new(config.limits.max_header_list);
             // In each worker.
             move |arrivals| {
                 let api = ServiceBuilder::new()
                     .layer(CallLayer::new(methods, log_ok_calls, failures, tracer))
-                    .layer(DeadlineLayer)
+                    .layer(DeadlineLayer::new(call_limit, stop.clone()))
                     .layer(PanicLayer)
                     .map_response(refusal::tell)
-                    .service(Api::new(service, others));
+                    .service(Api::new(entry, service, others));
                 http2::serve(arrivals, api, settings, stop)
             }
         })

@@ -128,7 +128,7 @@ pub(super) async fn watch(
     let key = Key { credential: service.credential(&request)?, session };
     let place = service.watches.admit(&key)?;
 
-    let terms = service.terms(&request);
+    let terms = service.opening_terms(&request);
     let is_resumed = known.is_some();
     let subscription = tokio::select! {
         biased;

@@ -1,12 +1,14 @@
-//! Ends every call on its deadline with `DEADLINE_EXCEEDED`: before the headers as a Trailers-Only
-//! answer, afterwards by trailers in the stream.
+//! Ends calls from outside: on their deadline with `DEADLINE_EXCEEDED`, and in a drain those whose
+//! request is not whole yet. Before the headers that is a Trailers-Only answer, afterwards trailers in
+//! the stream.
 //!
 //! tonic's own timer, which `super::http2` leaves out, answers CANCELLED and covers the headers only.
 
 use std::{
     future::{Ready, ready},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,21 +16,34 @@ use futures_util::future::Either;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Sleep, sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 use tower::{Layer, Service};
 
+use super::receipt::Receipt;
 use crate::grpc::{deadline::Deadline, status};
 
-/// Puts a [`Deadline`] in each request's extensions and enforces it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DeadlineLayer;
+/// Puts a [`Deadline`] in the extensions of each request that has one, and enforces it.
+#[derive(Clone, Debug)]
+pub struct DeadlineLayer {
+    default: Duration,
+    drain: CancellationToken,
+}
+
+impl DeadlineLayer {
+    /// A call without a deadline of its own has `default` until its headers are sent. Once `drain` is
+    /// cancelled, no call waits for the rest of its request.
+    pub fn new(default: Duration, drain: CancellationToken) -> Self {
+        Self { default, drain }
+    }
+}
 
 impl<S> Layer<S> for DeadlineLayer {
     type Service = DeadlineService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        DeadlineService { inner }
+        DeadlineService { inner, layer: self.clone() }
     }
 }
 
@@ -36,6 +51,7 @@ impl<S> Layer<S> for DeadlineLayer {
 #[derive(Clone, Debug)]
 pub struct DeadlineService<S> {
     inner: S,
+    layer: DeadlineLayer,
 }
 
 impl<S, B, R> Service<Request<B>> for DeadlineService<S>
@@ -58,9 +74,20 @@ where
                 if let Some(deadline) = deadline {
                     request.extensions_mut().insert(deadline);
                 }
+                let timer = match deadline {
+                    Some(Deadline(at)) => sleep_until(at),
+                    None => sleep(self.layer.default),
+                };
+                let unbegun = request.extensions().get().map(|receipt: &Receipt| Unbegun {
+                    receipt: receipt.clone(),
+                    drain: self.layer.drain.clone(),
+                    drained: None,
+                });
                 Either::Right(DeadlineFuture {
-                    timer: deadline.map(timer),
                     inner: Some(self.inner.call(request)),
+                    timer: Some(Box::pin(timer)),
+                    is_own_deadline: deadline.is_some(),
+                    unbegun,
                 })
             }
         }
@@ -69,16 +96,32 @@ where
 
 type Timer = Pin<Box<Sleep>>;
 
-fn timer(deadline: Deadline) -> Timer {
-    Box::pin(sleep_until(deadline.0))
-}
-
 fn is_over(timer: &mut Option<Timer>, cx: &mut Context<'_>) -> bool {
     timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
 }
 
+/// A call whose request may not be whole.
+struct Unbegun {
+    receipt: Receipt,
+    drain: CancellationToken,
+    /// Waited for by the few calls that have not begun at once.
+    drained: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+/// Whether a drain ends the call, which cannot go on by itself at present.
+fn is_drained(unbegun: &mut Option<Unbegun>, cx: &mut Context<'_>) -> bool {
+    let Some(call) = unbegun else { return false };
+    if !call.receipt.is_open() {
+        *unbegun = None;
+        return false;
+    }
+    let drain = || Box::pin(call.drain.clone().cancelled_owned());
+    call.drained.get_or_insert_with(drain).as_mut().poll(cx).is_ready()
+}
+
 fn trailers_only<R>(status: Status) -> Response<DeadlineBody<R>> {
-    status.into_http::<Empty>().map(|Empty| DeadlineBody { inner: None, timer: None })
+    let body = |Empty| DeadlineBody { inner: None, timer: None, unbegun: None };
+    status.into_http::<Empty>().map(body)
 }
 
 #[derive(Default)]
@@ -90,6 +133,8 @@ pin_project! {
         #[pin]
         inner: Option<F>,
         timer: Option<Timer>,
+        is_own_deadline: bool,
+        unbegun: Option<Unbegun>,
     }
 }
 
@@ -105,10 +150,22 @@ where
             this.inner.set(None);
             return Poll::Ready(Ok(trailers_only(status::deadline_exceeded())));
         }
-        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Pending };
-        let response = ready!(inner.poll(cx))?;
-        let timer = this.timer.take();
-        Poll::Ready(Ok(response.map(|body| DeadlineBody { inner: Some(body), timer })))
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Pending };
+        match inner.poll(cx) {
+            Poll::Ready(Ok(response)) => {
+                // The default is for the headers alone: a watch has no deadline by itself.
+                let timer = this.timer.take().filter(|_| *this.is_own_deadline);
+                let unbegun = this.unbegun.take();
+                let body = |body| DeadlineBody { inner: Some(body), timer, unbegun };
+                Poll::Ready(Ok(response.map(body)))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending if is_drained(this.unbegun, cx) => {
+                this.inner.set(None);
+                Poll::Ready(Ok(trailers_only(status::draining_unbegun())))
+            }
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 
@@ -118,6 +175,7 @@ pin_project! {
         #[pin]
         inner: Option<R>,
         timer: Option<Timer>,
+        unbegun: Option<Unbegun>,
     }
 }
 
@@ -132,11 +190,17 @@ impl<R: Body<Data = Bytes>> Body for DeadlineBody<R> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         // An answer that is already whole is given whole.
-        if !inner.is_end_stream() && is_over(this.timer, cx) {
-            this.inner.set(None);
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers(&status::deadline_exceeded())))));
-        }
-        inner.poll_frame(cx)
+        let end = if !inner.is_end_stream() && is_over(this.timer, cx) {
+            status::deadline_exceeded()
+        } else {
+            let frame = inner.poll_frame(cx);
+            if frame.is_ready() || !is_drained(this.unbegun, cx) {
+                return frame;
+            }
+            status::draining_unbegun()
+        };
+        this.inner.set(None);
+        Poll::Ready(Some(Ok(Frame::trailers(trailers(&end)))))
     }
 
     fn is_end_stream(&self) -> bool {

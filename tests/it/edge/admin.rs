@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::soon;
+use super::{Edge, Settings, soon};
 
 struct Port {
     address: std::net::SocketAddr,
@@ -148,6 +148,8 @@ async fn the_status_page_says_what_is_going_on_without_script_or_whole_ids() {
 #[tokio::test]
 async fn the_metrics_come_with_their_meaning() {
     let port = Port::open().await;
+    // Describes its metrics, now that there is a recorder; tests before this one may have moved them.
+    let _edge = Edge::start(Settings::default()).await;
     let (code, text) = port.get("/metrics").await;
     assert_eq!(code, 200);
     assert!(text.contains("gotoassist_build_info{version="), "{text}");
