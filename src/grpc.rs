@@ -92,29 +92,23 @@ impl Service {
             .map_err(|why| status::of_caller(why, self.callers.bring_vendor_credentials()))
     }
 
-    /// The terms of a unary call: until its deadline.
+    /// The terms of a unary call: until its own deadline, or the one for calls without one.
     fn terms<T>(&self, request: &Request<T>) -> Terms {
-        self.terms_until(request, |own, default| own.unwrap_or(default))
-    }
-
-    /// The terms of the first answer of a watch, whose own deadline may be hours away.
-    fn opening_terms<T>(&self, request: &Request<T>) -> Terms {
-        self.terms_until(request, |own, default| own.map_or(default, |own| own.min(default)))
-    }
-
-    fn terms_until<T>(
-        &self,
-        request: &Request<T>,
-        deadline: impl FnOnce(Option<Instant>, Instant) -> Instant,
-    ) -> Terms {
         let own = request.extensions().get().map(|Deadline(at)| *at);
-        let deadline = deadline(own, Instant::now() + self.call_limit);
+        let deadline = own.unwrap_or_else(|| Instant::now() + self.call_limit);
         let extension = request.extensions();
         Terms {
             deadline: Some(deadline),
             cause: extension.get().cloned().unwrap_or_default(),
             tally: extension.get().cloned().unwrap_or_default(),
         }
+    }
+
+    /// The terms of a watch's first answer: its own deadline may be hours away.
+    fn opening_terms<T>(&self, request: &Request<T>) -> Terms {
+        let terms = self.terms(request);
+        let limit = Instant::now() + self.call_limit;
+        Terms { deadline: terms.deadline.map(|deadline| deadline.min(limit)), ..terms }
     }
 }
 

@@ -17,7 +17,9 @@ pub struct ServeConfig {
     #[arg(long)]
     pub check: bool,
 
-    /// Where the gRPC API listens: ADDRESS:PORT, or unix:PATH
+    /// Where the gRPC API listens: ADDRESS:PORT, or unix:PATH. There, clients of grpcio, C++, Ruby, PHP
+    /// and Java must set the authority themselves, such as the channel option
+    /// `grpc.default_authority=localhost`: theirs is the path, which HTTP/2 does not allow
     #[arg(
         long,
         env = "GOTOASSIST_LISTEN",
@@ -224,7 +226,7 @@ pub struct LimitsConfig {
 
     /// Most bytes of metadata in a call, credentials among it, as HTTP/2 counts them (name, value and
     /// 32 for each entry); 2 KiB more for what every call has. A call with more gets
-    /// INVALID_ARGUMENT; with more than twice as much, a bare HTTP 431
+    /// `INVALID_ARGUMENT`; with more than twice as much, a bare HTTP 431
     #[arg(
         long,
         env = "GOTOASSIST_MAX_HEADER_LIST",

@@ -13,8 +13,9 @@ use tonic::{Code, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
-use super::{LIMIT, Serve, session, signed};
+use super::{LIMIT, Serve, reason, session, signed};
 
 /// More lines than a pipe takes, which is 64 KiB on Linux.
 const CALLS: usize = 2_000;
@@ -89,6 +90,22 @@ async fn a_worker_that_is_stuck_shows_in_livez_and_does_not_keep_the_process() {
     assert!(answer.contains("no progress: worker-"), "{answer}");
     ends_within_the_grace(&mut serve).await;
     stuck.abort();
+}
+
+/// As long as its request is open, nothing but a drain ends it.
+#[tokio::test]
+async fn a_drain_waits_for_no_stream_whose_client_may_send_more() {
+    let mut serve = Serve::start(&["--upstream-url=http://127.0.0.1:9"]).await;
+    let channel = Channel::from_shared(format!("http://{}", serve.address)).unwrap();
+    let mut reflection = ServerReflectionClient::new(channel.connect().await.unwrap());
+    let open = reflection.server_reflection_info(tokio_stream::pending()).await;
+    let mut open = open.unwrap().into_inner();
+
+    let start = Instant::now();
+    ends_within_the_grace(&mut serve).await;
+    assert!(start.elapsed() < GRACE / 2, "{:?}", start.elapsed());
+    let end = timeout(LIMIT, open.message()).await.unwrap().unwrap_err();
+    assert_eq!((end.code(), reason(&end).as_str()), (Code::Unavailable, "SERVER_DRAINING"));
 }
 
 async fn ends_within_the_grace(serve: &mut Serve) {
