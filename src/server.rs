@@ -2,20 +2,20 @@
 //! starts tasks.
 
 pub mod accept;
+mod admin_thread;
 mod api;
 pub mod call;
 pub mod connection;
 pub mod deadline;
 pub mod drain;
-mod entry;
+mod header_check;
 pub mod http2;
 pub mod listen;
 mod metric;
-mod operator;
 mod overview;
 pub mod panic;
-mod receipt;
 mod refusal;
+mod request_body;
 mod resets;
 mod setup;
 pub mod tls;
@@ -43,7 +43,7 @@ use accept::Gate;
 use api::Api;
 use call::CallLayer;
 use deadline::DeadlineLayer;
-use entry::Entry;
+use header_check::HeaderCheck;
 use listen::Listener;
 use overview::Overview;
 use panic::PanicLayer;
@@ -171,7 +171,7 @@ impl Server {
         let (methods, others) = (methods::names(), api::others(&health)?);
         let settings = http2::Settings {
             max_streams: config.limits.max_streams,
-            max_header_list: entry::http2_limit(config.limits.max_header_list),
+            max_header_list: header_check::http2_limit(config.limits.max_header_list),
             max_age: Some(config.limits.max_connection_age),
             // Longer than any watch lives.
             age_grace: config.watch.max_stream_age.mul_f64(1.2) + config.limits.call_limit,
@@ -189,7 +189,7 @@ impl Server {
             let overview = overview.clone();
             move || overview.snapshot()
         });
-        let _admin = operator::serve(page, admin).map_err(Error::Threads)?;
+        let _admin = admin_thread::serve(page, admin).map_err(Error::Threads)?;
         // Whatever runs beside the calls ends by being dropped with this.
         let mut background = JoinSet::new();
         background.spawn(liveness.expect("serve").keep());
@@ -215,7 +215,7 @@ impl Server {
             let (stop, tracer) = (stop.clone(), tracer.clone());
             let log_ok_calls = config.telemetry.log_ok_calls;
             let call_limit = config.limits.call_limit;
-            let entry = Entry::new(config.limits.max_header_list);
+            let header_check = HeaderCheck::new(config.limits.max_header_list);
             // In each worker.
             move |arrivals| {
                 let api = ServiceBuilder::new()
@@ -223,7 +223,7 @@ impl Server {
                     .layer(DeadlineLayer::new(call_limit, stop.clone()))
                     .layer(PanicLayer)
                     .map_response(refusal::tell)
-                    .service(Api::new(entry, service, others));
+                    .service(Api::new(header_check, service, others));
                 http2::serve(arrivals, api, settings, stop)
             }
         })

@@ -121,9 +121,9 @@ pub fn draining() -> Status {
         .into_status()
 }
 
-/// The server is going away, and the call has not begun: its request is not whole.
-pub fn draining_unbegun() -> Status {
-    let message = "this server is going away, and the request has not come in whole; call again";
+/// The server is going away, and the request of the call is incomplete.
+pub fn draining_incomplete() -> Status {
+    let message = "this server is going away, and the request is incomplete; call again";
     Refusal::new(Code::Unavailable, "SERVER_DRAINING", message)
         .retry_after(jittered(Duration::from_millis(500)))
         .into_status()

@@ -11,7 +11,7 @@ use http::{Request, Response};
 use tonic::{body::Body, server::NamedService, service::Routes};
 use tonic_reflection::pb::{v1, v1alpha};
 
-use super::{Error, entry::Entry};
+use super::{Error, header_check::HeaderCheck};
 use crate::{
     grpc::{Service, health::Health},
     proto::{self, serving::remote_support_service_server::RemoteSupportServiceServer},
@@ -24,7 +24,7 @@ const MAX_REQUEST: usize = 64 * 1024;
 /// serve the rest, and refuse what nobody serves.
 #[derive(Clone)]
 pub(super) struct Api {
-    entry: Entry,
+    header_check: HeaderCheck,
     own: RemoteSupportServiceServer<Service>,
     others: Routes,
 }
@@ -32,9 +32,9 @@ pub(super) struct Api {
 impl Api {
     /// `service`, and the others beside it. Made anew for each thread: every call counts references to
     /// it, and a count that all cores change is slow.
-    pub fn new(entry: Entry, service: Service, others: Routes) -> Self {
+    pub fn new(header_check: HeaderCheck, service: Service, others: Routes) -> Self {
         let own = RemoteSupportServiceServer::new(service).max_decoding_message_size(MAX_REQUEST);
-        Self { entry, own, others }
+        Self { header_check, own, others }
     }
 }
 
@@ -71,7 +71,7 @@ impl tower::Service<Request<Body>> for Api {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if let Some(refusal) = self.entry.refusal(&request) {
+        if let Some(refusal) = self.header_check.refusal(&request) {
             return Either::Left(ready(Ok(refusal)));
         }
         let service = request.uri().path().trim_start_matches('/').split('/').next();

@@ -1,5 +1,5 @@
 //! Ends calls from outside: on their deadline with `DEADLINE_EXCEEDED`, and in a drain those whose
-//! request is not whole yet. Before the headers that is a Trailers-Only answer, afterwards trailers in
+//! request is still incomplete. Before the headers that is a Trailers-Only answer, afterwards trailers in
 //! the stream.
 //!
 //! tonic's own timer, which `super::http2` leaves out, answers CANCELLED and covers the headers only.
@@ -21,7 +21,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 use tower::{Layer, Service};
 
-use super::receipt::Receipt;
+use super::request_body::RequestState;
 use crate::grpc::{deadline::Deadline, status};
 
 /// Puts a [`Deadline`] in the extensions of each request that has one, and enforces it.
@@ -78,16 +78,17 @@ where
                     Some(Deadline(at)) => sleep_until(at),
                     None => sleep(self.layer.default),
                 };
-                let unbegun = request.extensions().get().map(|receipt: &Receipt| Unbegun {
-                    receipt: receipt.clone(),
+                let incomplete = |state: &RequestState| Incomplete {
+                    state: state.clone(),
                     drain: self.layer.drain.clone(),
                     drained: None,
-                });
+                };
+                let incomplete = request.extensions().get().map(incomplete);
                 Either::Right(DeadlineFuture {
                     inner: Some(self.inner.call(request)),
                     timer: Some(Box::pin(timer)),
                     is_own_deadline: deadline.is_some(),
-                    unbegun,
+                    incomplete,
                 })
             }
         }
@@ -100,27 +101,34 @@ fn is_over(timer: &mut Option<Timer>, cx: &mut Context<'_>) -> bool {
     timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
 }
 
-/// A call whose request may not be whole.
-struct Unbegun {
-    receipt: Receipt,
+/// A call whose request may be incomplete.
+struct Incomplete {
+    state: RequestState,
     drain: CancellationToken,
-    /// Waited for by the few calls that have not begun at once.
+    /// Most requests are complete at the first look, and never wait for this.
     drained: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
-/// Whether a drain ends the call, which cannot go on by itself at present.
-fn is_drained(unbegun: &mut Option<Unbegun>, cx: &mut Context<'_>) -> bool {
-    let Some(call) = unbegun else { return false };
-    if !call.receipt.is_open() {
-        *unbegun = None;
+/// Whether a drain ends the call, because its request is incomplete.
+fn is_drained(incomplete: &mut Option<Incomplete>, cx: &mut Context<'_>) -> bool {
+    let Some(call) = incomplete else { return false };
+    if !call.state.is_incomplete() {
+        *incomplete = None;
         return false;
     }
     let drain = || Box::pin(call.drain.clone().cancelled_owned());
     call.drained.get_or_insert_with(drain).as_mut().poll(cx).is_ready()
 }
 
+/// Ends a call from outside: whoever still reads its request gets its end.
+fn close(incomplete: &mut Option<Incomplete>) {
+    if let Some(call) = incomplete.take() {
+        call.state.close();
+    }
+}
+
 fn trailers_only<R>(status: Status) -> Response<DeadlineBody<R>> {
-    let body = |Empty| DeadlineBody { inner: None, timer: None, unbegun: None };
+    let body = |Empty| DeadlineBody { inner: None, timer: None, incomplete: None };
     status.into_http::<Empty>().map(body)
 }
 
@@ -134,7 +142,7 @@ pin_project! {
         inner: Option<F>,
         timer: Option<Timer>,
         is_own_deadline: bool,
-        unbegun: Option<Unbegun>,
+        incomplete: Option<Incomplete>,
     }
 }
 
@@ -148,6 +156,7 @@ where
         let mut this = self.project();
         if is_over(this.timer, cx) {
             this.inner.set(None);
+            close(this.incomplete);
             return Poll::Ready(Ok(trailers_only(status::deadline_exceeded())));
         }
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Pending };
@@ -155,14 +164,15 @@ where
             Poll::Ready(Ok(response)) => {
                 // The default is for the headers alone: a watch has no deadline by itself.
                 let timer = this.timer.take().filter(|_| *this.is_own_deadline);
-                let unbegun = this.unbegun.take();
-                let body = |body| DeadlineBody { inner: Some(body), timer, unbegun };
+                let incomplete = this.incomplete.take();
+                let body = |body| DeadlineBody { inner: Some(body), timer, incomplete };
                 Poll::Ready(Ok(response.map(body)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending if is_drained(this.unbegun, cx) => {
+            Poll::Pending if is_drained(this.incomplete, cx) => {
                 this.inner.set(None);
-                Poll::Ready(Ok(trailers_only(status::draining_unbegun())))
+                close(this.incomplete);
+                Poll::Ready(Ok(trailers_only(status::draining_incomplete())))
             }
             Poll::Pending => Poll::Pending,
         }
@@ -175,7 +185,7 @@ pin_project! {
         #[pin]
         inner: Option<R>,
         timer: Option<Timer>,
-        unbegun: Option<Unbegun>,
+        incomplete: Option<Incomplete>,
     }
 }
 
@@ -194,12 +204,13 @@ impl<R: Body<Data = Bytes>> Body for DeadlineBody<R> {
             status::deadline_exceeded()
         } else {
             let frame = inner.poll_frame(cx);
-            if frame.is_ready() || !is_drained(this.unbegun, cx) {
+            if frame.is_ready() || !is_drained(this.incomplete, cx) {
                 return frame;
             }
-            status::draining_unbegun()
+            status::draining_incomplete()
         };
         this.inner.set(None);
+        close(this.incomplete);
         Poll::Ready(Some(Ok(Frame::trailers(trailers(&end)))))
     }
 

@@ -23,7 +23,7 @@ use tracing::debug;
 use super::{
     accept::{Arrival, count_cut},
     connection::Connection,
-    receipt::ReceiptBody,
+    request_body::RequestBody,
     resets::Resets,
 };
 
@@ -125,15 +125,15 @@ async fn converse<S, B>(
     let service = service_fn(move |request: Request<Incoming>| {
         let unanswered = resets.expect_answer();
         let (parts, body) = request.into_parts();
-        let (body, receipt) = ReceiptBody::new(body);
+        let (body, state) = RequestBody::new(body);
         let mut request = Request::from_parts(parts, tonic::body::Body::new(body));
         request.extensions_mut().insert(peer.clone());
-        request.extensions_mut().insert(receipt.clone());
+        request.extensions_mut().insert(state.clone());
         let call = service.clone().oneshot(request);
         async move {
             let answer = call.await;
             // What answers a request that was broken off is an error that nobody reads.
-            if !receipt.is_broken() {
+            if !state.is_broken() {
                 unanswered.answered();
             }
             answer

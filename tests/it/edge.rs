@@ -6,9 +6,9 @@ mod admin;
 mod call;
 mod deadline;
 mod health;
+mod incomplete;
 mod resets;
 mod tls;
-mod unbegun;
 
 use std::{
     pin::Pin,

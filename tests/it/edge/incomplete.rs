@@ -1,4 +1,4 @@
-//! Calls that do not begin, because their request never comes in whole.
+//! Calls whose request stays incomplete.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tonic_types::StatusExt as _;
 use super::{Client, Edge, Settings, soon};
 
 /// The headers of a call, and perhaps half a message; the request stays open.
-fn begin(client: &mut Client, method: &str, headers: &[(&str, &str)], half: bool) -> Unbegun {
+fn begin(client: &mut Client, method: &str, headers: &[(&str, &str)], half: bool) -> Incomplete {
     let path = format!("gotoassist.remotesupport.v1.RemoteSupportService/{method}");
     let mut request = http::Request::post(format!("http://localhost/{path}"))
         .header("content-type", "application/grpc")
@@ -22,15 +22,15 @@ fn begin(client: &mut Client, method: &str, headers: &[(&str, &str)], half: bool
     if half {
         body.send_data(Bytes::from_static(&[0, 0, 0, 0, 9, 10]), false).unwrap();
     }
-    Unbegun { response, _body: body }
+    Incomplete { response, _body: body }
 }
 
-struct Unbegun {
+struct Incomplete {
     response: ResponseFuture,
     _body: SendStream<Bytes>,
 }
 
-impl Unbegun {
+impl Incomplete {
     /// The end of the call, which must be a Trailers-Only answer.
     async fn end(self) -> (Code, String) {
         let response = soon(self.response).await.unwrap();
@@ -66,12 +66,12 @@ async fn its_own_deadline_counts_from_its_headers_too() {
 }
 
 #[tokio::test]
-async fn a_drain_does_not_wait_for_calls_that_have_not_begun() {
+async fn a_drain_does_not_wait_for_calls_with_an_incomplete_request() {
     let call_limit = Duration::from_mins(5);
     let edge = Edge::start(Settings { call_limit, ..Settings::default() }).await;
     let mut client = edge.client().await;
     let begun = client.send.clone();
-    let unbegun = [("GetSession", false), ("GetSession", true), ("WatchSession", true)]
+    let incomplete = [("GetSession", false), ("GetSession", true), ("WatchSession", true)]
         .map(|(method, half)| begin(&mut client, method, &[], half));
     // What the server has answered comes after what it has read before.
     client.call("GetSession", "known", &[]).await.unwrap();
@@ -83,7 +83,7 @@ async fn a_drain_does_not_wait_for_calls_that_have_not_begun() {
     client.call("GetSession", "known", &[]).await.unwrap();
 
     edge.shut_down();
-    for call in unbegun {
+    for call in incomplete {
         assert_eq!(call.end().await, (Code::Unavailable, "SERVER_DRAINING".to_owned()));
     }
     assert_eq!(soon(begun).await.unwrap().code(), Code::DeadlineExceeded);

@@ -23,12 +23,12 @@ pub(super) fn http2_limit(max_header_list: u32) -> u32 {
 
 /// Looks at the headers of each request.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct HeaderCheck {
     methods: Arc<HashSet<String>>,
     max_header_list: usize,
 }
 
-impl Entry {
+impl HeaderCheck {
     /// Takes up to `max_header_list` bytes of headers beside the usual ones.
     pub fn new(max_header_list: u32) -> Self {
         let max_header_list = usize::try_from(max_header_list).unwrap_or(usize::MAX);
