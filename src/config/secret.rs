@@ -32,7 +32,8 @@ impl Secret {
         }
     }
 
-    /// The secret as it is now, without white space or a byte order mark around it. An error if there is none.
+    /// The secret as it is now, without white space or a byte order mark around it. An error if there
+    /// is none.
     pub fn read(&self) -> io::Result<SecretString> {
         let text = match self {
             Secret::Given(secret) => return Ok(secret.clone()),

@@ -20,8 +20,8 @@ use crate::{
 /// Largest message that a caller may send, in bytes: no request comes near it.
 const MAX_REQUEST: usize = 64 * 1024;
 
-/// All services, behind the look at the headers. Our own is found without tonic's routes, which clone and box with each call; these
-/// serve the rest, and refuse what nobody serves.
+/// All services, behind the check of the headers. Our own is found without tonic's routes, which clone
+/// and box with each call; these serve the rest, and refuse what nobody serves.
 #[derive(Clone)]
 pub(super) struct Api {
     header_check: HeaderCheck,

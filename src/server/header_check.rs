@@ -66,7 +66,9 @@ fn size(headers: &HeaderMap) -> usize {
 fn is_grpc(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    ["application/grpc", "application/grpc+proto"].iter().any(|it| kind.eq_ignore_ascii_case(it))
+    ["application/grpc", "application/grpc+proto"]
+        .iter()
+        .any(|grpc| kind.eq_ignore_ascii_case(grpc))
 }
 
 #[cfg(test)]
