@@ -1,9 +1,11 @@
 //! The south face against raw TCP: every answer a vendor, a proxy or a broken line can give.
 
 mod breaker;
+mod contained;
 mod credential;
 mod faults;
 mod metrics;
+mod queued;
 mod refusals;
 mod retries;
 mod sharing;
