@@ -1,6 +1,7 @@
 //! What can go wrong on purpose.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::config::simulate::ErrorBody;
 
@@ -123,6 +124,11 @@ pub enum Fault {
     },
     /// Bytes that are no HTTP.
     Garbage,
+    /// The right body with other values in it.
+    Fields {
+        /// The fields that differ, or come on top.
+        fields: Map<String, Value>,
+    },
 }
 
 impl Fault {

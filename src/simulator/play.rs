@@ -7,11 +7,13 @@ use std::{future::pending, io, time::Duration};
 
 use axum::{body::Body, response::Response};
 use futures_util::stream;
+use serde_json::{Map, Value, value::to_raw_value};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 
 use super::{
     answer::{Answer, http_date, page},
     fault::{Fault, RetryAfter},
+    life::Fields,
     wire::Takeover,
 };
 use crate::clock::Clock;
@@ -75,6 +77,7 @@ fn altered(fault: Fault, right: Answer, clock: Clock) -> Answer {
         Fault::InvalidUtf8 => added(right, b"\"expertName\":\"\xff\xfe\xc3\x28\""),
         Fault::Oversized { bytes } => padded(right, bytes),
         Fault::GzipBomb { bytes } => padded(right, bytes).gzipped(),
+        Fault::Fields { fields } => with_fields(right, fields),
         // What is stale or late was decided when the right answer was made; the others, in `play`.
         Fault::Right
         | Fault::Stale { .. }
@@ -150,7 +153,8 @@ fn moves(fault: &Fault, right: &Answer) -> Option<Vec<Move>> {
         | Fault::DeepNesting { .. }
         | Fault::InvalidUtf8
         | Fault::Oversized { .. }
-        | Fault::GzipBomb { .. } => return None,
+        | Fault::GzipBomb { .. }
+        | Fault::Fields { .. } => return None,
     };
     Some(moves)
 }
@@ -221,6 +225,19 @@ fn added(right: Answer, field: &[u8]) -> Answer {
             let is_first = body[..end].ends_with(b"{");
             let comma: &[u8] = if is_first { b"" } else { b"," };
             body.splice(end..end, [comma, field].concat());
+        }
+    })
+}
+
+/// The right answer with these fields in its object; an answer that is no object stays.
+fn with_fields(right: Answer, fields: Map<String, Value>) -> Answer {
+    changed(right, |body| {
+        if let Ok(mut object) = serde_json::from_slice::<Fields>(body) {
+            let fields = fields.into_iter();
+            object.extend(
+                fields.filter_map(|(name, value)| Some((name, to_raw_value(&value).ok()?))),
+            );
+            *body = serde_json::to_vec(&object).unwrap_or_default();
         }
     })
 }
