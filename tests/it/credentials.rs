@@ -259,3 +259,14 @@ async fn without_a_source_nobody_is_asked() {
     tokio::time::sleep(seconds(2 * 3600)).await;
     assert_eq!(endpoint.asked().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_status_counts_even_if_its_body_is_too_long() {
+    for status in [429, 500, 503] {
+        let (endpoint, source) = endpoint_and_source().await;
+        endpoint.answer_next(status, json!("x".repeat(300_000)));
+        let error = source.authorization().await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(cause, format!("the token endpoint answered with status {status}"));
+    }
+}

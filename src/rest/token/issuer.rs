@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Uri, header, response};
+use http::{HeaderValue, Request, StatusCode, Uri, header, response};
 use http_body_util::Full;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use tokio::time::{Instant, timeout};
@@ -112,7 +112,7 @@ impl Issuer {
         let (id, password) = (encoded(&self.client_id), encoded(client_secret.expose_secret()));
         let basic = STANDARD.encode(Zeroizing::new(format!("{id}:{password}")).as_bytes());
         let basic = Zeroizing::new(format!("Basic {basic}"));
-        // Base64 fits into a header.
+        // Base64 is always a valid header value.
         let mut basic = HeaderValue::from_str(&basic).map_err(|_| Cause::Malformed)?;
         basic.set_sensitive(true);
         Request::post(self.uri.clone())
@@ -123,7 +123,7 @@ impl Issuer {
             .map_err(|_| Cause::Malformed)
     }
 
-    /// The one place that talks to the HTTP client.
+    /// Sends the request and reads the whole answer. The only place that uses the HTTP client.
     async fn post(
         &self,
         request: Request<Full<Bytes>>,
@@ -134,7 +134,12 @@ impl Issuer {
             Failed::NotHttp(_) | Failed::BadEncoding(_) | Failed::TooLong => Cause::Malformed,
         };
         let (head, mut body) = self.http.send(request).await.map_err(unanswered)?;
-        let body = body.whole(MAX_BODY).await.map_err(unanswered)?;
+        let is_busy = head.status.is_server_error() || head.status == StatusCode::TOO_MANY_REQUESTS;
+        let body = match body.whole(MAX_BODY).await {
+            // The status and its Retry-After count, even if the body is too long or breaks off.
+            Err(_) if is_busy => Vec::new(),
+            body => body.map_err(unanswered)?,
+        };
         Ok((head, Zeroizing::new(body)))
     }
 }

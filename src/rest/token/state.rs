@@ -20,11 +20,11 @@ const EARLY: (f64, f64) = (0.8, 0.9);
 /// least holds for early refreshes too, however short the life that the endpoint promises.
 const HOLD: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(5));
 
-/// A token that lives shorter is used for this long all the same, so that there is one until the
-/// next may be fetched.
+/// The least time for which a token is used, however short its life, so that there is one until
+/// the next may be fetched.
 const SHORTEST_USE: Duration = Duration::from_mins(1);
 
-/// A token that was refused after this time has worked before.
+/// A token of this age has worked: its refusal does not lengthen the hold of the next.
 const PROVEN_AFTER: Duration = Duration::from_mins(10);
 
 /// The first and the longest pause after a failure that may pass.
@@ -41,9 +41,9 @@ pub(super) struct State {
     token: Option<Token>,
     /// When the next refresh is due: in the past while one is under way.
     pub(super) due_at: Instant,
-    /// The latest refresh failed: why, and how many of its kind went before.
+    /// If the latest refresh failed: why, and how many failures of the same kind came before it.
     failing: Option<(Cause, u32)>,
-    /// The failure of which the log says that only a new secret helps: it is said once.
+    /// The final failure that was logged last, so that it is logged once and not at every attempt.
     reported: Option<Cause>,
     refreshed: u64,
     failed: u64,
@@ -108,7 +108,7 @@ impl State {
         }
     }
 
-    /// The vendor refused the token of this generation. Whether that is news.
+    /// Notes that the vendor refused the token of this generation. Returns whether that is new.
     pub(super) fn refuse(&mut self, generation: u64, now: Instant) -> bool {
         let is_news =
             |token: &&mut Token| token.authorization.generation == generation && !token.is_refused;
@@ -121,8 +121,8 @@ impl State {
         true
     }
 
-    /// There is a new secret, about which the failures before say nothing. Whether the next
-    /// refresh is due earlier now.
+    /// Notes that there is a new secret, about which earlier failures say nothing. Returns whether
+    /// the next refresh is due earlier now.
     pub(super) fn use_new_secret(&mut self, now: Instant) -> bool {
         let allowed_at = match (self.failing.take(), &mut self.token) {
             (None, Some(token)) => {
@@ -139,7 +139,7 @@ impl State {
         is_earlier
     }
 
-    /// Takes in what a refresh gave.
+    /// Takes in the outcome of a refresh.
     pub(super) fn settle(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
             Ok(fresh) => self.succeed(fresh, now),
@@ -149,7 +149,7 @@ impl State {
 
     fn succeed(&mut self, Fresh { header, issued_at, life }: Fresh, now: Instant) {
         let hold = match &self.token {
-            // Nothing was refreshed yet, so the first refusal is worth a refresh at once.
+            // The first token may be refused for a passing reason, so it is replaced at once.
             None => Duration::ZERO,
             Some(old) if old.is_refused && now < old.issued_at + PROVEN_AFTER => {
                 (2 * old.hold).clamp(HOLD.0, HOLD.1)

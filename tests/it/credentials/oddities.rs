@@ -1,4 +1,4 @@
-//! What a token endpoint was seen to answer, played by the simulator.
+//! Unusual answers of a token endpoint, played by the simulator.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{seconds, secret_file::TokenFile, silence::Captured, source_at, text};
 
-/// A token endpoint that answers by these faults, each so many times, and then well.
+/// A token endpoint that plays each of these faults so many times, and then answers well.
 async fn endpoint(faults: &[(u64, &str)]) -> (Control, String) {
     let simulator = Simulator::bind(&SimulateConfig::on_free_port()).await.unwrap();
     let (control, url) = (simulator.control(), simulator.token_url());
@@ -94,7 +94,7 @@ async fn an_error_object_is_the_error_it_names_whatever_the_status() {
     }
 }
 
-/// Nor is it a refusal of the credential that calls for an operator.
+/// A busy token endpoint is no reason to ask an operator for a new secret.
 #[tokio::test(start_paused = true)]
 async fn an_unknown_error_with_a_passing_status_passes() {
     for (status, code) in [(429, "too_many_requests"), (503, "maintenance"), (400, "server_error")]

@@ -50,7 +50,7 @@ async fn no_secret_reaches_the_log_or_an_error() {
 pub struct Captured(Arc<Mutex<Vec<u8>>>);
 
 impl Captured {
-    /// Takes in what is logged, until what it gives is dropped.
+    /// Captures the log until the guard is dropped.
     pub fn listen(&self) -> (DefaultGuard, Dispatch) {
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
