@@ -100,6 +100,7 @@ impl Service {
             deadline: Some(deadline),
             cause: extension.get().cloned().unwrap_or_default(),
             tally: extension.get().cloned().unwrap_or_default(),
+            skips_cache: false,
         }
     }
 }

@@ -2,19 +2,27 @@
 //! no serde, no prost, no clock.
 
 pub mod change;
+pub mod field;
 pub mod history;
+pub mod known;
 pub mod session;
 pub mod status;
 pub mod system_link;
+pub mod time;
 pub mod transition;
+pub mod validator;
 pub mod value;
 
 pub use change::Digest;
+pub use field::FieldSet;
 pub use history::History;
+pub use known::Known;
 pub use session::{Collaborator, Session, SessionId};
 pub use status::Status;
 pub use system_link::{SystemDomain, SystemLink};
+pub use time::UtcTime;
 pub use transition::{Progress, Transition};
+pub use validator::{Absence, Baseline, Disbelief, Identity, Validator, Verdict};
 pub use value::{Fields, Value};
 
 /// Longest argument of a call, in bytes.

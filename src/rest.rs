@@ -7,6 +7,7 @@ pub mod error;
 mod finished;
 mod flight;
 mod http_client;
+mod identities;
 mod lenient;
 mod metric;
 mod observation;
@@ -35,8 +36,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{Instant, timeout_at};
 
 pub use credential::{Credential, CredentialId};
-pub use error::{Error, Kind};
+pub use error::{ConnectionFailure, Error, Kind};
 pub use http_client::{HttpClient, SetUpError};
+pub use identities::Identities;
 pub use lenient::Malformed;
 pub use tally::Tally;
 pub use traffic::Traffic;
@@ -55,7 +57,7 @@ use upstream::{Asking, Question, Upstream};
 use crate::{
     clock::Clock,
     config::{QuotaScope, UpstreamConfig},
-    model::{Session, SessionId, SystemDomain, SystemLink},
+    model::{Session, SessionId, SystemDomain, SystemLink, validator},
     trace::Cause,
 };
 
@@ -77,6 +79,8 @@ pub struct Terms {
     pub cause: Cause,
     /// Counts what the call asks of the vendor.
     pub tally: Tally,
+    /// Whether the vendor is to be asked even for a finished session that is in memory.
+    pub skips_cache: bool,
 }
 
 impl Terms {
@@ -102,6 +106,7 @@ struct Parts {
     upstream: Upstream,
     flights: Option<Flights>,
     finished: Finished,
+    identities: Identities,
     drift: Drift,
 }
 
@@ -135,6 +140,7 @@ impl Client {
             },
             flights: config.coalesce.then(Flights::default),
             finished: Finished::new(config.finished_cache),
+            identities: Identities::default(),
             drift: Drift::default(),
         })))
     }
@@ -142,6 +148,11 @@ impl Client {
     /// The quota that all its requests pass.
     pub fn quota(&self) -> &Quota {
         &self.0.upstream.quota
+    }
+
+    /// Which session each watched id stands for: whoever watches says so there.
+    pub fn identities(&self) -> &Identities {
+        &self.0.identities
     }
 
     /// What went to the vendor and came back.
@@ -163,7 +174,9 @@ impl Client {
         id: &SessionId,
         terms: Terms,
     ) -> Result<Answer<Arc<Session>>, Error> {
-        if let Some(answer) = self.0.finished.get(credential.id(), id) {
+        if !terms.skips_cache
+            && let Some(answer) = self.0.finished.get(credential.id(), id)
+        {
             counter!(metric::FINISHED_CACHE_HITS).increment(1);
             return Ok(answer);
         }
@@ -299,7 +312,15 @@ impl Client {
         id: &SessionId,
         landing: Result<Answer<(Session, usize)>, Error>,
     ) -> Landing {
-        match landing {
+        let identity = self.0.identities.get(&(credential.id(), id.clone()));
+        let believed = landing.and_then(|answer| {
+            let (session, _) = &answer.content;
+            match validator::check(identity, session) {
+                Ok(()) => Ok(answer),
+                Err(disbelief) => Err(Error::new(Kind::Malformed).caused_by(disbelief)),
+            }
+        });
+        match believed {
             Ok(Answer { content: (session, size), observed_at }) => {
                 self.0.drift.note(&session.additional_fields);
                 let answer = Answer { content: Arc::new(session), observed_at };
@@ -335,7 +356,11 @@ fn session_question(id: &SessionId) -> Question<(Session, usize)> {
         call: Call::Session,
         template: "/sessions/{sessionId}",
         path: format!("/sessions/{}", encoded(id.as_str())),
-        decode: |body| Ok((session::decode(body)?, body.len())),
+        decode: |body| {
+            let session = session::decode(body)?;
+            validator::check(None, &session)?;
+            Ok((session, body.len()))
+        },
     }
 }
 

@@ -1,11 +1,8 @@
 //! What a call and an event of a watch are made of, on a session with every usual field.
 
 use gotoassist_grpc::{
-    grpc::{
-        resume_token::{Known, Sealer},
-        session::to_proto,
-    },
-    model::{Digest, History, Progress, Session, SessionId, change},
+    grpc::{resume_token::Sealer, session::to_proto},
+    model::{Digest, History, Known, Progress, Session, SessionId, change},
     proto,
     rest::{
         Credential,

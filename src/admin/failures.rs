@@ -9,14 +9,17 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Reasons are constants of ours, fewer than this. Should that ever change, memory stays bounded.
+/// Reasons and causes are constants of ours, fewer than this. Should that ever change, memory stays bounded.
 const MAX_REASONS: usize = 64;
 
 /// How calls failed. All clones are one.
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
-    by_reason: Arc<Mutex<BTreeMap<String, Known>>>,
+    by_reason: Arc<Mutex<BTreeMap<Key, Known>>>,
 }
+
+/// A reason, and its cause if there is one.
+type Key = (String, Option<String>);
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
@@ -30,6 +33,8 @@ struct Known {
 pub struct Failure {
     /// The stable reason of the error, such as `UPSTREAM_TIMEOUT`.
     pub reason: String,
+    /// What was wrong with the connection to the vendor, if that is why.
+    pub cause: Option<String>,
     /// The name of the status code, such as `UNAVAILABLE`.
     pub code: &'static str,
     /// How often, since the start.
@@ -40,25 +45,28 @@ pub struct Failure {
 
 impl Failures {
     /// Counts one.
-    pub fn record(&self, reason: &str, code: &'static str) {
+    pub fn record(&self, reason: &str, cause: Option<&str>, code: &'static str) {
+        let key = (reason.to_owned(), cause.map(str::to_owned));
         let mut by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if let Some(known) = by_reason.get_mut(reason) {
+        if let Some(known) = by_reason.get_mut(&key) {
             *known = Known { code, count: known.count + 1, last: now };
         } else if by_reason.len() < MAX_REASONS {
-            by_reason.insert(reason.to_owned(), Known { code, count: 1, last: now });
+            by_reason.insert(key, Known { code, count: 1, last: now });
         }
     }
 
     /// All reasons, the latest first.
     pub fn latest(&self) -> Vec<Failure> {
         let by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
-        let failures = by_reason.iter().map(|(reason, &Known { code, count, last })| Failure {
-            reason: reason.clone(),
-            code,
-            count,
-            age: last.elapsed(),
-        });
+        let failures =
+            by_reason.iter().map(|((reason, cause), &Known { code, count, last })| Failure {
+                reason: reason.clone(),
+                cause: cause.clone(),
+                code,
+                count,
+                age: last.elapsed(),
+            });
         let mut failures: Vec<_> = failures.collect();
         failures.sort_by_key(|failure| failure.age);
         failures
@@ -72,22 +80,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_latest_reason_comes_first() {
         let failures = Failures::default();
-        failures.record("A", "INTERNAL");
+        failures.record("A", None, "INTERNAL");
         tokio::time::advance(Duration::from_secs(5)).await;
-        failures.record("B", "UNAVAILABLE");
-        failures.record("B", "UNAVAILABLE");
+        failures.record("B", Some("dns"), "UNAVAILABLE");
+        failures.record("B", Some("dns"), "UNAVAILABLE");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        failures.record("B", Some("reset"), "UNAVAILABLE");
         tokio::time::advance(Duration::from_secs(1)).await;
 
         let latest = failures.latest();
-        assert_eq!((&*latest[0].reason, latest[0].count, latest[0].age.as_secs()), ("B", 2, 1));
-        assert_eq!((&*latest[1].reason, latest[1].count, latest[1].age.as_secs()), ("A", 1, 6));
+        let shown: Vec<_> = latest
+            .iter()
+            .map(|failure| (&*failure.reason, failure.cause.as_deref(), failure.count))
+            .collect();
+        let expected = [("B", Some("reset"), 1), ("B", Some("dns"), 2), ("A", None, 1)];
+        assert_eq!(shown, expected);
+        assert_eq!(latest[1].age.as_secs(), 2);
     }
 
     #[test]
     fn reasons_without_end_take_no_memory_without_end() {
         let failures = Failures::default();
         for number in 0..1000 {
-            failures.record(&number.to_string(), "UNKNOWN");
+            failures.record(&number.to_string(), None, "UNKNOWN");
         }
         assert_eq!(failures.latest().len(), MAX_REASONS);
     }

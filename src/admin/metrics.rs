@@ -1,6 +1,6 @@
 //! The process's metrics in Prometheus text. Each room names and describes its own, in `metric.rs`.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use metrics::{describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -24,8 +24,9 @@ impl Metrics {
     /// Installs the process's recorder, once: later calls give the same. What is recorded or
     /// described before is lost, so this comes first.
     pub fn install() -> Result<Self, BuildError> {
-        static INSTALLED: OnceLock<Metrics> = OnceLock::new();
-        if let Some(installed) = INSTALLED.get() {
+        static INSTALLED: Mutex<Option<Metrics>> = Mutex::new(None);
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(installed) = &*installed {
             return Ok(installed.clone());
         }
         let handle = builder()?.install_recorder()?;
@@ -33,7 +34,7 @@ impl Metrics {
         metrics.process.describe();
         describe_gauge!(BUILD_INFO, "Always 1, with the version of the program");
         gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
-        Ok(INSTALLED.get_or_init(|| metrics).clone())
+        Ok(installed.insert(metrics).clone())
     }
 
     /// The metrics as Prometheus reads them.

@@ -144,7 +144,8 @@ fn failures(failures: &[Failure]) -> Markup {
                 table {
                     thead { tr { th { "reason" } th { "code" } th { "count" } th { "last" } } }
                     tbody { @for failure in failures {
-                        tr { td { code { (failure.reason) } } td { (failure.code) }
+                        tr { td { code { (failure.reason) } @if let Some(cause) = &failure.cause { " " code { (cause) } } }
+                            td { (failure.code) }
                             td { (failure.count) } td { (ago(Some(failure.age))) } }
                     } }
                 }

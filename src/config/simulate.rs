@@ -8,7 +8,10 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use shape::{AbsentForm, CollaboratorForm, KeyForm, LinksForm, Shape, TimestampForm};
+pub use shape::{
+    AbsentForm, CollaboratorForm, EncodingForm, KeyForm, LinksForm, Shape, StatusForm,
+    TimestampForm,
+};
 
 /// How the simulated vendor behaves from the start. While it runs, its control API changes most of
 /// it; see docs/simulator.md.
@@ -133,6 +136,21 @@ pub struct SimulateConfig {
 
     /// A fault to play: its kind (`reset`), or a whole rule as JSON in one line. May be repeated; in
     /// the environment, one a line.
+    ///
+    /// Answers that are not what they seem: maintenance, empty-object, null, error-object,
+    /// foreign-session, half-session, hollow-session, shape, many-unknown-fields, byte-order-mark,
+    /// stale, duplicate-keys, fields.
+    ///
+    /// Errors: status, redirect, no-content, empty-body, html, body, bad-json, invalid-utf8,
+    /// deep-nesting, oversized, gzip-bomb.
+    ///
+    /// On the socket: hang, half-body, half-chunk, reset, reset-halfway, close, endless-headers,
+    /// trickle, http10, informational, garbage.
+    ///
+    /// A rule says more, such as `{"fault":{"kind":"maintenance"},"sessionId":"250040303","times":3}`
+    /// or `{"fault":{"kind":"shape","statuses":"upper-snake"},"probability":0.1}`; its fields, and the
+    /// parameters of each kind, are in docs/simulator.md. `right` is the right answer, for a rule that
+    /// only delays.
     #[arg(
         long = "fault",
         value_name = "KIND|JSON",

@@ -2,7 +2,7 @@
 
 use metrics::{counter, describe_counter};
 
-use super::settle::Verdict;
+use super::effect::Effect;
 
 const POLLS: &str = "gotoassist_polls_total";
 
@@ -11,6 +11,6 @@ pub(super) fn describe() {
     describe_counter!(POLLS, "Answers to polls of watched sessions, by what they brought");
 }
 
-pub(super) fn count_poll(verdict: &Verdict) {
-    counter!(POLLS, "result" => verdict.name()).increment(1);
+pub(super) fn count_poll(effect: Effect) {
+    counter!(POLLS, "result" => effect.name()).increment(1);
 }

@@ -1,29 +1,19 @@
 //! The task that polls one session as long as somebody watches it. The only place in the feed that
 //! spawns.
 
-use std::{
-    collections::hash_map::Entry,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::hash_map::Entry, future::pending, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
-    Ask, Key, Poller, Reading, Reply, Shared, metric,
-    pace::{jittered, weight},
-    settle::{Settle, Verdict},
+    Ask, BoxedReply, Key, Reading, Shared, effect::Effect, metric, pace::weight, poller::Poller,
 };
 use crate::{
     model::Status,
     rest::{self, Kind, Urgency},
-    trace::Cause,
+    trace::Span,
 };
-
-/// After a failure the next question comes after so long, then after twice that, and so on.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// Polls until nobody watches any more, or there is nothing more to learn.
 pub(super) fn start(shared: Arc<Shared>, key: Key, poller: Arc<Poller>) {
@@ -43,6 +33,13 @@ struct Poll<'a> {
     poller: &'a Arc<Poller>,
 }
 
+/// A request under way.
+struct Request {
+    sent_at: Instant,
+    reply: BoxedReply,
+    span: Span,
+}
+
 impl Drop for Poll<'_> {
     /// However the poll ends, by panic too, the next watcher must not find it, and those who watch
     /// must hear of it. Under the lock: of a drain they hear before or not at all.
@@ -59,108 +56,73 @@ impl Drop for Poll<'_> {
             && Arc::ptr_eq(entry.get(), self.poller)
         {
             entry.remove();
+            self.shared.identities.forget(&self.key.index());
         }
     }
 }
 
 impl Poll<'_> {
     async fn run(&self) {
-        let mut settle = Settle::default();
-        let mut asked_at = Instant::now();
-        let mut trouble_since = None;
-        let mut pause = self.usual_pause();
+        let mut request: Option<Request> = None;
         loop {
-            self.rest(asked_at, pause).await;
-            let latest = self.poller.state.borrow().reading.clone();
-            let span = self.poller.links.poll();
-            let reply = self.ask(&latest, asked_at, trouble_since, span.cause()).await;
-            asked_at = Instant::now();
-            let verdict = settle.judge(&latest, reply);
-            metric::count_poll(&verdict);
-            span.end_poll(verdict.name(), verdict.outcome());
-            match verdict {
-                Verdict::Same(observed_at) => {
-                    trouble_since = None;
-                    pause = self.usual_pause();
-                    self.poller.confirm(observed_at);
-                }
-                Verdict::News(reading) => {
-                    trouble_since = None;
-                    pause = self.shared.settings.pace.interval(reading.session.status());
-                    self.poller.publish(*reading);
-                }
-                Verdict::Doubtful => {
-                    pause = self.shared.settings.confirm_after;
-                    self.poller.count_answer();
-                }
-                Verdict::Failed(error) => {
-                    let since = *trouble_since.get_or_insert(asked_at);
-                    if asked_at.duration_since(since) >= self.shared.settings.outage_limit {
-                        return self.poller.end(outage(error));
+            let schedule = self.poller.schedule(&self.shared.settings);
+            tokio::select! {
+                biased;
+                reply = reply(request.as_mut()) => {
+                    let Some(Request { sent_at, span, .. }) = request.take() else { continue };
+                    let effect = self.poller.accept(reply, sent_at, &self.shared.settings);
+                    metric::count_poll(effect);
+                    span.end_poll(effect.name(), effect.outcome());
+                    if effect == Effect::Ended {
+                        return;
                     }
-                    pause = retry_pause(settle.failures(), error.retry_after);
-                    if settle.failures() >= self.shared.settings.stale_after {
-                        self.poller.trouble(error);
+                    self.shared.identities.set(self.key.index(), self.poller.identity());
+                }
+                () = at(schedule.end) => return self.poller.end_outage(),
+                () = at(schedule.staleness) => self.poller.tell_stale(),
+                () = self.poller.rescheduled.notified() => {
+                    if self.poller.state.borrow().end.is_some() {
+                        return;
                     }
                 }
-                Verdict::Over(error) => return self.poller.end(error),
+                () = self.is_due(schedule.request), if request.is_none() => {
+                    request = Some(self.ask(schedule.answer));
+                }
             }
         }
     }
 
-    /// Waits until it is time to ask and there is somebody to ask for.
-    async fn rest(&self, asked_at: Instant, pause: Duration) {
-        let due = asked_at + jittered(pause);
-        let soon = asked_at + self.shared.settings.confirm_after;
-        let mut attendance = self.poller.attendance.subscribe();
-        tokio::select! {
-            biased;
-            () = sleep_until(due) => {}
-            () = async {
-                // The sender is in the poller, so this never fails.
-                let _ = attendance.wait_for(|attendance| attendance.expecting > 0).await;
-                sleep_until(soon).await;
-            } => {}
-        }
-        let _ = self.poller.attendance.subscribe().wait_for(|there| there.watchers > 0).await;
+    /// Returns when it is time to ask and there is somebody to ask for.
+    async fn is_due(&self, due_at: Instant) {
+        sleep_until(due_at).await;
+        let mut subscribers = self.poller.subscribers.subscribe();
+        // The sender is in the poller, so this never fails.
+        let _ = subscribers.wait_for(|count| *count > 0).await;
     }
 
-    /// Asks the vendor; gives up when the outage limit is over.
-    async fn ask(
-        &self,
-        latest: &Reading,
-        since: Instant,
-        trouble: Option<Instant>,
-        cause: Cause,
-    ) -> Reply {
+    fn ask(&self, since: Instant) -> Request {
+        let latest = self.poller.state.borrow().reading.clone();
+        let age = self.shared.clock.now().duration_since(began_at(&latest));
         let status = latest.session.status();
-        let age = self.shared.clock.now().duration_since(began_at(latest));
         let weight = weight(status, Duration::try_from(age).unwrap_or_default());
-        let ask = Ask::Next(Urgency { since, weight }, cause);
-        let question = (self.shared.read)(self.key.clone(), ask);
-        match trouble {
-            None => question.await,
-            Some(trouble) => timeout_at(trouble + self.shared.settings.outage_limit, question)
-                .await
-                .unwrap_or_else(|_| Err(rest::Error::new(Kind::Timeout))),
-        }
-    }
-
-    fn usual_pause(&self) -> Duration {
-        self.shared.settings.pace.interval(self.poller.state.borrow().reading.session.status())
+        let span = self.poller.links.poll();
+        let ask = Ask::Next(Urgency { since, weight }, span.cause());
+        let reply = (self.shared.read)(self.key.clone(), ask);
+        Request { sent_at: Instant::now(), reply, span }
     }
 
     /// Returns when the last watcher has left and nobody came back in time.
     async fn abandoned(&self) {
-        let mut attendance = self.poller.attendance.subscribe();
+        let mut subscribers = self.poller.subscribers.subscribe();
         loop {
-            let _ = attendance.wait_for(|there| there.watchers == 0).await;
-            let back = attendance.wait_for(|there| there.watchers > 0);
+            let _ = subscribers.wait_for(|count| *count == 0).await;
+            let back = subscribers.wait_for(|count| *count > 0);
             if timeout(self.shared.settings.linger, back).await.is_err() {
                 // Watchers join under this lock, so nobody can join a poll that is about to go.
                 let mut pollers = self.shared.pollers();
-                if self.poller.attendance.borrow().watchers == 0 {
+                if *self.poller.subscribers.borrow() == 0 {
                     pollers.by_key.remove(&self.key.index());
+                    self.shared.identities.forget(&self.key.index());
                     return;
                 }
             }
@@ -168,53 +130,18 @@ impl Poll<'_> {
     }
 }
 
-impl Poller {
-    fn confirm(&self, observed_at: Timestamp) {
-        self.advance(observed_at);
-        self.state.send_if_modified(|state| state.trouble.take().is_some());
-        self.count_answer();
-    }
-
-    fn publish(&self, reading: Reading) {
-        let observed_at = reading.observed_at;
-        self.state.send_modify(|state| {
-            // Within, so that nobody counts the answer for the state before it.
-            self.answers.fetch_add(1, Ordering::AcqRel);
-            state.reading = Arc::new(reading);
-            state.trouble = None;
-        });
-        // Only now: who looks in between must not take old content for new.
-        self.advance(observed_at);
-    }
-
-    fn count_answer(&self) {
-        self.answers.fetch_add(1, Ordering::AcqRel);
-        self.state.send_if_modified(|_| self.attendance.borrow().expecting > 0);
-    }
-
-    fn trouble(&self, error: rest::Error) {
-        // Once for an outage: a later cause is no news.
-        self.state.send_if_modified(|state| {
-            let is_first = state.trouble.is_none();
-            state.trouble.get_or_insert_with(|| Arc::new(error));
-            is_first
-        });
-    }
-
-    fn end(&self, error: rest::Error) {
-        self.state.send_modify(|state| state.end = Some(Arc::new(error)));
+async fn reply(request: Option<&mut Request>) -> super::Reply {
+    match request {
+        Some(request) => request.reply.as_mut().await,
+        None => pending().await,
     }
 }
 
-fn retry_pause(failures: u32, retry_after: Option<Duration>) -> Duration {
-    let backoff = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(5));
-    backoff.min(LONGEST_RETRY).max(retry_after.unwrap_or_default())
-}
-
-/// Whatever the vendor's trouble is, in the end it is not available.
-fn outage(mut cause: rest::Error) -> rest::Error {
-    cause.kind = Kind::Unavailable;
-    cause
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
 }
 
 /// When the session got the status that it has, as far as it tells.
@@ -226,5 +153,5 @@ fn began_at(reading: &Reading) -> Timestamp {
         Status::Active => session.customer_joined_at,
         Status::Complete | Status::Abandoned => session.ended_at,
     };
-    told.map_or(reading.observed_at, |told| told.min(reading.observed_at))
+    told.map_or(reading.observed_at, |told| told.to_timestamp().min(reading.observed_at))
 }

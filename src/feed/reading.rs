@@ -51,9 +51,13 @@ impl Reading {
         }
     }
 
-    /// The one that follows this, unless its content is the same.
-    pub(super) fn next(&self, session: Arc<Session>, observed_at: Timestamp) -> Option<Self> {
-        let digest = Digest::of(&session);
+    /// The one that follows this, unless its content, which is `digest`, is the same.
+    pub(super) fn next(
+        &self,
+        session: Arc<Session>,
+        digest: Digest,
+        observed_at: Timestamp,
+    ) -> Option<Self> {
         if digest.content == self.digest.content {
             return None;
         }

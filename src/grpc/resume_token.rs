@@ -13,23 +13,10 @@ use ring::{
     hmac,
 };
 
-use crate::model::{Digest, Progress, SessionId, Status, change::FIELD_COUNT};
+use crate::model::{Digest, Known, Progress, SessionId, Status, field::FIELD_COUNT};
 
 const PREFIX: &str = "v1.";
 const NANOSECONDS_NEVER: i64 = i64::MIN;
-
-/// What a watcher knows: what it was told last.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Known {
-    /// The content.
-    pub digest: Digest,
-    /// The status, and how far the session had come.
-    pub progress: Progress,
-    /// When the answer came that the watcher was told of.
-    pub observed_at: Timestamp,
-    /// When the session was first seen over, by the watch or the poll that it followed.
-    pub over_since: Option<Timestamp>,
-}
 
 /// Seals and opens resume tokens. Replicas that share a key take each other's.
 pub struct Sealer {

@@ -30,13 +30,13 @@ pub(super) async fn get(
 
     let key = Key { credential, session };
     let watched = max_staleness.and_then(|limit| service.feed.latest(&key, limit));
-    let answer = match watched {
-        Some(answer) => answer,
-        None => service
-            .client
-            .session(&key.credential, &key.session, terms)
-            .await
-            .map_err(|error| status::of_session(&error, &key.session))?,
+    let answer = if let Some(answer) = watched {
+        answer
+    } else {
+        let answer = service.client.session(&key.credential, &key.session, terms).await;
+        let answer = answer.map_err(|error| status::of_session(&error, &key.session))?;
+        service.feed.told_elsewhere(&key, &answer);
+        answer
     };
 
     let Answer { content, observed_at } = answer;

@@ -225,6 +225,7 @@ impl Refusal {
             ("http_status", error.http_status.map(|status| status.to_string())),
             ("upstream_code", error.upstream_code.clone()),
             ("upstream_request_id", error.request_id.clone()),
+            ("cause", error.connection.map(|failure| failure.name().to_owned())),
         ];
         let metadata: std::collections::HashMap<String, String> = metadata
             .into_iter()

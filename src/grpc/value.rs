@@ -1,14 +1,13 @@
 //! Values without a message of our own: times and the fields that the schema does not name.
 
-use jiff::Timestamp;
 use prost_types::{ListValue, Struct, Value as ProtoValue, value::Kind};
 
-use crate::model::{Fields, Value};
+use crate::model::{Fields, UtcTime, Value};
 
 /// A time as `google.protobuf.Timestamp`, whose nanoseconds count up also before 1970.
-pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+pub(super) fn timestamp(time: impl Into<UtcTime>) -> prost_types::Timestamp {
     const NANOSECONDS: i128 = 1_000_000_000;
-    let since_1970 = time.as_nanosecond();
+    let since_1970 = time.into().nanoseconds();
     prost_types::Timestamp {
         seconds: i64::try_from(since_1970.div_euclid(NANOSECONDS)).unwrap_or_default(),
         nanos: i32::try_from(since_1970.rem_euclid(NANOSECONDS)).unwrap_or_default(),

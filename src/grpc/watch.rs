@@ -7,7 +7,7 @@ mod told;
 
 use std::{pin::Pin, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -21,10 +21,9 @@ use super::{
     status,
 };
 use crate::{
-    feed::{Feed, Key, Subscription},
+    feed::{Feed, Key},
     model::SessionId,
     proto,
-    rest::{self, Kind},
 };
 use frame::Frame;
 pub use stall::Stalls;
@@ -45,8 +44,6 @@ pub struct Settings {
     pub max_age: Duration,
     /// How long a message may wait for the watcher to take it.
     pub stall_limit: Duration,
-    /// How soon a first answer that the session is gone is checked by a second, in a resumed watch.
-    pub confirm_after: Duration,
     /// How many watches there may be at once in this process.
     pub max_watches: usize,
     /// How many of them one caller may have.
@@ -129,11 +126,11 @@ pub(super) async fn watch(
     let place = service.watches.admit(&key)?;
 
     let terms = service.terms(&request);
-    let is_resumed = known.is_some();
     let subscription = tokio::select! {
         biased;
         () = service.watches.drain.cancelled() => return Err(status::draining()),
-        subscription = subscribe(service, &key, terms, is_resumed) => {
+        // Before the headers, so that a watch which cannot start fails like a plain call.
+        subscription = service.feed.subscribe(&key, terms, known.as_deref()) => {
             subscription.map_err(|error| status::of_session(&error, &key.session))?
         }
     };
@@ -154,26 +151,9 @@ pub(super) async fn watch(
         subscription,
         _place: place,
     };
-    let seat = watch.subscription.seat();
-    Ok(Response::new(Box::pin(service.watches.stalls.observe(seat, stream::messages(watch)))))
-}
-
-/// One answer before the headers, so that a watch which cannot start fails like a plain call.
-async fn subscribe(
-    service: &Service,
-    key: &Key,
-    terms: rest::Terms,
-    is_resumed: bool,
-) -> Result<Subscription, rest::Error> {
-    let first = service.feed.subscribe(key, terms.clone()).await;
-    match first {
-        // A watcher who has seen the session is told that it is gone only by two answers.
-        Err(error) if is_resumed && error.kind == Kind::NotFound => {
-            sleep(service.watches.settings.confirm_after).await;
-            service.feed.subscribe(key, terms).await
-        }
-        first => first,
-    }
+    let subscriber = watch.subscription.subscriber();
+    let messages = service.watches.stalls.observe(subscriber, stream::messages(watch));
+    Ok(Response::new(Box::pin(messages)))
 }
 
 fn heartbeat_interval(asked: Option<prost_types::Duration>) -> Result<Duration, Status> {

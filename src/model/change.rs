@@ -1,11 +1,13 @@
 //! What makes two sessions different: the content digest and the field diff.
 
+use std::sync::LazyLock;
+
 use ring::digest::{Context, SHA256};
 
-use super::{Collaborator, Fields, Session, Value};
-
-/// How many fields of a session are told apart.
-pub const FIELD_COUNT: usize = 23;
+use super::{
+    Collaborator, FieldSet, Fields, Identity, Session, UtcTime, Value,
+    field::{FIELD_COUNT, FIELD_NAMES},
+};
 
 /// A fingerprint of a session's content: equal digests mean equal content.
 ///
@@ -16,7 +18,7 @@ pub const FIELD_COUNT: usize = 23;
 pub struct Digest {
     /// The fingerprint of the whole: 128 bits, no collision to be expected.
     pub content: [u8; 16],
-    /// The fingerprint of each field, in the order of [`Digest::changed_fields`]: 32 bits each.
+    /// The fingerprint of each field, in the order of `session.proto`: 32 bits each.
     pub fields: [u32; FIELD_COUNT],
 }
 
@@ -26,69 +28,60 @@ impl Digest {
         let mut whole = Context::new(&SHA256);
         let mut fields = [0; FIELD_COUNT];
         for ((name, content), short) in named_fields(session).into_iter().zip(&mut fields) {
-            let mut field = Context::new(&SHA256);
-            field.update(name.as_bytes());
-            content.feed(&mut field);
-            let field = field.finish();
+            let field = fingerprint(name, &content);
             *short = u32::from_be_bytes(head(field.as_ref()));
             whole.update(field.as_ref());
         }
         Self { content: head(whole.finish().as_ref()), fields }
     }
 
-    /// The fields in which the content behind `after` differs, by their names in `session.proto`.
-    /// A field goes unnoticed once in four thousand million changes.
-    pub fn changed_fields(&self, after: &Digest) -> Vec<&'static str> {
-        FIELD_NAMES
-            .iter()
-            .zip(self.fields.iter().zip(&after.fields))
-            .filter(|(_, (before, after))| before != after)
-            .map(|(name, _)| *name)
-            .collect()
+    /// The fields in which the content behind `after` differs. A field goes unnoticed once in four
+    /// thousand million changes.
+    pub fn changed(&self, after: &Digest) -> FieldSet {
+        FieldSet::of_different(&self.fields, &after.fields)
+    }
+
+    /// The fields that hold nothing.
+    pub fn absent(&self) -> FieldSet {
+        FieldSet::ALL.without(self.changed(&NOTHING))
+    }
+
+    /// The identity of the session, if it has an id.
+    pub fn shown_identity(&self) -> Option<Identity> {
+        let [session_id, ..] = self.fields;
+        let [nothing, ..] = NOTHING.fields;
+        (session_id != nothing).then_some(Identity(session_id))
+    }
+
+    /// The identity of the session with this id: the fingerprint of that field.
+    pub(super) fn identity(session_id: &str) -> Identity {
+        let [name, ..] = FIELD_NAMES;
+        let field = fingerprint(name, &Content::Text(Some(session_id)));
+        Identity(u32::from_be_bytes(head(field.as_ref())))
     }
 }
 
+/// The digest of a session that has no field.
+static NOTHING: LazyLock<Digest> = LazyLock::new(|| Digest::of(&Session::default()));
+
 /// The fields in which two sessions differ, by their names in `session.proto`.
 pub fn changed_fields(before: &Session, after: &Session) -> Vec<&'static str> {
-    named_fields(before)
-        .into_iter()
-        .zip(named_fields(after))
-        .filter(|((_, before), (_, after))| before != after)
-        .map(|((name, _), _)| name)
-        .collect()
+    let contents = |session| named_fields(session).map(|(_, content)| content);
+    FieldSet::of_different(&contents(before), &contents(after)).names().collect()
 }
 
-const FIELD_NAMES: [&str; FIELD_COUNT] = [
-    "session_id",
-    "session_type",
-    "status",
-    "upstream_status",
-    "account_key",
-    "expert_name",
-    "expert_email",
-    "expert_user_key",
-    "partner_object",
-    "partner_object_url",
-    "started_at",
-    "customer_joined_at",
-    "ended_at",
-    "unattended_machine_name",
-    "unattended_machine_uuid",
-    "account_name",
-    "customer_name",
-    "customer_email",
-    "customer_join_url",
-    "notes",
-    "session_recording_url",
-    "collaborators",
-    "additional_fields",
-];
+fn fingerprint(name: &str, content: &Content<'_>) -> ring::digest::Digest {
+    let mut hash = Context::new(&SHA256);
+    hash.update(name.as_bytes());
+    content.feed(&mut hash);
+    hash.finish()
+}
 
 #[derive(PartialEq)]
 enum Content<'a> {
     Number(u8),
     Text(Option<&'a str>),
-    Time(Option<jiff::Timestamp>),
+    Time(Option<UtcTime>),
     Collaborators(&'a [Collaborator]),
     Fields(&'a Fields),
 }
@@ -159,7 +152,7 @@ impl Content<'_> {
             }
             Content::Time(Some(time)) => {
                 context.update(&[1]);
-                context.update(&time.as_nanosecond().to_be_bytes());
+                context.update(&time.nanoseconds().to_be_bytes());
             }
             Content::Collaborators(collaborators) => {
                 feed_length(collaborators.len(), context);
@@ -232,8 +225,7 @@ mod tests {
     use super::*;
 
     fn alter(session: &mut Session, field: usize, text: &str) {
-        let time =
-            || Some(jiff::Timestamp::from_second(i64::try_from(text.len()).unwrap()).unwrap());
+        let time = || UtcTime::from_nanoseconds(i128::try_from(text.len()).unwrap());
         let text = || text.to_owned();
         match field {
             0 => session.session_id = text(),
@@ -285,7 +277,8 @@ mod tests {
             let (first, second) = (make(&first), make(&second));
             let (before, after) = (Digest::of(&first), Digest::of(&second));
             prop_assert_eq!(before.content == after.content, first == second);
-            prop_assert_eq!(before.changed_fields(&after), changed_fields(&first, &second));
+            let named: Vec<_> = before.changed(&after).names().collect();
+            prop_assert_eq!(named, changed_fields(&first, &second));
             prop_assert_eq!(changed_fields(&first, &second).is_empty(), first == second);
         }
     }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Progress, Session, Transition};
+use super::{Progress, Session, Transition, transition::put_in_order};
 
 /// How many transitions a [`History`] remembers. A session has four or fewer in its documented
 /// life; the limit is for a vendor that flaps.
@@ -32,7 +32,12 @@ struct Entry {
 impl History {
     /// A record that begins with `session`.
     pub fn starting_with(session: &Session) -> Self {
-        Self { start: Progress::of(session), forgotten: 0, entries: Vec::new() }
+        Self::starting_from(Progress::of(session))
+    }
+
+    /// A record that begins with what somebody knows of a session.
+    pub fn starting_from(start: Progress) -> Self {
+        Self { start, forgotten: 0, entries: Vec::new() }
     }
 
     /// The state after the latest entry.
@@ -59,7 +64,9 @@ impl History {
     pub fn observe(&mut self, session: &Session, observed_at: Timestamp) {
         let before = self.progress();
         let after = before.after(session);
-        let transitions = before.transitions_to(session);
+        let mut transitions = before.transitions_to(session);
+        let latest = self.entries.iter().map(|entry| entry.transition.occurred_at).max();
+        put_in_order(&mut transitions, latest.flatten());
         let last = transitions.len().saturating_sub(1);
         for (index, transition) in transitions.into_iter().enumerate() {
             let after = if index == last { after } else { Progress::at(transition.to) };
@@ -179,7 +186,7 @@ mod tests {
             let sessions: Vec<_> = statuses
                 .iter()
                 .map(|status| Session {
-                    customer_joined_at: joined.then(|| at(1)),
+                    customer_joined_at: joined.then(|| at(1).into()),
                     ..session(status)
                 })
                 .collect();

@@ -2,9 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use jiff::Timestamp;
-
-use super::{Fields, InvalidArgument, Status, check_argument};
+use super::{Fields, InvalidArgument, Status, UtcTime, check_argument};
 
 /// A session id or session token: opaque text, 1 to 512 bytes, no control characters.
 ///
@@ -59,9 +57,9 @@ pub struct Session {
     pub expert_user_key: Option<String>,
     pub partner_object: Option<String>,
     pub partner_object_url: Option<String>,
-    pub started_at: Option<Timestamp>,
-    pub customer_joined_at: Option<Timestamp>,
-    pub ended_at: Option<Timestamp>,
+    pub started_at: Option<UtcTime>,
+    pub customer_joined_at: Option<UtcTime>,
+    pub ended_at: Option<UtcTime>,
     pub unattended_machine_name: Option<String>,
     pub unattended_machine_uuid: Option<String>,
     pub account_name: Option<String>,

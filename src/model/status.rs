@@ -28,9 +28,11 @@ impl Status {
         Status::Abandoned,
     ];
 
-    /// The status that the vendor calls `text`.
+    /// The status that the vendor calls `text`, whatever its letter case and separators: `Active`,
+    /// `NOT_STARTED` and `not-started` are recognised too.
     pub fn named(text: &str) -> Self {
-        Self::ALL.into_iter().find(|status| status.name() == text).unwrap_or(Status::Unknown)
+        let is_named = |status: &Status| letters(status.name()).eq(letters(text));
+        Self::ALL.into_iter().find(is_named).unwrap_or(Status::Unknown)
     }
 
     /// What the vendor calls it; empty for [`Status::Unknown`].
@@ -73,6 +75,37 @@ impl Status {
             }
             Status::Active => self == Status::Complete,
             _ => false,
+        }
+    }
+}
+
+/// The characters of a status that tell it from others.
+pub(super) fn letters(text: &str) -> impl Iterator<Item = char> {
+    text.chars()
+        .filter(|letter| !matches!(letter, '_' | '-') && !letter.is_whitespace())
+        .flat_map(char::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_recognised_in_any_letter_case_and_with_any_separator() {
+        for (text, status) in [
+            ("active", Status::Active),
+            ("Active", Status::Active),
+            ("ACTIVE ", Status::Active),
+            ("notStarted", Status::NotStarted),
+            ("NOT_STARTED", Status::NotStarted),
+            ("not-started", Status::NotStarted),
+            ("Not Started", Status::NotStarted),
+            ("COMPLETE", Status::Complete),
+        ] {
+            assert_eq!(Status::named(text), status, "{text}");
+        }
+        for text in ["", "-", "paused", "activated", "not", "inactive"] {
+            assert_eq!(Status::named(text), Status::Unknown, "{text}");
         }
     }
 }

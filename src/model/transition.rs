@@ -1,9 +1,7 @@
 //! The status changes of a session: which ones lie between two answers of the vendor, also those
 //! that no answer showed.
 
-use jiff::Timestamp;
-
-use super::{Session, Status};
+use super::{Session, Status, UtcTime, status::letters};
 
 /// One change of status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,10 +10,11 @@ pub struct Transition {
     pub from: Status,
     /// The status after.
     pub to: Status,
-    /// When it happened, by the vendor's timestamps; `None` if the vendor gave none for it.
-    pub occurred_at: Option<Timestamp>,
-    /// The status after was in no answer; that the session passed through it follows from a later
-    /// one.
+    /// When it happened, by the vendor's timestamps; `None` if the vendor gave none for it. Never
+    /// earlier than the transition before: where the vendor's timestamps say so, it is that one's.
+    pub occurred_at: Option<UtcTime>,
+    /// Whether it was not observed as it is: no answer showed the status after, which follows from
+    /// a later one, or the vendor's timestamp was out of order.
     pub inferred: bool,
 }
 
@@ -42,13 +41,13 @@ impl Progress {
             .filter_map(Status::rank)
             .max();
         let furthest = status.rank().or(passed).unwrap_or_default();
-        Self { status, mark: mark(&session.upstream_status), furthest }
+        Self { status, mark: mark(status, &session.upstream_status), furthest }
     }
 
     /// What is known of a session that passes through `status`.
     pub(super) fn at(status: Status) -> Self {
         let furthest = status.rank().unwrap_or_default();
-        Self { status, mark: mark(status.name()), furthest }
+        Self { status, mark: mark(status, ""), furthest }
     }
 
     /// What is known after `session` was seen too.
@@ -72,7 +71,7 @@ impl Progress {
         match session.status().rank() {
             Some(rank) if self.status == Status::Unknown => rank <= self.furthest,
             Some(rank) => rank < self.furthest,
-            None => self.is_over() || (session.upstream_status.is_empty() && self.mark != mark("")),
+            None => self.is_over() || session.upstream_status.is_empty(),
         }
     }
 
@@ -109,6 +108,7 @@ impl Progress {
         let occurred_at =
             if self.is_ahead_of(session) { None } else { occurred_at(target.status, session) };
         transitions.push(Transition { from, to: target.status, occurred_at, inferred: false });
+        put_in_order(&mut transitions, None);
         transitions
     }
 }
@@ -123,7 +123,7 @@ fn has_passed(earlier: Status, session: &Session) -> bool {
 }
 
 /// When a session got its status, by the vendor's timestamps.
-fn occurred_at(status: Status, session: &Session) -> Option<Timestamp> {
+fn occurred_at(status: Status, session: &Session) -> Option<UtcTime> {
     match status {
         Status::Waiting => session.started_at,
         Status::Active => session.customer_joined_at,
@@ -132,11 +132,27 @@ fn occurred_at(status: Status, session: &Session) -> Option<Timestamp> {
     }
 }
 
-/// FNV-1a: a fixed function, since marks travel in resume tokens.
-fn mark(upstream_status: &str) -> u32 {
-    upstream_status
-        .bytes()
-        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+/// Moves each time that is before an earlier transition's to that one's. No transition is before
+/// `floor`.
+pub(super) fn put_in_order(transitions: &mut [Transition], mut floor: Option<UtcTime>) {
+    for transition in transitions {
+        if transition.occurred_at.is_some() && transition.occurred_at < floor {
+            transition.occurred_at = floor;
+            transition.inferred = true;
+        }
+        floor = floor.max(transition.occurred_at);
+    }
+}
+
+/// Tells statuses apart: by name if the documentation names them, else by the vendor's text without
+/// regard to letter case and separators. FNV-1a is a fixed function, since marks travel in resume
+/// tokens.
+fn mark(status: Status, upstream_status: &str) -> u32 {
+    let text = match status {
+        Status::Unknown => letters(upstream_status).collect(),
+        named => named.name().to_owned(),
+    };
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
@@ -149,8 +165,8 @@ mod tests {
         Session { upstream_status: status.to_owned(), ..Session::default() }
     }
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
+    fn at(second: i64) -> UtcTime {
+        jiff::Timestamp::from_second(second).unwrap().into()
     }
 
     fn path(transitions: &[Transition]) -> Vec<Status> {
@@ -170,6 +186,31 @@ mod tests {
         assert_eq!(
             steps.iter().map(|step| (step.occurred_at, step.inferred)).collect::<Vec<_>>(),
             [(Some(at(1)), true), (Some(at(2)), true), (Some(at(3)), false)]
+        );
+    }
+
+    #[test]
+    fn the_same_status_in_other_letters_is_no_transition() {
+        for (before, after) in
+            [("active", "ACTIVE"), ("notStarted", "not-started"), ("on hold", "On_Hold")]
+        {
+            let known = Progress::of(&session(before));
+            assert_eq!(known.transitions_to(&session(after)), [], "{after}");
+        }
+    }
+
+    #[test]
+    fn times_never_fall_and_a_time_that_was_moved_is_inferred() {
+        let complete = Session {
+            started_at: Some(at(9)),
+            customer_joined_at: Some(at(5)),
+            ended_at: Some(at(7)),
+            ..session("complete")
+        };
+        let steps = Progress::of(&session("notStarted")).transitions_to(&complete);
+        assert_eq!(
+            steps.iter().map(|step| (step.occurred_at, step.inferred)).collect::<Vec<_>>(),
+            [(Some(at(9)), true), (Some(at(9)), true), (Some(at(9)), true)]
         );
     }
 

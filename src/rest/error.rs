@@ -18,6 +18,8 @@ pub struct Error {
     pub request_id: Option<String>,
     /// When to try again, if somebody said so.
     pub retry_after: Option<Duration>,
+    /// What was wrong with the connection, if that is why.
+    pub connection: Option<ConnectionFailure>,
     pub(super) source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -118,6 +120,55 @@ impl Kind {
     }
 }
 
+/// Why a connection did not come about, or broke: one word that holds no name and no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnectionFailure {
+    /// The name has no address, or the name servers do not answer.
+    Dns,
+    /// Nobody listens at the address.
+    Refused,
+    /// There is no route to the address.
+    Unreachable,
+    /// No connection within the connect timeout, or no sign of life on an open one.
+    TimedOut,
+    /// No known authority vouches for the certificate.
+    CertificateUnknownIssuer,
+    /// The certificate is for another name.
+    CertificateName,
+    /// The certificate has expired, or is not valid yet.
+    CertificateExpired,
+    /// The proxy wants other credentials.
+    ProxyAuthRequired,
+    /// The proxy opens no tunnel.
+    ProxyRefused,
+    /// Any other trouble with TLS.
+    Tls,
+    /// The other end closed or reset the connection.
+    Reset,
+    /// None of these.
+    Other,
+}
+
+impl ConnectionFailure {
+    /// Its word in metrics, logs and errors.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::CertificateUnknownIssuer => "certificate_unknown_issuer",
+            Self::CertificateName => "certificate_name",
+            Self::CertificateExpired => "certificate_expired",
+            Self::ProxyAuthRequired => "proxy_auth_required",
+            Self::ProxyRefused => "proxy_refused",
+            Self::Tls => "tls",
+            Self::Reset => "reset",
+            Self::Other => "other",
+        }
+    }
+}
+
 impl Error {
     /// An error of a kind, with nothing more known.
     pub fn new(kind: Kind) -> Self {
@@ -127,6 +178,7 @@ impl Error {
             upstream_code: None,
             request_id: None,
             retry_after: None,
+            connection: None,
             source: None,
         }
     }

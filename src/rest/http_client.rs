@@ -1,31 +1,26 @@
-//! The HTTP client: hyper's pool over our way of connecting. It follows no redirect, sends nothing a
-//! second time, and takes no proxy from the environment.
-//!
-//! These are reqwest's own parts without reqwest: its layers, and the URL it parses three times, were
-//! a sixth of a call's instructions (docs/performance.md).
+//! The HTTP client: reqwest, set up for one server. It follows no redirect, sends no request a second
+//! time, and uses no proxy but that of the configuration.
 
-mod connect;
+mod addresses;
+mod coding;
+mod failed;
+mod no_proxy;
 mod setup;
 
-use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderValue, Request, header, response};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy,
-    rt::{TokioExecutor, TokioTimer},
-};
-use thread_local::ThreadLocal;
-use tower::ServiceExt as _;
-use tower_http::decompression::{Decompression, DecompressionBody};
+use http::{HeaderMap, StatusCode, header::ACCEPT_ENCODING};
+use reqwest::{Client, redirect, retry};
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
+pub(super) use self::failed::Failed;
 pub use self::setup::SetUpError;
-pub(super) use self::setup::uri;
 
-use self::connect::Connector;
+use self::{
+    addresses::{Addresses, Lookup, system_lookup},
+    coding::Coding,
+};
 use crate::config::UpstreamConfig;
 
 /// Shorter than the minute after which load balancers close, so that we close first.
@@ -34,65 +29,51 @@ const IDLE: Duration = Duration::from_secs(45);
 /// asked whether it lives, and how long it may take to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(5));
 
-const USER_AGENT: HeaderValue =
-    HeaderValue::from_static(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Sends requests to one server. All clones share the connections.
 #[derive(Clone)]
 pub struct HttpClient {
-    connector: Connector,
-    /// What a proxy wants to see in a request that it hands on itself.
-    proxy_authorization: Option<HeaderValue>,
-    /// For each thread its own: a connection's answers then wake nobody on another core.
-    pools: Arc<ThreadLocal<Pool>>,
+    client: Client,
+    addresses: Arc<Addresses>,
 }
-
-type BoxError = Box<dyn StdError + Send + Sync>;
-type Pool = legacy::Client<Connector, Full<Bytes>>;
-
-/// The body of an answer, unpacked as it comes.
-pub(super) struct Body(DecompressionBody<Incoming>);
 
 impl HttpClient {
     /// A client for `url` with the certificates, proxy and timeouts of `config`. Nothing is sent yet.
     pub fn new(config: &UpstreamConfig, url: &Url) -> Result<Self, SetUpError> {
-        let tls = setup::tls(config, url)?;
-        let proxy = setup::proxy(config, url)?;
-        // In a tunnel the proxy sees no request, and the vendor is to see no password of it.
-        let relay = proxy.as_ref().filter(|_| url.scheme() == "http");
-        Ok(Self {
-            proxy_authorization: relay.and_then(|proxy| proxy.authorization.clone()),
-            connector: Connector::new(tls, proxy, config.connect_timeout),
-            pools: Arc::default(),
-        })
+        Self::with_lookup(config, url, system_lookup)
+    }
+
+    fn with_lookup(config: &UpstreamConfig, url: &Url, lookup: Lookup) -> Result<Self, SetUpError> {
+        let addresses = Arc::new(Addresses::new(lookup, config.connect_timeout));
+        let (interval, limit) = KEEPALIVE;
+        let builder = Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            // Bodies are unpacked in `coding`, also where reqwest is built with gzip.
+            .no_gzip()
+            .dns_resolver(Arc::clone(&addresses))
+            .connect_timeout(config.connect_timeout)
+            .pool_idle_timeout(IDLE)
+            .http2_keep_alive_interval(interval)
+            .http2_keep_alive_timeout(limit);
+        Ok(Self { client: setup::client(builder, config, url)?, addresses })
     }
 
     /// Sends `request`, whose URI is absolute, and returns when the head of the answer is here.
     pub(super) async fn send(
         &self,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<(response::Parts, Body), Failed> {
-        let headers = request.headers_mut();
-        headers.insert(header::USER_AGENT, USER_AGENT);
-        if let Some(authorization) = &self.proxy_authorization {
-            headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
+        mut request: http::Request<Vec<u8>>,
+    ) -> Result<Response, Failed> {
+        request.headers_mut().insert(ACCEPT_ENCODING, coding::ACCEPTED);
+        let request = request.try_into().map_err(Failed::unanswered)?;
+        let response = self.client.execute(request).await.map_err(Failed::unanswered)?;
+        if let Some(peer) = response.remote_addr() {
+            self.addresses.worked(peer.ip());
         }
-        let unpacked = Decompression::new(self.pools.get_or(|| self.pool()));
-        let answer = unpacked.oneshot(request).await.map_err(Failed::unanswered)?;
-        let (head, body) = answer.into_parts();
-        Ok((head, Body(body)))
-    }
-
-    fn pool(&self) -> Pool {
-        let (interval, limit) = KEEPALIVE;
-        legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .http2_keep_alive_interval(interval)
-            .http2_keep_alive_timeout(limit)
-            .http2_keep_alive_while_idle(false)
-            .build(self.connector.clone())
+        Ok(Response { coding: Coding::of(response.headers()), response })
     }
 }
 
@@ -102,94 +83,53 @@ impl fmt::Debug for HttpClient {
     }
 }
 
-impl Body {
-    /// All of it, if that is no more than `limit` bytes once unpacked.
-    pub async fn whole(&mut self, limit: usize) -> Result<Vec<u8>, Failed> {
-        let length = http_body::Body::size_hint(&self.0).exact().unwrap_or_default();
+/// An answer, of which the head is here.
+pub(super) struct Response {
+    response: reqwest::Response,
+    coding: Coding,
+}
+
+impl Response {
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    pub fn take_headers(&mut self) -> HeaderMap {
+        std::mem::take(self.response.headers_mut())
+    }
+
+    /// The whole body, if that is no more than `limit` bytes, packed or not.
+    pub async fn whole(mut self, limit: usize) -> Result<Vec<u8>, Failed> {
+        let length = self.response.content_length().unwrap_or_default();
         let length = usize::try_from(length).ok().filter(|length| *length <= limit);
         let mut body = Vec::with_capacity(length.ok_or(Failed::TooLong)?);
-        while let Some(chunk) = self.chunk().await? {
+        while let Some(chunk) = self.response.chunk().await.map_err(Failed::on_the_wire)? {
             if body.len() + chunk.len() > limit {
                 return Err(Failed::TooLong);
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body)
-    }
-
-    /// The next piece.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failed> {
-        while let Some(frame) = self.0.frame().await {
-            // Trailers say nothing to us.
-            if let Ok(bytes) = frame.map_err(Failed::cut_off)?.into_data() {
-                return Ok(Some(bytes));
-            }
+        if self.coding == Coding::Plain {
+            return Ok(body);
         }
-        Ok(None)
+        let mut unpacked = Vec::new();
+        self.coding.unpack(&body, limit, &mut unpacked).map_err(Failed::BadEncoding)?;
+        if unpacked.len() > limit { Err(Failed::TooLong) } else { Ok(unpacked) }
     }
-}
 
-/// Why there is no answer, or not all of it.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Failed {
-    #[error("no connection in time")]
-    ConnectTimeout(#[source] BoxError),
-    #[error("no connection")]
-    Connect(#[source] BoxError),
-    #[error("the connection broke off")]
-    Broken(#[source] BoxError),
-    #[error("the answer is not HTTP")]
-    NotHttp(#[source] BoxError),
-    #[error("the body is not encoded as its content-encoding says")]
-    BadEncoding(#[source] BoxError),
-    #[error("the body is too long")]
-    TooLong,
-}
-
-impl Failed {
-    fn unanswered(error: legacy::Error) -> Self {
-        if !error.is_connect() {
-            return Self::on_the_wire(&error, Self::Broken)(error.into());
+    /// What comes of the body within `patience` and is readable, up to `limit` bytes.
+    pub async fn beginning(mut self, limit: usize, patience: Duration) -> Vec<u8> {
+        let mut body = Vec::new();
+        let until = Instant::now() + patience;
+        while body.len() < limit
+            && let Ok(Ok(Some(chunk))) = timeout_at(until, self.response.chunk()).await
+        {
+            body.extend_from_slice(&chunk);
         }
-        let is_late = causes(&error).any(|cause| {
-            cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::TimedOut)
-        });
-        let error = error.into();
-        if is_late { Self::ConnectTimeout(error) } else { Self::Connect(error) }
+        let mut unpacked = Vec::new();
+        // What could be unpacked before an error is all there is.
+        let _ = self.coding.unpack(&body, limit, &mut unpacked);
+        unpacked.truncate(limit);
+        unpacked
     }
-
-    fn cut_off(error: BoxError) -> Self {
-        // What does not come from the connection is the unpacking's own.
-        Self::on_the_wire(error.as_ref(), Self::BadEncoding)(error)
-    }
-
-    /// What `error` means; `otherwise`, if it says nothing about the connection.
-    fn on_the_wire(error: &(dyn StdError + 'static), otherwise: Meaning) -> Meaning {
-        use io::ErrorKind::{InvalidData, InvalidInput};
-
-        let mut meaning = otherwise;
-        for cause in causes(error) {
-            if let Some(cause) = cause.downcast_ref::<hyper::Error>() {
-                if cause.is_parse() {
-                    return Self::NotHttp;
-                }
-                meaning = Self::Broken;
-            }
-            if let Some(cause) = cause.downcast_ref::<io::Error>()
-                && matches!(cause.kind(), InvalidData | InvalidInput)
-            {
-                return Self::BadEncoding;
-            }
-        }
-        meaning
-    }
-}
-
-type Meaning = fn(BoxError) -> Failed;
-
-/// The error itself, what caused it, and so on.
-fn causes<'e>(
-    error: &'e (dyn StdError + 'static),
-) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
 }

@@ -1,17 +1,21 @@
 //! Reads JSON the lenient way: any form of a known field is taken that carries its value, what
 //! cannot be taken is kept, and no digit is lost.
 
+mod bound;
 mod number;
 mod time;
 
 use std::{borrow::Cow, collections::HashMap, fmt};
 
-use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
-use self::{number::number, time::timestamp};
-use crate::model::{Fields, Value};
+pub(super) use self::bound::{ADDITIONAL_FIELDS_LIMIT, bound};
+use self::{
+    number::number,
+    time::{number_since_1970, timestamp},
+};
+use crate::model::{Disbelief, Fields, UtcTime, Value};
 
 /// Containers nested deeper than this are kept as JSON text: protobuf decoders stop at 100 levels,
 /// and each of JSON's costs three of a `google.protobuf.Struct`.
@@ -38,6 +42,12 @@ pub enum Malformed {
     /// It cannot be unpacked.
     #[error("the body is not encoded as its content-encoding says")]
     BadEncoding,
+    /// It is an error of the vendor's, sent as if it were a success.
+    #[error("the body is an error object")]
+    ErrorObject,
+    /// It is no answer to what was asked.
+    #[error(transparent)]
+    Disbelieved(#[from] Disbelief),
     /// What came is no HTTP at all.
     #[error("the answer is not HTTP")]
     NotHttp,
@@ -94,9 +104,10 @@ impl<'a> Members<'a> {
     }
 
     /// Takes a time. Null is nothing, and what is no time stays.
-    pub fn timestamp(&mut self, name: &str) -> Option<Timestamp> {
+    pub fn timestamp(&mut self, name: &str) -> Option<UtcTime> {
         self.take(name, |value| match kind(value) {
             Kind::Text => timestamp(&unquoted(value)),
+            Kind::Number => number_since_1970(value.get()),
             _ => None,
         })
     }
@@ -114,11 +125,6 @@ impl<'a> Members<'a> {
         let taken = read(member.value);
         member.is_taken = taken.is_some() || kind(member.value) == Kind::Null;
         taken
-    }
-
-    /// Whether there is nothing at all.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Whether there is a member of this name.

@@ -3,6 +3,7 @@
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 pub(super) const REQUEST_DURATION: &str = "http_client_request_duration_seconds";
+pub(super) const CONNECTION_FAILURES: &str = "gotoassist_connection_failures_total";
 pub(super) const RETRIES: &str = "gotoassist_retries_total";
 pub(super) const FINISHED_CACHE_HITS: &str = "gotoassist_finished_cache_hits_total";
 pub(super) const SINGLE_FLIGHT_JOINS: &str = "gotoassist_single_flight_joins_total";
@@ -18,6 +19,10 @@ pub(super) fn describe() {
         REQUEST_DURATION,
         Unit::Seconds,
         "Time of one request to GoToAssist, by call and result"
+    );
+    describe_counter!(
+        CONNECTION_FAILURES,
+        "Requests to GoToAssist without a connection, or whose connection broke, by cause"
     );
     describe_counter!(RETRIES, "Requests to GoToAssist that were tried again, by call");
     describe_counter!(

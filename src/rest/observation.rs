@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use metrics::{Histogram, histogram};
+use metrics::{Histogram, counter, histogram};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::{Error, metric, quota::Class, tally::Tally};
+use super::{ConnectionFailure, Error, metric, quota::Class, tally::Tally};
 use crate::trace;
 
 /// The `result` of a request that was answered as it should be.
@@ -73,6 +73,7 @@ pub(super) struct Observation<'a> {
     /// The HTTP status, once there is one.
     pub status: Option<u16>,
     result: &'static str,
+    connection: Option<ConnectionFailure>,
     began_at: Instant,
     tally: Tally,
     span: trace::Span,
@@ -81,23 +82,28 @@ pub(super) struct Observation<'a> {
 impl<'a> Observation<'a> {
     pub fn begin(metrics: &'a RequestMetrics, call: Call, tally: Tally, span: trace::Span) -> Self {
         let began_at = Instant::now();
-        Self { metrics, call, status: None, result: "cancelled", began_at, tally, span }
+        let (status, connection) = (None, None);
+        Self { metrics, call, status, result: "cancelled", connection, began_at, tally, span }
     }
 
     pub fn end(&mut self, outcome: Result<(), &Error>) {
-        self.result = match outcome {
-            Ok(()) => OK,
-            Err(error) => error.kind.name(),
+        (self.result, self.connection) = match outcome {
+            Ok(()) => (OK, None),
+            Err(error) => (error.kind.name(), error.connection),
         };
     }
 }
 
 impl Drop for Observation<'_> {
     fn drop(&mut self) {
-        let Self { metrics, call, status, result, began_at, tally, span } = self;
+        let Self { metrics, call, status, result, connection, began_at, tally, span } = self;
         let duration = began_at.elapsed();
         metrics.record_duration(*call, result, duration);
-        debug!(call = call.name(), result, ?duration, "asked GoToAssist");
+        let cause = connection.map(ConnectionFailure::name);
+        debug!(call = call.name(), result, cause, ?duration, "asked GoToAssist");
+        if let Some(cause) = cause {
+            counter!(metric::CONNECTION_FAILURES, "cause" => cause).increment(1);
+        }
         if let Some(status) = status {
             tally.answered(*status);
         }

@@ -2,13 +2,36 @@
 
 use serde_json::value::RawValue;
 
-use super::lenient::{Kind, Malformed, Members, elements, kind, text, unquoted};
+use super::lenient::{
+    ADDITIONAL_FIELDS_LIMIT, Kind, Malformed, Members, bound, elements, kind, text, unquoted,
+};
 use crate::model::{Collaborator, Session};
 
-/// Reads a session: any JSON object is one.
+/// Collaborators of one session; with more, the field counts as unreadable.
+const COLLABORATOR_LIMIT: usize = 1_000;
+
+/// Reads a session from any JSON object but an error object. Whether it is believed is decided by
+/// [`crate::model::validator`].
 pub fn decode(body: &[u8]) -> Result<Session, Malformed> {
-    let mut members = Members::of(text(body)?)?;
-    Ok(Session {
+    let members = Members::of(text(body)?)?;
+    if is_error_object(&members) {
+        return Err(Malformed::ErrorObject);
+    }
+    let mut session = session(members);
+    let mut left = bound(&mut session.additional_fields, ADDITIONAL_FIELDS_LIMIT);
+    for collaborator in &mut session.collaborators {
+        left = bound(&mut collaborator.additional_fields, left);
+    }
+    Ok(session)
+}
+
+/// Whether it says what went wrong, and shows no status.
+fn is_error_object(members: &Members<'_>) -> bool {
+    !members.has("status") && (members.has("int_err_code") || members.has("errorCode"))
+}
+
+fn session(mut members: Members<'_>) -> Session {
+    Session {
         session_id: members.text("sessionId").unwrap_or_default(),
         session_type: members.text("sessionType").unwrap_or_default(),
         upstream_status: members.text("status").unwrap_or_default(),
@@ -31,12 +54,16 @@ pub fn decode(body: &[u8]) -> Result<Session, Malformed> {
         session_recording_url: members.text("sessionRecordingUrl"),
         collaborators: members.take("collaborators", collaborators).unwrap_or_default(),
         additional_fields: members.rest(),
-    })
+    }
 }
 
 /// All of them or none, so that what cannot be read is kept whole.
 fn collaborators(json: &RawValue) -> Option<Vec<Collaborator>> {
-    elements(json.get()).ok()?.into_iter().map(collaborator).collect()
+    let elements = elements(json.get()).ok()?;
+    if elements.len() > COLLABORATOR_LIMIT {
+        return None;
+    }
+    elements.into_iter().map(collaborator).collect()
 }
 
 /// The vendor does not document the shape: an object with the names it uses elsewhere, a text that
@@ -98,7 +125,7 @@ mod tests {
         assert_eq!(session.expert_user_key.as_deref(), Some("1842200297248054807"));
         assert_eq!(session.partner_object.as_deref(), Some("42"));
         assert_eq!(session.notes.as_deref(), Some("line\nbreak \"quoted\""));
-        assert_eq!(session.ended_at.unwrap().to_string(), "2021-04-30T06:30:00Z");
+        assert_eq!(session.ended_at.unwrap().to_timestamp().to_string(), "2021-04-30T06:30:00Z");
         assert!(session.additional_fields.is_empty());
     }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Error, Kind,
-    lenient::{Members, text},
+    lenient::{Malformed, Members, text},
 };
 
 /// Nobody is told to wait longer than this, whatever the vendor says.
@@ -28,6 +28,47 @@ pub(super) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8], now: T
     };
     error.upstream_code = error_code;
     error
+}
+
+/// The error behind a success whose body is not what was asked for: the one that an error object
+/// names, whatever the status says, else [`Kind::Malformed`].
+pub(super) fn error_in_success(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    now: Timestamp,
+    malformed: Malformed,
+) -> Error {
+    let error = error(status, headers, body, now);
+    let kind = error.upstream_code.as_deref().and_then(kind_named).unwrap_or(Kind::Malformed);
+    let retry_after = error.retry_after.filter(|_| kind != Kind::Malformed);
+    Error { kind, retry_after, ..error }.caused_by(malformed)
+}
+
+/// What an error code means by itself: those of the vendor and its relatives that are known, and
+/// the reason phrases of HTTP, in any letters.
+fn kind_named(error_code: &str) -> Option<Kind> {
+    let letters: String = error_code
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect();
+    Some(match letters.as_str() {
+        "invalidtoken"
+        | "unauthorized"
+        | "unauthorizedexception"
+        | "expiredtoken"
+        | "tokenexpired" => Kind::CredentialRejected,
+        "forbidden" | "accessdenied" | "permissiondenied" => Kind::PermissionDenied,
+        "notfound" | "sessionnotfound" => Kind::NotFound,
+        "toomanyrequests" | "ratelimitexceeded" | "ratelimitquota" | "quotaexceeded" => {
+            Kind::RateLimited
+        }
+        "internalservererror" | "internalerror" => Kind::Internal,
+        "serviceunavailable" | "badgateway" | "maintenance" => Kind::Unavailable,
+        "gatewaytimeout" | "requesttimeout" => Kind::Timeout,
+        _ => return None,
+    })
 }
 
 fn kind(status: StatusCode, error_code: Option<&str>) -> Kind {
@@ -99,6 +140,31 @@ mod tests {
         headers.insert(header::RETRY_AFTER, value.parse().unwrap());
         let now = "1994-11-06T08:49:00Z".parse().unwrap();
         retry_after(&headers, now).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn an_error_object_in_a_success_is_the_error_it_names() {
+        let read = |body: &str| {
+            let (status, headers) = (StatusCode::OK, HeaderMap::new());
+            let now = Timestamp::UNIX_EPOCH;
+            error_in_success(status, &headers, body.as_bytes(), now, Malformed::ErrorObject)
+        };
+        for (body, kind, code) in [
+            (
+                r#"{"int_err_code":"InvalidToken","msg":"Invalid token passed"}"#,
+                Kind::CredentialRejected,
+                Some("InvalidToken"),
+            ),
+            (r#"{"errorCode":"NOT_FOUND","message":"m"}"#, Kind::NotFound, Some("NOT_FOUND")),
+            (r#"{"errorCode":"RateLimitExceeded"}"#, Kind::RateLimited, Some("RateLimitExceeded")),
+            (r#"{"errorCode":"E77","incident":"i"}"#, Kind::Malformed, Some("E77")),
+            (r#"{"message":"Service is under maintenance"}"#, Kind::Malformed, None),
+            ("{}", Kind::Malformed, None),
+        ] {
+            let error = read(body);
+            assert_eq!((error.kind, error.upstream_code.as_deref()), (kind, code), "{body}");
+            assert_eq!(error.http_status, Some(200));
+        }
     }
 
     #[test]

@@ -1,31 +1,39 @@
 //! System links as the vendor writes them. The only place that knows their JSON names.
 
+use serde_json::value::RawValue;
+
 use super::lenient::{Malformed, Members, elements, text};
 use crate::model::SystemLink;
 
 /// Reads the links of a domain. The vendor does not say whether they come as an array, so one bare
-/// link and an object around the array are taken too; an object with nothing in it is no link.
+/// link and an object around the array are taken too. An object with nothing in it says nothing,
+/// not even that there are no links.
 pub(super) fn decode(body: &[u8]) -> Result<Vec<SystemLink>, Malformed> {
     let json = text(body)?;
     if json.starts_with('[') {
         return links(json);
     }
     let members = Members::of(json)?;
-    if NAMES.iter().any(|name| members.has(name)) {
+    if is_link(&members) {
         return Ok(vec![link(members)]);
     }
-    match members.only_array() {
-        Some(array) => links(array.get()),
-        None if members.is_empty() => Ok(Vec::new()),
-        None => Err(Malformed::WrongShape),
-    }
+    links(members.only_array().ok_or(Malformed::WrongShape)?.get())
 }
 
 const NAMES: [&str; 6] =
     ["systemName", "systemDomain", "userEmail", "userToken", "callbackURL", "callbackUrl"];
 
 fn links(json: &str) -> Result<Vec<SystemLink>, Malformed> {
-    elements(json)?.into_iter().map(|json| Ok(link(Members::of(json.get())?))).collect()
+    let read = |json: &RawValue| {
+        let members = Members::of(json.get())?;
+        if is_link(&members) { Ok(link(members)) } else { Err(Malformed::WrongShape) }
+    };
+    elements(json)?.into_iter().map(read).collect()
+}
+
+/// Whether it has anything that a link has.
+fn is_link(members: &Members<'_>) -> bool {
+    NAMES.iter().any(|name| members.has(name))
 }
 
 fn link(mut members: Members<'_>) -> SystemLink {
@@ -68,17 +76,28 @@ mod tests {
     }
 
     #[test]
-    fn no_link_is_an_empty_array_wrapped_or_not_or_an_empty_object() {
-        for json in ["[]", "{}", r#"{"systemLinks":[]}"#, " [ ] "] {
+    fn no_link_is_an_empty_array_wrapped_or_not() {
+        for json in ["[]", r#"{"systemLinks":[]}"#, " [ ] "] {
             assert_eq!(decode(json.as_bytes()), Ok(vec![]), "{json}");
         }
     }
 
     #[test]
     fn what_holds_no_links_is_of_another_shape() {
-        for json in
-            ["null", "7", "\"x\"", "[7]", "[null]", "[[]]", r#"{"a":[],"b":[]}"#, r#"{"a":1}"#]
-        {
+        for json in [
+            "null",
+            "7",
+            "\"x\"",
+            "{}",
+            "[7]",
+            "[null]",
+            "[[]]",
+            "[{}]",
+            r#"[{"message":"maintenance"}]"#,
+            r#"{"a":[],"b":[]}"#,
+            r#"{"a":1}"#,
+            r#"{"int_err_code":"InvalidToken","msg":"Invalid token passed"}"#,
+        ] {
             assert_eq!(decode(json.as_bytes()), Err(Malformed::WrongShape), "{json}");
         }
         assert_eq!(decode(b"[{]"), Err(Malformed::NotJson));

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
-use http_body_util::Full;
-use tokio::time::{Instant, timeout, timeout_at};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use tokio::time::timeout;
 
 use super::{
     Error, Kind,
-    http_client::{self, Body, Failed, HttpClient, SetUpError},
+    http_client::{Failed, HttpClient, SetUpError},
     lenient::Malformed,
 };
 use crate::{config::UpstreamConfig, trace::Host};
@@ -26,7 +24,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The way to the vendor.
 pub(super) struct Transport {
     client: HttpClient,
-    base: Uri,
+    /// The base URL without a slash at its end.
+    base: String,
     host: Host,
     attempt_limit: Duration,
 }
@@ -43,7 +42,7 @@ impl Transport {
     pub fn new(config: &UpstreamConfig) -> Result<Self, SetUpError> {
         Ok(Self {
             client: HttpClient::new(config, &config.url)?,
-            base: http_client::uri(&config.url)?,
+            base: config.url.as_str().trim_end_matches('/').to_owned(),
             host: Host {
                 address: config.url.host_str().unwrap_or_default().into(),
                 port: config.url.port_or_known_default().unwrap_or_default(),
@@ -71,17 +70,19 @@ impl Transport {
             .unwrap_or_else(|_| Err(Error::new(Kind::Timeout)))
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, Error> {
-        let (head, mut body) = self.client.send(request).await.map_err(transport_error)?;
-        let body = if head.status.is_success() {
-            body.whole(BODY_LIMIT).await.map_err(|failed| Error {
-                http_status: Some(head.status.as_u16()),
+    async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Reply, Error> {
+        let mut response = self.client.send(request).await.map_err(transport_error)?;
+        let (status, headers) = (response.status(), response.take_headers());
+        let body = if status.is_success() {
+            response.whole(BODY_LIMIT).await.map_err(|failed| Error {
+                http_status: Some(status.as_u16()),
                 ..transport_error(failed)
             })?
         } else {
-            head_of_body(&mut body).await
+            // An error's status is told even if its body does not come, comes slowly or without end.
+            response.beginning(ERROR_BODY_LIMIT, ERROR_BODY_PATIENCE).await
         };
-        Ok(Reply { status: head.status, headers: head.headers, body })
+        Ok(Reply { status, headers, body })
     }
 
     fn request(
@@ -89,41 +90,23 @@ impl Transport {
         path: &str,
         authorization: HeaderValue,
         mut headers: HeaderMap,
-    ) -> Result<Request<Full<Bytes>>, Error> {
-        let path = format!("{}{path}", self.base.path().trim_end_matches('/'));
-        let mut parts = self.base.clone().into_parts();
-        let unfit = |_| Error::new(Kind::RejectedArgument);
-        parts.path_and_query = Some(path.try_into().map_err(unfit)?);
+    ) -> Result<Request<Vec<u8>>, Error> {
+        let uri = format!("{}{path}", self.base).try_into();
         headers.insert(header::ACCEPT, JSON);
         headers.insert(header::AUTHORIZATION, authorization);
-        let mut request = Request::new(Full::default());
-        *request.uri_mut() =
-            Uri::from_parts(parts).map_err(|_| Error::new(Kind::RejectedArgument))?;
+        let mut request = Request::default();
+        *request.uri_mut() = uri.map_err(|_| Error::new(Kind::RejectedArgument))?;
         *request.headers_mut() = headers;
         Ok(request)
     }
 }
 
-/// An error's status is told even if its body does not come, comes slowly or without end.
-async fn head_of_body(answer: &mut Body) -> Vec<u8> {
-    let mut body = Vec::new();
-    let until = Instant::now() + ERROR_BODY_PATIENCE;
-    while let Ok(Ok(Some(chunk))) = timeout_at(until, answer.chunk()).await {
-        if body.len() + chunk.len() > ERROR_BODY_LIMIT {
-            break;
-        }
-        body.extend_from_slice(&chunk);
-    }
-    body
-}
-
 fn transport_error(failed: Failed) -> Error {
+    let broken = |kind, failure| Error { connection: Some(failure), ..Error::new(kind) };
     let malformed = |how| Error::new(Kind::Malformed).caused_by(how);
     match failed {
-        Failed::ConnectTimeout(_) | Failed::Connect(_) => {
-            Error::new(Kind::ConnectFailed).caused_by(failed)
-        }
-        Failed::Broken(_) => Error::new(Kind::Unavailable).caused_by(failed),
+        Failed::Connect(failure, _) => broken(Kind::ConnectFailed, failure).caused_by(failed),
+        Failed::Broken(failure, _) => broken(Kind::Unavailable, failure).caused_by(failed),
         Failed::NotHttp(_) => malformed(Malformed::NotHttp),
         Failed::BadEncoding(_) => malformed(Malformed::BadEncoding),
         Failed::TooLong => malformed(Malformed::TooLong),

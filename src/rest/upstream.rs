@@ -1,6 +1,6 @@
 //! One attempt, and a call made of several: breaker, quota, credential, exchange, reading.
 
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
 use metrics::counter;
 use tokio::time::{Instant, sleep};
 
@@ -207,22 +207,19 @@ impl Upstream {
     ) -> Result<Answer<T>, Error> {
         let observed_at = self.clock.now();
         let Reply { status, headers, body } = reply;
-        let error = || status::error(*status, headers, body, observed_at);
-        if *status == StatusCode::TOO_MANY_REQUESTS {
-            let error = error();
-            self.quota.slow_down(credential, error.retry_after);
-            return Err(error);
-        }
-        self.quota.speed_up(credential);
-        if !status.is_success() {
-            return Err(error());
-        }
-        match (question.decode)(body) {
-            Ok(content) => Ok(Answer { content, observed_at }),
-            Err(malformed) => {
-                let error = Error { kind: Kind::Malformed, retry_after: None, ..error() };
-                Err(error.caused_by(malformed))
+        let outcome = if status.is_success() {
+            (question.decode)(body).map_err(|malformed| {
+                status::error_in_success(*status, headers, body, observed_at, malformed)
+            })
+        } else {
+            Err(status::error(*status, headers, body, observed_at))
+        };
+        match &outcome {
+            Err(Error { kind: Kind::RateLimited, retry_after, .. }) => {
+                self.quota.slow_down(credential, *retry_after);
             }
+            _ => self.quota.speed_up(credential),
         }
+        outcome.map(|content| Answer { content, observed_at })
     }
 }

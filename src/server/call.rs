@@ -18,7 +18,7 @@ use metrics::{Gauge, Histogram, counter, gauge, histogram};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
+use tonic_types::{ErrorInfo, StatusExt as _};
 use tower::{Layer, Service};
 use tracing::{info, warn};
 
@@ -144,7 +144,7 @@ struct Call {
     trace_id: Option<String>,
     /// What it has asked of the vendor.
     tally: Tally,
-    end: Option<(Code, Option<String>)>,
+    end: Option<(Code, Option<Why>)>,
 }
 
 impl Call {
@@ -173,20 +173,21 @@ impl Call {
         self.end = Some(if headers.is_some_and(is_ok) {
             (Code::Ok, None)
         } else if let Some(status) = headers.and_then(Status::from_header_map) {
-            (status.code(), status.get_details_error_info().map(|info| info.reason))
+            (status.code(), status.get_details_error_info().map(Why::of))
         } else {
             (Code::Unknown, None)
         });
     }
 
     /// The call's one line.
-    fn log(&self, code: Code, reason: Option<&str>, seconds: f64) {
+    fn log(&self, code: Code, why: Option<&Why>, seconds: f64) {
         macro_rules! line {
             ($level:ident, $text:literal) => {
                 $level!(
                     method = &*self.method.name,
                     code = code::name(code),
-                    reason,
+                    reason = why.map(|why| &*why.reason),
+                    cause = why.and_then(|why| why.cause.as_deref()),
                     seconds,
                     upstream_status = self.tally.upstream_status(),
                     attempts = self.tally.attempts(),
@@ -206,7 +207,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let (code, reason) = self.end.take().unwrap_or((Code::Cancelled, None));
+        let (code, why) = self.end.take().unwrap_or((Code::Cancelled, None));
         let (name, seconds) = (code::name(code), self.start.elapsed().as_secs_f64());
 
         self.method.active.decrement(1);
@@ -214,8 +215,8 @@ impl Drop for Call {
             Code::Ok => self.method.duration_of_ok.record(seconds),
             _ => Method::duration(self.method.name.clone(), code).record(seconds),
         }
-        if let Some(reason) = &reason {
-            self.shared.failures.record(reason, name);
+        if let Some(Why { reason, cause }) = &why {
+            self.shared.failures.record(reason, cause.as_deref(), name);
             counter!(
                 metric::CALL_ERRORS,
                 "rpc_method" => self.method.name.clone(),
@@ -225,8 +226,22 @@ impl Drop for Call {
         }
 
         let outcome = if code::is_fault(code) { Outcome::Failed } else { Outcome::Fine };
-        std::mem::take(&mut self.trace).end_call(name, reason.as_deref(), outcome);
-        self.log(code, reason.as_deref(), seconds);
+        let reason = why.as_ref().map(|why| &*why.reason);
+        std::mem::take(&mut self.trace).end_call(name, reason, outcome);
+        self.log(code, why.as_ref(), seconds);
+    }
+}
+
+/// What the error of a call says about itself.
+struct Why {
+    reason: String,
+    /// What was wrong with the connection to the vendor, if that is why.
+    cause: Option<String>,
+}
+
+impl Why {
+    fn of(mut info: ErrorInfo) -> Self {
+        Self { cause: info.metadata.remove("cause"), reason: info.reason }
     }
 }
 

@@ -31,7 +31,8 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
     let tokens =
         token_client.transpose()?.and_then(|http| TokenSource::new(&config.credentials, http));
     let client = rest::Client::new(&config.upstream, tokens, clock)?;
-    let feed = Feed::new(read(client.clone()), feed_settings(&config.watch), clock);
+    let identities = client.identities().clone();
+    let feed = Feed::new(read(client.clone()), feed_settings(&config.watch), clock, identities);
     Ok(Service {
         watches: Watches::new(watch_settings(config), feed.clone()),
         feed,
@@ -102,7 +103,6 @@ fn watch_settings(config: &ServeConfig) -> watch::Settings {
     watch::Settings {
         max_age: config.watch.max_stream_age,
         stall_limit: config.watch.slow_watcher_limit,
-        confirm_after: config.watch.confirm_after,
         max_watches: config.limits.max_watches,
         max_per_caller: config.limits.max_watches_per_caller,
         max_per_session: config.limits.max_watches_per_session,

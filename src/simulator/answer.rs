@@ -1,6 +1,6 @@
 //! An answer before it is on the wire, and the error bodies of the vendor and its relatives.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use axum::{body::Body, response::Response};
 use flate2::{Compression, write::GzEncoder};
@@ -9,7 +9,7 @@ use hyper::ext::ReasonPhrase;
 use jiff::Timestamp;
 
 use super::shape::quoted;
-use crate::config::simulate::ErrorBody;
+use crate::config::simulate::{EncodingForm, ErrorBody};
 
 /// The header with the id of the request, as the vendor's gateway is likely to send it: its errors
 /// carry `x-amzn-errortype`.
@@ -22,6 +22,8 @@ pub(super) struct Answer {
     pub reason: Option<String>,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
+    /// How the body may be encoded.
+    pub encoding: Option<EncodingForm>,
 }
 
 impl Answer {
@@ -31,11 +33,11 @@ impl Answer {
 
     pub(super) fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![("content-type", content_type.into())];
-        Self { status, reason: None, headers, body: body.into() }
+        Self { headers, body: body.into(), ..Self::empty(status) }
     }
 
     pub(super) fn empty(status: u16) -> Self {
-        Self { status, reason: None, headers: Vec::new(), body: Vec::new() }
+        Self { status, reason: None, headers: Vec::new(), body: Vec::new(), encoding: None }
     }
 
     /// An error in one of the forms in which the vendor's relatives were seen to answer.
@@ -85,16 +87,31 @@ impl Answer {
         self
     }
 
-    /// The same, compressed.
+    /// The same, for [`Answer::encoded`].
     #[must_use]
-    pub(super) fn gzipped(mut self) -> Self {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        // Writing to memory does not fail; if it did, the body would go out as it is.
-        if let Ok(body) = encoder.write_all(&self.body).and_then(|()| encoder.finish()) {
-            self.body = body;
-            self.headers.push(("content-encoding", "gzip".into()));
+    pub(super) fn encodable(self, encoding: Option<EncodingForm>) -> Self {
+        Self { encoding, ..self }
+    }
+
+    /// The same, encoded as it may be.
+    #[must_use]
+    pub(super) fn encoded(mut self) -> Self {
+        let (name, members) = match self.encoding {
+            None => return self,
+            Some(EncodingForm::Gzip) => ("gzip", 1),
+            Some(EncodingForm::UpperGzip) => ("GZIP", 1),
+            Some(EncodingForm::XGzip) => ("x-gzip", 1),
+            Some(EncodingForm::GzipMembers) => ("gzip", 3),
+            Some(EncodingForm::Identity) => ("identity", 0),
+        };
+        if members > 0 {
+            let length = self.body.len().div_ceil(members).max(1);
+            let packed: io::Result<Vec<_>> = self.body.chunks(length).map(gzip).collect();
+            // Writing to memory does not fail; if it did, the body would go out as it is.
+            let Ok(packed) = packed else { return self };
+            self.body = packed.concat();
         }
-        self
+        self.header("content-encoding", name)
     }
 
     /// The head as it goes over the wire in HTTP/1, without the empty line at its end.
@@ -129,6 +146,12 @@ impl Answer {
         let body = std::mem::take(&mut self.body);
         self.with_body(Body::from(body))
     }
+}
+
+fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 /// A page as proxies make them.

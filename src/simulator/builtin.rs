@@ -6,6 +6,9 @@ use super::life::{Fields, SessionScript};
 use super::world::LinksScript;
 use crate::config::simulate::{AbsentForm, Shape, TimestampForm};
 
+/// The session whose body the fault `foreign-session` sends in place of another.
+pub(super) const STRANGER_ID: &str = "250040399";
+
 const HOUR: f64 = 3600.0;
 
 pub(super) fn sessions() -> Vec<SessionScript> {
@@ -44,6 +47,14 @@ pub(super) fn sessions() -> Vec<SessionScript> {
         complete("250040359").field("notes", "All is well. ".repeat(200_000 / 13)),
         SessionScript { shape: nulls, ..SessionScript::resting("250040360", "waiting") },
         SessionScript { shape: times, ..complete("250040361") },
+        complete(STRANGER_ID)
+            .raw_field("accountKey", "9999982253621659654")
+            .field("expertName", "Olga Other")
+            .field("expertEmail", "olga.other@example.org")
+            .field("expertUserKey", "7004499")
+            .field("customerName", "Sam Stranger")
+            .field("customerEmail", "sam.stranger@example.org")
+            .field("notes", "Nobody else's business."),
         SessionScript::walking("SS-87555", 20.0)
             .later(70.0, "notes", "Printer works again.")
             .later(80.0, "sessionRecordingUrl", "https://recordings.example.com/SS-87555"),

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::config::simulate::ErrorBody;
+use super::builtin::STRANGER_ID;
+use crate::config::simulate::{ErrorBody, Shape};
 
 /// One way of answering that is not the right one. docs/simulator.md tells what each looks like on
 /// the wire.
@@ -22,6 +23,37 @@ pub enum Fault {
     Stale {
         /// Its age in seconds.
         seconds: f64,
+    },
+    /// The right answer in another shape.
+    Shape(Shape),
+    /// 200 with the body of another session, as a cache gives it that mixes its entries up.
+    ForeignSession {
+        /// The id of that session.
+        #[serde(default = "stranger")]
+        id: String,
+    },
+    /// 200 with `sessionId` and `status` of the right body, and nothing else.
+    HalfSession,
+    /// 200 with `sessionId` of the right body, and nothing else.
+    HollowSession,
+    /// 200 with a JSON object that only holds a message.
+    Maintenance {
+        /// The message.
+        #[serde(default = "maintenance")]
+        message: String,
+    },
+    /// 200 with `{}`.
+    EmptyObject,
+    /// 200 with `null`.
+    Null,
+    /// 200 with the JSON object of an error.
+    ErrorObject {
+        /// The form of the object: any but `html` and `empty`.
+        #[serde(default = "gateway")]
+        body: ErrorBody,
+        /// The error code in it.
+        #[serde(default = "invalid_token")]
+        code: String,
     },
     /// No answer at all, while the connection stays open.
     Hang,
@@ -79,6 +111,14 @@ pub enum Fault {
         #[serde(default = "depth")]
         depth: usize,
     },
+    /// The right body with many additional fields: arrays of small numbers.
+    ManyUnknownFields {
+        /// How long they are together.
+        #[serde(default = "under_a_mebibyte")]
+        bytes: usize,
+    },
+    /// The right body behind a byte order mark.
+    ByteOrderMark,
     /// The right body with bytes in a text that are no UTF-8.
     InvalidUtf8,
     /// The right body with an additional field that makes it long.
@@ -153,14 +193,30 @@ impl Fault {
         fault
     }
 
-    /// Whether its status is one that HTTP knows and that can be sent.
-    pub(super) fn is_sendable(&self) -> bool {
+    /// The shape that it gives the right answer.
+    pub(super) fn shape(&self) -> Shape {
+        if let Fault::Shape(shape) = *self { shape } else { Shape::default() }
+    }
+
+    /// Whether what goes out is the right answer, or that of another session or time.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Fault::Right | Fault::Stale { .. } | Fault::Shape(_) | Fault::ForeignSession { .. }
+        )
+    }
+
+    /// Whether its status is one that HTTP knows and that can be sent, and its error object an
+    /// object.
+    pub(super) fn is_playable(&self) -> bool {
         if let Fault::Status { status, .. } = *self {
             (200..=999).contains(&status)
         } else if let Fault::Redirect { status, .. } = *self {
             (300..400).contains(&status)
         } else if let Fault::Informational { status, .. } = *self {
             matches!(status, 100 | 102..=199)
+        } else if let Fault::ErrorObject { body, .. } = *self {
+            !matches!(body, ErrorBody::Html | ErrorBody::Empty)
         } else {
             true
         }
@@ -187,6 +243,26 @@ fn elsewhere() -> String {
 
 fn json() -> String {
     "application/json".into()
+}
+
+fn stranger() -> String {
+    STRANGER_ID.into()
+}
+
+fn maintenance() -> String {
+    "Service is under maintenance".into()
+}
+
+fn gateway() -> ErrorBody {
+    ErrorBody::Gateway
+}
+
+fn invalid_token() -> String {
+    "InvalidToken".into()
+}
+
+fn under_a_mebibyte() -> usize {
+    1_000_000
 }
 
 fn depth() -> usize {

@@ -14,9 +14,16 @@ use super::{
     answer::{Answer, http_date, page},
     fault::{Fault, RetryAfter},
     life::Fields,
+    shape::quoted,
     wire::Takeover,
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, config::simulate::EncodingForm};
+
+/// What the bodies of played errors say.
+const MESSAGE: &str = "Simulated fault";
+
+/// How long one of many additional fields is.
+const BULK: usize = 10_000;
 
 /// The answer to a request that a fault strikes, `right` being the right one.
 pub(super) async fn play(
@@ -55,12 +62,23 @@ fn altered(fault: Fault, right: Answer, clock: Clock) -> Answer {
                 RetryAfter::Seconds(seconds) => seconds.to_string(),
                 RetryAfter::Text(text) => text,
             });
-            let mut answer = Answer::error(status, body, code, "Simulated fault");
+            let mut answer = Answer::error(status, body, code, MESSAGE);
             answer.reason = reason;
             answer.headers.extend(value.or(at).map(|value| ("retry-after", value)));
             answer
         }
         Fault::Redirect { status, location } => Answer::empty(status).header("location", location),
+        Fault::HalfSession => kept(right, &["sessionId", "status"]),
+        Fault::HollowSession => kept(right, &["sessionId"]),
+        Fault::Maintenance { message } => {
+            Answer::json(format!(r#"{{"message":{}}}"#, quoted(&message)))
+        }
+        Fault::EmptyObject => Answer::json("{}"),
+        Fault::Null => Answer::json("null"),
+        Fault::ErrorObject { body, code } => {
+            let message = if code == "InvalidToken" { "Invalid token passed" } else { MESSAGE };
+            Answer { status: 200, ..Answer::error(400, body, &code, message) }
+        }
         Fault::NoContent => Answer::empty(204),
         Fault::EmptyBody => Answer { body: Vec::new(), ..right },
         Fault::Html => Answer::new(200, "text/html", page(200)),
@@ -74,13 +92,20 @@ fn altered(fault: Fault, right: Answer, clock: Clock) -> Answer {
             let field = format!(r#""nested":{}{}"#, "[".repeat(depth), "]".repeat(depth));
             added(right, field.as_bytes())
         }
+        Fault::ManyUnknownFields { bytes } => added(right, many_fields(bytes).as_bytes()),
+        Fault::ByteOrderMark => changed(right, |body| drop(body.splice(..0, *b"\xef\xbb\xbf"))),
         Fault::InvalidUtf8 => added(right, b"\"expertName\":\"\xff\xfe\xc3\x28\""),
         Fault::Oversized { bytes } => padded(right, bytes),
-        Fault::GzipBomb { bytes } => padded(right, bytes).gzipped(),
+        Fault::GzipBomb { bytes } => {
+            padded(right, bytes).encodable(Some(EncodingForm::Gzip)).encoded()
+        }
         Fault::Fields { fields } => with_fields(right, fields),
-        // What is stale or late was decided when the right answer was made; the others, in `play`.
+        // Those of another time, shape or session were decided when the right answer was made; the
+        // others, in `play`.
         Fault::Right
         | Fault::Stale { .. }
+        | Fault::Shape(_)
+        | Fault::ForeignSession { .. }
         | Fault::Hang
         | Fault::HalfBody
         | Fault::HalfChunk
@@ -141,6 +166,16 @@ fn moves(fault: &Fault, right: &Answer) -> Option<Vec<Move>> {
         Fault::Garbage => vec![Move::Send(b"\x00\x01not HTTP at all\xff\r\n\r\n".to_vec())],
         Fault::Right
         | Fault::Stale { .. }
+        | Fault::Shape(_)
+        | Fault::ForeignSession { .. }
+        | Fault::HalfSession
+        | Fault::HollowSession
+        | Fault::Maintenance { .. }
+        | Fault::EmptyObject
+        | Fault::Null
+        | Fault::ErrorObject { .. }
+        | Fault::ManyUnknownFields { .. }
+        | Fault::ByteOrderMark
         | Fault::Hang
         | Fault::Status { .. }
         | Fault::Redirect { .. }
@@ -244,6 +279,31 @@ fn with_fields(right: Answer, fields: Map<String, Value>) -> Answer {
 
 fn padded(right: Answer, bytes: usize) -> Answer {
     added(right, format!(r#""padding":"{}""#, "a".repeat(bytes)).as_bytes())
+}
+
+/// The right answer with these fields of its object only; an error stays as it is.
+fn kept(right: Answer, names: &[&str]) -> Answer {
+    if right.status != 200 {
+        return right;
+    }
+    changed(right, |body| {
+        if let Ok(mut fields) = serde_json::from_slice::<Fields>(body) {
+            fields.retain(|name, _| names.contains(&name.as_str()));
+            *body = serde_json::to_vec(&fields).unwrap_or_default();
+        }
+    })
+}
+
+/// Fields of this length together. A small number is two bytes of JSON and several times as many
+/// in most other formats.
+fn many_fields(bytes: usize) -> String {
+    let length = |number: usize| (bytes - number * BULK).min(BULK);
+    // At least one: what comes behind the comma must be a field.
+    let fields = (0..bytes.div_ceil(BULK).max(1)).map(|number| {
+        let numbers = length(number).saturating_sub(r#""unknown0000":[1],"#.len()) / 2;
+        format!(r#""unknown{number:04}":[1{}]"#, ",1".repeat(numbers))
+    });
+    fields.collect::<Vec<_>>().join(",")
 }
 
 fn default_code(status: u16) -> &'static str {

@@ -96,8 +96,8 @@ impl Rule {
 
     /// The rule, if its numbers are ones that HTTP and the clock know.
     fn checked(self) -> Result<Self, serde_json::Error> {
-        if !self.fault.is_sendable() {
-            return Err(serde_json::Error::custom("no such status can be sent"));
+        if !self.fault.is_playable() {
+            return Err(serde_json::Error::custom("no such answer can be sent"));
         }
         if !(0.0..=1e9).contains(&self.delay) {
             return Err(serde_json::Error::custom("no such delay can be waited"));
@@ -198,6 +198,8 @@ mod tests {
             r#"{"fault":{"kind":"trickle","second":1}}"#,
             r#"{"fault":{"kind":"status","status":101}}"#,
             r#"{"fault":{"kind":"informational","status":101}}"#,
+            r#"{"fault":{"kind":"error-object","body":"html"}}"#,
+            r#"{"fault":{"kind":"shape","status":"upper-snake"}}"#,
             r#"{"delay":-1}"#,
         ];
         for text in nonsense {

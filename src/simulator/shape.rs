@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp, tz::Offset};
 
 use super::life::{Fields, Moment, SessionScript};
 use crate::config::simulate::{
-    AbsentForm, CollaboratorForm, KeyForm, LinksForm, Shape, TimestampForm,
+    AbsentForm, CollaboratorForm, KeyForm, LinksForm, Shape, StatusForm, TimestampForm,
 };
 
 /// A key that fits neither `f64` nor, by much, the habits of JSON libraries.
@@ -28,12 +28,14 @@ const IF_APPLICABLE: [&str; 14] = [
     "collaborators",
 ];
 
-/// The body of a session at a moment; `put_at` is when its script was put.
+/// The body of a session at a moment; `put_at` is when its script was put, `count` another number
+/// in every answer.
 pub(super) fn session(
     script: &SessionScript,
     moment: &Moment,
     shape: Shape,
     put_at: Timestamp,
+    count: u64,
 ) -> String {
     let mut object = Object::default();
     let has_id = script.token.is_none() || moment.status != "notStarted";
@@ -41,7 +43,7 @@ pub(super) fn session(
         object.set("sessionId", key(&quoted(&script.id), shape.session_ids));
     }
     object.set("sessionType", quoted("screen_sharing"));
-    object.set("status", quoted(&moment.status));
+    object.set("status", quoted(&status(&moment.status, shape.statuses)));
     object.set("accountKey", ACCOUNT_KEY.into());
     object.set("expertName", quoted("Erika Expert"));
     object.set("expertEmail", quoted("erika.expert@example.com"));
@@ -51,10 +53,13 @@ pub(super) fn session(
         ("customerJoinedAt", moment.joined_at),
         ("endedAt", moment.ended_at),
     ];
-    for (name, seconds) in times {
-        if let Some(seconds) = seconds {
-            object.set(name, timestamp(put_at, seconds, shape.timestamps));
-        }
+    let times = times.into_iter().filter_map(|(name, seconds)| Some((name, seconds?)));
+    let (names, mut times): (Vec<_>, Vec<_>) = times.unzip();
+    if shape.falling_times == Some(true) {
+        times.reverse();
+    }
+    for (name, seconds) in names.into_iter().zip(times) {
+        object.set(name, timestamp(put_at, seconds, shape.timestamps));
     }
     if moment.joined_at.is_some() {
         object.set("customerName", quoted("Carl Customer"));
@@ -74,6 +79,12 @@ pub(super) fn session(
         object.change(name, |value| key(value, shape.keys));
     }
     object.change("sessionId", |value| key(value, shape.session_ids));
+    if shape.new_join_url == Some(true) {
+        object.change("customerJoinUrl", |url| match url.strip_suffix('"') {
+            Some(begin) => format!("{begin}&t={count}\""),
+            None => url.into(),
+        });
+    }
     object.0.retain(|(name, _)| !script.omit.contains(name));
     if shape.absent == Some(AbsentForm::Null) {
         for name in IF_APPLICABLE {
@@ -123,6 +134,32 @@ fn add_unknown_fields(object: &mut Object) {
     object.set("survey", r#"{"score":4.5,"answers":["yes",null,true]}"#.into());
 }
 
+/// A status such as `notStarted` in other letters.
+fn status(status: &str, form: Option<StatusForm>) -> String {
+    let mut words = Vec::<String>::new();
+    for letter in status.chars() {
+        match words.last_mut() {
+            Some(word) if !letter.is_uppercase() => word.push(letter),
+            Some(_) | None => words.push(letter.to_lowercase().to_string()),
+        }
+    }
+    let capital = |word: &String| {
+        let mut letters = word.chars();
+        letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>())
+    };
+    let capitals = || words.iter().filter_map(capital).collect::<Vec<_>>();
+    match form {
+        None => status.into(),
+        Some(StatusForm::Pascal) => capitals().concat(),
+        Some(StatusForm::UpperSnake) => words.join("_").to_uppercase(),
+        Some(StatusForm::Kebab) => words.join("-"),
+        Some(StatusForm::Snake) => words.join("_"),
+        Some(StatusForm::Upper) => words.concat().to_uppercase(),
+        Some(StatusForm::Lower) => words.concat(),
+        Some(StatusForm::Spaced) => capitals().join(" "),
+    }
+}
+
 /// A JSON number or string of digits in the given form; anything else, unchanged.
 fn key(value: &str, form: Option<KeyForm>) -> String {
     let digits = value.trim_matches('"');
@@ -165,6 +202,10 @@ fn timestamp(put_at: Timestamp, seconds: f64, form: Option<TimestampForm>) -> St
         TimestampForm::BasicOffset => show("%Y-%m-%dT%H:%M:%S+0000"),
         TimestampForm::Basic => show("%Y%m%dT%H%M%SZ"),
         TimestampForm::Local => show("%Y-%m-%dT%H:%M:%S"),
+        TimestampForm::LongFraction => show("%Y-%m-%dT%H:%M:%S.%9f012Z"),
+        TimestampForm::SpacedOffset => show("%Y-%m-%dT%H:%M:%S +0000"),
+        TimestampForm::EpochSeconds => time.as_second().to_string(),
+        TimestampForm::FarFuture => quoted("9999-12-31T23:59:59Z"),
         TimestampForm::EpochMillis => time.as_millisecond().to_string(),
         TimestampForm::Unreadable => quoted("yesterday"),
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::simulate::{ErrorBody, RateLimitScope, Refusal, RetryAfterForm, Shape},
+    config::simulate::{ErrorBody, RateLimitScope, Refusal, RetryAfterForm},
 };
 
 /// The links registered for one domain.
@@ -149,10 +149,9 @@ impl World {
             let (fault, delay) = route
                 .and_then(|route| self.strike(route, session_id, name.as_deref()))
                 .unwrap_or_default();
-            let stale = if let Fault::Stale { seconds } = fault { seconds } else { 0.0 };
-            let (answer, compress) = self.right_answer(&request, name.as_deref(), stale);
-            let is_packed = compress && request.accepts_gzip && fault == Fault::Right;
-            let right = if is_packed { answer.gzipped() } else { answer };
+            let answer = self.right_answer(&request, name.as_deref(), &fault);
+            let may_be_encoded = request.accepts_gzip && fault.is_answer();
+            let right = if may_be_encoded { answer.encoded() } else { answer };
             Plan { right, fault, delay }
         } else {
             Plan { right: self.over_quota(), fault: Fault::Right, delay: 0.0 }
@@ -216,16 +215,16 @@ impl World {
         }
     }
 
-    /// The right answer, and whether it may be compressed.
-    fn right_answer(&self, request: &Request, name: Option<&str>, stale: f64) -> (Answer, bool) {
+    /// The right answer, or the one of another time, shape or session if the fault is about that.
+    fn right_answer(&self, request: &Request, name: Option<&str>, fault: &Fault) -> Answer {
         match request.call {
             Call::NoSuchRoute => {
                 let message = "The requested resource does not exist";
-                return (Answer::error(404, ErrorBody::Route, "NOT_FOUND", message), false);
+                return Answer::error(404, ErrorBody::Route, "NOT_FOUND", message);
             }
             Call::WrongMethod => {
                 let answer = self.error(405, "MethodNotAllowed", "The method is not allowed");
-                return (answer.header("allow", "GET, HEAD"), false);
+                return answer.header("allow", "GET, HEAD");
             }
             Call::Session(_) | Call::SystemLinks(_) => {}
         }
@@ -236,17 +235,17 @@ impl World {
             .map_or(Standing::Refused, |token| self.credentials.standing(token, only_issued));
         match standing {
             Standing::Accepted => {}
-            Standing::Refused => return (self.refusal(), false),
+            Standing::Refused => return self.refusal(),
             Standing::NoSeat => {
                 let message = "The user has no Remote Support seat";
-                return (self.error(401, "NoSeat", message), false);
+                return self.error(401, "NoSeat", message);
             }
         }
         let name = name.unwrap_or_default();
         match &request.call {
-            Call::Session(id) => self.session(id, name, stale),
-            Call::SystemLinks(domain) => self.system_links(domain.as_deref(), name),
-            Call::WrongMethod | Call::NoSuchRoute => (Answer::empty(500), false),
+            Call::Session(id) => self.session(id, name, fault),
+            Call::SystemLinks(domain) => self.system_links(domain.as_deref(), name, fault),
+            Call::WrongMethod | Call::NoSuchRoute => Answer::empty(500),
         }
     }
 
@@ -261,16 +260,17 @@ impl World {
         }
     }
 
-    fn session(&self, asked: &str, name: &str, stale: f64) -> (Answer, bool) {
-        let found = self.life(asked).filter(|life| sees(life.script.visible_to.as_ref(), name));
-        let body = found.and_then(|life| {
-            let shape = life.script.shape.or(self.settings.shape);
-            Some((self.session_body(life, asked, shape, stale)?, shape))
-        });
-        match body {
-            Some((body, shape)) => (Answer::json(body), shape.compress == Some(true)),
-            None => (self.error(404, "NotFound", "The session does not exist"), false),
-        }
+    fn session(&self, asked: &str, name: &str, fault: &Fault) -> Answer {
+        // Who mixes sessions up does not ask whose they are.
+        let (asked, found) = if let Fault::ForeignSession { id } = fault {
+            (id.as_str(), self.life(id))
+        } else {
+            let life = self.life(asked);
+            (asked, life.filter(|life| sees(life.script.visible_to.as_ref(), name)))
+        };
+        found
+            .and_then(|life| self.living(life, asked, fault))
+            .unwrap_or_else(|| self.error(404, "NotFound", "The session does not exist"))
     }
 
     fn life(&self, asked: &str) -> Option<&Life> {
@@ -278,7 +278,8 @@ impl World {
         self.sessions.get(id)
     }
 
-    fn session_body(&self, life: &Life, asked: &str, shape: Shape, stale: f64) -> Option<String> {
+    /// The answer for a session; `None` if it is not there yet, or not any more.
+    fn living(&self, life: &Life, asked: &str, fault: &Fault) -> Option<Answer> {
         let script = &life.script;
         let at = life.since.elapsed().as_secs_f64();
         // Not there yet, or not any more, is never out of date.
@@ -289,20 +290,25 @@ impl World {
         if is_gone || (!has_id && asked == script.id) {
             return None;
         }
-        let moment =
-            if stale > 0.0 { script.moment((at - stale).max(script.begin()))? } else { now };
-        Some(shape::session(script, &moment, shape, life.since_time))
+        let moment = if let Fault::Stale { seconds } = *fault {
+            script.moment((at - seconds).min(at).max(script.begin()))?
+        } else {
+            now
+        };
+        let shape = fault.shape().or(script.shape).or(self.settings.shape);
+        let count = self.request_count;
+        let body = shape::session(script, &moment, shape, life.since_time, count);
+        Some(Answer::json(body).encodable(shape.encoding()))
     }
 
-    fn system_links(&self, domain: Option<&str>, name: &str) -> (Answer, bool) {
+    fn system_links(&self, domain: Option<&str>, name: &str, fault: &Fault) -> Answer {
         let Some(domain) = domain.filter(|domain| !domain.is_empty()) else {
-            let answer = self.error(400, "InvalidRequest", "systemDomain is missing");
-            return (answer, false);
+            return self.error(400, "InvalidRequest", "systemDomain is missing");
         };
         let found = self.links.get(domain).filter(|links| sees(links.visible_to.as_ref(), name));
         let links = found.map(|links| links.links.as_slice()).unwrap_or_default();
-        let shape = self.settings.shape;
-        (Answer::json(shape::system_links(links, shape)), shape.compress == Some(true))
+        let shape = fault.shape().or(self.settings.shape);
+        Answer::json(shape::system_links(links, shape)).encodable(shape.encoding())
     }
 
     fn error(&self, status: u16, code: &str, message: &str) -> Answer {

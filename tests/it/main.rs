@@ -14,5 +14,6 @@ mod service;
 mod simulator;
 mod status;
 mod tidy;
+mod truth;
 mod upstream;
 mod watch;

@@ -1,5 +1,6 @@
 //! What an operator does with the real binary and sees of it: checks, limits, numbers, silence.
 
+mod causes;
 mod check;
 mod collector;
 mod limits;

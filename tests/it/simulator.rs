@@ -6,6 +6,7 @@
 mod control;
 mod faults;
 mod manual;
+mod seeming;
 mod shapes;
 mod tokens;
 

@@ -25,7 +25,7 @@ const BESIDE: [(&str, &[&str]); 3] = [
 
 /// Who knows which crate: HTTP and JSON, protobuf and gRPC, traces.
 const CRATES: [(&[&str], &[&str]); 3] = [
-    (&["hyper_rustls", "tower_http", "serde_json"], &["rest", "simulator", "client"]),
+    (&["reqwest", "serde_json"], &["rest", "simulator", "client"]),
     (
         &["tonic", "tonic_types", "tonic_prost", "prost", "prost_types", "prost_reflect"],
         &["proto", "grpc", "admin", "server", "client", "command"],

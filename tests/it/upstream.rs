@@ -1,6 +1,7 @@
 //! The south face against raw TCP: every answer a vendor, a proxy or a broken line can give.
 
 mod breaker;
+mod connection;
 mod credential;
 mod faults;
 mod metrics;

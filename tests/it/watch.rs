@@ -1,17 +1,21 @@
 //! `WatchSession`: its rules under paused time, each as a sentence, under the names that its issue
 //! gives them; random histories; and what only real sockets, processes and numbers can show.
 
+pub mod body;
 mod crash;
 mod delay;
 mod drain;
 mod ends;
 mod ledger;
 mod messages;
+mod poison;
 mod random;
 mod resume;
 mod soak;
 mod stage;
 mod trouble;
+mod truth;
+mod watcher;
 mod wire;
 mod world;
 

@@ -28,6 +28,32 @@ pub struct Shape {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<TimestampForm>,
 
+    /// Send the times that a session has in falling order: it ended before it started [default:
+    /// false].
+    #[arg(
+        long,
+        env = "GOTOASSIST_SIMULATE_FALLING_TIMES",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub falling_times: Option<bool>,
+
+    /// Letters of status [default: as scripted].
+    #[arg(long, value_enum, value_name = "FORM", env = "GOTOASSIST_SIMULATE_STATUSES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statuses: Option<StatusForm>,
+
+    /// Send another customerJoinUrl in every answer [default: false].
+    #[arg(
+        long,
+        env = "GOTOASSIST_SIMULATE_NEW_JOIN_URL",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_join_url: Option<bool>,
+
     /// Give sessions without scripted collaborators two of this form [default: none].
     #[arg(long, value_enum, value_name = "FORM", env = "GOTOASSIST_SIMULATE_COLLABORATORS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +83,11 @@ pub struct Shape {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compress: Option<bool>,
+
+    /// The same in this form, whether or not compress is set [default: gzip].
+    #[arg(long, value_enum, value_name = "FORM", env = "GOTOASSIST_SIMULATE_ENCODING")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<EncodingForm>,
 }
 
 impl Shape {
@@ -68,11 +99,20 @@ impl Shape {
             session_ids: self.session_ids.or(other.session_ids),
             absent: self.absent.or(other.absent),
             timestamps: self.timestamps.or(other.timestamps),
+            falling_times: self.falling_times.or(other.falling_times),
+            statuses: self.statuses.or(other.statuses),
+            new_join_url: self.new_join_url.or(other.new_join_url),
             collaborators: self.collaborators.or(other.collaborators),
             unknown_fields: self.unknown_fields.or(other.unknown_fields),
             links: self.links.or(other.links),
             compress: self.compress.or(other.compress),
+            encoding: self.encoding.or(other.encoding),
         }
+    }
+
+    /// How bodies are encoded for clients that accept gzip.
+    pub fn encoding(self) -> Option<EncodingForm> {
+        self.encoding.or((self.compress == Some(true)).then_some(EncodingForm::Gzip))
     }
 }
 
@@ -112,10 +152,54 @@ pub enum TimestampForm {
     Basic,
     /// `2021-04-30T06:00:00`, without a zone.
     Local,
+    /// `2021-04-30T06:00:00.123456789012Z`.
+    LongFraction,
+    /// `2021-04-30T06:00:00 +0000`.
+    SpacedOffset,
     /// `1619762400000`, a number: milliseconds since 1970.
     EpochMillis,
+    /// `1619762400`, a number: seconds since 1970.
+    EpochSeconds,
+    /// `9999-12-31T23:59:59Z`, whatever the time is.
+    FarFuture,
     /// `yesterday`.
     Unreadable,
+}
+
+/// The letters of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StatusForm {
+    /// `NotStarted`, `Active`.
+    Pascal,
+    /// `NOT_STARTED`, `ACTIVE`.
+    UpperSnake,
+    /// `not-started`, `active`.
+    Kebab,
+    /// `not_started`, `active`.
+    Snake,
+    /// `NOTSTARTED`, `ACTIVE`.
+    Upper,
+    /// `notstarted`, `active`.
+    Lower,
+    /// `Not Started`, `Active`.
+    Spaced,
+}
+
+/// How a body is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EncodingForm {
+    /// `Content-Encoding: gzip`.
+    Gzip,
+    /// `Content-Encoding: GZIP`.
+    UpperGzip,
+    /// `Content-Encoding: x-gzip`.
+    XGzip,
+    /// Gzip of three members, one after another (RFC 1952 §2.2).
+    GzipMembers,
+    /// The body as it is, with `Content-Encoding: identity`.
+    Identity,
 }
 
 /// The form of a collaborator.

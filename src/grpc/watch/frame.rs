@@ -12,7 +12,8 @@ use tonic::codec::EncodeBuf;
 
 use crate::{
     feed::Reading,
-    grpc::{codec::Outgoing, resume_token::Known, session},
+    grpc::{codec::Outgoing, session},
+    model::Known,
     proto,
 };
 

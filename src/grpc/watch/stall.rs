@@ -3,7 +3,7 @@
 //! While a message waits for the peer's flow-control window, nobody polls the stream behind it, so
 //! the stream cannot notice by itself that it is stuck. Each marks when it handed out a message, or
 //! had one and woke whoever should fetch it; a task of the server makes rounds and looks for marks
-//! that have grown old, and takes the place in front of the poll from whoever left them. When such a
+//! that have grown old, and ends the subscription of whoever left them. When such a
 //! watcher reads on, it gets `SLOW_WATCHER`.
 //!
 //! Age is counted in rounds: a mark is made twice for each message of each watcher, and to look at
@@ -27,7 +27,7 @@ use tokio_stream::Stream;
 use tonic::Status;
 
 use super::Frame;
-use crate::{feed::Seat, grpc::status};
+use crate::{feed::Subscriber, grpc::status};
 
 /// The mark of a stream that has nothing to hand out, or whose message was taken.
 const FLOWING: u64 = 0;
@@ -58,7 +58,7 @@ struct Mark {
     /// The round when there was a message that has not been taken yet; or [`FLOWING`], or [`CUT`].
     since: AtomicU64,
     round: Arc<AtomicU64>,
-    seat: Arc<Seat>,
+    subscriber: Arc<Subscriber>,
     /// Who polls the stream.
     peer: AtomicWaker,
 }
@@ -94,11 +94,11 @@ impl Stalls {
     }
 
     /// The same messages, with an eye on whether they are taken.
-    pub(super) fn observe<S>(&self, seat: Arc<Seat>, messages: S) -> Observed<S> {
+    pub(super) fn observe<S>(&self, subscriber: Arc<Subscriber>, messages: S) -> Observed<S> {
         let mark = Arc::new(Mark {
             since: AtomicU64::new(FLOWING),
             round: self.round.clone(),
-            seat,
+            subscriber,
             peer: AtomicWaker::new(),
         });
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,7 +134,7 @@ impl Stalls {
                         Ordering::Acquire,
                     );
                     if cut.is_ok() {
-                        mark.seat.vacate();
+                        mark.subscriber.leave();
                     }
                 }
             }

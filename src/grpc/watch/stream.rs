@@ -19,13 +19,10 @@ use crate::{
     clock::Clock,
     feed::{Difference, Reading, Subscription},
     grpc::{
-        metric::WatchMetrics,
-        place::WatchPlace,
-        resume_token::{Known, Sealer},
-        session::status_to_proto,
+        metric::WatchMetrics, place::WatchPlace, resume_token::Sealer, session::status_to_proto,
         status, value,
     },
-    model::{SessionId, Transition},
+    model::{Known, SessionId, Transition},
     proto::{self, watch_session_response::EventType},
     rest,
 };
@@ -138,14 +135,13 @@ impl Watch {
         let was_told = self.told.has_begun();
         let now = self.clock.now();
         let view = self.subscription.look();
-        let news = self.told.next(&view.state, view.observed_at, view.answers, now);
+        let news = self.told.next(&view.state, view.observed_at, now);
         let silence = match &view.state.end {
             Some(error) => Look::End(error.clone()),
             None if view.state.is_closing => Look::Leave,
             None => Look::Silence,
         };
         drop(view);
-        self.subscription.expect_answer(self.told.is_doubtful());
         let Some(news) = news else { return silence };
         // What a watch begins with may have been known here for long.
         if was_told && let Some(reading) = self.told.reading() {
@@ -174,11 +170,7 @@ impl Watch {
                 Parts { session, terminal, ..self.parts(EventType::Snapshot) }.into()
             }
             News::Unchanged => self.heartbeat(terminal),
-            News::Stale(cause) => {
-                self.speak(EventType::Stale);
-                let cause = status::to_proto(&status::of_session(&cause, &self.session));
-                Parts { stale_cause: Some(cause), terminal, ..self.parts(EventType::Stale) }.into()
-            }
+            News::Stale(cause) => self.stale(&cause, terminal),
         }
     }
 
@@ -205,10 +197,22 @@ impl Watch {
         .into()
     }
 
-    /// A message that says no more than that nothing changed.
+    /// A message that says no more than that nothing changed; or, in an outage, that it lasts:
+    /// a heartbeat after STALE would tell that it is over.
     fn heartbeat(&mut self, terminal: bool) -> Frame {
+        if self.told.is_stale()
+            && let Some(cause) = self.subscription.trouble()
+        {
+            return self.stale(&cause, terminal);
+        }
         self.speak(EventType::Heartbeat);
         Parts { terminal, ..self.parts(EventType::Heartbeat) }.into()
+    }
+
+    fn stale(&mut self, cause: &rest::Error, terminal: bool) -> Frame {
+        self.speak(EventType::Stale);
+        let cause = status::to_proto(&status::of_session(cause, &self.session));
+        Parts { stale_cause: Some(cause), terminal, ..self.parts(EventType::Stale) }.into()
     }
 
     fn speak(&mut self, event_type: EventType) {

@@ -6,8 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     feed::{Difference, Reading, State},
-    grpc::resume_token::Known,
-    model::Progress,
+    model::{Known, Progress},
     rest,
 };
 
@@ -20,8 +19,6 @@ pub(super) struct Told {
     over_since: Option<Timestamp>,
     has_begun: bool,
     is_stale: bool,
-    /// The number of the first answer that counts against what the watcher knows.
-    doubted_at: Option<u64>,
 }
 
 /// The content that a watcher was told last.
@@ -58,24 +55,13 @@ impl Told {
             last: known.map_or(Last::Nothing, Last::Earlier),
             has_begun: false,
             is_stale: false,
-            doubted_at: None,
         }
     }
 
     /// The next thing to tell in view of `state`, if there is one; what is returned counts as told.
     ///
-    /// `observed_at`: when the latest good answer came. `answers`: how many there were so far.
-    pub fn next(
-        &mut self,
-        state: &State,
-        observed_at: Timestamp,
-        answers: u64,
-        now: Timestamp,
-    ) -> Option<News> {
-        if self.is_behind(&state.reading, observed_at, answers) {
-            return self.begin();
-        }
-        self.doubted_at = None;
+    /// `observed_at`: when the latest good answer came.
+    pub fn next(&mut self, state: &State, observed_at: Timestamp, now: Timestamp) -> Option<News> {
         let content = self.content(&state.reading);
         // Those who were there are told the same, whenever each of them looks.
         let (observed_at, now) = match content {
@@ -103,6 +89,11 @@ impl Told {
         self.has_begun
     }
 
+    /// Whether it was told last that the vendor is in trouble.
+    pub fn is_stale(&self) -> bool {
+        self.is_stale
+    }
+
     /// When the session was first seen over, by this watch or the poll that it followed.
     pub fn over_since(&self) -> Option<Timestamp> {
         self.over_since
@@ -111,11 +102,6 @@ impl Told {
     /// When the answer came behind what was told last.
     pub fn observed_at(&self) -> Timestamp {
         self.observed_at
-    }
-
-    /// Whether the watcher waits for a second answer to confirm a doubtful first.
-    pub fn is_doubtful(&self) -> bool {
-        self.doubted_at.is_some()
     }
 
     /// The reading that was told last, if one was in this watch.
@@ -137,27 +123,6 @@ impl Told {
         Some(Known { digest, progress: self.progress?, observed_at, over_since })
     }
 
-    /// Whether what a resumed watch finds is an earlier state than the watcher knows: by its status,
-    /// or because the poll here has not asked since. The feed compares an answer with those before
-    /// it; only here is known what another server has told.
-    ///
-    /// An old answer is no second opinion: the next one is the first, and an earlier status needs
-    /// two. Counted in answers, so that a clock that is wrong cannot hold a watch for ever.
-    fn is_behind(&mut self, reading: &Reading, observed_at: Timestamp, answers: u64) -> bool {
-        let Last::Earlier(known) = &self.last else { return false };
-        if known.digest.content == reading.digest.content {
-            return false;
-        }
-        let is_old = observed_at < known.observed_at;
-        let is_earlier = known.progress.is_ahead_of(&reading.session);
-        let first = match self.doubted_at {
-            None if !is_old && !is_earlier => return false,
-            None => *self.doubted_at.insert(answers + u64::from(is_old)),
-            Some(first) => first,
-        };
-        answers < first + u64::from(is_earlier)
-    }
-
     fn content(&self, reading: &Arc<Reading>) -> Option<News> {
         match &self.last {
             Last::Nothing => Some(News::Snapshot),
@@ -167,7 +132,7 @@ impl Told {
                 let session = &reading.session;
                 Some(News::Changed(Difference {
                     transitions: reading.history.since_known(*progress, *observed_at, session),
-                    changed_fields: digest.changed_fields(&reading.digest),
+                    changed_fields: digest.changed(&reading.digest).names().collect(),
                 }))
             }
             Last::Reading(last) if reading.follows(last) => Some(News::Next(reading.clone())),

@@ -1,17 +1,14 @@
 //! What the client is built from: the authorities it trusts, and the proxy on its way.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{fs, io, path::PathBuf};
 
-use http::{HeaderValue, Uri, uri::InvalidUri};
-use hyper_util::client::proxy::matcher::Matcher;
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
+use http::{Uri, uri::InvalidUri};
+use reqwest::{Certificate, Client, ClientBuilder, Proxy};
+use rustls::crypto::ring;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::no_proxy;
 use crate::config::UpstreamConfig;
 
 /// Why the way to the vendor cannot be set up.
@@ -32,74 +29,72 @@ pub enum SetUpError {
     /// Nobody could vouch for the vendor.
     #[error("the system has no certificate authorities: name a file of them")]
     NoAuthority,
-    /// rustls refuses its own defaults.
-    #[error("cannot set up TLS towards the vendor")]
-    Tls(#[from] rustls::Error),
+    /// reqwest or rustls refuses the settings.
+    #[error("cannot set up the HTTP client")]
+    Client(#[source] reqwest::Error),
 }
 
-/// The proxy on the way.
-#[derive(Clone)]
-pub(super) struct Proxy {
-    pub address: Uri,
-    pub authorization: Option<HeaderValue>,
+/// `builder` with the authorities and the proxy of `config`, as they count for `url`.
+pub(super) fn client(
+    builder: ClientBuilder,
+    config: &UpstreamConfig,
+    url: &Url,
+) -> Result<Client, SetUpError> {
+    url.as_str().parse::<Uri>()?;
+    let authorities = given_authorities(config)?;
+    let has_given = !authorities.is_empty();
+    let proxy = proxy(config, url)?;
+    let is_https = |url: &Url| url.scheme() == "https";
+    // The system's are not looked for where nobody has to be vouched for: there may be none.
+    let needs_system = is_https(url) || proxy.as_ref().is_some_and(is_https);
+    let builder = if needs_system {
+        builder.tls_certs_merge(authorities)
+    } else {
+        builder.tls_certs_only(authorities)
+    };
+    let builder = match proxy {
+        Some(proxy) => builder.proxy(Proxy::all(proxy).map_err(|_| SetUpError::Proxy)?),
+        None => builder.no_proxy(),
+    };
+    // Without a provider, building the client panics. Whoever installed another one keeps it.
+    let _ = ring::default_provider().install_default();
+    builder.build().map_err(|error| match error {
+        _ if needs_system && !has_given => SetUpError::NoAuthority,
+        error => SetUpError::Client(error),
+    })
 }
 
-/// TLS 1.2 or newer; the system's authorities count, and those of `config`.
-pub(super) fn tls(config: &UpstreamConfig, url: &Url) -> Result<ClientConfig, SetUpError> {
-    let mut authorities = RootCertStore::empty();
-    authorities.add_parsable_certificates(given(config)?);
-    // Not looked for where nobody has to be vouched for: that takes a while, and there may be none.
-    if url.scheme() == "https" || config.proxy.is_some() {
-        let system = rustls_native_certs::load_native_certs().certs;
-        authorities.add_parsable_certificates(system);
-        if url.scheme() == "https" && authorities.is_empty() {
-            return Err(SetUpError::NoAuthority);
-        }
-    }
-    Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(authorities)
-        .with_no_client_auth())
-}
-
-fn given(config: &UpstreamConfig) -> Result<Vec<CertificateDer<'static>>, SetUpError> {
+fn given_authorities(config: &UpstreamConfig) -> Result<Vec<Certificate>, SetUpError> {
     let Some(file) = &config.ca_file else { return Ok(Vec::new()) };
     let pem = fs::read(file).map_err(|error| SetUpError::CertificateFile(file.clone(), error))?;
-    match CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() {
+    match Certificate::from_pem_bundle(&pem) {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err(SetUpError::NoCertificate(file.clone())),
     }
 }
 
 /// The proxy on the way to `url`, if there is one.
-pub(super) fn proxy(config: &UpstreamConfig, url: &Url) -> Result<Option<Proxy>, SetUpError> {
+fn proxy(config: &UpstreamConfig, url: &Url) -> Result<Option<Url>, SetUpError> {
     let is_set = |proxy: &&SecretString| !proxy.expose_secret().is_empty();
     let for_all = config.proxy.as_ref().filter(is_set);
-    let for_https = [&config.https_proxy_lower_case, &config.https_proxy];
+    let for_https = [&config.https_proxy, &config.https_proxy_lower_case];
     let Some(address) = for_all.or_else(|| for_https.into_iter().flatten().find(is_set)) else {
         return Ok(None);
     };
-    let destination = uri(url)?;
-    let except = |hosts: &str| {
-        let proxies = Matcher::builder().all(address.expose_secret()).no(hosts).build();
-        proxies.intercept(&destination)
-    };
-    // Without exceptions there is none only if the address is bad.
-    let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
-    if !except("").is_some_and(|proxy| is_http(proxy.uri())) {
-        return Err(SetUpError::Proxy);
-    }
-    if for_all.is_none() && url.scheme() != "https" {
-        return Ok(None);
-    }
-    let exceptions = config.no_proxy_lower_case.as_deref().or(config.no_proxy.as_deref());
-    Ok(except(exceptions.unwrap_or_default()).map(|proxy| Proxy {
-        address: proxy.uri().clone(),
-        authorization: proxy.basic_auth().cloned(),
-    }))
+    let proxy = http_url(address.expose_secret()).ok_or(SetUpError::Proxy)?;
+    let is_for_url = for_all.is_some() || (url.scheme() == "https" && !no_proxy::is_local(url));
+    let lists = [&config.no_proxy, &config.no_proxy_lower_case];
+    let list = lists.into_iter().flatten().find(|list| !list.is_empty());
+    let is_exception = list.is_some_and(|list| no_proxy::names(list, url));
+    Ok((is_for_url && !is_exception).then_some(proxy))
 }
 
-/// `url` as HTTP writes it.
-pub(in crate::rest) fn uri(url: &Url) -> Result<Uri, SetUpError> {
-    Ok(url.as_str().parse()?)
+/// `address` as the URL of a proxy; `http` is meant where no scheme is named.
+fn http_url(address: &str) -> Option<Url> {
+    let url = if address.contains("://") {
+        Url::parse(address)
+    } else {
+        Url::parse(&format!("http://{address}"))
+    };
+    url.ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }

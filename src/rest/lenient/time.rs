@@ -1,28 +1,89 @@
-//! Times in any form of ISO 8601.
+//! Times in any form of ISO 8601, and as numbers since 1970.
 
-use jiff::{Timestamp, civil, tz::Offset};
+use std::borrow::Cow;
+
+use jiff::{SignedDuration, civil, fmt::temporal::Pieces, tz::Offset};
+
+use crate::model::UtcTime;
+
+/// Digits of a fraction of a second that are read; more say nothing that a nanosecond can hold.
+const FRACTION_DIGITS: usize = 9;
+
+/// Numbers from here on count milliseconds: as seconds they would be after the year 5138.
+const MILLISECONDS_FROM: i128 = 100_000_000_000;
+/// Smaller numbers are no time: as seconds they would be before March 1973.
+const SECONDS_FROM: i128 = 100_000_000;
 
 /// A time in any of the forms of ISO 8601 that say one: with or without seconds, fraction, `T`,
-/// separators; offset as `Z`, `+hh:mm`, `+hhmm`, `+hh`, or none, which means UTC.
-pub(super) fn timestamp(text: &str) -> Option<Timestamp> {
-    /// 0001-01-01T00:00:00Z, where `google.protobuf.Timestamp` begins.
-    const FIRST_SECOND: i64 = -62_135_596_800;
+/// separators; offset as `Z`, `+hh:mm`, `+hhmm`, `+hh`, or none, which means UTC. Or a number, as
+/// [`number_since_1970`] reads it.
+pub(super) fn timestamp(text: &str) -> Option<UtcTime> {
+    const EPOCH: civil::DateTime = civil::date(1970, 1, 1).at(0, 0, 0, 0);
     let text = text.trim();
-    text.parse::<Timestamp>()
-        .or_else(|_| {
-            text.parse::<civil::DateTime>().and_then(|time| Offset::UTC.to_timestamp(time))
-        })
-        .ok()
-        .filter(|time| time.as_second() >= FIRST_SECOND)
+    if let Some(time) = number_since_1970(text) {
+        return Some(time);
+    }
+    let text = plain(text);
+    let pieces = Pieces::parse(&*text).ok()?;
+    let local = pieces.date().to_datetime(pieces.time().unwrap_or_default());
+    let offset = pieces.to_numeric_offset().map_or(0, Offset::seconds);
+    let since_1970 = local.duration_since(EPOCH) - SignedDuration::from_secs(offset.into());
+    UtcTime::from_nanoseconds(since_1970.as_nanos())
+}
+
+/// A number of seconds or milliseconds since 1970, told apart by its size; a fraction is cut to
+/// nanoseconds.
+pub(super) fn number_since_1970(digits: &str) -> Option<UtcTime> {
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let whole: i128 = whole.parse().ok()?;
+    let unit_digits = match whole {
+        MILLISECONDS_FROM.. => 6,
+        SECONDS_FROM.. => FRACTION_DIGITS,
+        _ => return None,
+    };
+    let fraction = fraction.get(..unit_digits).unwrap_or(fraction);
+    let fraction: i128 = format!("{fraction:0<unit_digits$}").parse().ok()?;
+    let unit = 10_i128.pow(u32::try_from(unit_digits).ok()?);
+    UtcTime::from_nanoseconds(whole.checked_mul(unit)?.checked_add(fraction)?)
+}
+
+/// `text` without the space before an offset and without the digits that are too many.
+fn plain(text: &str) -> Cow<'_, str> {
+    let is_digit = |letter: char| letter.is_ascii_digit();
+    let mut text = Cow::Borrowed(text);
+    if let Some(point) = text.find(['.', ',']) {
+        let digits = point + 1;
+        let end =
+            text[digits..].find(|letter| !is_digit(letter)).map_or(text.len(), |at| digits + at);
+        if end - digits > FRACTION_DIGITS {
+            text.to_mut().replace_range(digits + FRACTION_DIGITS..end, "");
+        }
+    }
+    if let Some(space) = text.rfind(' ')
+        && text[space + 1..].starts_with(['+', '-', 'Z', 'z'])
+    {
+        text.to_mut().remove(space);
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn time(text: &str) -> UtcTime {
+        text.parse::<jiff::Timestamp>().unwrap().into()
+    }
 
     #[test]
     fn every_form_of_a_time_is_the_same_time() {
-        let expected: Timestamp = "2021-04-30T06:00:00Z".parse().unwrap();
+        let expected = time("2021-04-30T06:00:00Z");
         for text in [
             "2021-04-30T06:00:00Z",
             "2021-04-30t06:00:00z",
@@ -30,9 +91,12 @@ mod tests {
             "2021-04-30T06:00:00,000Z",
             "2021-04-30T06:00:00+00:00",
             "2021-04-30T06:00:00+0000",
+            "2021-04-30T06:00:00 +0000",
+            "2021-04-30T06:00:00 Z",
             "2021-04-30T06:00:00+00",
             "2021-04-30T06:00:00-00:00",
             "2021-04-30T08:00:00+02:00",
+            "2021-04-30 08:00:00 +02:00",
             "2021-04-30T00:30:00-0530",
             "2021-04-30T06:00:00",
             "2021-04-30 06:00:00",
@@ -41,19 +105,69 @@ mod tests {
             "2021-04-30T06:00",
             "20210430T060000Z",
             " 2021-04-30T06:00:00Z ",
+            "1619762400",
+            "1619762400.0",
+            "1619762400000",
         ] {
             assert_eq!(timestamp(text), Some(expected), "{text}");
         }
-        let fraction = timestamp("2021-04-30T06:00:00.123456789+00:00").unwrap();
-        assert_eq!(fraction.subsec_nanosecond(), 123_456_789);
     }
 
     #[test]
-    fn what_is_no_time_or_none_that_protobuf_can_hold_is_not_read() {
-        for text in ["", "yesterday", "1619762400", "30.04.2021 06:00", "2021-13-01T00:00:00Z"] {
+    fn a_fraction_is_cut_to_nanoseconds() {
+        let expected = time("2021-04-30T06:00:00.123456789Z");
+        for text in [
+            "2021-04-30T06:00:00.123456789+00:00",
+            "2021-04-30T06:00:00.123456789012Z",
+            "2021-04-30T06:00:00,123456789999 +0000",
+            "1619762400.123456789012",
+            "1619762400123.4567899",
+        ] {
+            assert_eq!(timestamp(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_time_that_protobuf_can_hold_is_read() {
+        for (text, seconds) in [
+            ("0001-01-01T00:00:00Z", -62_135_596_800),
+            ("9999-12-31T23:59:59Z", 253_402_300_799),
+            ("9999-12-31T23:59:59+01:00", 253_402_297_199),
+        ] {
+            let time = timestamp(text).unwrap();
+            assert_eq!(time.nanoseconds().div_euclid(1_000_000_000), seconds, "{text}");
+        }
+        for text in ["-000001-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00"] {
             assert_eq!(timestamp(text), None, "{text}");
         }
-        assert_eq!(timestamp("-000001-01-01T00:00:00Z"), None);
-        assert!(timestamp("0001-01-01T00:00:00Z").is_some());
+    }
+
+    #[test]
+    fn what_is_no_time_is_not_read() {
+        for text in [
+            "",
+            " ",
+            ".",
+            "yesterday",
+            "30.04.2021 06:00",
+            "2021-13-01T00:00:00Z",
+            "7",
+            "99999999",
+            "-1619762400",
+            "1e12",
+            "1619762400.",
+            "99999999999999999999999999999999999999999",
+        ] {
+            assert_eq!(timestamp(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn any_text_is_a_time_or_none(text in "[0-9TZ:.,+ -]{0,40}|.{0,40}") {
+            let _ = timestamp(&text);
+        }
     }
 }

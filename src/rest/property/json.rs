@@ -154,7 +154,7 @@ pub fn written(session: &Session) -> BTreeMap<String, Json> {
         session.session_recording_url.clone(),
     ];
     let times = [session.started_at, session.customer_joined_at, session.ended_at];
-    let times = times.map(|time| time.map(|time| time.to_string()));
+    let times = times.map(|time| time.map(|time| time.to_timestamp().to_string()));
     let known = TEXTS.into_iter().zip(texts).chain(TIMES.into_iter().zip(times));
     let known = known.filter_map(|(name, text)| Some((name.to_owned(), Json::Text(text?))));
     let mut all: BTreeMap<_, _> = written_fields(&session.additional_fields).collect();

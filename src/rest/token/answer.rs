@@ -6,7 +6,10 @@ use http::{HeaderValue, StatusCode};
 use secrecy::{SecretString, zeroize::Zeroizing};
 use tokio::time::Instant;
 
-use crate::rest::lenient::{Members, text};
+use crate::rest::{
+    error::ConnectionFailure,
+    lenient::{Members, text},
+};
 
 /// How long an access token lives if the answer does not say so, or says that it is dead already
 /// (the vendor's documentation).
@@ -52,8 +55,8 @@ pub(super) enum Cause {
     Refused(&'static str),
     #[error("a secret file cannot be read: {0}")]
     Secret(io::ErrorKind),
-    #[error("no connection to the token endpoint")]
-    Connect,
+    #[error("no connection to the token endpoint: {}", .0.name())]
+    Connect(ConnectionFailure),
     #[error("the token endpoint did not answer in time")]
     Timeout,
     #[error("the token endpoint answered with status {0}")]

@@ -3,9 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, Uri, header, response};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use tokio::time::{Instant, timeout};
 use url::form_urlencoded;
@@ -18,7 +16,7 @@ use crate::{
     clock::Clock,
     config::credentials::{CredentialsConfig, Grant},
     rest::{
-        http_client::{self, Failed, HttpClient},
+        http_client::{Failed, HttpClient},
         status::retry_after,
     },
 };
@@ -28,6 +26,9 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// The largest answer of the token endpoint read, in bytes.
 const MAX_BODY: usize = 256 * 1024;
+
+/// How long the body of an answer that says "not now" is waited for.
+const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(1);
 
 const REFRESH_TOKEN: &str = "refresh_token";
 
@@ -53,7 +54,7 @@ impl Issuer {
         };
         Some(Self {
             http,
-            uri: http_client::uri(&config.token_url).ok()?,
+            uri: config.token_url.as_str().parse().ok()?,
             client_id: config.client_id.clone()?,
             client_secret: Kept::new(config.client_secret()?),
             grant_type,
@@ -85,11 +86,11 @@ impl Issuer {
         let client_secret = self.client_secret.current().map_err(unreadable)?;
         let secret = self.secret.current().map_err(unreadable)?;
         let exchange = timeout(ATTEMPT, self.post(self.request(&client_secret, &secret)?));
-        let (head, body) = exchange.await.unwrap_or(Err(Cause::Timeout))?;
-        let read = answer::read(head.status, &body, issued_at);
+        let (status, headers, body) = exchange.await.unwrap_or(Err(Cause::Timeout))?;
+        let read = answer::read(status, &body, issued_at);
         let (fresh, refresh_token) = read.map_err(|cause| Failure {
             cause,
-            retry_after: retry_after(&head.headers, Clock::system().now()),
+            retry_after: retry_after(&headers, Clock::system().now()),
         })?;
         if self.grant_type == REFRESH_TOKEN {
             self.secret.replace(refresh_token).await;
@@ -102,7 +103,7 @@ impl Issuer {
         &self,
         client_secret: &SecretString,
         secret: &SecretString,
-    ) -> Result<Request<Full<Bytes>>, Cause> {
+    ) -> Result<Request<Vec<u8>>, Cause> {
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", self.grant_type)
             .append_pair(self.parameter, secret.expose_secret())
@@ -119,27 +120,27 @@ impl Issuer {
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json")
             .header(header::AUTHORIZATION, basic)
-            .body(Full::new(form.into()))
+            .body(form.into_bytes())
             .map_err(|_| Cause::Malformed)
     }
 
-    /// Sends the request and reads the whole answer. The only place that uses the HTTP client.
+    /// Sends the request and reads the answer. The only place that uses the HTTP client.
     async fn post(
         &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<(response::Parts, Zeroizing<Vec<u8>>), Cause> {
+        request: Request<Vec<u8>>,
+    ) -> Result<(StatusCode, HeaderMap, Zeroizing<Vec<u8>>), Cause> {
         let unanswered = |failed| match failed {
-            Failed::ConnectTimeout(_) => Cause::Timeout,
-            Failed::Connect(_) | Failed::Broken(_) => Cause::Connect,
+            Failed::Connect(failure, _) | Failed::Broken(failure, _) => Cause::Connect(failure),
             Failed::NotHttp(_) | Failed::BadEncoding(_) | Failed::TooLong => Cause::Malformed,
         };
-        let (head, mut body) = self.http.send(request).await.map_err(unanswered)?;
-        let is_busy = head.status.is_server_error() || head.status == StatusCode::TOO_MANY_REQUESTS;
-        let body = match body.whole(MAX_BODY).await {
-            // The status and its Retry-After count, even if the body is too long or breaks off.
-            Err(_) if is_busy => Vec::new(),
-            body => body.map_err(unanswered)?,
+        let mut response = self.http.send(request).await.map_err(unanswered)?;
+        let (status, headers) = (response.status(), response.take_headers());
+        let body = if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            // The status and its Retry-After count, whatever becomes of the body.
+            response.beginning(MAX_BODY, ERROR_BODY_PATIENCE).await
+        } else {
+            response.whole(MAX_BODY).await.map_err(unanswered)?
         };
-        Ok((head, Zeroizing::new(body)))
+        Ok((status, headers, Zeroizing::new(body)))
     }
 }

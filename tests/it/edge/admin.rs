@@ -54,7 +54,7 @@ impl Port {
 
 fn snapshot() -> Snapshot {
     let failures = Failures::default();
-    failures.record("UPSTREAM_TIMEOUT", "UNAVAILABLE");
+    failures.record("UPSTREAM_TIMEOUT", None, "UNAVAILABLE");
     Snapshot {
         version: "1.2.3",
         uptime: Duration::from_mins(62),

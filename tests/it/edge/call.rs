@@ -62,7 +62,8 @@ async fn every_end_is_counted_with_its_code() {
     }
     let ended = Duration::from_mins(1);
     let latest = edge.failures.latest();
-    let [Failure { reason, code: "DEADLINE_EXCEEDED", count: 2, age }] = &*latest else {
+    let [Failure { reason, cause: None, code: "DEADLINE_EXCEEDED", count: 2, age }] = &*latest
+    else {
         panic!("{latest:?}")
     };
     assert!(reason == "DEADLINE_EXCEEDED" && *age < ended);

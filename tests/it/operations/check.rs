@@ -113,3 +113,19 @@ async fn values_that_cannot_be_read_are_told_with_all_else_wherever_they_come_fr
     // Against what was meant for --drain-grace it may well be right.
     assert!(!stderr.contains("--drain-delay"), "{stderr}");
 }
+
+#[tokio::test]
+async fn a_machine_without_authorities_is_told_where_one_is_needed() {
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let file = empty.path().to_str().unwrap();
+    let without = [("SSL_CERT_FILE", file), ("SSL_CERT_DIR", "")];
+    let (status, _, stderr) = check(&[], &without).await;
+    assert_eq!(status, 2);
+    assert!(stderr.contains("the system has no certificate authorities"), "{stderr}");
+    let plain = ["--upstream-url", "http://127.0.0.1:1"];
+    let (status, _, stderr) = check(&plain, &without).await;
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    let behind = [&plain[..], &["--upstream-proxy", "https://127.0.0.1:1"]].concat();
+    let (status, _, _) = check(&behind, &without).await;
+    assert_eq!(status, 2, "the proxy speaks TLS");
+}

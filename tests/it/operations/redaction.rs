@@ -22,7 +22,7 @@ const TOKEN: &str = "Bearer MARK-access-token";
 fn marked(status: &str) -> String {
     let datum = |name: &str| format!("{MARK}{name}");
     json!({
-        "sessionId": format!("{ID}told"), "sessionType": datum("type"), "status": status,
+        "sessionId": format!("{ID}watched"), "sessionType": datum("type"), "status": status,
         "accountKey": datum("account-key"), "expertName": datum("expert"),
         "expertEmail": datum("expert@example.com"), "expertUserKey": datum("user-key"),
         "partnerObject": datum("object"), "partnerObjectUrl": datum("object-url"),

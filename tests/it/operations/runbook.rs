@@ -40,6 +40,19 @@ fn every_reason_and_every_metric_is_in_the_runbook() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
+#[test]
+fn every_cause_of_a_connection_failure_is_in_the_runbook() {
+    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let source = fs::read_to_string(root().join("src/rest/error.rs")).unwrap();
+    let names = source.split("impl ConnectionFailure").nth(1).unwrap();
+    let names = names.split("impl Error").next().unwrap();
+    let causes: Vec<_> = names.split('"').skip(1).step_by(2).collect();
+    assert!(causes.len() > 10 && causes.contains(&"dns"), "{causes:?}");
+    let missing: Vec<_> =
+        causes.iter().filter(|cause| !page.contains(&format!("\n| `{cause}` | "))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 /// The texts of the lines that are logged by a macro of this name: its last argument.
 fn logged(source: &str, name: &str) -> Vec<String> {
     let text = |call: &str| {

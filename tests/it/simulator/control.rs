@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Running;
 
 impl Running {
-    async fn control(&self, method: Method, path: &str, body: &str) -> (u16, Value) {
+    pub(super) async fn control(&self, method: Method, path: &str, body: &str) -> (u16, Value) {
         let url = format!("http://{}/control{path}", self.address);
         let answer = self.client.request(method, url).body(body.to_owned()).send().await.unwrap();
         let status = answer.status().as_u16();

@@ -1,10 +1,27 @@
 //! docs/simulator.md says what is so.
 
-use gotoassist_grpc::simulator::{Fault, Rule, SessionScript};
+use clap::{CommandFactory as _, Parser, builder::PossibleValue};
+use gotoassist_grpc::{
+    config::SimulateConfig,
+    simulator::{Fault, Rule, SessionScript},
+};
 
 use super::Running;
 
 const MANUAL: &str = include_str!("../../../docs/simulator.md");
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    _config: SimulateConfig,
+}
+
+/// Every kind of fault, as the error for an unknown one lists them.
+fn kinds() -> Vec<String> {
+    let error = "no-such-kind".parse::<Rule>().unwrap_err().to_string();
+    let (_, kinds) = error.split_once("expected one of ").unwrap();
+    kinds.split('`').skip(1).step_by(2).map(String::from).collect()
+}
 
 fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");
@@ -28,14 +45,36 @@ async fn every_json_of_the_manual_is_understood() {
     assert!(simulator.session("1000001").is_some());
 }
 
+#[tokio::test]
+async fn every_rule_within_a_sentence_of_the_manual_is_understood() {
+    let rules: Vec<_> = MANUAL.split("`{\"fault\":").skip(1).collect();
+    assert!(rules.len() >= 15, "{}", rules.len());
+    for rest in rules {
+        let rule = format!("{{\"fault\":{}", rest.split('`').next().unwrap());
+        assert!(rule.parse::<Rule>().is_ok(), "{rule}");
+    }
+}
+
 #[test]
-fn every_kind_of_fault_is_in_the_manual() {
-    let error = "no-such-kind".parse::<Rule>().unwrap_err().to_string();
-    let (_, kinds) = error.split_once("expected one of ").unwrap();
-    let kinds: Vec<_> = kinds.split('`').skip(1).step_by(2).collect();
-    assert_eq!(kinds.len(), 26);
+fn every_kind_of_fault_is_in_the_manual_and_in_the_help() {
+    let help = Line::command().render_long_help().to_string();
+    let words: Vec<_> = help.split([' ', ',', '.', ':', '`', '\n']).collect();
+    let kinds = kinds();
+    assert_eq!(kinds.len(), 36);
     for kind in kinds {
         assert!(MANUAL.contains(&format!("\n| `{kind}` |")), "{kind}");
+        assert!(words.contains(&&*kind), "{kind}");
+    }
+}
+
+#[test]
+fn every_flag_is_in_the_manual_with_every_value() {
+    for flag in Line::command().get_arguments().filter(|flag| flag.get_id() != "help") {
+        let name = flag.get_long().unwrap();
+        assert!(MANUAL.contains(&format!("`--{name}")), "--{name}");
+        for value in flag.get_possible_values().iter().map(PossibleValue::get_name) {
+            assert!(MANUAL.contains(value), "--{name} {value}");
+        }
     }
 }
 

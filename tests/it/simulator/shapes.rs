@@ -75,7 +75,11 @@ async fn timestamps_come_in_every_form() {
         (TimestampForm::BasicOffset, r#""2026-01-02T03:04:0?+0000""#),
         (TimestampForm::Basic, r#""20260102T03040?Z""#),
         (TimestampForm::Local, r#""2026-01-02T03:04:0?""#),
+        (TimestampForm::LongFraction, r#""2026-01-02T03:04:0?.????????????Z""#),
+        (TimestampForm::SpacedOffset, r#""2026-01-02T03:04:0? +0000""#),
         (TimestampForm::EpochMillis, "176732304????"),
+        (TimestampForm::EpochSeconds, "176732304?"),
+        (TimestampForm::FarFuture, r#""9999-12-31T23:59:59Z""#),
         (TimestampForm::Unreadable, r#""yesterday""#),
     ];
     for (form, expected) in forms {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::Running;
 
 impl Running {
-    async fn grant(&self, client: &str, form: &str) -> (u16, Value) {
+    pub(super) async fn grant(&self, client: &str, form: &str) -> (u16, Value) {
         let answer = self
             .client
             .post(&self.token_url)

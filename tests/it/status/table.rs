@@ -108,7 +108,26 @@ fn broken() -> Vec<Row> {
         Row { fault, code, reason, http_status, remedy: Remedy::Retry(1) }
     };
     let text = |text: &str| Fault::Body { text: text.into(), content_type: "text/plain".into() };
+    let error_object = |code: &str, form| Fault::ErrorObject { body: form, code: code.to_owned() };
+    let named = |code: &str, form, row: (Code, &'static str), remedy| Row {
+        fault: error_object(code, form),
+        code: row.0,
+        reason: row.1,
+        http_status: Some(200),
+        remedy,
+    };
+    let (gateway, route, product) = (ErrorBody::Gateway, ErrorBody::Route, ErrorBody::Product);
+    let rejected = (Code::Unauthenticated, "CREDENTIAL_REJECTED");
+    let denied = (Code::PermissionDenied, "UPSTREAM_PERMISSION_DENIED");
     vec![
+        malformed(Fault::Maintenance { message: "Simulated maintenance".into() }, Some(200)),
+        malformed(Fault::EmptyObject, Some(200)),
+        malformed(Fault::Null, Some(200)),
+        malformed(text(r#"{"status":"error","message":"Simulated"}"#), Some(200)),
+        malformed(text(r#"{"status":503,"error":"Simulated error"}"#), Some(200)),
+        malformed(error_object("E77", product), Some(200)),
+        named("InvalidToken", gateway, rejected, Remedy::Help),
+        named("AccessDenied", route, denied, Remedy::None),
         malformed(Fault::Html, Some(200)),
         malformed(Fault::EmptyBody, Some(200)),
         malformed(Fault::NoContent, Some(204)),

@@ -10,7 +10,7 @@ use tokio::time::{Instant, advance};
 
 use super::{
     caller, client_with, id,
-    stub::{Step, Stub, answer, ok},
+    stub::{SESSION, Step, Stub, answer, ok},
     terms,
 };
 
@@ -63,7 +63,7 @@ async fn answers_that_are_no_outage_open_nothing() {
 #[tokio::test(start_paused = true)]
 async fn only_failures_in_a_row_count() {
     let stub = Stub::scripted(|number, _| match number % 5 {
-        4 => ok("{}"),
+        4 => ok(SESSION),
         _ => answer("503 x", &[], ""),
     })
     .await;
@@ -78,8 +78,8 @@ async fn only_failures_in_a_row_count() {
 async fn one_call_at_a_time_tries_the_vendor_out_and_its_success_closes_the_circuit() {
     let stub = Stub::scripted(|number, _| match number {
         0..5 => answer("503 x", &[], ""),
-        5 => [vec![Step::Wait(SECOND)], ok("{}")].concat(),
-        _ => ok("{}"),
+        5 => [vec![Step::Wait(SECOND)], ok(SESSION)].concat(),
+        _ => ok(SESSION),
     })
     .await;
     let client = client(&stub);
@@ -118,7 +118,7 @@ async fn a_trial_whose_caller_leaves_makes_room_for_another() {
     let stub = Stub::scripted(|number, _| match number {
         0..5 => answer("503 x", &[], ""),
         5 => vec![Step::Hang],
-        _ => ok("{}"),
+        _ => ok(SESSION),
     })
     .await;
     let client = client(&stub);
@@ -146,7 +146,7 @@ async fn callers_who_leave_after_a_second_without_an_answer_open_the_circuit_too
 async fn one_credentials_failures_are_not_anothers_but_a_closed_door_is_everybodys() {
     let other = Credential::from_authorization("Bearer other-token").unwrap();
     let stub = Stub::scripted(|_, head| {
-        if head.contains("other-token") { ok("{}") } else { answer("503 x", &[], "") }
+        if head.contains("other-token") { ok(SESSION) } else { answer("503 x", &[], "") }
     })
     .await;
     let client = client(&stub);
@@ -197,7 +197,7 @@ async fn a_trial_counts_against_the_quota() {
 async fn a_poll_that_waits_for_quota_keeps_nobody_from_trying_the_vendor_out() {
     let stub = Stub::scripted(|number, _| match number {
         0..5 => answer("503 x", &[], ""),
-        _ => ok("{}"),
+        _ => ok(SESSION),
     })
     .await;
     let client = client_with(&stub, |config| {

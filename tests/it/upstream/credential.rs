@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     caller, client, client_with, id,
-    stub::{Step, Stub, answer, ok},
+    stub::{SESSION, Step, Stub, answer, ok},
     terms,
 };
 
@@ -57,7 +57,7 @@ fn tokens(stub: &Stub) -> Vec<String> {
 
 #[tokio::test]
 async fn the_callers_authorization_goes_upstream_in_the_form_it_came_in() {
-    let stub = Stub::always(ok("{}")).await;
+    let stub = Stub::always(ok(SESSION)).await;
     let client = client(&stub);
     for form in ["Bearer eyJ.a-b_c~d+e/f==", "OAuth oauth_token=0123456789abcdef"] {
         let credential = Credential::from_authorization(form).unwrap();
@@ -75,7 +75,7 @@ async fn a_refused_token_of_the_service_is_refreshed_once_and_the_call_goes_on()
         let vendor =
             Stub::scripted(
                 move |_, head| {
-                    if head.contains("token-0") { refusal.clone() } else { ok("{}") }
+                    if head.contains("token-0") { refusal.clone() } else { ok(SESSION) }
                 },
             )
             .await;
@@ -110,13 +110,10 @@ async fn another_403_is_no_matter_of_the_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_poll_is_refreshed_too() {
-    let vendor =
-        Stub::scripted(
-            move |_, head| {
-                if head.contains("token-0") { answer("401 x", &[], "") } else { ok("{}") }
-            },
-        )
-        .await;
+    let vendor = Stub::scripted(move |_, head| {
+        if head.contains("token-0") { answer("401 x", &[], "") } else { ok(SESSION) }
+    })
+    .await;
     let endpoint = token_endpoint().await;
     let client = service_client(&vendor, &endpoint);
     let urgency = Urgency { since: Instant::now(), weight: 1.0 };
@@ -126,7 +123,7 @@ async fn a_poll_is_refreshed_too() {
 
 #[tokio::test]
 async fn without_a_source_of_tokens_the_services_credential_sends_nothing() {
-    let stub = Stub::always(ok("{}")).await;
+    let stub = Stub::always(ok(SESSION)).await;
     let error = client(&stub).session(&Credential::SERVICE, &id("1"), terms()).await.unwrap_err();
     assert_eq!((error.kind, stub.connections()), (Kind::CredentialUnavailable, 0));
 }

@@ -111,6 +111,53 @@ async fn gzip_and_zstd_are_asked_for_and_read() {
 }
 
 #[tokio::test]
+async fn gzip_is_read_whatever_its_spelling() {
+    for name in ["gzip", "GZIP", "Gzip", "x-gzip", "X-GZIP", " gzip "] {
+        let header = format!("content-encoding: {name}");
+        let steps = answer("200 OK", &[&header], gzip(SESSION.as_bytes()));
+        assert_eq!(outcome(steps).await.unwrap(), "250040353", "{name}");
+    }
+    let packed = zstd::encode_all(SESSION.as_bytes(), 1).unwrap();
+    let steps = answer("200 OK", &["content-encoding: ZSTD"], packed);
+    assert_eq!(outcome(steps).await.unwrap(), "250040353");
+}
+
+#[tokio::test]
+async fn every_member_of_gzip_and_every_frame_of_zstd_is_read() {
+    let (first, second) = SESSION.as_bytes().split_at(20);
+    let members = [gzip(first), gzip(b""), gzip(second)].concat();
+    let steps = |packed| answer("200 OK", &["content-encoding: gzip"], packed);
+    assert_eq!(outcome(steps(members.clone())).await.unwrap(), "250040353");
+    let padded = [members, vec![0; 512]].concat();
+    assert_eq!(outcome(steps(padded)).await.unwrap(), "250040353");
+    let cut = [gzip(first), gzip(second)[..12].to_vec()].concat();
+    assert_eq!(kind(steps(cut)).await, Kind::Malformed);
+    let frames = [first, second].map(|part| zstd::encode_all(part, 1).unwrap()).concat();
+    let steps = answer("200 OK", &["content-encoding: zstd"], frames);
+    assert_eq!(outcome(steps).await.unwrap(), "250040353");
+}
+
+#[tokio::test]
+async fn a_bomb_of_many_members_or_in_zstd_is_malformed() {
+    // Each member alone is within the limit.
+    let members = gzip(&vec![b' '; 1024 * 1024]).repeat(64);
+    let steps = answer("200 OK", &["content-encoding: gzip"], members);
+    assert_eq!(kind(steps).await, Kind::Malformed);
+    let frame = zstd::encode_all(&vec![b' '; 64 * 1024 * 1024][..], 1).unwrap();
+    let steps = answer("200 OK", &["content-encoding: zstd"], frame);
+    assert_eq!(kind(steps).await, Kind::Malformed);
+}
+
+#[tokio::test]
+async fn a_packed_error_is_read_too() {
+    let body = gzip(br#"{"int_err_code":"InvalidToken"}"#);
+    let steps = |body| answer("403 Forbidden", &["content-encoding: gzip"], body);
+    assert_eq!(kind(steps(body.clone())).await, Kind::CredentialRejected);
+    // All of the text is there, and only the checksum is not.
+    assert_eq!(kind(steps(body[..body.len() - 8].to_vec())).await, Kind::CredentialRejected);
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_what_its_encoding_says_is_malformed() {
     assert_eq!(kind(answer("200 OK", &["content-encoding: gzip"], SESSION)).await, Kind::Malformed);
     let mut cut = gzip(SESSION.as_bytes());

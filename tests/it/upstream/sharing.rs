@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     caller, client, client_with, id,
-    stub::{Step, Stub, answer, ok},
+    stub::{SESSION, Step, Stub, answer, ok},
     terms,
 };
 
@@ -72,7 +72,7 @@ async fn a_hundred_identical_calls_in_flight_cost_one_request() {
 
 #[tokio::test(start_paused = true)]
 async fn without_coalescing_each_call_asks_for_itself() {
-    let stub = Stub::always(slow("{}")).await;
+    let stub = Stub::always(slow(SESSION)).await;
     let client = client_with(&stub, |config| config.coalesce = false);
     let calls = [(); 3].map(|()| call(&client, caller(), id("1"), terms()));
     for call in calls {
@@ -341,7 +341,7 @@ async fn a_session_that_is_not_found_any_more_is_forgotten() {
 
 #[tokio::test]
 async fn connections_are_kept_and_used_again() {
-    let stub = Stub::always(ok("{}")).await;
+    let stub = Stub::always(ok(SESSION)).await;
     let client = client(&stub);
     for number in 0..20 {
         client.session(&caller(), &id(&number.to_string()), terms()).await.unwrap();

@@ -208,6 +208,9 @@ pub fn answer(status: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Vec<Ste
     vec![Step::Send([head.as_bytes(), body].concat())]
 }
 
+/// The shortest session.
+pub const SESSION: &str = r#"{"sessionId":"1"}"#;
+
 /// A whole answer that says all went well.
 pub fn ok(body: impl AsRef<[u8]>) -> Vec<Step> {
     answer("200 OK", &["content-type: application/json"], body)

@@ -8,7 +8,7 @@ use gotoassist_grpc::{
     config::UpstreamConfig,
     rest::{Client, Kind, SetUpError},
 };
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tempfile::NamedTempFile;
 use tokio::{
@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     caller, client_with, id,
-    stub::{Stub, answer, ok},
+    stub::{SESSION, Stub, answer, ok},
     terms,
 };
 
@@ -33,8 +33,8 @@ enum Seen {
     Reset,
 }
 
-struct Vendor {
-    url: url::Url,
+pub(super) struct Vendor {
+    pub url: url::Url,
     certificate: NamedTempFile,
     seen: mpsc::UnboundedReceiver<Seen>,
     _tasks: JoinSet<()>,
@@ -43,9 +43,14 @@ struct Vendor {
 /// A vendor that speaks HTTP/2 over TLS, with a certificate of its own. It answers a request for
 /// `slow` never, and any other at once.
 async fn vendor() -> Vendor {
+    vendor_with(CertificateParams::new(["127.0.0.1".to_owned()]).unwrap()).await
+}
+
+/// The same with another certificate.
+pub(super) async fn vendor_with(params: CertificateParams) -> Vendor {
     rustls::crypto::ring::default_provider().install_default().ok();
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let signing_key = KeyPair::generate().unwrap();
+    let cert = params.self_signed(&signing_key).unwrap();
     let certificate = NamedTempFile::new().unwrap();
     fs::write(certificate.path(), cert.pem()).unwrap();
     let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
@@ -89,13 +94,13 @@ async fn serve_http2(
                 note.send(Seen::Reset).ok();
             });
         } else if let Ok(mut body) = respond.send_response(http::Response::new(()), false) {
-            body.send_data(Bytes::from_static(b"{}"), true).ok();
+            body.send_data(Bytes::from_static(SESSION.as_bytes()), true).ok();
         }
     }
 }
 
 impl Vendor {
-    fn client(&self, change: impl FnOnce(&mut UpstreamConfig)) -> Client {
+    pub(super) fn client(&self, change: impl FnOnce(&mut UpstreamConfig)) -> Client {
         let mut config = UpstreamConfig::at(self.url.clone());
         config.retries = 0;
         config.ca_file = Some(self.certificate.path().to_owned());
@@ -208,7 +213,7 @@ async fn in_the_tunnel_it_is_the_vendor_who_speaks_tls_and_http_2() {
 
 #[tokio::test]
 async fn for_an_http_url_the_proxy_gets_the_request_with_its_whole_address() {
-    let proxy = Stub::always(ok("{}")).await;
+    let proxy = Stub::always(ok(SESSION)).await;
     let mut config = UpstreamConfig::at("http://vendor.invalid/rest".parse().unwrap());
     config.proxy = Some(format!("user:hunter2@{}", proxy.url().authority()).into());
     let client = Client::new(&config, None, Clock::system()).unwrap();
@@ -222,7 +227,7 @@ async fn for_an_http_url_the_proxy_gets_the_request_with_its_whole_address() {
 
 #[tokio::test]
 async fn hosts_in_no_proxy_and_http_urls_are_reached_directly() {
-    let (vendor, proxy) = (vendor().await, Stub::always(ok("{}")).await);
+    let (vendor, proxy) = (vendor().await, Stub::always(ok(SESSION)).await);
     let address = || Some(proxy.url().to_string().into());
     let client = vendor.client(|config| {
         config.https_proxy = address();
@@ -230,10 +235,44 @@ async fn hosts_in_no_proxy_and_http_urls_are_reached_directly() {
     });
     client.session(&caller(), &id("1"), terms()).await.unwrap();
 
-    let plain = Stub::always(ok("{}")).await;
+    let plain = Stub::always(ok(SESSION)).await;
     let client = client_with(&plain, |config| config.https_proxy = address());
     client.session(&caller(), &id("1"), terms()).await.unwrap();
     assert_eq!((plain.requests(), proxy.connections()), (1, 0));
+}
+
+#[tokio::test]
+async fn no_proxy_is_read_as_go_reads_it() {
+    let (vendor, proxy) = (vendor().await, Stub::always(answer("502 x", &[], "")).await);
+    let port = vendor.url.port().unwrap();
+    let proxied = async |upper: &str, lower: Option<&str>| {
+        let seen = proxy.connections();
+        let client = vendor.client(|config| {
+            config.proxy = Some(proxy.url().to_string().into());
+            config.no_proxy = Some(upper.to_owned());
+            config.no_proxy_lower_case = lower.map(str::to_owned);
+        });
+        let answered = client.session(&caller(), &id("1"), terms()).await.is_ok();
+        assert_ne!(answered, proxy.connections() > seen);
+        !answered
+    };
+    for list in ["*", &format!("127.0.0.1:{port}"), "127.0.0.0/8", "x.example, 127.0.0.1"] {
+        assert!(!proxied(list, None).await, "{list}");
+        assert!(!proxied(list, Some("")).await, "an empty one does not hide {list}");
+        assert!(!proxied("", Some(list)).await, "nor does it the other way round: {list}");
+        assert!(!proxied(list, Some("other.example")).await, "the upper-case one counts: {list}");
+    }
+    for list in ["127.0.0.1:1", "127.0.0.0/32", "*.example", ":80", ""] {
+        assert!(proxied(list, None).await, "{list}");
+    }
+}
+
+#[tokio::test]
+async fn the_environments_proxy_is_not_for_this_machine() {
+    let (vendor, proxy) = (vendor().await, Stub::always(answer("502 x", &[], "")).await);
+    let client = vendor.client(|config| config.https_proxy = Some(proxy.url().to_string().into()));
+    client.session(&caller(), &id("1"), terms()).await.unwrap();
+    assert_eq!(proxy.connections(), 0);
 }
 
 #[test]

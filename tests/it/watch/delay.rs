@@ -16,7 +16,7 @@ use gotoassist_grpc::{
     feed::{Ask, BoxedReply, Feed, Key, Pace, Settings},
     model::{Session, Status},
     rest::{
-        Answer, Credential, Terms,
+        Answer, Credential, Identities, Terms,
         quota::{self, Class, Quota, Scope},
     },
 };
@@ -190,7 +190,7 @@ fn measure(lives: &[Vec<Life>]) -> Measured {
             outage_limit: Duration::from_mins(15),
             linger: Duration::ZERO,
         };
-        let feed = Feed::new(read, settings, clock);
+        let feed = Feed::new(read, settings, clock, Identities::default());
         let delays: Arc<Mutex<Vec<f64>>> = Arc::default();
         let mut desks = tokio::task::JoinSet::new();
         for place in 0..all.len() {
@@ -219,7 +219,7 @@ async fn watch_desk(
             credential: credential.clone(),
             session: format!("{place}-{number}").parse().unwrap(),
         };
-        let mut subscription = feed.subscribe(&key, Terms::default()).await.unwrap();
+        let mut subscription = feed.subscribe(&key, Terms::default(), None).await.unwrap();
         let mut seen = subscription.look().state.reading.history.end();
         loop {
             let reading = subscription.look().state.reading.clone();
@@ -246,7 +246,7 @@ fn session(all: &[Vec<Life>], id: &str, now: f64) -> Session {
     let mut status = Status::NotStarted;
     for (at, next) in life.iter().filter(|(at, _)| *at <= now) {
         status = *next;
-        let at = Some(after_dawn(Duration::from_secs_f64(at.max(0.0))));
+        let at = Some(after_dawn(Duration::from_secs_f64(at.max(0.0))).into());
         match status {
             Status::Waiting => session.started_at = at,
             Status::Active => session.customer_joined_at = at,

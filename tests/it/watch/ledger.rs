@@ -1,6 +1,6 @@
 //! What one watcher was told, over all its streams, and whether that is a true history.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use gotoassist_grpc::proto::{
     DESCRIPTORS, Session, SessionStatus, WatchSessionResponse, watch_session_response::EventType,
@@ -13,6 +13,8 @@ use super::world::End;
 /// Everything one watcher was told.
 #[derive(Default)]
 pub struct Ledger {
+    /// Every state that the session ever had, if that is known.
+    truth: Option<Vec<Session>>,
     /// The statuses, from the first snapshot on, by every transition.
     pub path: Vec<i32>,
     pub resume_token: String,
@@ -31,6 +33,11 @@ pub enum Begin {
 }
 
 impl Ledger {
+    /// Of a watcher of the session that had these states.
+    pub fn of(truth: Vec<Session>) -> Self {
+        Self { truth: Some(truth), ..Self::default() }
+    }
+
     /// Whether the watcher can go on from a token.
     pub fn begin(&self) -> Begin {
         if self.resume_token.is_empty() { Begin::Fresh } else { Begin::Resumed }
@@ -39,9 +46,14 @@ impl Ledger {
     /// Enters a message, and says what is wrong with it.
     pub fn enter(&mut self, begin: Begin, message: &WatchSessionResponse) -> Result<(), String> {
         let kind = message.event_type();
+        let before = self.observed_at;
         self.check_order(message)?;
+        let is_newer = self.observed_at > before;
         // Each stream tells anew that the vendor is in trouble.
         self.is_stale &= begin == Begin::Under;
+        if let Some(session) = &message.session {
+            self.check_own(session)?;
+        }
         if message.resume_token.is_empty() {
             return Err("no resume token".to_owned());
         }
@@ -50,11 +62,14 @@ impl Ledger {
             (Begin::Fresh, EventType::Snapshot) => self.start(message)?,
             (Begin::Resumed, EventType::Heartbeat) => {}
             (Begin::Resumed | Begin::Under, EventType::Changed) => self.change(message)?,
-            (Begin::Under, EventType::Heartbeat) => self.is_stale = false,
-            (Begin::Under, EventType::Stale) => {
-                if std::mem::replace(&mut self.is_stale, true) {
-                    return Err("stale twice".to_owned());
+            (Begin::Under, EventType::Heartbeat) => {
+                if self.is_stale && !is_newer {
+                    return Err("recovery is told without a newer answer".to_owned());
                 }
+                self.is_stale = false;
+            }
+            (Begin::Under, EventType::Stale) => {
+                self.is_stale = true;
                 if message.stale_cause.is_none() {
                     return Err("stale without a cause".to_owned());
                 }
@@ -99,6 +114,28 @@ impl Ledger {
         // The unnamed statuses look alike, so there may be more than one place to begin.
         let mut starts = (0..truth.len()).filter(|start| Some(&truth[*start]) == self.path.first());
         if starts.any(is_from) { Ok(()) } else { wrong("repeated, reordered or left out") }
+    }
+
+    /// Every field that is set has a value that the true session had at some time. A status may be
+    /// in other letters.
+    fn check_own(&self, session: &Session) -> Result<(), String> {
+        let plain = |session: &Session| Session {
+            upstream_status: session.upstream_status.to_lowercase(),
+            ..session.clone()
+        };
+        let Some(truths) = &self.truth else { return Ok(()) };
+        let told = plain(session);
+        let nothing = Session::default();
+        let mut strange = changed_fields(&told, &nothing);
+        for truth in truths {
+            let different = changed_fields(&told, &plain(truth));
+            strange.retain(|field| different.contains(field));
+        }
+        if strange.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("fields that are not the session's own: {strange:?}"))
+        }
     }
 
     fn start(&mut self, message: &WatchSessionResponse) -> Result<(), String> {
@@ -146,8 +183,9 @@ impl Ledger {
 
 /// The fields that differ, found by reflection: another way than the service's.
 fn changed_fields(before: &Session, after: &Session) -> BTreeSet<String> {
-    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
-    let form = pool.get_message_by_name("gotoassist.remotesupport.v1.Session").unwrap();
+    static POOL: LazyLock<DescriptorPool> =
+        LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).unwrap());
+    let form = POOL.get_message_by_name("gotoassist.remotesupport.v1.Session").unwrap();
     let decode = |session: &Session| {
         DynamicMessage::decode(form.clone(), session.encode_to_vec().as_slice()).unwrap()
     };

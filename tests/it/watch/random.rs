@@ -6,12 +6,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
 use fastrand::Rng;
 use gotoassist_grpc::{
+    grpc::session::to_proto,
     model::{Session, Status},
     proto::WatchSessionRequest,
     rest::Kind,
@@ -21,7 +22,8 @@ use tonic::Code;
 
 use super::{
     ledger::{Begin, Ledger},
-    world::{End, Server, Trick, Vendor, after_dawn, request},
+    poison,
+    world::{End, Server, Trick, Vendor, after_dawn, body, request},
 };
 
 const SEEDS: u64 = 500;
@@ -29,33 +31,67 @@ const SEEDS: u64 = 500;
 const CALM_AFTER: Duration = Duration::from_mins(12);
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "how long a test runs is not configuration")]
 fn every_history_is_true() {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let seeds: Vec<u64> = match number("GOTOASSIST_TEST_SEED") {
-        Some(seed) => vec![seed],
-        None => (0..number("GOTOASSIST_TEST_SEEDS").unwrap_or(SEEDS)).collect(),
-    };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = Mutex::new(seeds.into_iter());
-    let work = || {
-        let mut told = 0;
-        while let Some(seed) = { next.lock().unwrap().next() } {
-            told += run(seed).unwrap_or_else(|fault| {
-                panic!("seed {seed}: {fault}\nreplay: GOTOASSIST_TEST_SEED={seed} cargo test --test it every_history_is_true")
-            });
-        }
-        told
-    };
-    let told: usize = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
-    });
+    let told: usize = play(&seeds(SEEDS), false).into_iter().map(|told| told.messages).sum();
     assert!(told > 0, "no world told anything");
 }
 
-/// Plays one world. Gives how many messages its watchers got.
-fn run(seed: u64) -> Result<usize, String> {
+/// The law Contained: with one session that always fails, and one credential that is refused, the
+/// others are told the same, and as soon, as without them.
+#[test]
+fn what_one_session_suffers_stays_with_it() {
+    let seeds = seeds(SEEDS / 4);
+    let delays = |is_poisoned| {
+        let told = play(&seeds, is_poisoned);
+        let mut delays: Vec<_> = told.into_iter().flat_map(|told| told.delays).collect();
+        delays.sort();
+        let at = |share: usize| delays[delays.len() * share / 100].as_secs_f64();
+        (at(50), at(95))
+    };
+    let (clean, poisoned) = (delays(false), delays(true));
+    println!("median and p95 in seconds: {clean:.2?} without, {poisoned:.2?} with poison");
+    assert!(poisoned.0 <= 1.2 * clean.0 + 0.1, "{clean:?} {poisoned:?}");
+    assert!(poisoned.1 <= 1.2 * clean.1 + 0.1, "{clean:?} {poisoned:?}");
+}
+
+/// What the watchers of a world were told.
+#[derive(Default)]
+struct Told {
+    messages: usize,
+    /// From each change of status to when it was told, where somebody was there to hear it.
+    delays: Vec<Duration>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a test runs is not configuration")]
+fn seeds(usual: u64) -> Vec<u64> {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    match number("GOTOASSIST_TEST_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("GOTOASSIST_TEST_SEEDS").unwrap_or(usual)).collect(),
+    }
+}
+
+/// Plays the worlds of these seeds on all cores.
+fn play(seeds: &[u64], is_poisoned: bool) -> Vec<Told> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = Mutex::new(seeds.iter().copied());
+    let work = || {
+        let mut told = Vec::new();
+        while let Some(seed) = { next.lock().unwrap().next() } {
+            told.push(run(seed, is_poisoned).unwrap_or_else(|fault| {
+                panic!("seed {seed}: {fault}\nreplay: GOTOASSIST_TEST_SEED={seed} cargo test --test it watch::random")
+            }));
+        }
+        told
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    })
+}
+
+/// Plays one world.
+fn run(seed: u64, is_poisoned: bool) -> Result<Told, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -63,65 +99,86 @@ fn run(seed: u64) -> Result<usize, String> {
         .unwrap();
     // The jitter of polls and rotations is this thread's.
     fastrand::seed(seed);
-    runtime.block_on(async { World::new(seed).play().await })
+    runtime.block_on(async { World::new(seed).play(is_poisoned).await })
 }
 
 struct World {
     rng: Rng,
+    /// What the poison does must not change what the others do.
+    poison_rng: Rng,
     vendor: Arc<Vendor>,
     servers: Servers,
-    sessions: Vec<(String, Vec<i32>)>,
+    sessions: Vec<Life>,
+}
+
+/// A session's true life.
+#[derive(Clone)]
+struct Life {
+    id: String,
+    stages: Arc<Vec<(Duration, Session)>>,
 }
 
 /// The replicas, which are replaced as they go away.
-type Servers = Arc<Mutex<Vec<Arc<Server>>>>;
+pub type Servers = Arc<Mutex<Vec<Arc<Server>>>>;
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let vendor = Vendor::new();
-        // An answer from the past may show a status without rank again, and nobody could tell.
+        // An answer from the past may show a status without rank again, and nobody could tell; nor
+        // which rank it has if half of the body is missing.
         let has_unknown = rng.bool();
         let sessions = (0..rng.usize(1..=3))
             .map(|number| {
                 let id = format!("session-{number}");
                 let stages = life(&mut rng, &id, has_unknown);
-                let mut truth: Vec<i32> =
-                    stages.iter().map(|(_, session)| session.status() as i32).collect();
-                truth.dedup();
-                vendor.stages(&id, stages);
-                (id, truth)
+                vendor.stages(&id, stages.clone());
+                Life { id, stages: Arc::new(stages) }
             })
             .collect();
+        vendor.has_quota.store(true, Ordering::Relaxed);
         *vendor.trickster.lock().unwrap() = Some(trickster(rng.fork(), !has_unknown));
         let servers = (0..2).map(|_| Arc::new(Server::new(&vendor))).collect();
-        Self { rng, vendor, servers: Arc::new(Mutex::new(servers)), sessions }
+        let poison_rng = Rng::with_seed(!seed);
+        Self { rng, poison_rng, vendor, servers: Arc::new(Mutex::new(servers)), sessions }
     }
 
-    async fn play(mut self) -> Result<usize, String> {
+    async fn play(mut self, is_poisoned: bool) -> Result<Told, String> {
         let owned = self.rng.bool();
         if owned {
             let owners = vec!["Bearer owner".to_owned()];
-            self.vendor.owners.lock().unwrap().insert(self.sessions[0].0.clone(), owners);
+            self.vendor.owners.lock().unwrap().insert(self.sessions[0].id.clone(), owners);
         }
         let mut watchers = tokio::task::JoinSet::new();
         for _ in 0..self.rng.usize(1..=4) {
-            let (id, truth) = self.rng.choice(&self.sessions).unwrap().clone();
-            watchers.spawn(watch(self.rng.fork(), self.servers.clone(), id, truth));
+            let life = self.rng.choice(&self.sessions).unwrap().clone();
+            watchers.spawn(watch(self.rng.fork(), self.servers.clone(), life));
+        }
+        let mut sufferers = tokio::task::JoinSet::new();
+        if is_poisoned {
+            let active = Session { upstream_status: "active".to_owned(), ..Session::default() };
+            self.vendor.stages(poison::POISON, vec![(Duration::ZERO, active)]);
+            for _ in 0..3 {
+                sufferers.spawn(poison::suffer(self.poison_rng.fork(), self.servers.clone()));
+            }
         }
         if owned {
-            let id = self.sessions[0].0.clone();
+            let id = self.sessions[0].id.clone();
             watchers.spawn(pry(self.rng.fork(), self.servers.clone(), id));
         }
         let mut restarts = Box::pin(restart(self.rng.fork(), self.vendor.clone(), self.servers));
         let calm = Duration::from_hours(3);
         let told = timeout(calm, async {
-            let mut told = 0;
+            let mut told = Told::default();
             loop {
                 tokio::select! {
                     () = &mut restarts => unreachable!("restarts go on for ever"),
                     ended = watchers.join_next() => match ended {
-                        Some(ended) => told += ended.unwrap()?,
+                        Some(ended) => {
+                            let Told { messages, delays } = ended.unwrap()?;
+                            told.messages += messages;
+                            told.delays.extend(delays);
+                        }
                         None => return Ok::<_, String>(told),
                     }
                 }
@@ -143,7 +200,7 @@ fn life(rng: &mut Rng, id: &str, has_unknown: bool) -> Vec<(Duration, Session)> 
     let mut age = Duration::ZERO;
     for status in &statuses[rng.usize(0..statuses.len() - 1)..] {
         (*status).clone_into(&mut session.upstream_status);
-        let at = Some(after_dawn(age));
+        let at = Some(after_dawn(age).into());
         match Status::named(status) {
             Status::Waiting => session.started_at = at,
             Status::Active => session.customer_joined_at = at,
@@ -183,19 +240,27 @@ fn trickster(mut rng: Rng, is_forgetful: bool) -> super::world::Trickster {
         Kind::UnexpectedStatus,
         Kind::CredentialUnavailable,
     ];
+    let mut poison_rng = Rng::with_seed(7);
     Box::new(move |server, id, credential| {
+        if id == poison::POISON {
+            return poison::trick(&mut poison_rng, credential);
+        }
         let key = (server, id.to_owned(), credential.to_owned());
         let was_bad = was_bad.entry(key).or_default();
         if start.elapsed() > CALM_AFTER {
             return Trick::Honest;
         }
-        let trick = match rng.u8(0..12) {
+        let never = [body::nothing, body::notice, body::hollow, body::foreign];
+        let trick = match rng.u8(0..16) {
+            4 => return Trick::Body(*rng.choice(&never).unwrap()),
+            5 if is_forgetful && !*was_bad => Trick::Body(body::half),
+            6 => return Trick::Body(body::loud),
             0 if is_forgetful && !*was_bad => {
                 Trick::OutOfDate(Duration::from_secs(rng.u64(1..120)))
             }
             1 if !*was_bad => Trick::Fail(Kind::NotFound),
             2 | 3 => return Trick::Fail(*rng.choice(&kinds).unwrap()),
-            4 => return Trick::Slow(Duration::from_millis(rng.u64(1..20_000))),
+            7 => return Trick::Slow(Duration::from_millis(rng.u64(1..20_000))),
             _ => Trick::Honest,
         };
         *was_bad = !matches!(trick, Trick::Honest);
@@ -204,15 +269,12 @@ fn trickster(mut rng: Rng, is_forgetful: bool) -> super::world::Trickster {
 }
 
 /// One watcher, who comes and goes, stalls and moves between servers until the session is over.
-async fn watch(
-    mut rng: Rng,
-    servers: Servers,
-    id: String,
-    truth: Vec<i32>,
-) -> Result<usize, String> {
+async fn watch(mut rng: Rng, servers: Servers, life: Life) -> Result<Told, String> {
     let start = Instant::now();
-    let mut ledger = Ledger::default();
-    let mut told = 0;
+    let Life { id, stages } = life;
+    let own = stages.iter().map(|(_, session)| to_proto(session.clone())).collect();
+    let mut ledger = Ledger::of(own);
+    let mut told = Told::default();
     sleep(Duration::from_secs(rng.u64(0..100))).await;
     while !ledger.is_over {
         let server = rng.choice(&*servers.lock().unwrap()).unwrap().clone();
@@ -241,12 +303,22 @@ async fn watch(
             if !is_calm && rng.u8(0..20) == 0 {
                 sleep(Duration::from_secs(rng.u64(1..150))).await;
             }
+            let asked_at = Instant::now();
             let next = tokio::time::timeout_at(leaves_at, watcher.next()).await;
+            let has_waited = asked_at.elapsed() > Duration::ZERO;
             match next {
                 Err(_) => break,
                 Ok(Ok(message)) => {
-                    told += 1;
+                    told.messages += 1;
                     ledger.enter(begin, &message)?;
+                    if begin == Begin::Under && has_waited && !message.transitions.is_empty() {
+                        let status = message.session.as_ref().map(|session| session.status);
+                        let changed = stages
+                            .iter()
+                            .find(|(_, session)| Some(session.status() as i32) == status);
+                        let at = changed.map_or(Duration::ZERO, |(at, _)| *at);
+                        told.delays.push(start.elapsed().saturating_sub(at));
+                    }
                     begin = Begin::Under;
                 }
                 Ok(Err(end)) => {
@@ -259,6 +331,8 @@ async fn watch(
             }
         }
     }
+    let mut truth: Vec<i32> = stages.iter().map(|(_, session)| session.status() as i32).collect();
+    truth.dedup();
     ledger.check_against(&truth)?;
     Ok(told)
 }
@@ -274,7 +348,7 @@ pub(super) fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
 }
 
 /// Somebody who may not see the session, and tries again and again.
-async fn pry(mut rng: Rng, servers: Servers, id: String) -> Result<usize, String> {
+async fn pry(mut rng: Rng, servers: Servers, id: String) -> Result<Told, String> {
     for _ in 0..20 {
         sleep(Duration::from_secs(rng.u64(1..60))).await;
         let server = rng.choice(&*servers.lock().unwrap()).unwrap().clone();
@@ -282,7 +356,7 @@ async fn pry(mut rng: Rng, servers: Servers, id: String) -> Result<usize, String
             return Err("a stranger saw the session".to_owned());
         }
     }
-    Ok(0)
+    Ok(Told::default())
 }
 
 /// Replaces servers: some drain, some just die.
@@ -307,6 +381,7 @@ fn check_frugal(vendor: &Vendor) -> Result<(), String> {
     for (at, id, credential) in &*asked {
         by_session.entry((id, credential)).or_default().push(*at);
     }
+    by_session.retain(|(id, _), _| *id != poison::POISON);
     for ((id, credential), times) in by_session {
         let (first, last) = (times[0], times[times.len() - 1]);
         let span = last.duration_since(first).as_secs_f64();

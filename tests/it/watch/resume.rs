@@ -30,7 +30,8 @@ async fn no_back_in_time_across_resume() {
     let mut resumed = Server::new(&vendor).resume("s", &active.resume_token).await;
     let first = resumed.next().await.unwrap();
     assert_eq!(first.event_type(), EventType::Heartbeat);
-    assert_eq!(first.observed_at, active.observed_at, "a doubtful answer is no news");
+    let later = first.observed_at.unwrap().seconds - active.observed_at.unwrap().seconds;
+    assert!((1..5).contains(&later), "a doubtful answer is no news, the next one is: {later} s");
     until(start, 50).await;
     let last = resumed.news().await;
     assert_eq!(passed(&last.transitions), [(ACTIVE, COMPLETE, false)]);
@@ -43,11 +44,11 @@ async fn an_earlier_status_across_resume_is_told_when_a_second_answer_confirms_i
     vendor.life("s", &[(0, "active")]);
     let active = Server::new(&vendor).watch("s").await.next().await.unwrap();
     vendor.life("s", &[(0, "waiting")]);
-    let mut resumed = Server::new(&vendor).resume("s", &active.resume_token).await;
-    assert_eq!(resumed.next().await.unwrap().event_type(), EventType::Heartbeat);
     let before = Instant::now();
+    let mut resumed = Server::new(&vendor).resume("s", &active.resume_token).await;
     let back = resumed.next().await.unwrap();
     assert_eq!(passed(&back.transitions), [(ACTIVE, WAITING, false)]);
+    assert_eq!(vendor.count("s"), 3, "two answers");
     assert!(before.elapsed() < Duration::from_secs(2), "a doubtful answer is checked soon");
 }
 

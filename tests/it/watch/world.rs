@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,18 +23,24 @@ use gotoassist_grpc::{
     },
     model::Session,
     proto::{
-        WatchSessionRequest, WatchSessionResponse,
-        remote_support_service_client::RemoteSupportServiceClient,
+        WatchSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
         serving::remote_support_service_server::RemoteSupportServiceServer,
-        watch_session_response::EventType,
     },
-    rest::{self, Answer, Error, Kind},
+    rest::{
+        self, Answer, Error, Kind,
+        quota::{self, Class, Quota, Scope},
+    },
     server::deadline::{DeadlineLayer, DeadlineService},
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Request, Status};
 use tower::Layer as _;
+
+pub use super::{
+    body,
+    watcher::{End, Watcher},
+};
 
 /// When every world begins.
 pub const DAWN: &str = "2026-01-01T00:00:00Z";
@@ -43,7 +49,7 @@ pub const DAWN: &str = "2026-01-01T00:00:00Z";
 const LATENCY: Duration = Duration::from_millis(20);
 
 /// No test waits longer than this, in virtual time.
-const PATIENCE: Duration = Duration::from_hours(48);
+pub const PATIENCE: Duration = Duration::from_hours(48);
 
 /// The vendor, played.
 pub struct Vendor {
@@ -56,6 +62,8 @@ pub struct Vendor {
     pub trickster: Mutex<Option<Trickster>>,
     /// Every question: when, for which session, by whose right.
     pub asked: Mutex<Vec<(Instant, String, String)>>,
+    /// Whether each server has a quota, as it has in earnest.
+    pub has_quota: AtomicBool,
     /// Who may see a session, if not everybody.
     pub owners: Mutex<HashMap<String, Vec<String>>>,
 }
@@ -69,6 +77,10 @@ pub enum Trick {
     /// Answers well after all.
     Honest,
     Fail(Kind),
+    /// Fails like this.
+    Refuse(Error),
+    /// Answers with the session, altered.
+    Body(fn(&mut Session)),
     /// Answers as it would have so long ago.
     OutOfDate(Duration),
     /// Takes so long.
@@ -87,6 +99,7 @@ impl Vendor {
             trickster: Mutex::default(),
             servers: AtomicUsize::new(0),
             asked: Mutex::default(),
+            has_quota: AtomicBool::new(false),
             owners: Mutex::default(),
         })
     }
@@ -98,7 +111,7 @@ impl Vendor {
         let mut stages = Vec::new();
         for (second, status) in statuses {
             (*status).clone_into(&mut session.upstream_status);
-            let at = Some(after_dawn(Duration::from_secs(*second)));
+            let at = Some(after_dawn(Duration::from_secs(*second)).into());
             match *status {
                 "waiting" => session.started_at = session.started_at.or(at),
                 "active" => session.customer_joined_at = session.customer_joined_at.or(at),
@@ -154,6 +167,7 @@ impl Vendor {
             trickster.as_mut().map_or(Trick::Honest, |invent| invent(server, &id, &credential))
         };
         let mut lag = Duration::ZERO;
+        let mut alter: fn(&mut Session) = |_| {};
         match trick.unwrap_or_else(invent) {
             Trick::Honest => sleep(LATENCY).await,
             Trick::Slow(time) => sleep(time).await,
@@ -162,9 +176,17 @@ impl Vendor {
                 sleep(LATENCY).await;
                 lag = time;
             }
+            Trick::Body(change) => {
+                sleep(LATENCY).await;
+                alter = change;
+            }
             Trick::Fail(kind) => {
                 sleep(LATENCY).await;
                 return Err(Error::new(kind));
+            }
+            Trick::Refuse(error) => {
+                sleep(LATENCY).await;
+                return Err(error);
             }
         }
         let owners = self.owners.lock().unwrap().get(&id).cloned();
@@ -172,7 +194,8 @@ impl Vendor {
             return Err(Error::new(Kind::NotFound));
         }
         let session = self.session_at(&id, self.start.elapsed().saturating_sub(lag));
-        let session = session.ok_or(Error::new(Kind::NotFound))?;
+        let mut session = session.ok_or(Error::new(Kind::NotFound))?;
+        alter(&mut session);
         Ok(Answer { content: Arc::new(session), observed_at: self.clock.now() })
     }
 }
@@ -218,7 +241,6 @@ impl Server {
         let mut watch_settings = watch::Settings {
             max_age: Duration::from_hours(1),
             stall_limit: Duration::from_mins(1),
-            confirm_after: Duration::from_secs(1),
             max_watches: 100_000,
             max_per_caller: 100_000,
             max_per_session: 100_000,
@@ -226,16 +248,30 @@ impl Server {
         alter(&mut settings, &mut watch_settings);
         let asked = vendor.clone();
         let number = vendor.servers.fetch_add(1, Ordering::Relaxed);
-        let read = move |key, _: Ask| {
-            let vendor = asked.clone();
-            Box::pin(async move { vendor.answer(number, key).await }) as BoxedReply
+        let limits =
+            quota::Settings { rps: 8.0, burst: 8, scope: Scope::Process, queue_limit: 1_000 };
+        let quota = vendor.has_quota.load(Ordering::Relaxed).then(|| Quota::new(limits));
+        let quota = Arc::new(quota);
+        let read = move |key: Key, ask: Ask| {
+            let (vendor, quota) = (asked.clone(), quota.clone());
+            Box::pin(async move {
+                if let Some(quota) = &*quota {
+                    let class = match ask {
+                        Ask::First(_) => Class::Unary,
+                        Ask::Next(urgency, _) => Class::Watch(urgency),
+                    };
+                    quota.admit(key.credential.id(), class, None).await?;
+                }
+                vendor.answer(number, key).await
+            }) as BoxedReply
         };
-        let feed = Feed::new(read, settings, vendor.clock);
+        let client = unconnected_client(vendor.clock);
+        let feed = Feed::new(read, settings, vendor.clock, client.identities().clone());
         let watches = Watches::new(watch_settings, feed.clone());
         let cut = watches.clone();
         Self {
             service: Service {
-                client: unconnected_client(vendor.clock),
+                client,
                 feed,
                 watches,
                 calls: Calls::new(1_000),
@@ -287,66 +323,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.cutter.abort();
-    }
-}
-
-/// Reads one watch.
-pub struct Watcher {
-    pub stream: Streaming<WatchSessionResponse>,
-}
-
-/// How a watch ended.
-#[derive(Debug)]
-pub enum End {
-    Ok,
-    Error(Status),
-}
-
-impl Watcher {
-    /// The next message of any kind.
-    pub async fn next(&mut self) -> Result<WatchSessionResponse, End> {
-        match timeout(PATIENCE, self.stream.message()).await.expect("no end, no message") {
-            Ok(Some(message)) => Ok(message),
-            Ok(None) => Err(End::Ok),
-            Err(status) => Err(End::Error(status)),
-        }
-    }
-
-    /// The next message that is no heartbeat.
-    pub async fn news(&mut self) -> WatchSessionResponse {
-        loop {
-            let message = self.next().await.unwrap();
-            if message.event_type() != EventType::Heartbeat {
-                return message;
-            }
-        }
-    }
-
-    /// Everything up to the end.
-    pub async fn rest(&mut self) -> (Vec<WatchSessionResponse>, End) {
-        let mut messages = Vec::new();
-        loop {
-            match self.next().await {
-                Ok(message) => messages.push(message),
-                Err(end) => return (messages, end),
-            }
-        }
-    }
-}
-
-impl End {
-    pub fn code(&self) -> Code {
-        match self {
-            End::Ok => Code::Ok,
-            End::Error(status) => status.code(),
-        }
-    }
-
-    pub fn reason(&self) -> String {
-        match self {
-            End::Ok => String::new(),
-            End::Error(status) => reason(status),
-        }
     }
 }
 

@@ -1,0 +1,57 @@
+//! A watcher that is about to begin, and which answer it may be told first.
+
+use super::{Key, Reading};
+use crate::model::{Absence, Baseline, Digest, History, Known, Session, Validator, Verdict};
+
+/// A watcher that is about to begin.
+pub(super) struct Newcomer<'a> {
+    /// What it was told in an earlier watch: another server may have told it more than this one has
+    /// seen.
+    known: Option<(&'a Known, History)>,
+    validator: Validator,
+}
+
+impl<'a> Newcomer<'a> {
+    /// A watcher of `key` with what it was told in an earlier watch.
+    pub fn new(key: &Key, known: Option<&'a Known>) -> Self {
+        Self {
+            known: known.map(|known| (known, History::starting_from(known.progress))),
+            validator: Validator::new(&key.session, known.map(|known| &known.digest)),
+        }
+    }
+
+    /// Judges what a running poll knows, which is believed by itself.
+    pub fn judge_reading(&mut self, reading: &Reading) -> Verdict {
+        match &self.known {
+            None => Verdict::Believed,
+            Some(_) => self.judge(&reading.session, &reading.digest),
+        }
+    }
+
+    /// Judges an answer. Each one must be newer than the one before.
+    pub fn judge(&mut self, answer: &Session, digest: &Digest) -> Verdict {
+        let Some((Known { digest: known, .. }, history)) = &self.known else {
+            return self.validator.judge_first(answer);
+        };
+        if known.content == digest.content {
+            self.validator.settle();
+            return Verdict::Believed;
+        }
+        self.validator.judge(Baseline { digest: known, history, session: None }, answer, digest)
+    }
+
+    /// Whether the session is gone. Who has seen it hears that only after two answers.
+    pub fn is_gone(&mut self, absence: Absence) -> bool {
+        self.known.is_none() || self.validator.confirms_absence(absence)
+    }
+
+    /// Whether it was told something in an earlier watch.
+    pub fn is_resumed(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// The validator for a poll that begins with an answer which was believed here.
+    pub fn validator(&self) -> Validator {
+        self.validator.clone()
+    }
+}

@@ -1,0 +1,43 @@
+//! Bodies that are not what they seem.
+
+use gotoassist_grpc::model::Session;
+
+/// `{}`, or a maintenance notice.
+pub fn nothing(session: &mut Session) {
+    *session = Session::default();
+}
+
+/// An error that looks a little like a session.
+pub fn notice(session: &mut Session) {
+    *session = Session { upstream_status: "error".to_owned(), ..Session::default() };
+}
+
+/// Another session, of another customer, which is over.
+pub fn foreign(session: &mut Session) {
+    *session = Session {
+        session_id: "777".to_owned(),
+        upstream_status: "complete".to_owned(),
+        customer_name: Some("A Stranger".to_owned()),
+        notes: Some("strange".to_owned()),
+        ..Session::default()
+    };
+}
+
+/// The id, and no status.
+pub fn hollow(session: &mut Session) {
+    *session = Session { session_id: session.session_id.clone(), ..Session::default() };
+}
+
+/// Nothing but id and status.
+pub fn half(session: &mut Session) {
+    *session = Session {
+        session_id: session.session_id.clone(),
+        upstream_status: session.upstream_status.clone(),
+        ..Session::default()
+    };
+}
+
+/// The status in other letters.
+pub fn loud(session: &mut Session) {
+    session.upstream_status = session.upstream_status.to_uppercase();
+}
