@@ -3,6 +3,7 @@
 
 pub mod failures;
 pub mod history;
+pub mod liveness;
 pub mod metrics;
 mod page;
 pub mod snapshot;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     history::{History, Sample},
+    liveness::Liveness,
     metrics::Metrics,
     snapshot::Snapshot,
 };
@@ -33,6 +35,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Admin {
     health: Health,
+    liveness: Liveness,
     metrics: Metrics,
     history: History,
     snapshot: Arc<dyn Fn() -> Snapshot + Send + Sync>,
@@ -43,11 +46,12 @@ impl Admin {
     /// seconds.
     pub fn new(
         health: Health,
+        liveness: Liveness,
         metrics: Metrics,
         snapshot: impl Fn() -> Snapshot + Send + Sync + 'static,
     ) -> Self {
         let snapshot = Arc::new(snapshot);
-        Self { health, metrics, history: History::default(), snapshot }
+        Self { health, liveness, metrics, history: History::default(), snapshot }
     }
 
     /// Serves on `listener` until `stop`, and keeps metrics and chart up to date meanwhile.
@@ -65,7 +69,7 @@ impl Admin {
         Router::new()
             .route("/", get(status_page))
             .route("/metrics", get(render_metrics))
-            .route("/livez", get(async || "alive\n"))
+            .route("/livez", get(liveness))
             .route("/readyz", get(readiness))
             .with_state(self.clone())
     }
@@ -77,6 +81,17 @@ impl Admin {
             self.metrics.keep_up();
             self.history.push(Sample::of(&(self.snapshot)()));
         }
+    }
+}
+
+/// Alive is a process whose threads all make progress. What a stuck thread has is lost: its
+/// connections, and what waits for it.
+async fn liveness(State(admin): State<Admin>) -> impl IntoResponse {
+    let stuck = admin.liveness.stuck();
+    if stuck.is_empty() {
+        (StatusCode::OK, "alive\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("no progress: {}\n", stuck.join(", ")))
     }
 }
 

@@ -5,6 +5,7 @@ pub mod client;
 pub mod credentials;
 pub mod demo;
 mod effective;
+mod environment;
 mod line;
 pub mod listen;
 pub mod secret;

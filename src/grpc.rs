@@ -89,12 +89,13 @@ impl Service {
         let certificates = peer.and_then(Peer::certificates).unwrap_or_default();
         self.callers
             .credential(request.metadata().as_ref(), certificates)
-            .map_err(status::of_caller)
+            .map_err(|why| status::of_caller(why, self.callers.bring_vendor_credentials()))
     }
 
+    /// The terms of a unary call: until its own deadline, or the one for calls without one.
     fn terms<T>(&self, request: &Request<T>) -> Terms {
-        let limit = Instant::now() + self.call_limit;
-        let deadline = request.extensions().get().map_or(limit, |Deadline(at)| limit.min(*at));
+        let own = request.extensions().get().map(|Deadline(at)| *at);
+        let deadline = own.unwrap_or_else(|| Instant::now() + self.call_limit);
         let extension = request.extensions();
         Terms {
             deadline: Some(deadline),
@@ -102,6 +103,13 @@ impl Service {
             tally: extension.get().cloned().unwrap_or_default(),
             skips_cache: false,
         }
+    }
+
+    /// The terms of a watch's first answer: its own deadline may be hours away.
+    fn opening_terms<T>(&self, request: &Request<T>) -> Terms {
+        let terms = self.terms(request);
+        let limit = Instant::now() + self.call_limit;
+        Terms { deadline: terms.deadline.map(|deadline| deadline.min(limit)), ..terms }
     }
 }
 

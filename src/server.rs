@@ -2,17 +2,21 @@
 //! token source, that starts tasks.
 
 pub mod accept;
+mod admin_thread;
 mod api;
 pub mod call;
 pub mod connection;
 pub mod deadline;
 pub mod drain;
+mod header_check;
 pub mod http2;
 pub mod listen;
 mod metric;
 mod overview;
 pub mod panic;
 mod refusal;
+mod request_body;
+mod resets;
 mod setup;
 pub mod tls;
 mod workers;
@@ -22,10 +26,9 @@ use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
-use tracing::error;
 
 use crate::{
-    admin::{Admin, failures::Failures, metrics::Metrics},
+    admin::{Admin, failures::Failures, liveness::Liveness, metrics::Metrics},
     config::{ServeConfig, listen::ListenAddress},
     grpc::{
         Service,
@@ -40,6 +43,7 @@ use accept::Gate;
 use api::Api;
 use call::CallLayer;
 use deadline::DeadlineLayer;
+use header_check::HeaderCheck;
 use listen::Listener;
 use overview::Overview;
 use panic::PanicLayer;
@@ -102,7 +106,7 @@ pub enum Error {
     Reflection(#[from] tonic_reflection::server::Error),
     /// The threads that serve cannot be started.
     #[error("cannot start the threads that serve")]
-    Workers(#[source] io::Error),
+    Threads(#[source] io::Error),
     /// The gRPC server ended by itself, which only a defect of ours can cause.
     #[error("the gRPC server ended")]
     Ended,
@@ -165,6 +169,7 @@ impl Server {
         let (methods, others) = (methods::names(), api::others(&health)?);
         let settings = http2::Settings {
             max_streams: config.limits.max_streams,
+            max_header_list: header_check::http2_limit(config.limits.max_header_list),
             max_age: Some(config.limits.max_connection_age),
             // Longer than any watch lives.
             age_grace: config.watch.max_stream_age.mul_f64(1.2) + config.limits.call_limit,
@@ -177,13 +182,15 @@ impl Server {
             failures: failures.clone(),
             started_at: Instant::now(),
         };
-        let page = Admin::new(health.clone(), metrics, {
+        let liveness = Liveness::default();
+        let page = Admin::new(health.clone(), liveness.clone(), metrics, {
             let overview = overview.clone();
             move || overview.snapshot()
         });
+        let _admin = admin_thread::serve(page, admin).map_err(Error::Threads)?;
         // Whatever runs beside the calls ends by being dropped with this.
         let mut background = JoinSet::new();
-        background.spawn(serve_admin(page, admin));
+        background.spawn(liveness.expect("serve").keep());
         background.spawn({
             let watches = watches.clone();
             async move { watches.cut_stalled().await }
@@ -199,21 +206,23 @@ impl Server {
 
         let incoming = accept::incoming(listener, tls, config.limits.opening_limit, gate.clone());
         let stop = CancellationToken::new();
-        let mut workers = Workers::start({
+        let mut workers = Workers::start(&liveness, {
             let (stop, tracer) = (stop.clone(), tracer.clone());
             let log_ok_calls = config.telemetry.log_ok_calls;
+            let call_limit = config.limits.call_limit;
+            let header_check = HeaderCheck::new(config.limits.max_header_list);
             // In each worker.
             move |arrivals| {
                 let api = ServiceBuilder::new()
                     .layer(CallLayer::new(methods, log_ok_calls, failures, tracer))
-                    .layer(DeadlineLayer)
+                    .layer(DeadlineLayer::new(call_limit, stop.clone()))
                     .layer(PanicLayer)
                     .map_response(refusal::tell)
-                    .service(Api::new(service, others));
+                    .service(Api::new(header_check, service, others));
                 http2::serve(arrivals, api, settings, stop)
             }
         })
-        .map_err(Error::Workers)?;
+        .map_err(Error::Threads)?;
         let mut serving = JoinSet::new();
         serving.spawn({
             let stop = stop.clone();
@@ -227,11 +236,5 @@ impl Server {
         let parts = drain::Parts { health: &health, watches: &watches, gate: &gate, stop: &stop };
         drain::drain(parts, &config.limits, tracer, &mut serving).await;
         Ok(())
-    }
-}
-
-async fn serve_admin(page: Admin, listener: TcpListener) {
-    if let Err(error) = page.serve(listener, CancellationToken::new()).await {
-        error!(%error, "the admin port failed");
     }
 }

@@ -1,11 +1,18 @@
 //! Sets up what the process writes about itself: the log on stderr, and a line for each panic.
+//!
+//! A thread of its own writes the log, because stderr may be a pipe that nobody reads. Whoever logs
+//! only puts the line into a buffer, and the line is dropped if the buffer is full.
 
-mod gather;
-mod plain;
+mod dropped;
+mod metric;
 
-use std::{io, io::IsTerminal as _, panic};
+use std::{
+    io::{self, BufWriter, IsTerminal as _, Write},
+    panic,
+};
 
-use tracing::{Level, error};
+use tracing::{Level, Subscriber, error};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry,
     filter::{FilterExt as _, LevelFilter, filter_fn},
@@ -13,10 +20,6 @@ use tracing_subscriber::{
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
-
-use gather::Gather;
-pub use gather::Guard;
-use plain::Plain;
 
 use crate::config::telemetry::{Args, LogFormat, LogLevel};
 
@@ -26,30 +29,62 @@ pub enum Error {
     /// `--log` is no filter.
     #[error("--log is no filter of log levels")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// The log's thread cannot be started.
-    #[error("cannot start the thread that writes the log")]
-    Thread(#[from] io::Error),
     /// There is a log already.
     #[error("the log is set up already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets up the log of the whole process, which is whole once the guard is dropped.
-pub fn install(args: &Args) -> Result<Guard, Error> {
+/// How many lines wait to be written, at most: some megabytes.
+const BUFFERED_LINES: usize = 10_000;
+
+/// The log of the process. Dropped, it writes the lines that wait, which takes about a second at most.
+#[must_use]
+#[derive(Debug)]
+pub struct Log {
+    dropped: ErrorCounter,
+    _writer: WorkerGuard,
+}
+
+impl Log {
+    /// Reports lines that had to be dropped, for ever.
+    pub fn report_dropped(&self) -> impl Future<Output = ()> + Send + use<> {
+        dropped::report(self.dropped.clone())
+    }
+
+    fn new(stderr: impl Write + Send + 'static, buffered_lines: usize) -> (NonBlocking, Self) {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(buffered_lines)
+            .lossy(true)
+            .thread_name("log")
+            // Lines that come together are written together.
+            .finish(BufWriter::new(stderr));
+        let dropped = writer.error_counter();
+        (writer, Self { dropped, _writer: guard })
+    }
+}
+
+/// Sets up the log of the whole process.
+pub fn install(args: &Args) -> Result<Log, Error> {
+    let (writer, log) = Log::new(io::stderr(), BUFFERED_LINES);
+    subscriber(args, writer, io::stderr().is_terminal())?.try_init()?;
+    log_panics();
+    Ok(log)
+}
+
+fn subscriber(
+    args: &Args,
+    writer: NonBlocking,
+    is_terminal: bool,
+) -> Result<impl Subscriber + Send + Sync, Error> {
     // The libraries' inner lines may hold headers and addresses, and so tokens and session ids:
     // whatever filter is asked for, they are not to be had.
     let filter = filter(args)?.and(filter_fn(|line| is_shown(line.target(), *line.level())));
-    let (gather, guard) = Gather::new(io::stderr())?;
-    let is_seen = io::stderr().is_terminal();
-    let output = fmt::layer().with_writer(gather).with_ansi(is_seen);
+    let output = fmt::layer().with_writer(writer).with_ansi(is_terminal);
     let output = match args.log_format {
-        LogFormat::Pretty if is_seen => output.boxed(),
-        LogFormat::Pretty => output.event_format(Plain).boxed(),
+        LogFormat::Pretty => output.boxed(),
         LogFormat::Json => output.json().flatten_event(true).with_span_list(false).boxed(),
     };
-    Registry::default().with(output.with_filter(filter)).try_init()?;
-    log_panics();
-    Ok(guard)
+    Ok(Registry::default().with(output.with_filter(filter)))
 }
 
 /// Whether the filter can be read, for checks before anything starts.
@@ -91,6 +126,13 @@ fn log_panics() {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{Arc, Mutex, mpsc},
+        time::{Duration, Instant},
+    };
+
+    use tokio::time::timeout;
+
     use super::*;
 
     fn args(log_level: LogLevel, log: Option<&str>) -> Args {
@@ -128,5 +170,91 @@ mod tests {
         let filter = filter(&args(LogLevel::Off, Some(own))).unwrap().to_string();
         assert!(filter.contains("gotoassist_grpc::rest=debug") && filter.contains("info"));
         assert!(check(&args(LogLevel::Info, Some("info=no=filter"))).is_err());
+    }
+
+    /// A reader of stderr that sometimes does not read: writes wait for `gate`.
+    struct Stderr {
+        gate: Arc<Mutex<()>>,
+        lines: mpsc::Sender<String>,
+    }
+
+    impl Write for Stderr {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _open = self.gate.lock().unwrap();
+            self.lines.send(String::from_utf8(bytes.to_vec()).unwrap()).unwrap();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_beyond_the_buffer_are_dropped_and_counted_and_reported_once_it_flows_again() {
+        const BUFFERED: usize = 8;
+        /// Time for several looks.
+        const ROUNDS: Duration = Duration::from_secs(10);
+        let gate = Arc::new(Mutex::new(()));
+        let (lines, written) = mpsc::channel();
+        let (writer, log) = Log::new(Stderr { gate: gate.clone(), lines }, BUFFERED);
+        let args = Args { log_format: LogFormat::Pretty, ..args(LogLevel::Info, None) };
+        let subscriber = subscriber(&args, writer, false).unwrap();
+        // With one subscriber only, tracing asks that of whatever thread first meets a line, and
+        // other tests' threads have none.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        tracing::callsite::rebuild_interest_cache();
+
+        let stalled = gate.lock().unwrap();
+        for number in 0..100 {
+            error!(number, "a line");
+        }
+        // One line may have left the buffer, for the write that does not end.
+        let dropped = log.dropped.dropped_lines();
+        assert!((99 - BUFFERED..=100 - BUFFERED).contains(&dropped), "{dropped}");
+        assert!(written.try_recv().is_err());
+
+        // Nothing flows, so that there is no report.
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        let report = || runtime.block_on(async { timeout(ROUNDS, log.report_dropped()).await });
+        assert!(report().is_err());
+        assert!(log.dropped.dropped_lines() > dropped, "the report was dropped as well");
+
+        drop(stalled);
+        let mut text = String::new();
+        while !text.contains("number=8") && !text.contains("number=7") {
+            text += &written.recv_timeout(Duration::from_secs(10)).expect(&text);
+        }
+        let dropped = log.dropped.dropped_lines();
+        assert!(report().is_err());
+        let report = format!("lines of the log were dropped lines={dropped}");
+        while !text.contains(&report) {
+            text += &written.recv_timeout(Duration::from_secs(10)).expect(&text);
+        }
+        drop(log);
+        text.extend(written.try_iter());
+        assert_eq!(text.matches("were dropped").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn what_waits_is_written_at_the_end_unless_nobody_reads_it() {
+        let gate = Arc::new(Mutex::new(()));
+        let (lines, written) = mpsc::channel();
+        let (mut writer, log) = Log::new(Stderr { gate: gate.clone(), lines }, 8);
+        writer.write_all(b"last").unwrap();
+        drop(log);
+        assert_eq!(written.try_recv().unwrap(), "last");
+
+        let (lines, _written) = mpsc::channel();
+        let (mut writer, log) = Log::new(Stderr { gate: gate.clone(), lines }, 8);
+        let _stalled = gate.lock().unwrap();
+        let start = Instant::now();
+        for _ in 0..20 {
+            writer.write_all(b"line").unwrap();
+        }
+        drop(log);
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     }
 }

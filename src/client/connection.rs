@@ -14,7 +14,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_LIMIT: Duration = Duration::from_secs(10);
 
-/// A channel to `address`, connected at the first call and again after a loss.
+/// A channel to `address` (`unix:PATH` too), connected at the first call and again after a loss.
 pub fn channel(address: &str, config: &ConnectionConfig) -> Result<Channel, Error> {
     let unusable = |error: tonic::transport::Error| Error::Address {
         address: address.to_owned(),

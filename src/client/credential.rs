@@ -9,7 +9,7 @@ use tonic::{
 };
 
 use super::{Error, Failure, failure};
-use crate::config;
+use crate::config::{self, secret::trimmed};
 
 /// The caller's credential. `Debug` prints no part of it: the value is marked as sensitive.
 #[derive(Clone, Debug)]
@@ -60,14 +60,14 @@ fn read(path: &Path) -> Result<MetadataValue<Ascii>, Error> {
 }
 
 fn bearer(token: &str) -> Result<MetadataValue<Ascii>, Error> {
-    match token.trim() {
+    match trimmed(token) {
         "" => Err(Error::Credential),
         token => header(&format!("Bearer {token}")),
     }
 }
 
 fn header(value: &str) -> Result<MetadataValue<Ascii>, Error> {
-    let mut value = MetadataValue::try_from(value.trim()).map_err(|_| Error::Credential)?;
+    let mut value = MetadataValue::try_from(trimmed(value)).map_err(|_| Error::Credential)?;
     if value.is_empty() {
         return Err(Error::Credential);
     }

@@ -1,8 +1,16 @@
 //! `serve`.
+//!
+//! The main thread only waits for signals and for the server, which runs on a thread of its own: a
+//! second signal and the end of `--drain-grace` count even if the server is stuck.
 
-use std::env;
+use std::{env, io, sync::mpsc, thread, time::Duration};
 
-use tokio::{pin, sync::oneshot};
+use tokio::{
+    runtime,
+    sync::oneshot,
+    time::{Instant, sleep_until},
+};
+use tracing::{error, info};
 
 use super::{FAILED, USAGE, output, signal::Signals};
 use crate::{
@@ -10,6 +18,12 @@ use crate::{
     server::{Error, Server},
     telemetry,
 };
+
+/// How long the process waits at its end for stderr to take the last lines.
+const STDERR_LIMIT: Duration = Duration::from_secs(1);
+
+/// The same when the grace period is over.
+const LATE_STDERR_LIMIT: Duration = Duration::from_millis(50);
 
 /// Serves until a signal, then drains; a second signal ends it at once. Gives the exit status.
 pub async fn run(config: ServeConfig) -> u8 {
@@ -19,7 +33,7 @@ pub async fn run(config: ServeConfig) -> u8 {
     if config.check {
         return show();
     }
-    let _log = match telemetry::install(&config.telemetry) {
+    let log = match telemetry::install(&config.telemetry) {
         Ok(log) => log,
         Err(error) => return output::fail(USAGE, &output::whole(&error)),
     };
@@ -27,30 +41,103 @@ pub async fn run(config: ServeConfig) -> u8 {
         Ok(signals) => signals,
         Err(error) => return output::fail(FAILED, &error),
     };
-    let server = match Server::bind(config).await {
-        Ok(server) => server,
-        Err(error) => return fail(&error),
+    let grace = config.limits.drain_grace;
+    let (drain, draining) = oneshot::channel();
+    let serving = match start(config, draining, log.report_dropped()) {
+        Ok(serving) => serving,
+        Err(error) => return output::fail(FAILED, &error),
     };
-    let admin = server.admin_addr().map(tracing::field::display);
-    tracing::info!(address = %server.local_address(), admin, "serving");
 
-    let (drain, draining) = oneshot::channel::<()>();
-    let running = server.run(async { drop(draining.await) });
-    pin!(running);
+    let (ended, deadline) = supervise(serving, async || signals.next().await, drain, grace).await;
+    let (status, error) = match ended {
+        Ended::Server(Ok(())) => (0, None),
+        Ended::Server(Err(error)) => (status_of(&error), Some(output::whole(&error))),
+        Ended::Process(status) => (status, None),
+    };
+    let left = deadline.map_or(STDERR_LIMIT, |at| at.saturating_duration_since(Instant::now()));
+    within(left.clamp(LATE_STDERR_LIMIT, STDERR_LIMIT), move || {
+        drop(log);
+        if let Some(error) = error {
+            output::fail(status, &error);
+        }
+    });
+    status
+}
+
+/// What ended.
+enum Ended {
+    /// The server, by itself or by a drain.
+    Server(Result<(), Error>),
+    /// The process ends with this status, whatever the server does.
+    Process(u8),
+}
+
+/// Waits for the end of the server, or for what ends the process without it; and gives the time at
+/// which the process must be gone, if there is one.
+async fn supervise(
+    mut serving: oneshot::Receiver<Result<(), Error>>,
+    mut next_signal: impl AsyncFnMut() -> u8,
+    drain: oneshot::Sender<()>,
+    grace: Duration,
+) -> (Ended, Option<Instant>) {
+    // A server that tells nothing has panicked, and the log has the place.
+    let told = |result: Result<_, _>| result.map_or(Ended::Process(FAILED), Ended::Server);
+    tokio::select! {
+        result = &mut serving => return (told(result), None),
+        _ = next_signal() => {}
+    }
+    info!("draining; another signal ends it at once");
+    drop(drain);
+    let deadline = Instant::now() + grace;
     let ended = tokio::select! {
-        ended = &mut running => ended,
-        _ = signals.next() => {
-            tracing::info!("draining; another signal ends it at once");
-            drop(drain);
-            tokio::select! {
-                ended = &mut running => ended,
-                status = signals.next() => return status,
-            }
+        result = &mut serving => told(result),
+        status = next_signal() => Ended::Process(status),
+        () = sleep_until(deadline) => {
+            error!("the server did not end within --drain-grace; ending the process");
+            Ended::Process(FAILED)
         }
     };
-    match ended {
-        Ok(()) => 0,
-        Err(error) => fail(&error),
+    (ended, Some(deadline))
+}
+
+/// Starts the server on a thread of its own; gives what will tell of its end.
+fn start(
+    config: ServeConfig,
+    draining: oneshot::Receiver<()>,
+    report_dropped: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<oneshot::Receiver<Result<(), Error>>> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let (ended, serving) = oneshot::channel();
+    thread::Builder::new().name("serve".to_owned()).spawn(move || {
+        let result = runtime.block_on(async {
+            tokio::select! {
+                result = serve(config, draining) => result,
+                // Never ends.
+                () = report_dropped => Ok(()),
+            }
+        });
+        // Nobody waits any more after a second signal.
+        let _ = ended.send(result);
+    })?;
+    Ok(serving)
+}
+
+async fn serve(config: ServeConfig, draining: oneshot::Receiver<()>) -> Result<(), Error> {
+    let server = Server::bind(config).await?;
+    let admin = server.admin_addr().map(tracing::field::display);
+    info!(address = %server.local_address(), admin, "serving");
+    server.run(async { drop(draining.await) }).await
+}
+
+/// Does what may block for ever, and waits for it no longer than `limit`.
+fn within(limit: Duration, task: impl FnOnce() + Send + 'static) {
+    let (ended, end) = mpsc::channel::<()>();
+    let thread = thread::Builder::new().spawn(move || {
+        task();
+        drop(ended);
+    });
+    if thread.is_ok() {
+        let _ = end.recv_timeout(limit);
     }
 }
 
@@ -84,8 +171,8 @@ fn show() -> u8 {
     }
 }
 
-fn fail(error: &Error) -> u8 {
-    let status = match error {
+fn status_of(error: &Error) -> u8 {
+    match error {
         Error::Config(_)
         | Error::CallerTokens(_)
         | Error::Read { .. }
@@ -95,8 +182,67 @@ fn fail(error: &Error) -> u8 {
         Error::Listen { .. }
         | Error::Metrics(_)
         | Error::Reflection(_)
-        | Error::Workers(_)
+        | Error::Threads(_)
         | Error::Ended => FAILED,
-    };
-    output::fail(status, &output::whole(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(25);
+
+    /// The status with which a process ends whose server is stuck, and when.
+    async fn end_of_stuck_server(signals: usize) -> (u8, Duration) {
+        let (_server, serving) = oneshot::channel();
+        let (drain, draining) = oneshot::channel();
+        let (start, mut left) = (Instant::now(), signals);
+        let next_signal = async || {
+            if left == 0 {
+                pending::<()>().await;
+            }
+            left -= 1;
+            143
+        };
+        let (ended, deadline) = supervise(serving, next_signal, drain, GRACE).await;
+        assert!(draining.await.is_err(), "the server was asked to drain");
+        assert_eq!(deadline, Some(start + GRACE));
+        match ended {
+            Ended::Process(status) => (status, start.elapsed()),
+            Ended::Server(_) => panic!("it is stuck"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_stuck_does_not_outlive_the_grace_period() {
+        assert_eq!(end_of_stuck_server(1).await, (FAILED, GRACE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_signal_ends_a_server_that_is_stuck_at_once() {
+        assert_eq!(end_of_stuck_server(2).await, (143, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_ends_by_itself_is_told() {
+        let (server, serving) = oneshot::channel();
+        let (drain, _draining) = oneshot::channel();
+        server.send(Err(Error::Ended)).unwrap();
+        let (ended, deadline) = supervise(serving, async || pending().await, drain, GRACE).await;
+        assert!(matches!(ended, Ended::Server(Err(Error::Ended))));
+        assert_eq!(deadline, None);
+    }
+
+    #[test]
+    fn what_blocks_is_waited_for_no_longer_than_said() {
+        let (_gate, closed) = mpsc::channel::<()>();
+        let start = std::time::Instant::now();
+        within(Duration::from_millis(50), move || {
+            let _ = closed.recv();
+        });
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
 }

@@ -1,10 +1,12 @@
 //! The knobs of `get`, `links`, `watch` and `health`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{convert::Infallible, path::PathBuf, time::Duration};
 
 use clap::Args;
 use humantime::parse_duration;
 use secrecy::SecretString;
+
+use super::secret::trimmed;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -32,7 +34,7 @@ Unless 0, and if a message came, the last resume token is printed on stderr.";
 #[command(after_help = EXIT_STATUS)]
 pub struct GetConfig {
     /// A session id or a session token
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", allow_negative_numbers = true)]
     pub session_id: String,
 
     /// Give up after this time
@@ -66,11 +68,11 @@ pub struct LinksConfig {
 #[command(after_help = WATCH_EXIT_STATUS)]
 pub struct WatchConfig {
     /// A session id or a session token
-    #[arg(value_name = "SESSION")]
+    #[arg(value_name = "SESSION", allow_negative_numbers = true)]
     pub session_id: String,
 
     /// Go on after the message that this token came with
-    #[arg(long, env = "GOTOASSIST_RESUME_TOKEN", value_name = "TOKEN")]
+    #[arg(long, env = "GOTOASSIST_RESUME_TOKEN", value_name = "TOKEN", value_parser = resume_token)]
     pub resume_token: Option<String>,
 
     /// Longest silence, from 5 s to 5 min; the service's default is 30 s
@@ -115,8 +117,8 @@ pub struct HealthConfig {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub struct ConnectionConfig {
-    /// Addresses of the service, http or https, separated by commas; the next one is tried when
-    /// one cannot be reached
+    /// Addresses of the service, separated by commas: http://, https:// or unix:PATH; the next one is
+    /// tried when one cannot be reached
     #[arg(
         long,
         env = "GOTOASSIST_SERVER",
@@ -188,12 +190,22 @@ pub struct CredentialConfig {
     pub authorization: Option<SecretString>,
 }
 
+/// A token as it came, whatever a shell or an editor put around it.
+#[expect(clippy::unnecessary_wraps, reason = "a parser of clap's")]
+fn resume_token(text: &str) -> Result<String, Infallible> {
+    Ok(trimmed(text).to_owned())
+}
+
 /// `host:port` alone means http.
 fn server_address(text: &str) -> Result<String, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let is_path = !path.trim_start_matches('/').is_empty();
+        return if is_path { Ok(text.to_owned()) } else { Err("unix: needs a path".to_owned()) };
+    }
     let address = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: http::Uri = address.parse().map_err(|error| format!("{error}"))?;
     match uri.scheme_str() {
         Some("http" | "https") => Ok(address),
-        _ => Err("it must begin with http:// or https://".to_owned()),
+        _ => Err("it must begin with http://, https:// or unix:".to_owned()),
     }
 }

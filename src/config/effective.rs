@@ -3,13 +3,13 @@
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgAction, ArgMatches, CommandFactory as _, parser::ValueSource};
+use clap::{Arg, ArgAction, ArgMatches, parser::ValueSource};
 
-use super::Cli;
+use super::environment;
 
 /// The flags of the command that `words` and the environment give, one a line, secrets hidden.
 pub fn effective(words: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, clap::Error> {
-    let command = Cli::command();
+    let command = environment::command();
     let matches = command.clone().try_get_matches_from(words)?;
     let Some((name, matches)) = matches.subcommand() else { return Ok(Vec::new()) };
     let arguments =

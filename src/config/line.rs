@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 
 use clap::{
-    Command, CommandFactory as _, FromArgMatches as _,
+    Command, FromArgMatches as _,
     builder::Resettable,
     error::{ContextKind, ContextValue, Error, ErrorKind},
 };
 
-use super::Cli;
+use super::{Cli, environment};
 
 /// What could be read, and what could not.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Line {
     /// clap stops at the first fault, so each is taken out in turn and the rest read again.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
         let mut words: Vec<_> = words.into_iter().collect();
-        let mut command = Cli::command();
+        let mut command = environment::command();
         let mut faults: Vec<Fault> = Vec::new();
         loop {
             let matches = command.clone().try_get_matches_from(&words);
@@ -47,10 +47,14 @@ impl Line {
             let flag = flag(&error);
             let is_new =
                 |flag: &String| faults.iter().all(|fault| fault.flag.as_ref() != Some(flag));
-            let is_progress = flag.as_ref().is_some_and(is_new);
-            if let Some(flag) = &flag {
+            let mut is_progress = false;
+            if let Some(flag) = flag.as_ref().filter(|flag| is_new(flag)) {
+                let before = words.len();
                 remove(&mut words, flag);
+                let is_long = flag.starts_with("--");
                 command = without_variable(command, flag);
+                // A short flag within a word, such as an id that begins with a dash, stays there.
+                is_progress = is_long || words.len() < before;
             }
             // What is missing may be what was taken out.
             let is_missing = matches!(

@@ -7,6 +7,12 @@ use secrecy::{SecretString, zeroize::Zeroizing};
 /// The largest file read as a secret, in bytes.
 const MAX_LENGTH: usize = 64 * 1024;
 
+/// A text without the byte order mark that some editors put at its beginning, and without white space
+/// around it.
+pub fn trimmed(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}').trim()
+}
+
 /// Where a secret is.
 #[derive(Clone, Debug)]
 pub enum Secret {
@@ -26,14 +32,15 @@ impl Secret {
         }
     }
 
-    /// The secret as it is now, without white space around it. An error if there is none.
+    /// The secret as it is now, without white space or a byte order mark around it. An error if there
+    /// is none.
     pub fn read(&self) -> io::Result<SecretString> {
         let text = match self {
             Secret::Given(secret) => return Ok(secret.clone()),
             Secret::File(path) => Zeroizing::new(std::fs::read(path)?),
         };
         let plain = |text: &[u8]| {
-            let text = std::str::from_utf8(text).ok()?.trim();
+            let text = trimmed(std::str::from_utf8(text).ok()?);
             let is_plain = !text.is_empty() && !text.chars().any(char::is_control);
             (is_plain && text.len() <= MAX_LENGTH).then(|| SecretString::from(text))
         };

@@ -17,7 +17,9 @@ pub struct ServeConfig {
     #[arg(long)]
     pub check: bool,
 
-    /// Where the gRPC API listens: ADDRESS:PORT, or unix:PATH
+    /// Where the gRPC API listens: ADDRESS:PORT, or unix:PATH. There, clients of grpcio, C++, Ruby, PHP
+    /// and Java must set the authority themselves, such as the channel option
+    /// `grpc.default_authority=localhost`: theirs is the path, which HTTP/2 does not allow
     #[arg(
         long,
         env = "GOTOASSIST_LISTEN",
@@ -96,6 +98,7 @@ impl ServeConfig {
             ("--max-calls", self.limits.max_calls),
             ("--max-connections", self.limits.max_connections),
             ("--max-streams", self.limits.max_streams as usize),
+            ("--max-header-list", self.limits.max_header_list as usize),
         ];
         let none = is_none.into_iter().filter(|(_, count)| *count == 0);
         problems.extend(none.map(|(flag, _)| format!("{flag} must be at least 1.")));
@@ -176,7 +179,8 @@ pub struct PollConfig {
 #[command(next_help_heading = "Limits and drain")]
 #[group(skip)]
 pub struct LimitsConfig {
-    /// How long a call without a deadline of its own may take; a watch: until its first message
+    /// How long a call without a deadline of its own may take, from its headers on; a watch: until
+    /// its first message
     #[arg(long, env = "GOTOASSIST_CALL_LIMIT", value_name = "DURATION",
         default_value = "30s", value_parser = humantime::parse_duration)]
     pub call_limit: Duration,
@@ -219,6 +223,17 @@ pub struct LimitsConfig {
     /// Calls at once on one connection, watches among them
     #[arg(long, env = "GOTOASSIST_MAX_STREAMS", value_name = "COUNT", default_value_t = 1_000)]
     pub max_streams: u32,
+
+    /// Most bytes of metadata in a call, credentials among it, as HTTP/2 counts them (name, value and
+    /// 32 for each entry); 2 KiB more for what every call has. A call with more gets
+    /// `INVALID_ARGUMENT`; with more than twice as much, a bare HTTP 431
+    #[arg(
+        long,
+        env = "GOTOASSIST_MAX_HEADER_LIST",
+        value_name = "BYTES",
+        default_value_t = 65_536
+    )]
+    pub max_header_list: u32,
 
     /// Greatest age of a connection, ± 10 %: then it takes no new calls, and its client makes a new
     /// one, perhaps to another replica. Its open calls and watches go on to their end

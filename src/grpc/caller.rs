@@ -34,7 +34,7 @@ pub enum Refusal {
     /// There is no credential, or none that could be read: `UNAUTHENTICATED`, `CREDENTIAL_MISSING`.
     #[error("{0}")]
     Missing(&'static str),
-    /// It is not one that is known: `UNAUTHENTICATED`, `CREDENTIAL_REJECTED`.
+    /// It is not one that is known: `UNAUTHENTICATED`, `CALLER_NOT_AUTHENTICATED`.
     #[error("the bearer token is not one that this service knows")]
     Rejected,
     /// They are known but not allowed: `PERMISSION_DENIED`, `CALLER_NOT_ALLOWED`.
@@ -54,6 +54,14 @@ impl Callers {
             }
             (Mode::Service, None, None) => Callers::Anyone,
         })
+    }
+
+    /// Whether callers bring credentials of the vendor's.
+    pub fn bring_vendor_credentials(&self) -> bool {
+        match self {
+            Callers::Own => true,
+            Callers::Tokens(_) | Callers::Certificates(_) | Callers::Anyone => false,
+        }
     }
 
     /// Whose credential goes to the vendor for who calls with this metadata, over a connection with

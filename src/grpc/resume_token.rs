@@ -13,7 +13,10 @@ use ring::{
     hmac,
 };
 
-use crate::model::{Digest, Known, Progress, SessionId, Status, field::FIELD_COUNT};
+use crate::{
+    config::secret::trimmed,
+    model::{Digest, Known, Progress, SessionId, Status, field::FIELD_COUNT},
+};
 
 const PREFIX: &str = "v1.";
 const NANOSECONDS_NEVER: i64 = i64::MIN;
@@ -76,8 +79,9 @@ impl Sealer {
         token
     }
 
-    /// What a watcher of `session` knows who sent `token`.
+    /// What a watcher of `session` knows who sent `token`, perhaps read from a file with its line end.
     pub fn open(&self, session: &SessionId, token: &str) -> Result<Opened, Forged> {
+        let token = trimmed(token);
         let Some(encoded) = token.strip_prefix(PREFIX) else {
             return if is_other_version(token) { Ok(Opened::OtherVersion) } else { Err(Forged) };
         };
@@ -215,6 +219,8 @@ mod tests {
                 (session.parse().unwrap(), other.parse().unwrap());
             let token = one.seal(&session, &known);
             prop_assert_eq!(two.open(&session, &token), Ok(Opened::Known(Box::new(known))));
+            let in_a_file = format!("\u{feff}{token}\r\n");
+            prop_assert_eq!(two.open(&session, &in_a_file), Ok(Opened::Known(Box::new(known))));
             if session != other {
                 prop_assert_eq!(two.open(&other, &token), Err(Forged));
             }

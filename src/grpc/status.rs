@@ -27,14 +27,12 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// When to try again if nobody said so.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
-/// How a caller sees an error of the south face.
-pub fn of(error: &rest::Error) -> Status {
-    Refusal::of(error).into_status()
-}
+/// The one reason for a deadline that has passed, whoever notices it first.
+const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
 
-/// The same for a call about one session.
+/// How a caller sees an error of the south face, in a call about one session.
 pub fn of_session(error: &rest::Error, session: &SessionId) -> Status {
-    let mut refusal = Refusal::of(error);
+    let mut refusal = Refusal::of(error, "SESSION_NOT_FOUND");
     if error.kind == Kind::NotFound {
         refusal.details.set_resource_info(
             "gotoassist.remotesupport.v1.Session",
@@ -44,6 +42,11 @@ pub fn of_session(error: &rest::Error, session: &SessionId) -> Status {
         );
     }
     refusal.into_status()
+}
+
+/// The same for a call about the links of a domain.
+pub fn of_system_links(error: &rest::Error) -> Status {
+    Refusal::of(error, "SYSTEM_LINKS_NOT_FOUND").into_status()
 }
 
 /// What `parsed` gives, or the refusal of the argument `field`.
@@ -69,15 +72,18 @@ pub fn checked_token(opened: Result<Opened, Forged>) -> Result<Opened, Status> {
     })
 }
 
-/// Somebody may not call; nothing was sent to the vendor.
-pub fn of_caller(why: caller::Refusal) -> Status {
+/// Somebody may not call; nothing was sent to the vendor. Where callers bring `vendor_credentials`, it
+/// helps to know how to get one.
+pub fn of_caller(why: caller::Refusal, vendor_credentials: bool) -> Status {
     let (code, reason) = match why {
         caller::Refusal::Missing(_) => (Code::Unauthenticated, "CREDENTIAL_MISSING"),
-        caller::Refusal::Rejected => (Code::Unauthenticated, "CREDENTIAL_REJECTED"),
+        caller::Refusal::Rejected => (Code::Unauthenticated, "CALLER_NOT_AUTHENTICATED"),
         caller::Refusal::NotAllowed => (Code::PermissionDenied, "CALLER_NOT_ALLOWED"),
     };
     let mut refusal = Refusal::new(code, reason, &why.to_string());
-    refusal.help();
+    if vendor_credentials {
+        refusal.help();
+    }
     refusal.into_status()
 }
 
@@ -93,9 +99,10 @@ pub fn failed() -> Status {
     Refusal::new(Code::Internal, "SERVICE_FAILED", message).into_status()
 }
 
-/// The caller's time is over.
+/// The deadline of the call has passed: its own, or the one that calls have without one.
 pub fn deadline_exceeded() -> Status {
-    Refusal::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline is over").into_status()
+    let message = "the deadline of the call has passed";
+    Refusal::new(Code::DeadlineExceeded, DEADLINE_EXCEEDED, message).into_status()
 }
 
 /// The stream has reached its greatest age.
@@ -109,6 +116,14 @@ pub fn stream_rotated() -> Status {
 /// The server is going away.
 pub fn draining() -> Status {
     let message = "this server is going away; open another stream with the resume token";
+    Refusal::new(Code::Unavailable, "SERVER_DRAINING", message)
+        .retry_after(jittered(Duration::from_millis(500)))
+        .into_status()
+}
+
+/// The server is going away, and the request of the call is incomplete.
+pub fn draining_incomplete() -> Status {
+    let message = "this server is going away, and the request is incomplete; call again";
     Refusal::new(Code::Unavailable, "SERVER_DRAINING", message)
         .retry_after(jittered(Duration::from_millis(500)))
         .into_status()
@@ -146,6 +161,18 @@ fn overloaded(message: &str, subject: &str) -> Status {
 pub fn message_too_large() -> Status {
     let message = "the message is larger than this service takes";
     Refusal::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message).into_status()
+}
+
+/// The caller's metadata is larger than `--max-header-list` allows.
+pub fn headers_too_large() -> Status {
+    let message = "the metadata of the call is larger than this service takes";
+    Refusal::new(Code::InvalidArgument, "HEADERS_TOO_LARGE", message).into_status()
+}
+
+/// The caller does not speak gRPC. (The HTTP status is 415.)
+pub fn content_type_unsupported() -> Status {
+    let message = "the content-type must be application/grpc";
+    Refusal::new(Code::InvalidArgument, "CONTENT_TYPE_UNSUPPORTED", message).into_status()
 }
 
 /// There is no such method, or no such service.
@@ -192,14 +219,14 @@ impl Refusal {
         Self { code, message: message.to_owned(), details, retry_after: None, has_pushback: false }
     }
 
-    /// The table.
-    fn of(error: &rest::Error) -> Self {
+    /// The table. What was not found has a reason of its own in each call.
+    fn of(error: &rest::Error, not_found: &str) -> Self {
         let (code, reason) = match error.kind {
             Kind::RejectedArgument => (Code::InvalidArgument, "UPSTREAM_REJECTED_ARGUMENT"),
             Kind::CredentialRejected => (Code::Unauthenticated, "CREDENTIAL_REJECTED"),
             Kind::NoSeat => (Code::PermissionDenied, "NO_REMOTE_SUPPORT_SEAT"),
             Kind::PermissionDenied => (Code::PermissionDenied, "UPSTREAM_PERMISSION_DENIED"),
-            Kind::NotFound => (Code::NotFound, "SESSION_NOT_FOUND"),
+            Kind::NotFound => (Code::NotFound, not_found),
             Kind::MethodNotSupported => (Code::Unimplemented, "UPSTREAM_METHOD_NOT_SUPPORTED"),
             Kind::Conflict => (Code::Aborted, "UPSTREAM_CONFLICT"),
             Kind::PreconditionFailed => (Code::FailedPrecondition, "UPSTREAM_PRECONDITION_FAILED"),
@@ -211,7 +238,7 @@ impl Refusal {
             Kind::Redirect => (Code::Internal, "UPSTREAM_REDIRECT"),
             Kind::Malformed => (Code::Internal, "UPSTREAM_MALFORMED_RESPONSE"),
             Kind::UnexpectedStatus => (Code::Unknown, "UPSTREAM_UNEXPECTED_STATUS"),
-            Kind::DeadlineExceeded => (Code::DeadlineExceeded, "UPSTREAM_TIMEOUT"),
+            Kind::DeadlineExceeded => (Code::DeadlineExceeded, DEADLINE_EXCEEDED),
             Kind::QuotaExhausted => (Code::ResourceExhausted, "QUOTA_EXHAUSTED"),
             Kind::CredentialUnavailable => (Code::Unavailable, "SERVICE_CREDENTIAL_UNAVAILABLE"),
         };

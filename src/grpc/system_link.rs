@@ -17,7 +17,7 @@ pub(super) async fn list(
         .client
         .system_links(&credential, &domain, terms)
         .await
-        .map_err(|error| status::of(&error))?;
+        .map_err(|error| status::of_system_links(&error))?;
 
     let system_links = answer.content.into_iter().map(to_proto).collect();
     Ok(Response::new(proto::ListSystemLinksResponse { system_links }))

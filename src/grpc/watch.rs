@@ -125,7 +125,7 @@ pub(super) async fn watch(
     let key = Key { credential: service.credential(&request)?, session };
     let place = service.watches.admit(&key)?;
 
-    let terms = service.terms(&request);
+    let terms = service.opening_terms(&request);
     let subscription = tokio::select! {
         biased;
         () = service.watches.drain.cancelled() => return Err(status::draining()),

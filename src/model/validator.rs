@@ -13,7 +13,7 @@ pub struct Identity(pub(super) u32);
 /// Why an answer is not believed, whatever follows. Holds nothing of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Disbelief {
-    /// It has no session id, and no status that the documentation names.
+    /// It has no session id, and no status that could be one.
     #[error("the answer is not a session")]
     NotASession,
     /// It has another session id than the answers before it.
@@ -76,15 +76,21 @@ struct Doubt {
 }
 
 /// Checks one answer by itself. `identity` is that of the session, if it is known.
+///
+/// The set of statuses is open, so without a session id any word is taken for one; but not once the
+/// session is known to have an id, for then the word is more likely an error's.
 pub fn check(identity: Option<Identity>, answer: &Session) -> Result<(), Disbelief> {
-    let shown = Identity::of(answer);
-    if shown.is_none() && answer.status() == Status::Unknown {
-        return Err(Disbelief::NotASession);
-    }
-    match (identity, shown) {
+    match (identity, Identity::of(answer)) {
         (Some(identity), Some(shown)) if identity != shown => Err(Disbelief::OtherSession),
-        (Some(_) | None, Some(_) | None) => Ok(()),
+        (Some(_) | None, Some(_)) => Ok(()),
+        (Some(_), None) if answer.status() == Status::Unknown => Err(Disbelief::NotASession),
+        (None, None) if !is_word(&answer.upstream_status) => Err(Disbelief::NotASession),
+        (Some(_) | None, None) => Ok(()),
     }
+}
+
+fn is_word(status: &str) -> bool {
+    status.contains(char::is_alphabetic)
 }
 
 impl Identity {
@@ -113,6 +119,9 @@ impl Validator {
     pub fn judge_first(&mut self, answer: &Session) -> Verdict {
         match self.check(answer) {
             Err(disbelief) => Verdict::Disbelieved(disbelief),
+            Ok(()) if Identity::of(answer).is_none() && answer.status() == Status::Unknown => {
+                Verdict::Disbelieved(Disbelief::NotASession)
+            }
             Ok(()) if self.identifies(answer) => Verdict::Believed,
             Ok(()) => Verdict::Doubtful,
         }
@@ -232,9 +241,15 @@ mod tests {
     #[test]
     fn what_is_not_a_session_is_never_believed() {
         let nothing = Session::default();
+        let code = Session { upstream_status: "503".to_owned(), ..Session::default() };
         let notice = Session { upstream_status: "error".to_owned(), ..Session::default() };
-        for answer in [nothing, notice] {
-            assert_eq!(check(None, &answer), Err(Disbelief::NotASession));
+        assert_eq!(check(None, &nothing), Err(Disbelief::NotASession));
+        assert_eq!(check(None, &code), Err(Disbelief::NotASession));
+        assert_eq!(check(None, &notice), Ok(()), "it could be a new status");
+        for answer in [nothing, code, notice] {
+            let mut first = Validator::new(&"250040353".parse().unwrap(), None);
+            let expected = Verdict::Disbelieved(Disbelief::NotASession);
+            assert_eq!(first.judge_first(&answer), expected);
             let mut watched = Watched::beginning_with(session("active"));
             for _ in 0..3 {
                 let verdict = watched.judge(&answer);

@@ -212,7 +212,7 @@ impl fmt::Display for Error {
             Kind::Redirect => "GoToAssist answered with a redirect, which is not followed",
             Kind::Malformed => "GoToAssist's answer could not be read",
             Kind::UnexpectedStatus => "GoToAssist answered with an unexpected status",
-            Kind::DeadlineExceeded => "the deadline was over before GoToAssist answered",
+            Kind::DeadlineExceeded => "the deadline of the call has passed",
             Kind::QuotaExhausted => "the request quota towards GoToAssist is exhausted",
             Kind::CredentialUnavailable => {
                 "the service's GoToAssist credential cannot be refreshed for now"

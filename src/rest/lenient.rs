@@ -97,6 +97,12 @@ impl<'a> Members<'a> {
         })
     }
 
+    /// What [`Self::text`] would take.
+    pub fn peek_text(&self, name: &str) -> Option<Cow<'a, str>> {
+        let member = self.0.iter().rfind(|member| member.name == name)?;
+        (kind(member.value) == Kind::Text).then(|| unquoted(member.value))
+    }
+
     /// Takes a text that goes by several names; what the later names hold is taken only if the
     /// earlier ones hold nothing.
     pub fn text_of_any(&mut self, names: &[&str]) -> Option<String> {

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::lenient::{
     ADDITIONAL_FIELDS_LIMIT, Kind, Malformed, Members, bound, elements, kind, text, unquoted,
 };
-use crate::model::{Collaborator, Session};
+use crate::model::{Collaborator, Session, Status};
 
 /// Collaborators of one session; with more, the field counts as unreadable.
 const COLLABORATOR_LIMIT: usize = 1_000;
@@ -25,9 +25,20 @@ pub fn decode(body: &[u8]) -> Result<Session, Malformed> {
     Ok(session)
 }
 
-/// Whether it says what went wrong, and shows no status.
+/// Whether it says what went wrong, and does not show a session with its id.
 fn is_error_object(members: &Members<'_>) -> bool {
-    !members.has("status") && (members.has("int_err_code") || members.has("errorCode"))
+    const CODES: [&str; 2] = ["int_err_code", "errorCode"];
+    const TEXTS: [&str; 3] = ["message", "msg", "error"];
+    let has_any = |names: &[&str]| names.iter().any(|name| members.has(name));
+    let is_documented = || {
+        let status = members.peek_text("status").unwrap_or_default();
+        Status::named(&status) != Status::Unknown
+    };
+    match (members.has("sessionId"), members.has("status")) {
+        (true, true) => false,
+        (true, false) => has_any(&CODES),
+        (false, _) => (has_any(&CODES) || has_any(&TEXTS)) && !is_documented(),
+    }
 }
 
 fn session(mut members: Members<'_>) -> Session {
@@ -97,7 +108,7 @@ fn collaborator(json: &RawValue) -> Option<Collaborator> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Status, Value};
+    use crate::model::Value;
 
     fn read(json: &str) -> Session {
         decode(json.as_bytes()).unwrap()

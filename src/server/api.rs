@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::{Ready, ready},
     task::{Context, Poll},
 };
 
@@ -10,7 +11,7 @@ use http::{Request, Response};
 use tonic::{body::Body, server::NamedService, service::Routes};
 use tonic_reflection::pb::{v1, v1alpha};
 
-use super::Error;
+use super::{Error, header_check::HeaderCheck};
 use crate::{
     grpc::{Service, health::Health},
     proto::{self, serving::remote_support_service_server::RemoteSupportServiceServer},
@@ -19,10 +20,11 @@ use crate::{
 /// Largest message that a caller may send, in bytes: no request comes near it.
 const MAX_REQUEST: usize = 64 * 1024;
 
-/// All services. Our own is found without tonic's routes, which clone and box with each call; these
-/// serve the rest, and refuse what nobody serves.
+/// All services, behind the check of the headers. Our own is found without tonic's routes, which clone
+/// and box with each call; these serve the rest, and refuse what nobody serves.
 #[derive(Clone)]
 pub(super) struct Api {
+    header_check: HeaderCheck,
     own: RemoteSupportServiceServer<Service>,
     others: Routes,
 }
@@ -30,9 +32,9 @@ pub(super) struct Api {
 impl Api {
     /// `service`, and the others beside it. Made anew for each thread: every call counts references to
     /// it, and a count that all cores change is slow.
-    pub fn new(service: Service, others: Routes) -> Self {
+    pub fn new(header_check: HeaderCheck, service: Service, others: Routes) -> Self {
         let own = RemoteSupportServiceServer::new(service).max_decoding_message_size(MAX_REQUEST);
-        Self { own, others }
+        Self { header_check, own, others }
     }
 }
 
@@ -56,8 +58,11 @@ impl tower::Service<Request<Body>> for Api {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Either<
-        <RemoteSupportServiceServer<Service> as tower::Service<Request<Body>>>::Future,
-        <Routes as tower::Service<Request<Body>>>::Future,
+        Ready<Result<Response<Body>, Infallible>>,
+        Either<
+            <RemoteSupportServiceServer<Service> as tower::Service<Request<Body>>>::Future,
+            <Routes as tower::Service<Request<Body>>>::Future,
+        >,
     >;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
@@ -66,11 +71,14 @@ impl tower::Service<Request<Body>> for Api {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if let Some(refusal) = self.header_check.refusal(&request) {
+            return Either::Left(ready(Ok(refusal)));
+        }
         let service = request.uri().path().trim_start_matches('/').split('/').next();
-        if service == Some(RemoteSupportServiceServer::<Service>::NAME) {
+        Either::Right(if service == Some(RemoteSupportServiceServer::<Service>::NAME) {
             Either::Left(self.own.call(request))
         } else {
             Either::Right(self.others.call(request))
-        }
+        })
     }
 }

@@ -20,6 +20,9 @@ use crate::{
 /// What is kept back of the grace period for cutting what did not end by itself.
 const RESERVE: Duration = Duration::from_millis(500);
 
+/// What is kept back for the end of the process itself.
+const EXIT_RESERVE: Duration = Duration::from_millis(100);
+
 /// What has to go, in this order.
 pub(super) struct Parts<'a> {
     pub health: &'a Health,
@@ -37,7 +40,8 @@ pub(super) async fn drain<T: 'static>(
     serving: &mut JoinSet<T>,
 ) {
     let flush_limit = tracer.flush_limit().min(limits.drain_grace / 4);
-    let end = Instant::now() + limits.drain_grace.saturating_sub(flush_limit);
+    let exit_reserve = EXIT_RESERVE.min(limits.drain_grace / 8);
+    let end = Instant::now() + limits.drain_grace.saturating_sub(flush_limit + exit_reserve);
     let soft_end = end.checked_sub(RESERVE.min(limits.drain_grace / 4)).unwrap_or(end);
     info!(watches = parts.watches.count(), "draining");
     parts.health.drain();

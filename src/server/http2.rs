@@ -20,15 +20,21 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
 use tracing::debug;
 
-use super::accept::{Arrival, count_cut};
+use super::{
+    accept::{Arrival, count_cut},
+    connection::Connection,
+    request_body::RequestBody,
+    resets::Resets,
+};
 
 /// Most that one stream buffers when its client does not read, in bytes. hyper's own 400 KB would
 /// let ten thousand slow watchers take 4 GB.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// Most that a client may send on one stream before it is read, in bytes: a request is smaller.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// Most bytes of headers a request may have, as RFC 9113 §6.5.2 counts them.
-const MAX_HEADERS: u32 = 16 * 1024;
+/// How many streams a client's errors may cost it in the life of a connection. (h2 counts them, and
+/// does not count by time.)
+const MAX_STREAM_ERRORS: u32 = 10_000;
 /// How often an idle connection is asked whether its peer is still there, and how long it may take
 /// to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
@@ -41,6 +47,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 pub struct Settings {
     /// Calls at once on one connection.
     pub max_streams: u32,
+    /// Most bytes of headers a request may have, as RFC 9113 §6.5.2 counts them.
+    pub max_header_list: u32,
     /// Age, ± 10 %, at which a connection gets its GOAWAY; its client then makes a new one,
     /// perhaps elsewhere.
     pub max_age: Option<Duration>,
@@ -92,11 +100,44 @@ where
         Ok(connection) => connection,
         Err(error) => return debug!(%error, "connection lost before it was served"),
     };
+    let resets = Resets::new(settings.max_streams);
+    tokio::select! {
+        () = converse(connection, service, settings, stop, &resets) => {}
+        () = resets.exceeded() => count_cut("resets"),
+    }
+}
+
+async fn converse<S, B>(
+    connection: Connection,
+    service: S,
+    settings: Settings,
+    stop: CancellationToken,
+    resets: &Resets,
+) where
+    S: Service<Request<tonic::body::Body>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<tonic::codegen::StdError>,
+{
     let (peer, received) = (connection.peer().clone(), connection.received_bytes());
+    let resets = resets.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(tonic::body::Body::new);
+        let unanswered = resets.expect_answer();
+        let (parts, body) = request.into_parts();
+        let (body, state) = RequestBody::new(body);
+        let mut request = Request::from_parts(parts, tonic::body::Body::new(body));
         request.extensions_mut().insert(peer.clone());
-        service.clone().oneshot(request)
+        request.extensions_mut().insert(state.clone());
+        let call = service.clone().oneshot(request);
+        async move {
+            let answer = call.await;
+            // What answers a request that was broken off is an error that nobody reads.
+            if !state.is_broken() {
+                unanswered.answered();
+            }
+            answer
+        }
     });
     let mut http2 = pin!(builder(settings).serve_connection(TokioIo::new(connection), service));
     let is_rotated = tokio::select! {
@@ -127,7 +168,12 @@ fn builder(settings: Settings) -> Builder<TokioExecutor> {
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_streams)
-        .max_header_list_size(MAX_HEADERS)
+        .max_header_list_size(settings.max_header_list)
+        // All calls may be cancelled at once; who cancels for ever is told by `Resets`.
+        .max_pending_accept_reset_streams(usize::try_from(settings.max_streams).ok())
+        .max_local_error_reset_streams(
+            usize::try_from(settings.max_streams.max(MAX_STREAM_ERRORS)).ok(),
+        )
         .max_send_buf_size(MAX_SEND_BUFFER)
         .initial_stream_window_size(STREAM_WINDOW)
         .keep_alive_interval(interval)

@@ -2,22 +2,18 @@
 //! its thread with all its calls, so neither tasks nor wake-ups go from core to core, which is a good
 //! part of what a call costs (docs/performance.md).
 
-use std::{future::Future, io, num::NonZero, pin::pin, sync::Arc, thread, time::Duration};
+use std::{future::Future, io, num::NonZero, pin::pin, sync::Arc, thread};
 
 use futures_util::{Stream, StreamExt as _};
 use tokio::{
     runtime::{self, Runtime},
     sync::mpsc,
-    time::interval,
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::accept::Arrival;
-
-/// How often a worker wakes without a reason: seldom enough to cost nothing, and sooner than a call may
-/// last.
-const PULSE: Duration = Duration::from_secs(1);
+use crate::admin::liveness::{Heartbeat, Liveness};
 
 /// Those whom one worker serves.
 pub(super) type Arrivals = UnboundedReceiverStream<Arrival>;
@@ -40,8 +36,11 @@ struct Line {
 }
 
 impl Workers {
-    /// As many as there are cores for this process.
-    pub fn start<F>(serve: impl FnOnce(Arrivals) -> F + Clone + Send + 'static) -> io::Result<Self>
+    /// As many as there are cores for this process. Each shows by a heartbeat that it makes progress.
+    pub fn start<F>(
+        liveness: &Liveness,
+        serve: impl FnOnce(Arrivals) -> F + Clone + Send + 'static,
+    ) -> io::Result<Self>
     where
         F: Future<Output = ()>,
     {
@@ -52,8 +51,10 @@ impl Workers {
             let (arrivals, queue) = mpsc::unbounded_channel();
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let (serve, serves, end) = (serve.clone(), serves.clone(), end.clone());
-            thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-                work(&runtime, &end, async {
+            let name = format!("worker-{number}");
+            let heartbeat = liveness.expect(&name);
+            thread::Builder::new().name(name).spawn(move || {
+                work(&runtime, &end, heartbeat, async {
                     serve(UnboundedReceiverStream::new(queue)).await;
                     drop(serves);
                 });
@@ -87,15 +88,50 @@ impl Workers {
 
 /// Runs until the end of all, even when this worker serves nobody any more: what the others wait for
 /// (a poll, a request to the vendor) may run here.
-fn work(runtime: &Runtime, end: &CancellationToken, serve: impl Future<Output = ()>) {
-    runtime.block_on(end.run_until_cancelled(async { tokio::join!(serve, pulse()) }));
+fn work(
+    runtime: &Runtime,
+    end: &CancellationToken,
+    heartbeat: Heartbeat,
+    serve: impl Future<Output = ()>,
+) {
+    // The heartbeat has another use: as long as a runtime has no timer that is due before a new one,
+    // tokio wakes its driver by a system call for each new one, and each call has a deadline.
+    runtime.block_on(end.run_until_cancelled(async { tokio::join!(serve, heartbeat.keep()) }));
 }
 
-/// Never ends. As long as a runtime has no timer that is due before a new one, tokio wakes its driver
-/// by a system call for each new one; the deadline of each call is one.
-async fn pulse() {
-    let mut pulse = interval(PULSE);
-    loop {
-        pulse.tick().await;
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Mutex, mpsc},
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_worker_that_makes_no_progress_is_found() {
+        let liveness = Liveness::new(Duration::from_millis(1500));
+        let (release, blocking) = mpsc::channel::<()>();
+        let blocking = Arc::new(Mutex::new(Some(blocking)));
+        let workers = Workers::start(&liveness, move |_| async move {
+            let blocking = blocking.lock().unwrap().take();
+            // The first who comes here blocks its thread; the others wait as they should.
+            if let Some(blocking) = blocking {
+                let _ = blocking.recv();
+            }
+            std::future::pending::<()>().await;
+        })
+        .unwrap();
+        let until = |is_so: fn(&[String]) -> bool| {
+            let start = Instant::now();
+            while !is_so(&liveness.stuck()) {
+                assert!(start.elapsed() < Duration::from_secs(20), "{:?}", liveness.stuck());
+                thread::yield_now();
+            }
+        };
+        until(|stuck| matches!(stuck, [name] if name.starts_with("worker-")));
+        drop(release);
+        until(<[_]>::is_empty);
+        drop(workers);
     }
 }

@@ -1,5 +1,7 @@
 //! The real binary, as a person or a script uses it.
 
+mod input;
+
 use std::{
     process::{Output, Stdio},
     time::Duration,
@@ -79,7 +81,7 @@ async fn a_wrong_command_line_is_one_clear_line() {
     for (arguments, told) in [
         (vec!["get"], "<SESSION>"),
         (vec!["get", "x", "--timeout", "soon"], "--timeout"),
-        (vec!["get", "x", "--server", "ftp://a"], "it must begin with http:// or https://"),
+        (vec!["get", "x", "--server", "ftp://a"], "it must begin with http://, https:// or unix:"),
         (vec!["get", "x", "--token", "a", "--token-file", "b"], "cannot be used with"),
         (vec!["get", "x", "--token-file", "no-such-file"], "cannot read no-such-file"),
         (vec!["get", "x", "--token", " "], "credential"),

@@ -6,6 +6,8 @@ mod admin;
 mod call;
 mod deadline;
 mod health;
+mod incomplete;
+mod resets;
 mod tls;
 
 use std::{
@@ -119,6 +121,7 @@ struct Edge {
 struct Settings {
     max_connections: usize,
     opening: Duration,
+    call_limit: Duration,
     http2: http2::Settings,
     tls: Option<Arc<Tls>>,
     log_ok_calls: f64,
@@ -126,8 +129,20 @@ struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let http2 = http2::Settings { max_streams: 1000, max_age: None, age_grace: PATIENCE };
-        Self { max_connections: 100, opening: PATIENCE, http2, tls: None, log_ok_calls: 1.0 }
+        let http2 = http2::Settings {
+            max_streams: 1000,
+            max_header_list: 16 * 1024,
+            max_age: None,
+            age_grace: PATIENCE,
+        };
+        Self {
+            max_connections: 100,
+            opening: PATIENCE,
+            call_limit: PATIENCE,
+            http2,
+            tls: None,
+            log_ok_calls: 1.0,
+        }
     }
 }
 
@@ -144,6 +159,7 @@ impl Edge {
         let routes = Routes::new(RemoteSupportServiceServer::new(Play))
             .add_service(health.service())
             .prepare();
+        let stop = CancellationToken::new();
         let service = ServiceBuilder::new()
             .layer(CallLayer::new(
                 methods::names(),
@@ -151,10 +167,9 @@ impl Edge {
                 failures.clone(),
                 Tracer::default(),
             ))
-            .layer(DeadlineLayer)
+            .layer(DeadlineLayer::new(settings.call_limit, stop.clone()))
             .layer(PanicLayer)
             .service(routes);
-        let stop = CancellationToken::new();
         let served = tokio::spawn(http2::serve(connections, service, settings.http2, stop.clone()));
         Self { address, gate, health, failures, stop, served }
     }

@@ -160,10 +160,19 @@ impl Peer {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        self.send(request, frame).await
+    }
+
+    /// Sends any request.
+    pub async fn send(
+        &self,
+        request: http::request::Builder,
+        body: Vec<u8>,
+    ) -> http::Response<RecvStream> {
         let mut send = soon(self.send.clone().ready()).await.expect("room for a call");
         let request = request.body(()).expect("a request");
-        let (response, mut body) = send.send_request(request, false).expect("a stream");
-        body.send_data(frame.into(), true).expect("the message goes out");
+        let (response, mut stream) = send.send_request(request, false).expect("a stream");
+        stream.send_data(body.into(), true).expect("the message goes out");
         soon(response).await.expect("an answer")
     }
 

@@ -7,6 +7,8 @@ mod limits;
 mod numbers;
 mod redaction;
 mod runbook;
+mod stuck;
+
 mod traces;
 
 use std::{
@@ -22,13 +24,14 @@ use gotoassist_grpc::proto::{
     remote_support_service_client::RemoteSupportServiceClient,
 };
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     net::TcpStream,
-    process::{Child, Command},
+    process::{Child, ChildStderr, Command},
     sync::oneshot,
     task::JoinHandle,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
@@ -53,7 +56,8 @@ struct Serve {
     address: SocketAddr,
     admin: SocketAddr,
     log: Arc<Mutex<String>>,
-    reader: JoinHandle<()>,
+    reader: JoinHandle<Lines<BufReader<ChildStderr>>>,
+    stop_reading: CancellationToken,
 }
 
 impl Serve {
@@ -66,19 +70,30 @@ impl Serve {
         let (serving, is_serving) = oneshot::channel();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let seen = log.clone();
+        let stop_reading = CancellationToken::new();
+        let stopped = stop_reading.clone();
         let reader = tokio::spawn(async move {
             let mut serving = Some(serving);
-            while let Some(line) = lines.next_line().await.unwrap() {
+            while let Some(Ok(Some(line))) = stopped.run_until_cancelled(lines.next_line()).await {
                 writeln!(seen.lock().unwrap(), "{line}").unwrap();
                 if line.contains("serving") && line.contains("admin") {
                     serving.take().unwrap().send(line).unwrap();
                 }
             }
+            lines
         });
         let line = timeout(LIMIT, is_serving).await.unwrap();
         let line = line.unwrap_or_else(|_| panic!("it ended: {}", log.lock().unwrap()));
         let (address, admin) = (address(&line, "address"), address(&line, "admin"));
-        Self { child, address, admin, log, reader }
+        Self { child, address, admin, log, reader, stop_reading }
+    }
+
+    /// Leaves stderr open, and reads no more of it: what is written from now on fills the pipe.
+    async fn stop_reading(&mut self) {
+        self.stop_reading.cancel();
+        let lines = timeout(LIMIT, &mut self.reader).await.unwrap().unwrap();
+        // Open as long as the process.
+        self.child.stderr = Some(lines.into_inner().into_inner());
     }
 
     async fn client(&self) -> RemoteSupportServiceClient<Channel> {
@@ -100,7 +115,7 @@ impl Serve {
         let id = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
         let ended = timeout(LIMIT, self.child.wait()).await.unwrap().unwrap();
-        timeout(LIMIT, self.reader).await.unwrap().unwrap();
+        let _ = timeout(LIMIT, self.reader).await.unwrap().unwrap();
         let log = self.log.lock().unwrap().clone();
         assert_eq!(ended.code(), Some(0), "{log}");
         log

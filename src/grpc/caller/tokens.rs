@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Refusal;
-use crate::rest::CredentialId;
+use crate::{config::secret::trimmed, rest::CredentialId};
 
 /// How long a look at the file is good for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -153,7 +153,7 @@ fn read(path: &Path) -> Result<Vec<Digest>, TokensError> {
 
 /// One digest a line; what follows it on the line is for people, as are lines that begin with `#`.
 fn parse(text: &str) -> Result<Vec<Digest>, TokensError> {
-    let lines = text.lines().map(str::trim).enumerate();
+    let lines = trimmed(text).lines().map(str::trim).enumerate();
     lines
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         .map(|(index, line)| {
@@ -225,6 +225,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_used_says_which_line() {
         let cut = &ONE[..63];
+        assert_eq!(parse(&format!("\u{feff}{ONE}\r\n")).unwrap().len(), 1);
         for (text, line) in [(format!("{ONE}\n{cut}"), 2), (format!("#\n\nx{ONE}"), 3)] {
             let error = parse(&text).unwrap_err();
             assert!(matches!(error, TokensError::Line(number) if number == line), "{error}");

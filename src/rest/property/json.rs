@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use jiff::Timestamp;
+
 use crate::model::{Collaborator, Fields, Session, Value};
 
 /// JSON as it is written: objects keep the order of their members, and numbers their digits.
@@ -42,6 +44,13 @@ pub const TIMES: [&str; 3] = ["startedAt", "customerJoinedAt", "endedAt"];
 /// text that came as a number as text; numbers no double holds as text.
 pub fn expected(object: &[(String, Json)]) -> BTreeMap<String, Json> {
     let mut all = known_fields(object, &[&TEXTS[..], &TIMES, &["collaborators"]].concat(), &TEXTS);
+    for name in TIMES {
+        if let Some(Json::Number(digits) | Json::Text(digits)) = all.get(name)
+            && let Some(time) = since_1970(digits)
+        {
+            all.insert(name.to_owned(), Json::Text(time.to_string()));
+        }
+    }
     // No difference in proto3.
     all.retain(|name, json| {
         !(PLAIN.contains(&name.as_str()) && *json == Json::Text(String::new()))
@@ -58,6 +67,16 @@ pub fn expected(object: &[(String, Json)]) -> BTreeMap<String, Json> {
         }
     }
     all
+}
+
+/// The time that a whole number stands for, if it does for one.
+fn since_1970(digits: &str) -> Option<Timestamp> {
+    let number = digits.parse::<i64>().ok().filter(|number| *number >= 100_000_000)?;
+    if number >= 100_000_000_000 {
+        Timestamp::from_millisecond(number).ok()
+    } else {
+        Timestamp::from_second(number).ok()
+    }
 }
 
 /// Nothing if the list it is in stays as it is.

@@ -32,7 +32,7 @@ const GOAWAY: u8 = 7;
 
 /// A connection that has sent its preface and empty SETTINGS, which the server has read, and then
 /// nothing.
-async fn raw_client(edge: &Edge) -> TcpStream {
+pub async fn raw_client(edge: &Edge) -> TcpStream {
     let mut socket = edge.socket().await;
     socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let mut head = [0; 9];
@@ -213,6 +213,7 @@ async fn an_old_connection_gets_goaway_and_later_is_cut() {
         max_streams: 10,
         max_age: Some(Duration::from_millis(400)),
         age_grace: Duration::from_millis(400),
+        ..Settings::default().http2
     };
     let edge = Edge::start(Settings { http2, ..Settings::default() }).await;
 

@@ -10,6 +10,7 @@ use gotoassist_grpc::{
     admin::{
         Admin,
         failures::Failures,
+        liveness::Liveness,
         metrics::Metrics,
         snapshot::{Poll, Snapshot, Upstream},
     },
@@ -22,11 +23,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::soon;
+use super::{Edge, Settings, soon};
 
 struct Port {
     address: std::net::SocketAddr,
     health: Health,
+    liveness: Liveness,
     stop: CancellationToken,
     served: JoinHandle<std::io::Result<()>>,
 }
@@ -36,9 +38,11 @@ impl Port {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (health, stop) = (Health::default(), CancellationToken::new());
-        let admin = Admin::new(health.clone(), Metrics::install().unwrap(), snapshot);
+        let liveness = Liveness::new(Duration::from_millis(100));
+        let metrics = Metrics::install().unwrap();
+        let admin = Admin::new(health.clone(), liveness.clone(), metrics, snapshot);
         let served = tokio::spawn(admin.serve(listener, stop.clone()));
-        Self { address, health, stop, served }
+        Self { address, health, liveness, stop, served }
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
@@ -94,6 +98,24 @@ async fn ready_is_who_wants_new_calls_and_alive_is_who_answers() {
 }
 
 #[tokio::test]
+async fn a_thread_without_progress_makes_the_process_count_as_dead() {
+    let port = Port::open().await;
+    let heartbeat = port.liveness.expect("worker-3");
+    soon(async {
+        loop {
+            let (code, answer) = port.get("/livez").await;
+            if code == 503 {
+                break assert!(answer.ends_with("no progress: worker-3\n"), "{answer}");
+            }
+        }
+    })
+    .await;
+    // It has ended as it should, and is no longer waited for.
+    drop(heartbeat);
+    assert_eq!(port.get("/livez").await.0, 200);
+}
+
+#[tokio::test]
 async fn the_status_page_says_what_is_going_on_without_script_or_whole_ids() {
     let port = Port::open().await;
     port.health.set(OVERALL, true);
@@ -126,6 +148,8 @@ async fn the_status_page_says_what_is_going_on_without_script_or_whole_ids() {
 #[tokio::test]
 async fn the_metrics_come_with_their_meaning() {
     let port = Port::open().await;
+    // Describes its metrics, now that there is a recorder; tests before this one may have moved them.
+    let _edge = Edge::start(Settings::default()).await;
     let (code, text) = port.get("/metrics").await;
     assert_eq!(code, 200);
     assert!(text.contains("gotoassist_build_info{version="), "{text}");

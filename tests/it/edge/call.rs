@@ -27,6 +27,12 @@ fn calls(metrics: &str, method: &str, code: &str) -> Option<u32> {
     metrics.lines().find_map(|text| text.strip_prefix(&line)?.parse().ok())
 }
 
+/// How many connections were cut for this cause.
+pub fn cut_connections(metrics: &str, cause: &str) -> u32 {
+    let line = format!("gotoassist_connections_cut_total{{cause=\"{cause}\"}} ");
+    metrics.lines().find_map(|text| text.strip_prefix(&line)?.parse().ok()).unwrap_or_default()
+}
+
 const GET: &str = "gotoassist.remotesupport.v1.RemoteSupportService/GetSession";
 const WATCH: &str = "gotoassist.remotesupport.v1.RemoteSupportService/WatchSession";
 

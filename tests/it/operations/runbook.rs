@@ -24,7 +24,7 @@ fn every_reason_and_every_metric_is_in_the_runbook() {
         byte.is_ascii_uppercase() || byte == b'_'
     });
     assert!(reasons.len() > 25 && reasons.contains("OVERLOADED"), "{reasons:?}");
-    let rooms = ["feed", "grpc", "rest", "server", "trace"];
+    let rooms = ["feed", "grpc", "rest", "server", "telemetry", "trace"];
     let metrics = rooms.iter().flat_map(|room| {
         quoted(&root().join("src").join(room).join("metric.rs"), |byte| {
             byte.is_ascii_lowercase() || byte == b'_'

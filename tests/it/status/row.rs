@@ -26,7 +26,7 @@ pub enum Remedy {
     Retry(u64),
     /// The same with `QuotaFailure`, and told to gRPC's own retries too.
     PushedBack(u64),
-    /// `ResourceInfo`, if the call is about a session.
+    /// `ResourceInfo`, if the call is about a session. (If not, the reason names what is missing.)
     Resource,
     Help,
 }
@@ -37,7 +37,11 @@ impl Row {
         let case = format!("{:?}: {status:?}", self.fault);
         assert_eq!(status.code(), self.code, "{case}");
         let info = status.get_details_error_info().expect(&case);
-        assert_eq!(info.reason, self.reason, "{case}");
+        let reason = match self.reason {
+            "SESSION_NOT_FOUND" if !is_about_session => "SYSTEM_LINKS_NOT_FOUND",
+            reason => reason,
+        };
+        assert_eq!(info.reason, reason, "{case}");
         assert_eq!(info.domain, DOMAIN, "{case}");
         let told = |name: &str| info.metadata.get(name).map(String::as_str);
         let http_status = self.http_status.map(|status| status.to_string());

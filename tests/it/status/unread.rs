@@ -1,10 +1,11 @@
-//! What no handler ever sees: methods that are not there, and messages that are none.
+//! What no handler ever sees: methods that are not there, messages that are none, headers that are
+//! too large or not gRPC's, callers whom nobody knows.
 
 use prost::Message as _;
-use tonic::Code;
+use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::{DOMAIN, GetSessionRequest, SESSION, start};
+use super::{DOMAIN, GetSessionRequest, SESSION, refusal, start, with_grant};
 use crate::harness::trailers_only;
 
 const METHODS: [&str; 3] = ["GetSession", "ListSystemLinks", "WatchSession"];
@@ -64,6 +65,79 @@ async fn whatever_is_refused_before_a_handler_has_a_reason_too() {
         assert!(!format!("{:?}", response.headers()).contains("MARK"), "{response:?}");
         let names_encodings = response.headers().contains_key("grpc-accept-encoding");
         assert_eq!(names_encodings, expected == packed, "{context}");
+    }
+    assert_eq!(harness.vendor.counters().requests, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_speak_grpc_gets_415() {
+    let harness = start(&[]).await;
+    let peer = harness.peer().await;
+    let post = async |path: &str, content_type: Option<&str>| {
+        let mut request = http::Request::post(format!("http://localhost/{path}"));
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        peer.send(request, b"{}".to_vec()).await
+    };
+    for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+        let path = format!("gotoassist.remotesupport.v1.RemoteSupportService/{method}");
+        for content_type in [Some("application/json"), Some("application/grpc-web"), None] {
+            let answer = post(&path, content_type).await;
+            assert_eq!(answer.status(), 415, "{content_type:?}: {answer:?}");
+            let status = Status::from_header_map(answer.headers()).unwrap();
+            let reason = status.get_details_error_info().unwrap().reason;
+            let expected = (Code::InvalidArgument, "CONTENT_TYPE_UNSUPPORTED");
+            assert_eq!((status.code(), &*reason), expected);
+        }
+        let answer = post(&path, Some("application/grpc+proto; a=b")).await;
+        assert_eq!(answer.status(), 200, "{answer:?}");
+    }
+    assert_eq!(harness.vendor.counters().requests, 0);
+}
+
+#[tokio::test]
+async fn credentials_of_64_kilobytes_are_taken_and_larger_ones_refused_with_a_reason() {
+    let harness = start(&[]).await;
+    let peer = harness.peer().await;
+    let get = async |length: usize, more: &[(&str, &str)]| {
+        let authorization = format!("Bearer {}", "x".repeat(length));
+        let headers = [&[("authorization", &*authorization)], more].concat();
+        let message = GetSessionRequest { session_id: SESSION.into() };
+        peer.call("GetSession", &message, &headers).await
+    };
+    for length in [20_000, 64_000, 65_536] {
+        let answer = get(length, &[]).await;
+        assert!(Status::from_header_map(answer.headers()).is_none(), "{length}: {answer:?}");
+    }
+    for (length, more) in [(70_000, ""), (40_000, &*"y".repeat(40_000)), (120_000, "")] {
+        let status = trailers_only(&get(length, &[("x-more", more)]).await);
+        let reason = status.get_details_error_info().unwrap().reason;
+        assert_eq!((status.code(), &*reason), (Code::InvalidArgument, "HEADERS_TOO_LARGE"));
+    }
+    // Beyond that it is HTTP/2 that refuses.
+    assert_eq!(get(140_000, &[]).await.status(), 431);
+    assert_eq!(harness.vendor.counters().requests, 3);
+}
+
+/// Refused by this service, not by the vendor, whose pages would be of no help.
+#[tokio::test]
+async fn a_caller_whom_this_service_does_not_know_is_told_apart() {
+    let tokens = tempfile::NamedTempFile::new().unwrap();
+    let tokens = format!("--client-tokens-file={}", tokens.path().display());
+    let harness =
+        start(&[&with_grant("--refresh-token=good-grant")[..], &[&tokens]].concat()).await;
+    let peer = harness.peer().await;
+    for (headers, expected) in [
+        (&[("authorization", "Bearer nobody")][..], "CALLER_NOT_AUTHENTICATED"),
+        (&[], "CREDENTIAL_MISSING"),
+    ] {
+        for method in METHODS {
+            let status = refusal(&peer, method, headers).await;
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!((status.code(), &*info.reason), (Code::Unauthenticated, expected));
+            assert!(status.get_details_help().is_none(), "{status:?}");
+        }
     }
     assert_eq!(harness.vendor.counters().requests, 0);
 }

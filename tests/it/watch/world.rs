@@ -34,6 +34,7 @@ use gotoassist_grpc::{
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 use tower::Layer as _;
 
@@ -286,7 +287,8 @@ impl Server {
 
     pub fn client(&self) -> Client {
         let server = RemoteSupportServiceServer::new(self.service.clone());
-        RemoteSupportServiceClient::new(DeadlineLayer.layer(server))
+        let deadlines = DeadlineLayer::new(self.service.call_limit, CancellationToken::new());
+        RemoteSupportServiceClient::new(deadlines.layer(server))
     }
 
     /// A watch of `id` by the token `t`.

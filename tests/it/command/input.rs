@@ -1,0 +1,106 @@
+//! What people and templates give to the commands, in its odd forms.
+
+use std::fs;
+
+use clap::CommandFactory as _;
+use gotoassist_grpc::{config::Cli, proto::SessionStatus};
+use tokio::time::timeout;
+
+use super::{LIMIT, binary, run, signal, unused_port};
+use crate::fake_service::{End, FakeService, Script, message};
+
+/// A byte order mark, as some editors put it at the beginning of a file.
+const MARK: &str = "\u{feff}";
+
+#[tokio::test]
+async fn an_id_may_be_a_negative_number() {
+    let service = FakeService::start([Script(vec![message(1, SessionStatus::Complete)], End::Ok)]);
+    let url = service.url();
+    let (status, _, stderr) = run(&["get", "-2022844082891", "--server", &url]).await;
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    let (status, _, stderr) = run(&["watch", "-2022844082891", "--server", &url]).await;
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert_eq!(service.session_names(), ["-2022844082891"; 2]);
+    assert_eq!(service.watches()[0].session_id, "-2022844082891");
+}
+
+#[tokio::test]
+async fn a_token_that_begins_with_a_dash_is_hinted_at_once() {
+    let (status, _, stderr) = run(&["get", "-session-token"]).await;
+    assert_eq!((status, stderr.lines().count()), (2, 1), "{stderr}");
+    assert!(stderr.contains("to pass '-s' as a value, use '-- -s"), "{stderr}");
+    let service = FakeService::start([]);
+    let (status, ..) = run(&["get", "--server", &service.url(), "--", "-session-token"]).await;
+    assert_eq!(status, 0);
+}
+
+#[tokio::test]
+async fn what_an_editor_puts_around_a_token_is_left_out() {
+    let service = FakeService::start([Script(vec![message(1, SessionStatus::Complete)], End::Ok)]);
+    let (url, directory) = (service.url(), tempfile::tempdir().unwrap());
+    let path = directory.path().join("token");
+    fs::write(&path, format!("{MARK}secret\r\n")).unwrap();
+    let path = path.display().to_string();
+    let (marked, resume) = (format!("{MARK}secret \n"), format!("{MARK}resume\r\n"));
+    let words = ["get", "known", "--server", &url];
+    for flags in [["--token-file", &path], ["--token", &marked]] {
+        let (status, _, stderr) = run(&[&words[..], &flags].concat()).await;
+        assert_eq!((status, stderr.as_str()), (0, ""), "{flags:?}");
+    }
+    assert_eq!(service.authorizations(), ["Bearer secret"; 2]);
+    let (status, ..) = run(&["watch", "known", "--server", &url, "--resume-token", &resume]).await;
+    assert_eq!(status, 0);
+    assert_eq!(service.watches()[0].resume_token, "resume");
+}
+
+#[tokio::test]
+async fn an_environment_variable_that_is_empty_is_not_set() {
+    let cli = Cli::command();
+    let arguments = cli.get_subcommands().flat_map(clap::Command::get_arguments);
+    let names: Vec<_> = arguments.filter_map(|argument| argument.get_env()).collect();
+    assert!(names.len() > 80, "{names:?}");
+    let service = FakeService::start([Script(vec![message(1, SessionStatus::Complete)], End::Ok)]);
+    let url = service.url();
+    let server = ["--server", &*url];
+    for (words, more) in [
+        (["serve", "--check"], &[][..]),
+        (["get", "known"], &server),
+        (["watch", "known"], &server),
+        (["links", "example.com"], &server),
+        (["health", "--timeout=9s"], &server),
+        (["demo", "--once"], &[]),
+    ] {
+        let mut command = binary(&[&words[..], more].concat());
+        command.envs(names.iter().map(|name| (name, "")));
+        let output = timeout(LIMIT, command.output()).await.unwrap().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {output:?}");
+    }
+    let set = binary(&["serve", "--check"]).env("GOTOASSIST_MAX_CALLS", "7").output().await;
+    let set = String::from_utf8(set.unwrap().stdout).unwrap();
+    assert!(set.lines().any(|line| line == "--max-calls 7"), "{set}");
+}
+
+#[tokio::test]
+async fn every_client_command_speaks_over_a_unix_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}", directory.path().join("grpc.sock").display());
+    let (vendor, url) = super::started(&["simulate", "--listen", "127.0.0.1:0"], "REST API").await;
+    let admin = format!("127.0.0.1:{}", unused_port());
+    let arguments = ["serve", "--listen", &socket, "--admin-listen", &admin, "--upstream-url"];
+    let serve = binary(&[&arguments[..], &[&url, "--drain-delay=0s"]].concat()).spawn().unwrap();
+    super::serving(&socket).await;
+    let (_, path) = socket.split_once(':').unwrap();
+    for server in [&socket, &format!("unix://{path}")] {
+        let rest = ["--server", server, "--token", "any"];
+        for words in [["get", "250040353"], ["links", "one.example.com"], ["watch", "250040304"]] {
+            let (status, _, stderr) = run(&[&words[..], &rest].concat()).await;
+            assert_eq!((status, stderr.as_str()), (0, ""), "{words:?} {server}");
+        }
+    }
+    let (status, _, stderr) = run(&["get", "x", "--server", "unix:"]).await;
+    assert_eq!(status, 2, "{stderr}");
+    for mut child in [serve, vendor] {
+        signal(&child, "-TERM").await;
+        assert_eq!(timeout(LIMIT, child.wait()).await.unwrap().unwrap().code(), Some(0));
+    }
+}
