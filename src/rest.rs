@@ -1,13 +1,14 @@
 //! The south face: the vendor's REST API. The only place that knows HTTP and JSON.
 
 mod breaker;
+mod coalesce;
 pub mod credential;
 mod drift;
 pub mod error;
 mod finished;
-mod flight;
 mod http_client;
 mod identities;
+mod in_flight;
 mod lenient;
 mod metric;
 mod observation;
@@ -31,7 +32,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use metrics::counter;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{Instant, timeout_at};
 
@@ -44,15 +44,16 @@ pub use tally::Tally;
 pub use traffic::Traffic;
 
 use breaker::Breaker;
+use coalesce::Coalescing;
 use drift::Drift;
 use finished::Finished;
-use flight::{Bound, Flight, Flights, Landing};
+use in_flight::{Bound, Outcome};
 use observation::{Call, RequestMetrics};
 use quota::{Class, Quota, Settings};
 use retry::Retries;
 use token::TokenSource;
 use transport::Transport;
-use upstream::{Asking, Question, Upstream};
+use upstream::{Asking, Failed, Question, Upstream};
 
 use crate::{
     clock::Clock,
@@ -104,7 +105,7 @@ pub struct Client(Arc<Parts>);
 
 struct Parts {
     upstream: Upstream,
-    flights: Option<Flights>,
+    coalescing: Option<Coalescing>,
     finished: Finished,
     identities: Identities,
     drift: Drift,
@@ -138,7 +139,7 @@ impl Client {
                 metrics: RequestMetrics::new(),
                 clock,
             },
-            flights: config.coalesce.then(Flights::default),
+            coalescing: config.coalesce.then(Coalescing::default),
             finished: Finished::new(config.finished_cache),
             identities: Identities::default(),
             drift: Drift::default(),
@@ -165,83 +166,6 @@ impl Client {
         self.0.upstream.tokens.as_ref().map(TokenSource::snapshot)
     }
 
-    /// One session, for a unary call. Shares the request of an identical call under way.
-    ///
-    /// A caller who leaves ends the request, unless others wait for it too.
-    pub async fn session(
-        &self,
-        credential: &Credential,
-        id: &SessionId,
-        terms: Terms,
-    ) -> Result<Answer<Arc<Session>>, Error> {
-        if !terms.skips_cache
-            && let Some(answer) = self.0.finished.get(credential.id(), id)
-        {
-            counter!(metric::FINISHED_CACHE_HITS).increment(1);
-            return Ok(answer);
-        }
-        within(terms.deadline, async {
-            if let Some(flights) = &self.0.flights {
-                return self.session_in_flight(flights, credential, id, terms).await;
-            }
-            let bound = Bound::fixed(terms.deadline);
-            // Boxed for the sake of those who share: they need no room for it.
-            Box::pin(self.fetch(credential, id, &bound, terms.asking())).await
-        })
-        .await
-    }
-
-    /// One session, for a watch: waits for quota as long as it takes, behind every unary call.
-    /// A single attempt, without retry: the poller that asks has a rhythm of its own.
-    pub async fn poll_session(
-        &self,
-        credential: &Credential,
-        id: &SessionId,
-        urgency: Urgency,
-        cause: &Cause,
-    ) -> Result<Answer<Arc<Session>>, Error> {
-        let class = || Class::Watch(urgency);
-        let Some(flights) = &self.0.flights else {
-            let pass = self.0.upstream.pass(credential, class(), None).await?;
-            let asking = Asking { cause: cause.clone(), ..Asking::default() };
-            let question = session_question(id);
-            let landing = self.0.upstream.send(pass, &question, None, &asking).await;
-            return self.landed(credential, id, landing);
-        };
-        let key = (credential.id(), id.clone());
-        let joined = |flight: Flight| async {
-            counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
-            flight.await
-        };
-        loop {
-            let landing = match flights.board_or_wait(&key) {
-                Ok(flight) => joined(flight).await,
-                Err(mut waiting) => tokio::select! {
-                    biased;
-                    flight = waiting.next() => joined(flight).await,
-                    pass = self.0.upstream.pass(credential, class(), None) => {
-                        drop(waiting);
-                        let (pass, this, id) = (pass?, self.clone(), id.clone());
-                        let credential = credential.clone();
-                        let asking = Asking { cause: cause.clone(), ..Asking::default() };
-                        let request = Box::pin(async move {
-                            let question = session_question(&id);
-                            let landing =
-                                this.0.upstream.send(pass, &question, None, &asking).await;
-                            this.landed(&credential, &id, landing)
-                        });
-                        return flights.begin(key, request).await;
-                    }
-                },
-            };
-            match landing {
-                // Its callers' time was too short for the queue. A poll's is not.
-                Err(Error { kind: Kind::QuotaExhausted, .. }) => {}
-                landing => return landing,
-            }
-        }
-    }
-
     /// The links registered for one domain.
     pub async fn system_links(
         &self,
@@ -256,8 +180,12 @@ impl Client {
             decode: system_link::decode,
         };
         let bound = Bound::fixed(terms.deadline);
-        let asking = terms.asking();
-        let answer = self.0.upstream.ask(credential, &question, &bound, asking);
+        let (upstream, question, asking) = (&self.0.upstream, &question, &terms.asking());
+        let answer = upstream.ask(credential, question, &bound, |deadline| async move {
+            let pass = upstream.pass(credential, question, Class::Unary, deadline).await;
+            let pass = pass.map_err(Failed::NotSent)?;
+            upstream.send(pass, question, deadline, asking).await.map_err(Failed::Sent)
+        });
         let answer = within(terms.deadline, answer).await;
         match &answer {
             Ok(links) => {
@@ -268,50 +196,13 @@ impl Client {
         answer
     }
 
-    async fn session_in_flight(
-        &self,
-        flights: &Flights,
-        credential: &Credential,
-        id: &SessionId,
-        terms: Terms,
-    ) -> Landing {
-        loop {
-            let key = (credential.id(), id.clone());
-            let boarding = flights.board(key, terms.deadline, |bound| {
-                let (this, credential, id) = (self.clone(), credential.clone(), id.clone());
-                let asking = terms.asking();
-                Box::pin(async move { this.fetch(&credential, &id, &bound, asking).await })
-            });
-            if boarding.is_joined() {
-                counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
-            }
-            let is_poll = boarding.is_poll;
-            match boarding.landing().await {
-                // A poll is one attempt only; a call gets its retries.
-                Err(error) if is_poll && retry::shortest_wait(&error).is_some() => {}
-                landing => return landing,
-            }
-        }
-    }
-
-    async fn fetch(
-        &self,
-        credential: &Credential,
-        id: &SessionId,
-        bound: &Bound,
-        asking: Asking,
-    ) -> Landing {
-        let landing = self.0.upstream.ask(credential, &session_question(id), bound, asking).await;
-        self.landed(credential, id, landing)
-    }
-
     /// Remembers what is worth it, and forgets what the vendor would not show any more.
     fn landed(
         &self,
         credential: &Credential,
         id: &SessionId,
         landing: Result<Answer<(Session, usize)>, Error>,
-    ) -> Landing {
+    ) -> Outcome {
         let identity = self.0.identities.get(&(credential.id(), id.clone()));
         let believed = landing.and_then(|answer| {
             let (session, _) = &answer.content;
@@ -324,7 +215,7 @@ impl Client {
             Ok(Answer { content: (session, size), observed_at }) => {
                 self.0.drift.note(&session.additional_fields);
                 let answer = Answer { content: Arc::new(session), observed_at };
-                self.0.finished.put(credential.id(), id, &answer, size);
+                self.0.finished.put(credential, id, &answer, size);
                 Ok(answer)
             }
             Err(error) => {

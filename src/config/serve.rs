@@ -207,7 +207,8 @@ pub struct LimitsConfig {
     )]
     pub max_watches_per_session: usize,
 
-    /// Unary calls at once; one more is refused at once (health and reflection do not count)
+    /// Unary calls at once; one more is refused at once (health and reflection do not count). One
+    /// caller gets half of them at most
     #[arg(long, env = "GOTOASSIST_MAX_CALLS", value_name = "COUNT", default_value_t = 2_000)]
     pub max_calls: usize,
 

@@ -117,13 +117,13 @@ pub struct UpstreamConfig {
     )]
     pub coalesce: bool,
 
-    /// Failures in a row (transport, 5xx) after which calls fail at once instead of trying
-    /// (0 = never)
+    /// Failures in a row (transport, 5xx) of one session after which calls for it fail at once
+    /// instead of trying; of three sessions or more: all calls of that credential (0 = never)
     #[arg(long, env = "GOTOASSIST_BREAKER_FAILURES", value_name = "COUNT", default_value_t = 5)]
     pub breaker_failures: u32,
 
-    /// How long they fail at once before one call is let through to try; doubles up to 1 min
-    /// while the trials fail
+    /// How long they fail at once before a call is let through to try; doubles up to 1 min while
+    /// the trials fail
     #[arg(
         long,
         env = "GOTOASSIST_BREAKER_PAUSE",

@@ -11,12 +11,25 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tonic::Status;
 
 use super::status;
-use crate::{feed::Key, model::SessionId, rest::CredentialId};
+use crate::{
+    feed::Key,
+    model::SessionId,
+    rest::{Credential, CredentialId},
+};
 
-/// The places of unary calls.
+/// The places of unary calls: of all, and of each caller.
 #[derive(Clone, Debug)]
 pub struct Calls {
     places: Arc<Semaphore>,
+    callers: Crowds<CredentialId>,
+    per_caller: usize,
+}
+
+/// The right to be one of the unary calls, until it is dropped.
+#[derive(Debug)]
+pub(super) struct CallPlace<'a> {
+    _in_process: SemaphorePermit<'a>,
+    _of_caller: Option<Member<CredentialId>>,
 }
 
 /// The places of watches: of all, of each caller, and of each session as one credential sees it.
@@ -45,13 +58,26 @@ pub(super) struct WatchPlace {
 }
 
 impl Calls {
-    /// So many places.
+    /// So many places. One caller gets no more than half of them, so that no caller can keep all
+    /// others out.
     pub fn new(limit: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))) }
+        Self {
+            places: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
+            callers: Crowds::default(),
+            per_caller: limit.div_ceil(2),
+        }
     }
 
-    pub(super) fn admit(&self) -> Result<SemaphorePermit<'_>, Status> {
-        self.places.try_acquire().map_err(|_| status::too_many_calls())
+    pub(super) fn admit(&self, credential: &Credential) -> Result<CallPlace<'_>, Status> {
+        let full = |whose| move || status::too_many_calls(whose);
+        let in_process = self.places.try_acquire().map_err(|_| full("server")())?;
+        let of_caller = match credential.known_caller() {
+            Some(caller) => {
+                Some(self.callers.join(caller, self.per_caller).ok_or_else(full("caller"))?)
+            }
+            None => None,
+        };
+        Ok(CallPlace { _in_process: in_process, _of_caller: of_caller })
     }
 }
 
@@ -138,7 +164,6 @@ mod tests {
     use tonic_types::StatusExt as _;
 
     use super::*;
-    use crate::rest::Credential;
 
     fn key(token: &str, session: &str) -> Key {
         let credential = Credential::from_authorization(&format!("Bearer {token}")).unwrap();
@@ -174,13 +199,31 @@ mod tests {
     #[test]
     fn one_call_too_many_is_pushed_back_and_the_next_served() {
         let calls = Calls::new(1);
-        let place = calls.admit().unwrap();
-        let refusal = calls.admit().unwrap_err();
+        let place = calls.admit(&Credential::SERVICE).unwrap();
+        let refusal = calls.admit(&Credential::SERVICE).unwrap_err();
         assert_eq!(refusal.code(), tonic::Code::ResourceExhausted);
         assert!(refusal.metadata().contains_key("grpc-retry-pushback-ms"));
         assert!(refusal.get_details_retry_info().is_some());
         assert_eq!(refusal.get_details_error_info().unwrap().reason, "OVERLOADED");
         drop(place);
-        assert!(calls.admit().is_ok());
+        assert!(calls.admit(&Credential::SERVICE).is_ok());
+    }
+
+    #[test]
+    fn one_caller_gets_half_of_the_places_for_calls() {
+        let calls = Calls::new(6);
+        let subject = |credential: &Credential| {
+            let refusal = calls.admit(credential).unwrap_err();
+            refusal.get_details_quota_failure().unwrap().violations[0].subject.clone()
+        };
+        let (a, b, c) =
+            (key("a", "1").credential, key("b", "1").credential, key("c", "1").credential);
+        let mut places: Vec<_> = (0..3).map(|_| calls.admit(&a).unwrap()).collect();
+        assert_eq!(subject(&a), "calls of one caller");
+        places.extend((0..3).map(|_| calls.admit(&b).unwrap()));
+        assert_eq!(subject(&c), "calls of one server");
+        drop(places);
+        assert!(calls.callers.0.lock().unwrap().is_empty());
+        let _all: Vec<_> = (0..6).map(|_| calls.admit(&Credential::SERVICE).unwrap()).collect();
     }
 }

@@ -145,9 +145,12 @@ pub fn too_many_watches(whose: &str) -> Status {
     )
 }
 
-/// There are as many unary calls as there may be.
-pub fn too_many_calls() -> Status {
-    overloaded("this server has no place for more calls", "calls of one server")
+/// There are as many unary calls as there may be, of one server or caller.
+pub fn too_many_calls(whose: &str) -> Status {
+    overloaded(
+        &format!("there is no place for more calls of this {whose}"),
+        &format!("calls of one {whose}"),
+    )
 }
 
 fn overloaded(message: &str, subject: &str) -> Status {

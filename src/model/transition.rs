@@ -148,11 +148,16 @@ pub(super) fn put_in_order(transitions: &mut [Transition], mut floor: Option<Utc
 /// regard to letter case and separators. FNV-1a is a fixed function, since marks travel in resume
 /// tokens.
 fn mark(status: Status, upstream_status: &str) -> u32 {
-    let text = match status {
-        Status::Unknown => letters(upstream_status).collect(),
-        named => named.name().to_owned(),
+    let add = |hash: u32, letter: char| {
+        let mut buffer = [0; 4];
+        let bytes = letter.encode_utf8(&mut buffer).bytes();
+        bytes.fold(hash, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
     };
-    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    let beginning = 0x811c_9dc5;
+    match status {
+        Status::Unknown => letters(upstream_status).fold(beginning, add),
+        named => named.name().chars().fold(beginning, add),
+    }
 }
 
 #[cfg(test)]

@@ -82,10 +82,9 @@ struct Doubt {
 pub fn check(identity: Option<Identity>, answer: &Session) -> Result<(), Disbelief> {
     match (identity, Identity::of(answer)) {
         (Some(identity), Some(shown)) if identity != shown => Err(Disbelief::OtherSession),
-        (Some(_) | None, Some(_)) => Ok(()),
         (Some(_), None) if answer.status() == Status::Unknown => Err(Disbelief::NotASession),
         (None, None) if !is_word(&answer.upstream_status) => Err(Disbelief::NotASession),
-        (Some(_) | None, None) => Ok(()),
+        (Some(_) | None, Some(_) | None) => Ok(()),
     }
 }
 

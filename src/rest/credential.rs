@@ -70,6 +70,11 @@ impl Credential {
         }
     }
 
+    /// The same, unless callers are not told apart.
+    pub fn known_caller(&self) -> Option<CredentialId> {
+        Some(self.caller()).filter(|caller| *caller != CredentialId::SERVICE)
+    }
+
     /// The value of the `authorization` header, if it is the caller's own.
     pub fn authorization(&self) -> Option<&str> {
         match self {

@@ -183,6 +183,12 @@ impl Error {
         }
     }
 
+    /// Whether the quota refused the request, so that it was never sent.
+    pub(super) fn is_of_quota(&self) -> bool {
+        let is_limit = matches!(self.kind, Kind::QuotaExhausted | Kind::RateLimited);
+        is_limit && self.http_status.is_none()
+    }
+
     /// The same error with what caused it, for the log.
     #[must_use]
     pub fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {

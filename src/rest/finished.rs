@@ -1,21 +1,22 @@
 //! Finished sessions, kept in memory for a short time: all that can still change is a late note.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{Answer, CredentialId, lock};
+use super::{Answer, Credential, CredentialId, lock};
 use crate::model::{Session, SessionId};
 
-/// Sessions kept at most, the oldest going first.
-const SESSION_LIMIT: usize = 4_096;
+/// What all of them may weigh together.
+const WEIGHT_LIMIT: usize = 16 * 1024 * 1024;
 
-/// Bytes of JSON they may have been all together; in memory they are some three times as large.
-const SIZE_LIMIT: usize = 16 * 1024 * 1024;
+/// An entry weighs as many bytes as its JSON had, but no less than this: so there are 4,096 at most.
+/// In memory they are some three times as large.
+const LEAST_WEIGHT: usize = 4 * 1024;
 
 /// The finished sessions that each credential was shown a short time ago.
 pub(super) struct Finished {
@@ -23,21 +24,25 @@ pub(super) struct Finished {
     kept: Mutex<Kept>,
 }
 
-/// Entries, and in the order of their coming what tells when they are over. A place in the order
-/// whose number is not that of the entry is one that a newer answer has replaced.
+/// Entries by number, which is the order of their arrival.
 #[derive(Default)]
 struct Kept {
-    entries: HashMap<CredentialId, HashMap<SessionId, Entry>>,
-    order: VecDeque<(CredentialId, SessionId, u64)>,
+    entries: BTreeMap<u64, Entry>,
+    numbers: HashMap<CredentialId, HashMap<SessionId, u64>>,
+    /// What the entries of each caller weigh. If there is no room, the caller with the most loses
+    /// its oldest: a caller with a flood of sessions evicts nobody else's.
+    weights: HashMap<CredentialId, usize>,
+    weight: usize,
     count: u64,
-    size: usize,
 }
 
 struct Entry {
+    credential: CredentialId,
+    caller: CredentialId,
+    id: SessionId,
     answer: Answer<Arc<Session>>,
     came_at: Instant,
-    number: u64,
-    size: usize,
+    weight: usize,
 }
 
 impl Finished {
@@ -52,7 +57,7 @@ impl Finished {
             return None;
         }
         let kept = lock(&self.kept);
-        let entry = kept.entries.get(&credential)?.get(id)?;
+        let entry = kept.entries.get(kept.numbers.get(&credential)?.get(id)?)?;
         (entry.came_at.elapsed() < self.lifetime).then(|| entry.answer.clone())
     }
 
@@ -60,7 +65,7 @@ impl Finished {
     /// the one before if it is not.
     pub fn put(
         &self,
-        credential: CredentialId,
+        credential: &Credential,
         id: &SessionId,
         answer: &Answer<Arc<Session>>,
         size: usize,
@@ -69,17 +74,19 @@ impl Finished {
             return;
         }
         let mut kept = lock(&self.kept);
-        kept.forget(credential, id);
-        if !answer.content.status().is_final() {
-            return;
+        kept.forget(credential.id(), id);
+        if answer.content.status().is_final() {
+            kept.insert(Entry {
+                credential: credential.id(),
+                caller: credential.caller(),
+                id: id.clone(),
+                answer: answer.clone(),
+                came_at: Instant::now(),
+                weight: size.max(LEAST_WEIGHT),
+            });
+            kept.expire(self.lifetime);
+            while kept.weight > WEIGHT_LIMIT && kept.evict() {}
         }
-        kept.count += 1;
-        kept.size += size;
-        let number = kept.count;
-        let entry = Entry { answer: answer.clone(), came_at: Instant::now(), number, size };
-        kept.entries.entry(credential).or_default().insert(id.clone(), entry);
-        kept.order.push_back((credential, id.clone(), number));
-        kept.trim(self.lifetime);
     }
 
     /// Forgets one session.
@@ -90,55 +97,79 @@ impl Finished {
     /// Forgets all that `credential` was shown: it was refused.
     pub fn forget_all(&self, credential: CredentialId) {
         let mut kept = lock(&self.kept);
-        let forgotten = kept.entries.remove(&credential).unwrap_or_default();
-        kept.size -= forgotten.values().map(|entry| entry.size).sum::<usize>();
+        for number in kept.numbers.remove(&credential).unwrap_or_default().into_values() {
+            kept.remove(number);
+        }
     }
 }
 
 impl Kept {
+    fn insert(&mut self, entry: Entry) {
+        self.count += 1;
+        let sessions = self.numbers.entry(entry.credential).or_default();
+        sessions.insert(entry.id.clone(), self.count);
+        *self.weights.entry(entry.caller).or_default() += entry.weight;
+        self.weight += entry.weight;
+        self.entries.insert(self.count, entry);
+    }
+
     fn forget(&mut self, credential: CredentialId, id: &SessionId) {
-        if let Some(sessions) = self.entries.get_mut(&credential) {
-            self.size -= sessions.remove(id).map_or(0, |entry| entry.size);
+        let number = self.numbers.get(&credential).and_then(|sessions| sessions.get(id));
+        if let Some(number) = number.copied() {
+            self.remove(number);
+        }
+    }
+
+    fn remove(&mut self, number: u64) {
+        let Some(entry) = self.entries.remove(&number) else { return };
+        self.weight -= entry.weight;
+        if let Some(weight) = self.weights.get_mut(&entry.caller) {
+            *weight -= entry.weight;
+            if *weight == 0 {
+                self.weights.remove(&entry.caller);
+            }
+        }
+        if let Some(sessions) = self.numbers.get_mut(&entry.credential) {
+            sessions.remove(&entry.id);
             if sessions.is_empty() {
-                self.entries.remove(&credential);
+                self.numbers.remove(&entry.credential);
             }
         }
     }
 
-    /// Lets go of the oldest while they are over, replaced, or too many.
-    fn trim(&mut self, lifetime: Duration) {
-        while let Some((credential, id, number)) = self.order.front() {
-            let (credential, number) = (*credential, *number);
-            let entry = self.entries.get(&credential).and_then(|sessions| sessions.get(id));
-            let current = entry.filter(|entry| entry.number == number);
-            if current.is_some_and(|entry| entry.came_at.elapsed() < lifetime)
-                && self.order.len() <= SESSION_LIMIT
-                && self.size <= SIZE_LIMIT
-            {
-                return;
-            }
-            let is_current = current.is_some();
-            if let Some((credential, id, _)) = self.order.pop_front()
-                && is_current
-            {
-                self.forget(credential, &id);
-            }
+    fn expire(&mut self, lifetime: Duration) {
+        while let Some((number, oldest)) = self.entries.first_key_value()
+            && oldest.came_at.elapsed() >= lifetime
+        {
+            self.remove(*number);
         }
+    }
+
+    /// Removes the oldest entry of the caller with the most. Whether there was one.
+    fn evict(&mut self) -> bool {
+        let heaviest = self.weights.iter().max_by_key(|(_, weight)| **weight);
+        let Some(heaviest) = heaviest.map(|(caller, _)| *caller) else { return false };
+        let oldest = self.entries.iter().find(|(_, entry)| entry.caller == heaviest);
+        let Some(oldest) = oldest.map(|(number, _)| *number) else { return false };
+        self.remove(oldest);
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rest::Credential;
+
+    /// Small ones that have room.
+    const SESSION_LIMIT: usize = WEIGHT_LIMIT / LEAST_WEIGHT;
 
     fn answer(status: &str) -> Answer<Arc<Session>> {
         let session = Session { upstream_status: status.to_owned(), ..Session::default() };
         Answer { content: Arc::new(session), observed_at: jiff::Timestamp::UNIX_EPOCH }
     }
 
-    fn credential(name: &str) -> CredentialId {
-        Credential::from_authorization(&format!("Bearer {name}")).unwrap().id()
+    fn credential(name: &str) -> Credential {
+        Credential::from_authorization(&format!("Bearer {name}")).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -147,17 +178,17 @@ mod tests {
         let (caller, last) = (credential("a"), SESSION_LIMIT + 9);
         let id = |number: usize| number.to_string().parse::<SessionId>().unwrap();
         for number in 0..=last {
-            finished.put(caller, &id(number), &answer("complete"), 1_000);
+            finished.put(&caller, &id(number), &answer("complete"), 1_000);
         }
         for _ in 0..100 {
-            finished.put(caller, &id(last), &answer("complete"), 1_000);
+            finished.put(&caller, &id(last), &answer("complete"), 1_000);
         }
         let kept = lock(&finished.kept);
-        assert!(kept.order.len() <= SESSION_LIMIT);
-        assert!(kept.entries.values().map(HashMap::len).sum::<usize>() <= SESSION_LIMIT);
+        assert!(kept.entries.len() <= SESSION_LIMIT);
+        assert!(kept.numbers.values().map(HashMap::len).sum::<usize>() <= SESSION_LIMIT);
         drop(kept);
-        assert!(finished.get(caller, &id(0)).is_none());
-        assert!(finished.get(caller, &id(last)).is_some());
+        assert!(finished.get(caller.id(), &id(0)).is_none());
+        assert!(finished.get(caller.id(), &id(last)).is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -166,14 +197,14 @@ mod tests {
         let (large, last) = (1024 * 1024, 99);
         for number in 0..=last {
             let id = number.to_string().parse().unwrap();
-            finished.put(credential("a"), &id, &answer("complete"), large);
+            finished.put(&credential("a"), &id, &answer("complete"), large);
         }
         let kept = lock(&finished.kept);
-        assert_eq!(kept.size, SIZE_LIMIT);
-        assert_eq!(kept.entries.values().map(HashMap::len).sum::<usize>(), SIZE_LIMIT / large);
+        assert_eq!(kept.weight, WEIGHT_LIMIT);
+        assert_eq!(kept.entries.len(), WEIGHT_LIMIT / large);
         drop(kept);
-        finished.forget_all(credential("a"));
-        assert_eq!(lock(&finished.kept).size, 0);
+        finished.forget_all(credential("a").id());
+        assert_eq!(lock(&finished.kept).weight, 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -181,20 +212,40 @@ mod tests {
         let finished = Finished::new(Duration::from_secs(30));
         for number in 0..100 {
             let id = number.to_string().parse().unwrap();
-            finished.put(credential(&format!("a{number}")), &id, &answer("abandoned"), 1_000);
+            finished.put(&credential(&format!("a{number}")), &id, &answer("abandoned"), 1_000);
         }
         tokio::time::advance(Duration::from_secs(30)).await;
-        finished.put(credential("b"), &"1".parse().unwrap(), &answer("complete"), 1_000);
+        finished.put(&credential("b"), &"1".parse().unwrap(), &answer("complete"), 1_000);
         let kept = lock(&finished.kept);
-        assert_eq!((kept.entries.len(), kept.order.len()), (1, 1));
+        assert_eq!((kept.entries.len(), kept.numbers.len(), kept.weights.len()), (1, 1, 1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_session_that_goes_on_after_all_is_forgotten() {
         let finished = Finished::new(Duration::from_secs(30));
         let (caller, id) = (credential("a"), "1".parse().unwrap());
-        finished.put(caller, &id, &answer("complete"), 1_000);
-        finished.put(caller, &id, &answer("active"), 1_000);
-        assert!(finished.get(caller, &id).is_none());
+        finished.put(&caller, &id, &answer("complete"), 1_000);
+        finished.put(&caller, &id, &answer("active"), 1_000);
+        assert!(finished.get(caller.id(), &id).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_one_caller_evicts_nobody_elses() {
+        let finished = Finished::new(Duration::from_secs(30));
+        let id = |number: usize| number.to_string().parse::<SessionId>().unwrap();
+        let flooding = Credential::Service(credential("a").id());
+        let others = [Credential::Service(credential("b").id()), credential("c")];
+        for number in 0..100 {
+            for other in &others {
+                finished.put(other, &id(number), &answer("complete"), 1_000);
+            }
+        }
+        for number in 100..3 * SESSION_LIMIT {
+            finished.put(&flooding, &id(number), &answer("complete"), 9_000);
+        }
+        for number in 0..100 {
+            assert!(others.iter().all(|other| finished.get(other.id(), &id(number)).is_some()));
+        }
+        assert!(lock(&finished.kept).weight <= WEIGHT_LIMIT);
     }
 }

@@ -31,11 +31,11 @@ pub(super) fn describe() {
     );
     describe_counter!(
         SINGLE_FLIGHT_JOINS,
-        "Calls and polls that joined an identical request already under way"
+        "Calls and polls that joined an identical request already in flight"
     );
     describe_counter!(
         BREAKER_REFUSALS,
-        "Requests that were not sent since GoToAssist has been failing, by circuit"
+        "Requests that were not sent because a circuit of the breaker is open, by circuit"
     );
     describe_gauge!(BREAKER_OPEN, "Circuits of the breaker that are open, by circuit");
     describe_counter!(

@@ -32,6 +32,9 @@ const MAX_BUCKETS: usize = 16_384;
 /// How many buckets there are before the idle ones are looked for.
 const FIRST_SWEEP: usize = 64;
 
+/// While the vendor wants a pause, a watch waits silently only if it ends within this time.
+pub const LONGEST_SILENCE: Duration = Duration::from_secs(5);
+
 /// For what a request is made.
 #[derive(Clone, Copy, Debug)]
 pub enum Class {
@@ -120,6 +123,11 @@ impl Quota {
     /// A unary call waits until `deadline` at most, and fails with [`Kind::QuotaExhausted`] at once
     /// if its turn would come later or too many wait already; `retry_after` then says when its turn
     /// would be. A watch waits as long as it takes.
+    ///
+    /// While the vendor wants a pause (429 with Retry-After), the error is [`Kind::RateLimited`]: for
+    /// a unary call whose deadline comes before the end of the pause, and for a watch if more than
+    /// [`LONGEST_SILENCE`] of it is left, so that its watchers can be told. Those who wait already
+    /// when the pause begins get it too. `retry_after` is what is left of the pause, at least.
     pub async fn admit(
         &self,
         credential: CredentialId,
@@ -219,9 +227,12 @@ impl Kept {
 }
 
 fn exhausted(retry_after: Duration) -> Error {
-    let mut error = Error::new(Kind::QuotaExhausted);
-    error.retry_after = Some(retry_after);
-    error
+    Error { retry_after: Some(retry_after), ..Error::new(Kind::QuotaExhausted) }
+}
+
+/// The vendor has asked for a pause.
+fn held(retry_after: Duration) -> Error {
+    Error { retry_after: Some(retry_after), ..Error::new(Kind::RateLimited) }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

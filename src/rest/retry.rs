@@ -1,28 +1,29 @@
 //! When a unary call is tried again: which failures, after what pause, and how many in all.
 
+mod budget;
+
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
-use tower::retry::budget::{Budget as _, TpsBudget};
 
-use super::{Error, Kind};
+use super::{Error, Kind, breaker::Subject};
+use budget::Budget;
 
 /// How long a caller without a deadline is kept waiting for a retry.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The rule of all retries of a process.
 pub(super) struct Retries {
-    budget: TpsBudget,
+    budget: Budget,
     delays: ExponentialBuilder,
 }
 
 impl Retries {
-    /// At most `limit` retries a call. All calls together: one retry for five calls, and one a
-    /// second besides.
+    /// At most `limit` retries a call, and of all calls together what the budget allows.
     pub fn new(limit: u32) -> Self {
         Self {
-            budget: TpsBudget::new(Duration::from_secs(10), 1, 0.2),
+            budget: Budget::default(),
             delays: ExponentialBuilder::new()
                 .with_min_delay(Duration::from_millis(100))
                 .with_max_delay(Duration::from_secs(2))
@@ -41,6 +42,7 @@ impl Retries {
     /// How long to pause after `error`, if it is worth another attempt before `deadline`.
     pub fn pause(
         &self,
+        subject: Subject,
         error: &Error,
         delays: &mut ExponentialBackoff,
         deadline: Option<Instant>,
@@ -48,12 +50,12 @@ impl Retries {
         let pause = delays.next()?.max(shortest_wait(error)?);
         let now = Instant::now();
         let fits = now + pause < deadline.unwrap_or(now + PATIENCE);
-        (fits && self.budget.withdraw()).then_some(pause)
+        (fits && self.budget.withdraw(subject)).then_some(pause)
     }
 }
 
 /// How long to wait at least after `error`; nothing if it is not worth another attempt.
-pub(super) fn shortest_wait(error: &Error) -> Option<Duration> {
+fn shortest_wait(error: &Error) -> Option<Duration> {
     match error.kind {
         Kind::ConnectFailed | Kind::Unavailable => Some(error.retry_after.unwrap_or_default()),
         Kind::RateLimited => error.retry_after,

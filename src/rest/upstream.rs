@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Answer, Credential, CredentialId, Error, Kind,
-    breaker::{Breaker, Permit},
-    flight::Bound,
+    breaker::{Breaker, Permit, Subject},
+    in_flight::Bound,
     lenient::Malformed,
     metric,
     observation::{Call, Observation, RequestMetrics},
@@ -22,6 +22,7 @@ use super::{
 use crate::{clock::Clock, trace::Cause};
 
 /// What the vendor is asked, and how its answer is read.
+#[derive(Clone)]
 pub(super) struct Question<T> {
     /// What it is, for metrics.
     pub call: Call,
@@ -63,34 +64,47 @@ pub(super) struct Asking {
     pub cause: Cause,
 }
 
+/// Why an attempt gave no answer.
+pub(super) enum Failed {
+    /// Nothing was sent: the breaker, the quota or the service's own credential forbids it.
+    NotSent(Error),
+    /// A request was sent.
+    Sent(Error),
+}
+
+impl Failed {
+    pub fn into_error(self) -> Error {
+        let (Failed::NotSent(error) | Failed::Sent(error)) = self;
+        error
+    }
+}
+
 impl Upstream {
-    /// Asks for a unary call, trying again where that is worth it. `bound` is when the last of its
-    /// callers stops waiting.
-    pub async fn ask<T>(
+    /// Makes a unary call of one attempt or several, where another is worth it. `attempt` is given
+    /// its deadline; `bound` is when the last of the callers stops waiting.
+    pub async fn ask<T, U, F: Future<Output = Result<Answer<T>, Failed>>>(
         &self,
         credential: &Credential,
-        question: &Question<T>,
+        question: &Question<U>,
         bound: &Bound,
-        asking: Asking,
+        attempt: impl Fn(Option<Instant>) -> F,
     ) -> Result<Answer<T>, Error> {
+        let subject = self.breaker.subject(credential.caller(), &question.path);
         let mut delays = self.retries.of_call();
         let mut refusal = None;
         loop {
             let deadline = bound.get();
-            let pass = match self.pass(credential, Class::Unary, deadline).await {
-                Ok(pass) => pass,
+            let error = match attempt(deadline).await {
+                Ok(answer) => return Ok(answer),
                 // A caller with more time has joined.
-                Err(Error { kind: Kind::QuotaExhausted, .. }) if bound.get() != deadline => {
+                Err(Failed::NotSent(error)) if error.is_of_quota() && bound.get() != deadline => {
                     continue;
                 }
                 // What the vendor said before tells more than that we cannot ask again.
-                Err(error) => return Err(refusal.unwrap_or(error)),
+                Err(Failed::NotSent(error)) => return Err(refusal.unwrap_or(error)),
+                Err(Failed::Sent(error)) => error,
             };
-            let error = match self.send(pass, question, deadline, &asking).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let Some(pause) = self.retries.pause(&error, &mut delays, bound.get()) else {
+            let Some(pause) = self.retries.pause(subject, &error, &mut delays, bound.get()) else {
                 return Err(error);
             };
             counter!(metric::RETRIES, "call" => question.call.name()).increment(1);
@@ -100,23 +114,25 @@ impl Upstream {
     }
 
     /// Waits for the right to send one request.
-    pub async fn pass(
+    pub async fn pass<T>(
         &self,
         credential: &Credential,
+        question: &Question<T>,
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<Pass, Error> {
+        let subject = self.breaker.subject(credential.caller(), &question.path);
         match (credential.authorization(), &self.tokens) {
             (Some(authorization), _) => {
                 let mut authorization = HeaderValue::from_str(authorization)
                     .map_err(|_| Error::new(Kind::CredentialRejected))?;
                 authorization.set_sensitive(true);
-                self.pass_with(credential, authorization, None, class, deadline).await
+                self.pass_with(credential, subject, authorization, None, class, deadline).await
             }
             (None, Some(tokens)) => {
                 let own = tokens.authorization().await?;
                 let header = own.header_value();
-                self.pass_with(credential, header, Some(own), class, deadline).await
+                self.pass_with(credential, subject, header, Some(own), class, deadline).await
             }
             (None, None) => Err(Error::new(Kind::CredentialUnavailable)),
         }
@@ -125,12 +141,13 @@ impl Upstream {
     async fn pass_with(
         &self,
         credential: &Credential,
+        subject: Subject,
         authorization: HeaderValue,
         renewable: Option<Authorization>,
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<Pass, Error> {
-        let permit = self.breaker.enter(credential.id())?;
+        let permit = self.breaker.enter(subject, deadline)?;
         let began_at = Instant::now();
         let admitted =
             self.quota.admit_for(credential.caller(), credential.id(), class, deadline).await;
@@ -149,6 +166,7 @@ impl Upstream {
         asking: &Asking,
     ) -> Result<Answer<T>, Error> {
         let Pass { credential, authorization, renewable, permit } = pass;
+        let subject = permit.subject();
         let outcome = self.exchange(permit, credential.id(), authorization, question, asking).await;
         let (
             Err(refusal @ Error { kind: Kind::CredentialRejected, .. }),
@@ -164,7 +182,8 @@ impl Upstream {
             _ => error,
         })?;
         let fresh = fresh.header_value();
-        let pass = self.pass_with(&credential, fresh, None, Class::Unary, deadline).await?;
+        let pass =
+            self.pass_with(&credential, subject, fresh, None, Class::Unary, deadline).await?;
         let again =
             self.exchange(pass.permit, credential.id(), pass.authorization, question, asking);
         again.await.map_err(|error| match error.kind {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test")]
 
+mod hold;
 mod leaving;
 mod random_world;
 mod watches;
@@ -191,6 +192,34 @@ async fn a_call_that_would_come_too_late_fails_at_once_and_is_told_when() {
     assert!(now.elapsed() + Duration::from_millis(50) >= turn, "{:?} {turn:?}", now.elapsed());
 }
 
+/// Calls that give up in the queue take nothing from those who can wait.
+#[tokio::test(start_paused = true)]
+async fn a_caller_with_short_deadlines_slows_nobody_and_spoils_no_estimate() {
+    let (quota, log) = (quota(8.0), Log::default());
+    let mut callers = JoinSet::new();
+    callers.spawn(keep_calling(Arc::clone(&quota), "patient".to_owned(), log.clone()));
+    for _ in 0..50 {
+        let quota = Arc::clone(&quota);
+        callers.spawn(async move {
+            loop {
+                let soon = Some(Instant::now() + Duration::from_secs(1));
+                quota.admit(caller("hasty"), Class::Unary, soon).await.ok();
+                sleep(ms(100)).await;
+            }
+        });
+    }
+    sleep(Duration::from_secs(30)).await;
+    // Half of the turns, and no worse estimate than the calls justify that can still be admitted.
+    let asked = Instant::now();
+    let in_time = Some(asked + Duration::from_secs(3));
+    quota.admit(caller("hasty"), Class::Unary, in_time).await.unwrap();
+    callers.shutdown().await;
+    let patient = log.shares()["patient"];
+    assert!((115..=135).contains(&patient), "{patient} of some 240");
+    let snapshot = quota.snapshot();
+    assert_eq!((snapshot.waiting_unary, snapshot.waiting_watches), (0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_cancelled_calls_costs_nothing() {
     let (quota, log) = (quota(8.0), Log::default());
@@ -259,7 +288,7 @@ async fn retry_after_is_obeyed_by_all_and_no_bunch_follows_it() {
     assert_eq!(quota.snapshot().pause, Duration::from_secs(30));
     let soon = Some(refused + Duration::from_secs(10));
     let error = quota.admit(caller("b"), Class::Unary, soon).await.unwrap_err();
-    assert_eq!(error.kind, Kind::QuotaExhausted);
+    assert_eq!(error.kind, Kind::RateLimited, "the pause is the vendor's");
     assert_eq!(error.retry_after.map(|after| after.as_secs()), Some(30));
     let mut callers = JoinSet::new();
     callers.spawn(keep_calling(Arc::clone(&quota), "b".to_owned(), log.clone()));

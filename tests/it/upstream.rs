@@ -2,9 +2,11 @@
 
 mod breaker;
 mod connection;
+mod contained;
 mod credential;
 mod faults;
 mod metrics;
+mod queued;
 mod refusals;
 mod retries;
 mod sharing;

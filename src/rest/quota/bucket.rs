@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    Class, CredentialId, Error, Settings, Snapshot, exhausted, lock,
+    Class, CredentialId, Error, LONGEST_SILENCE, Settings, Snapshot, exhausted, held, lock,
     pace::Pace,
     queue::{Queue, Ticket},
 };
@@ -35,12 +35,21 @@ pub(super) struct Bucket {
 #[derive(Debug)]
 struct State {
     pace: Pace,
-    queue: Queue<oneshot::Sender<Call>>,
+    queue: Queue<Waiting>,
     /// When the next one is to be called.
     due_at: Instant,
     /// Whoever holds it sleeps until then and calls the next; the others only wait to be called, or
     /// to hold it.
     timekeeper: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// One who waits in the queue.
+#[derive(Debug)]
+struct Waiting {
+    /// Until when it waits; nothing for a watch and for a call without a deadline.
+    deadline: Option<Instant>,
+    is_watch: bool,
+    call: oneshot::Sender<Call>,
 }
 
 /// What a waiting one is told: when it was admitted, or why not.
@@ -93,7 +102,10 @@ impl Bucket {
     }
 
     pub(super) fn slow_down(&self, retry_after: Option<Duration>) {
-        lock(&self.state).pace.slow_down(retry_after, Instant::now());
+        let mut state = lock(&self.state);
+        let now = Instant::now();
+        state.pace.slow_down(retry_after, now);
+        state.refuse_hopeless(now);
     }
 
     pub(super) fn speed_up(&self) {
@@ -131,13 +143,17 @@ impl Bucket {
             state.pace.take(now);
             return Ok(None);
         }
-        if let Class::Unary = class {
-            state.check(caller, deadline, self.queue_limit, now)?;
-        }
         let (call, turn) = oneshot::channel();
+        let waiting = Waiting { deadline, is_watch: matches!(class, Class::Watch(_)), call };
+        if waiting.is_hopeless(state.pace.pause(now), now) {
+            return Err(held(state.pace.pause(now)));
+        }
         let ticket = match class {
-            Class::Unary => state.queue.join_unary(caller, call),
-            Class::Watch(urgency) => state.queue.join_watch(urgency, call),
+            Class::Unary => {
+                state.check(caller, deadline, self.queue_limit, now)?;
+                state.queue.join_unary(caller, waiting)
+            }
+            Class::Watch(urgency) => state.queue.join_watch(urgency, waiting),
         };
         state.call_next(now);
         Ok(Some(Place { bucket: self, caller, ticket, turn }))
@@ -173,7 +189,19 @@ impl Bucket {
     fn too_late(&self, caller: CredentialId) -> Error {
         let mut state = lock(&self.state);
         let now = Instant::now();
-        exhausted(state.turn_of(caller, now).duration_since(now))
+        let turn = state.turn_of(caller, now).duration_since(now);
+        if state.pace.pause(now).is_zero() { exhausted(turn) } else { held(turn) }
+    }
+}
+
+impl Waiting {
+    /// Whether the vendor's pause lasts longer than this one may wait.
+    fn is_hopeless(&self, pause: Duration, now: Instant) -> bool {
+        if self.is_watch {
+            pause > LONGEST_SILENCE
+        } else {
+            !pause.is_zero() && self.deadline.is_some_and(|deadline| now + pause >= deadline)
+        }
     }
 }
 
@@ -186,11 +214,20 @@ impl State {
                 self.due_at = ready_at;
                 return (!self.queue.is_empty()).then_some(ready_at);
             }
-            let call = self.queue.next(now)?;
+            let waiting = self.queue.next(now)?;
             // One who has gone has left the queue; still, nothing is counted that is not sent.
-            if call.send(Ok(now)).is_ok() {
+            if waiting.call.send(Ok(now)).is_ok() {
                 self.pace.take(now);
             }
+        }
+    }
+
+    /// Refuses those who wait in vain for the vendor's pause to end.
+    fn refuse_hopeless(&mut self, now: Instant) {
+        let pause = self.pace.pause(now);
+        for waiting in self.queue.take(|waiting| waiting.is_hopeless(pause, now)) {
+            // Should it have gone meanwhile, all the better.
+            let _ = waiting.call.send(Err(held(pause)));
         }
     }
 
@@ -215,7 +252,7 @@ impl State {
         if self.queue.waiting_unary() >= limit {
             let longest = self.queue.make_room(caller).ok_or_else(refused)?;
             // Should it have gone meanwhile, all the better.
-            drop(longest.send(Err(refused())));
+            drop(longest.call.send(Err(refused())));
         }
         Ok(())
     }

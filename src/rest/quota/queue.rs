@@ -90,6 +90,26 @@ impl<P> Queue<P> {
         Some(place)
     }
 
+    /// Takes out all places that `is_taken` chooses.
+    pub(super) fn take(&mut self, is_taken: impl Fn(&P) -> bool) -> Vec<P> {
+        let watches = self.watches.extract_if(.., |_, (_, place)| is_taken(place));
+        let mut taken: Vec<_> = watches.map(|(_, (_, place))| place).collect();
+        let watches = taken.len();
+        for line in self.lines.values_mut() {
+            let calls = line.waiting.extract_if(.., |_, place| is_taken(place));
+            taken.extend(calls.map(|(_, place)| place));
+        }
+        self.unary -= taken.len() - watches;
+        self.lines.retain(|_, line| {
+            let is_left = !line.waiting.is_empty();
+            if !is_left {
+                self.turns.remove(&line.turn);
+            }
+            is_left
+        });
+        taken
+    }
+
     /// Takes out the one whose turn it is.
     pub(super) fn next(&mut self, now: Instant) -> Option<P> {
         let is_watch_due = self.unary_in_a_row + 1 >= WATCH_SHARE;

@@ -1,4 +1,5 @@
-//! The circuit breaker: a dead vendor costs microseconds, and one call at a time tries it out.
+//! The circuit breaker: a dead vendor costs microseconds, one call at a time tries it out, and a bad
+//! session costs no other session anything.
 
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use gotoassist_grpc::{
 use tokio::time::{Instant, advance};
 
 use super::{
-    caller, client_with, id,
+    caller, client_with,
+    credential::{service_client, token_endpoint},
+    id,
     stub::{SESSION, Step, Stub, answer, ok},
     terms,
 };
@@ -22,13 +25,24 @@ fn client(stub: &Stub) -> Client {
 }
 
 async fn call(client: &Client) -> Result<(), Error> {
-    client.session(&caller(), &id("1"), terms()).await.map(|_| ())
+    call_for(client, "1").await
 }
 
-/// Lets the circuit of the caller's credential open.
+async fn call_for(client: &Client, session: &str) -> Result<(), Error> {
+    client.session(&caller(), &id(session), terms()).await.map(|_| ())
+}
+
+/// Lets the circuit of session 1 open.
 async fn open(client: &Client) {
     for _ in 0..5 {
         call(client).await.unwrap_err();
+    }
+}
+
+/// Lets the circuit of the caller's credential open, and none of a session.
+async fn open_credential(client: &Client) {
+    for session in ["1", "2", "3", "1", "2"] {
+        call_for(client, session).await.unwrap_err();
     }
 }
 
@@ -83,7 +97,7 @@ async fn one_call_at_a_time_tries_the_vendor_out_and_its_success_closes_the_circ
     })
     .await;
     let client = client(&stub);
-    open(&client).await;
+    open_credential(&client).await;
     advance(SECOND * 5).await;
     let trial = tokio::spawn({
         let client = client.clone();
@@ -131,15 +145,117 @@ async fn a_trial_whose_caller_leaves_makes_room_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_who_leave_after_a_second_without_an_answer_open_the_circuit_too() {
-    let stub = Stub::always(vec![Step::Hang]).await;
+async fn callers_who_leave_after_a_second_open_the_circuit_for_callers_as_impatient() {
+    let stub = Stub::scripted(|number, _| match number {
+        0..5 => vec![Step::Hang],
+        _ => [vec![Step::Wait(SECOND * 3 / 2)], ok(SESSION)].concat(),
+    })
+    .await;
     let client = client(&stub);
+    let within = |time| Terms { deadline: Some(Instant::now() + time), ..Terms::default() };
     for _ in 0..5 {
-        let terms = Terms { deadline: Some(Instant::now() + SECOND), ..Terms::default() };
-        client.session(&caller(), &id("1"), terms).await.unwrap_err();
+        client.session(&caller(), &id("1"), within(SECOND)).await.unwrap_err();
     }
-    assert_eq!(call(&client).await.unwrap_err().kind, Kind::Unavailable);
+    let error = client.session(&caller(), &id("1"), within(SECOND)).await.unwrap_err();
+    assert_eq!((error.kind, stub.requests()), (Kind::Unavailable, 5));
+    client.session(&caller(), &id("1"), within(SECOND * 2)).await.unwrap();
+    client.session(&caller(), &id("1"), terms()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_always_fails_is_refused_alone() {
+    let stub =
+        Stub::scripted(
+            |_, head| {
+                if head.contains("/bad ") { answer("502 x", &[], "") } else { ok(SESSION) }
+            },
+        )
+        .await;
+    let client = client(&stub);
+    for _ in 0..12 {
+        call_for(&client, "bad").await.unwrap_err();
+    }
     assert_eq!(stub.requests(), 5);
+    call_for(&client, "good").await.unwrap();
+    assert_eq!(call_for(&client, "bad").await.unwrap_err().http_status, None, "still refused");
+    assert_eq!(stub.requests(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_links_of_each_domain_have_a_circuit_of_their_own() {
+    let stub = Stub::scripted(|_, head| {
+        if head.contains("bad.example") { answer("500 x", &[], "") } else { ok("[]") }
+    })
+    .await;
+    let client = client(&stub);
+    let bad = "bad.example".parse().unwrap();
+    for _ in 0..12 {
+        client.system_links(&caller(), &bad, terms()).await.unwrap_err();
+    }
+    assert_eq!(stub.requests(), 5);
+    client.system_links(&caller(), &"good.example".parse().unwrap(), terms()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_failing_sessions_without_a_success_between_open_the_circuit_of_the_credential() {
+    let stub = Stub::scripted(|_, head| {
+        if head.contains("/good ") { ok(SESSION) } else { answer("503 x", &[], "") }
+    })
+    .await;
+    let client = client(&stub);
+    open_credential(&client).await;
+    let error = call_for(&client, "good").await.unwrap_err();
+    assert_eq!((error.kind, stub.requests()), (Kind::Unavailable, 5));
+
+    let client = self::client(&stub);
+    for session in ["1", "2", "good", "3", "4", "good", "5", "6"] {
+        call_for(&client, session).await.ok();
+    }
+    call_for(&client, "good").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_closes_the_circuit_of_the_credential_and_none_of_another_session() {
+    let stub = Stub::scripted(|number, head| {
+        let is_good = number >= 7 && !head.contains("/bad ");
+        if is_good { ok(SESSION) } else { answer("503 x", &[], "") }
+    })
+    .await;
+    let client = client(&stub);
+    for session in ["bad", "bad", "bad", "bad", "bad", "1", "2"] {
+        call_for(&client, session).await.unwrap_err();
+    }
+    assert_eq!(call_for(&client, "3").await.unwrap_err().http_status, None);
+    // A session that is known to be bad asks all the time, and first: it keeps nobody from a trial.
+    for _ in 0..50 {
+        advance(SECOND / 10).await;
+        call_for(&client, "bad").await.unwrap_err();
+    }
+    let requests = stub.requests();
+    call_for(&client, "3").await.unwrap();
+    call_for(&client, "1").await.unwrap();
+    assert_eq!(call_for(&client, "bad").await.unwrap_err().http_status, None);
+    assert_eq!(stub.requests(), requests + 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_of_the_services_credential_have_circuits_of_their_own() {
+    let stub = Stub::scripted(|number, _| match number {
+        0..5 => answer("503 x", &[], ""),
+        _ => ok(SESSION),
+    })
+    .await;
+    let endpoint = token_endpoint().await;
+    let client = service_client(&stub, &endpoint, |config| config.retries = 0);
+    let caller = |name: &str| {
+        Credential::Service(Credential::from_authorization(&format!("Bearer {name}")).unwrap().id())
+    };
+    for session in ["1", "2", "3", "1", "2"] {
+        client.session(&caller("a"), &id(session), terms()).await.unwrap_err();
+    }
+    let error = client.session(&caller("a"), &id("4"), terms()).await.unwrap_err();
+    assert_eq!((error.kind, stub.requests()), (Kind::Unavailable, 5));
+    client.session(&caller("b"), &id("1"), terms()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,7 +322,7 @@ async fn a_poll_that_waits_for_quota_keeps_nobody_from_trying_the_vendor_out() {
         config.rps = 1.0;
         config.breaker_pause = SECOND / 2;
     });
-    open(&client).await;
+    open_credential(&client).await;
     advance(SECOND / 2).await;
     let poll = tokio::spawn({
         let client = client.clone();

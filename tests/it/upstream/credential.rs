@@ -20,7 +20,7 @@ use super::{
 };
 
 /// A token endpoint whose nth token (from 0) is `token-n`.
-async fn token_endpoint() -> Stub {
+pub(super) async fn token_endpoint() -> Stub {
     Stub::scripted(|number, _| {
         let token = format!(r#"{{"access_token":"token-{number}","expires_in":3600}}"#);
         [
@@ -32,7 +32,12 @@ async fn token_endpoint() -> Stub {
     .await
 }
 
-fn service_client(vendor: &Stub, endpoint: &Stub) -> Client {
+/// A client with the service's own credential.
+pub(super) fn service_client(
+    vendor: &Stub,
+    endpoint: &Stub,
+    change: impl FnOnce(&mut UpstreamConfig),
+) -> Client {
     #[derive(clap::Parser)]
     struct Line {
         #[command(flatten)]
@@ -42,7 +47,8 @@ fn service_client(vendor: &Stub, endpoint: &Stub) -> Client {
     let line = ["test", "--credentials=service", "--client-id=id", "--client-secret=secret"];
     let more = ["--refresh-token=refresh".to_owned(), format!("--token-url={url}")];
     let line = Line::parse_from(line.into_iter().map(str::to_owned).chain(more));
-    let config = UpstreamConfig::at(vendor.url());
+    let mut config = UpstreamConfig::at(vendor.url());
+    change(&mut config);
     let tokens = TokenSource::new(&line.credentials, HttpClient::new(&config, &url).unwrap());
     Client::new(&config, tokens, Clock::system()).unwrap()
 }
@@ -80,7 +86,7 @@ async fn a_refused_token_of_the_service_is_refreshed_once_and_the_call_goes_on()
             )
             .await;
         let endpoint = token_endpoint().await;
-        let client = service_client(&vendor, &endpoint);
+        let client = service_client(&vendor, &endpoint, |_| {});
         client.session(&Credential::SERVICE, &id("1"), terms()).await.unwrap();
         client.session(&Credential::SERVICE, &id("1"), terms()).await.unwrap();
         assert_eq!(tokens(&vendor), ["Bearer token-0", "Bearer token-1", "Bearer token-1"]);
@@ -92,7 +98,7 @@ async fn a_refused_token_of_the_service_is_refreshed_once_and_the_call_goes_on()
 async fn a_second_refusal_means_no_seat_and_is_no_loop() {
     let vendor = Stub::always(answer("401 x", &["x-request-id: r"], "")).await;
     let endpoint = token_endpoint().await;
-    let client = service_client(&vendor, &endpoint);
+    let client = service_client(&vendor, &endpoint, |_| {});
     let error = client.session(&Credential::SERVICE, &id("1"), terms()).await.unwrap_err();
     assert_eq!((error.kind, error.http_status), (Kind::NoSeat, Some(401)));
     assert_eq!((vendor.requests(), endpoint.requests()), (2, 2));
@@ -102,7 +108,7 @@ async fn a_second_refusal_means_no_seat_and_is_no_loop() {
 async fn another_403_is_no_matter_of_the_token() {
     let vendor = Stub::always(answer("403 x", &[], r#"{"errorCode":"Forbidden"}"#)).await;
     let endpoint = token_endpoint().await;
-    let client = service_client(&vendor, &endpoint);
+    let client = service_client(&vendor, &endpoint, |_| {});
     let error = client.session(&Credential::SERVICE, &id("1"), terms()).await.unwrap_err();
     assert_eq!(error.kind, Kind::PermissionDenied);
     assert_eq!((vendor.requests(), endpoint.requests()), (1, 1));
@@ -115,7 +121,7 @@ async fn a_poll_is_refreshed_too() {
     })
     .await;
     let endpoint = token_endpoint().await;
-    let client = service_client(&vendor, &endpoint);
+    let client = service_client(&vendor, &endpoint, |_| {});
     let urgency = Urgency { since: Instant::now(), weight: 1.0 };
     client.poll_session(&Credential::SERVICE, &id("1"), urgency, &Cause::default()).await.unwrap();
     assert_eq!((vendor.requests(), endpoint.requests()), (2, 2));
@@ -128,7 +134,7 @@ async fn without_a_source_of_tokens_the_services_credential_sends_nothing() {
     assert_eq!((error.kind, stub.connections()), (Kind::CredentialUnavailable, 0));
 }
 
-/// Every way of sharing at once: single flight of calls and polls, finished sessions, the breaker,
+/// Every way of sharing at once: coalescing of calls and polls, finished sessions, the breaker,
 /// callers who leave. One credential may see the sessions, the other never gets to.
 #[tokio::test(start_paused = true)]
 async fn over_ten_thousand_interleavings_nobody_sees_what_another_was_shown() {

@@ -53,8 +53,10 @@ async fn requests_retries_sharing_drift_and_the_breaker_are_counted() {
         "gotoassist_finished_cache_hits_total 1",
         r#"gotoassist_unknown_fields_total{field="sessionStartToken"} 1"#,
         r#"gotoassist_unknown_fields_total{field="other"} 1"#,
-        r#"gotoassist_breaker_open_circuits{circuit="credential"} 1"#,
-        r#"gotoassist_breaker_refusals_total{circuit="credential"} 1"#,
+        r#"gotoassist_breaker_open_circuits{circuit="session"} 1"#,
+        r#"gotoassist_breaker_open_circuits{circuit="credential"} 0"#,
+        r#"gotoassist_breaker_open_circuits{circuit="connect"} 0"#,
+        r#"gotoassist_breaker_refusals_total{circuit="session"} 1"#,
     ] {
         assert!(shown.contains(&format!("{line}\n")), "{line} in:\n{shown}");
     }

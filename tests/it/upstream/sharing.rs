@@ -19,13 +19,13 @@ use super::{
     terms,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 fn other_caller() -> Credential {
     Credential::from_authorization("Bearer other-token").unwrap()
 }
 
-fn urgency() -> Urgency {
+pub(super) fn urgency() -> Urgency {
     Urgency { since: Instant::now(), weight: 1.0 }
 }
 
@@ -34,9 +34,9 @@ fn slow(body: &str) -> Vec<Step> {
     [vec![Step::Wait(SECOND / 2)], ok(body)].concat()
 }
 
-type Outcome = Result<String, Kind>;
+pub(super) type Outcome = Result<String, Kind>;
 
-fn call(
+pub(super) fn call(
     client: &Client,
     credential: Credential,
     id: SessionId,
@@ -49,7 +49,7 @@ fn call(
     })
 }
 
-fn poll(client: &Client, credential: Credential, id: SessionId) -> JoinHandle<Outcome> {
+pub(super) fn poll(client: &Client, credential: Credential, id: SessionId) -> JoinHandle<Outcome> {
     let client = client.clone();
     tokio::spawn(async move {
         let answer = client.poll_session(&credential, &id, urgency(), &Cause::default()).await;
@@ -67,7 +67,7 @@ async fn a_hundred_identical_calls_in_flight_cost_one_request() {
     }
     assert_eq!(stub.requests(), 1);
     call(&client, caller(), id("1"), terms()).await.unwrap().unwrap();
-    assert_eq!(stub.requests(), 2, "a landed flight answers nobody who comes later");
+    assert_eq!(stub.requests(), 2, "an answer is for nobody who comes later");
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,6 +255,22 @@ async fn a_call_that_joined_a_poll_still_gets_its_retries() {
     let call = call(&client, caller(), id("1"), terms());
     assert_eq!(call.await.unwrap(), Ok("1".to_owned()));
     assert_eq!(poll.await.unwrap(), Err(Kind::Unavailable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_answer_is_for_those_who_waited_for_it_and_nobody_later() {
+    let stub = Stub::scripted(|number, _| match number {
+        0 => [vec![Step::Wait(SECOND)], answer("500 x", &[], "")].concat(),
+        _ => slow(r#"{"sessionId":"1"}"#),
+    })
+    .await;
+    let client = client(&stub);
+    let calls = [(); 2].map(|()| call(&client, caller(), id("1"), terms()));
+    for early in calls {
+        assert_eq!(early.await.unwrap(), Err(Kind::Internal));
+    }
+    assert_eq!(call(&client, caller(), id("1"), terms()).await.unwrap(), Ok("1".to_owned()));
+    assert_eq!(stub.requests(), 2);
 }
 
 #[tokio::test(start_paused = true)]

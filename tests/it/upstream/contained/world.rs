@@ -1,0 +1,342 @@
+//! The world of one cell of the matrix: a vendor with good and bad sessions, one troublemaker, and
+//! the others, whose calls are measured.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use gotoassist_grpc::{
+    clock::Clock,
+    config::{QuotaScope, UpstreamConfig},
+    feed::{self, Ask, BoxedReply, Feed, Key, Pace},
+    grpc::{
+        Service,
+        caller::Callers,
+        place::Calls,
+        resume_token::Sealer,
+        watch::{self, Watches},
+    },
+    proto::{
+        WatchSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
+        serving::remote_support_service_server::RemoteSupportServiceServer,
+    },
+    rest::{Client, Credential, Terms},
+};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{Mechanism, Trouble};
+use crate::{
+    harness::authorized,
+    upstream::{
+        credential::{service_client, token_endpoint},
+        id,
+        stub::{Step, Stub, answer, ok},
+    },
+};
+
+/// How long the vendor takes for an ordinary session.
+const LATENCY: Duration = Duration::from_millis(300);
+
+/// How long it takes for a session whose id begins with `slow`.
+const SLOW: Duration = Duration::from_millis(1_500);
+
+/// How long a world lasts.
+const AGE: Duration = Duration::from_secs(21);
+
+/// What became of the calls of the others.
+#[derive(Default)]
+pub struct Outcomes {
+    pub failed: usize,
+    latencies: Vec<Duration>,
+}
+
+impl Outcomes {
+    pub fn calls(&self) -> usize {
+        self.latencies.len()
+    }
+
+    /// The 95th percentile of their latencies.
+    pub fn p95(&self) -> Duration {
+        let mut latencies = self.latencies.clone();
+        latencies.sort_unstable();
+        latencies[(latencies.len() * 95).div_ceil(100) - 1]
+    }
+}
+
+impl fmt::Display for Outcomes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { failed, .. } = self;
+        write!(f, "{failed} of {} calls failed, p95 {:?}", self.calls(), self.p95())
+    }
+}
+
+/// Runs the world, with or without its troublemaker, and measures the others.
+pub async fn run(mechanism: Mechanism, trouble: Trouble, is_troubled: bool) -> Outcomes {
+    let vendor = Stub::scripted(vendor()).await;
+    let endpoint = token_endpoint().await;
+    let client = service_client(&vendor, &endpoint, |config| configure(config, mechanism));
+    let end = Instant::now() + AGE;
+
+    let mut others = JoinSet::new();
+    for other in others_beside(mechanism, trouble) {
+        others.spawn(other.live(client.clone(), end));
+    }
+    let mut troublemakers = JoinSet::new();
+    if is_troubled {
+        // The others have made their first calls by then.
+        sleep(Duration::from_secs(1)).await;
+        make_trouble(mechanism, trouble, &client, &mut troublemakers);
+    }
+    let outcomes = others.join_all().await;
+    troublemakers.shutdown().await;
+    outcomes.into_iter().fold(Outcomes::default(), |mut all, one| {
+        all.failed += one.failed;
+        all.latencies.extend(one.latencies);
+        all
+    })
+}
+
+fn configure(config: &mut UpstreamConfig, mechanism: Mechanism) {
+    (config.rps, config.burst) = (100.0, 100);
+    match mechanism {
+        Mechanism::Breaker => config.retries = 0,
+        // Else the breaker ends the retries of a bad session before the budget is empty.
+        Mechanism::RetryBudget => config.breaker_failures = 0,
+        Mechanism::QuotaQueue | Mechanism::Coalescing => (config.rps, config.burst) = (8.0, 8),
+        Mechanism::FinishedCache => {}
+        Mechanism::Hold => config.quota_scope = QuotaScope::Credential,
+    }
+}
+
+/// Answers by the beginning of the session's id.
+fn vendor() -> impl Fn(usize, &str) -> Vec<Step> + Send + Sync + 'static {
+    let seen = Mutex::new(HashSet::new());
+    move |number, head| {
+        let id = head.split(' ').nth(1).and_then(|path| path.rsplit('/').next()).unwrap();
+        let is_first = seen.lock().unwrap().insert(id.to_owned());
+        let session = |status: &str, notes: &str| {
+            ok(format!(r#"{{"sessionId":"{id}","status":"{status}","notes":"{notes}"}}"#))
+        };
+        let kind =
+            if head.contains("poisoned") { "refused" } else { id.split('-').next().unwrap() };
+        let answer = match (kind, is_first) {
+            ("bad", _) | ("once", true) | ("turned", false) => answer("502 x", &[], ""),
+            ("refused", _) => answer("503 x", &[], ""),
+            ("held", _) | ("stopped", false) => answer("429 x", &["retry-after: 600"], ""),
+            ("done", _) => session("complete", ""),
+            ("large", _) => session("complete", &"x".repeat(128 * 1024)),
+            // For who watches, something new in each answer.
+            _ => session("active", &number.to_string()),
+        };
+        let latency = if kind == "slow" { SLOW } else { LATENCY };
+        [vec![Step::Wait(latency)], answer].concat()
+    }
+}
+
+/// A client of the service: one who calls by the service's credential.
+fn of_service(name: &str) -> Credential {
+    Credential::Service(by_token(name).id())
+}
+
+/// A client of the service: one who brings a credential.
+fn by_token(name: &str) -> Credential {
+    Credential::from_authorization(&format!("Bearer {name}")).unwrap()
+}
+
+/// One of those who must not notice the trouble.
+struct Other {
+    credential: Credential,
+    /// The session of each call.
+    session: Box<dyn Fn(usize) -> String + Send>,
+    /// From the beginning of a call to the beginning of the next, unless it takes longer.
+    interval: Duration,
+}
+
+impl Other {
+    async fn live(self, client: Client, end: Instant) -> Outcomes {
+        let mut outcomes = Outcomes::default();
+        for number in 0.. {
+            let began_at = Instant::now();
+            if began_at >= end {
+                break;
+            }
+            let answer = call(&client, &self.credential, &(self.session)(number), 5).await;
+            outcomes.failed += usize::from(!answer);
+            outcomes.latencies.push(began_at.elapsed());
+            sleep_until(began_at + self.interval).await;
+        }
+        outcomes
+    }
+}
+
+async fn call(client: &Client, credential: &Credential, session: &str, seconds: u64) -> bool {
+    let deadline = Some(Instant::now() + Duration::from_secs(seconds));
+    let terms = Terms { deadline, ..Terms::default() };
+    client.session(credential, &id(session), terms).await.is_ok()
+}
+
+/// Those who must not notice. Beside a bad session, also its own caller with other sessions.
+fn others_beside(mechanism: Mechanism, trouble: Trouble) -> Vec<Other> {
+    let other = |credential, milliseconds, session: fn(usize) -> String| {
+        let interval = Duration::from_millis(milliseconds);
+        Other { credential, session: Box::new(session), interval }
+    };
+    let well = |number: usize| format!("well-{}", number % 3);
+    let mut callers = vec![of_service("b"), of_service("c"), by_token("d")];
+    if trouble == Trouble::Session {
+        callers.push(troublemaker(mechanism, trouble));
+    }
+    match mechanism {
+        // So seldom that a bad session fails often in between.
+        Mechanism::Breaker => callers.into_iter().map(|who| other(who, 3_000, well)).collect(),
+        Mechanism::RetryBudget => callers
+            .into_iter()
+            .enumerate()
+            .map(|(caller, credential)| Other {
+                credential,
+                session: Box::new(move |number| format!("once-{caller}-{number}")),
+                interval: Duration::from_secs(5),
+            })
+            .collect(),
+        // So many that all wait for their turns: one more takes a turn of its own, and no more.
+        Mechanism::QuotaQueue => (0..10)
+            .map(|caller| Other {
+                credential: of_service(&format!("q{caller}")),
+                session: Box::new(move |number| format!("well-{caller}-{}", number % 3)),
+                interval: Duration::ZERO,
+            })
+            .collect(),
+        Mechanism::Coalescing => ["b", "c"]
+            .map(|name| other(of_service(name), 3_000, |number| format!("slow-{}", number % 2)))
+            .into(),
+        Mechanism::FinishedCache => callers
+            .into_iter()
+            .map(|who| other(who, 100, |number| format!("done-{}", number % 3)))
+            .collect(),
+        // A vendor's pause is for a credential: others are those with another.
+        Mechanism::Hold => {
+            callers.truncate(3);
+            callers.into_iter().map(|who| other(who, 500, well)).collect()
+        }
+    }
+}
+
+/// By whose right the trouble is made: the service's, which the others use too, where that is
+/// possible.
+fn troublemaker(mechanism: Mechanism, trouble: Trouble) -> Credential {
+    match (mechanism, trouble) {
+        (_, Trouble::Credential) => by_token("poisoned"),
+        (Mechanism::Hold, _) => by_token("held"),
+        _ => of_service("x"),
+    }
+}
+
+fn make_trouble(mechanism: Mechanism, trouble: Trouble, client: &Client, tasks: &mut JoinSet<()>) {
+    let kind = match (mechanism, trouble) {
+        (Mechanism::Hold, Trouble::SlowReader) => "stopped",
+        (Mechanism::Breaker | Mechanism::RetryBudget, Trouble::SlowReader) => "turned",
+        (Mechanism::Hold, _) => "held",
+        (Mechanism::Breaker, Trouble::ShortDeadlines) | (Mechanism::Coalescing, _)
+            if trouble != Trouble::Session =>
+        {
+            "slow"
+        }
+        (Mechanism::FinishedCache, _) if trouble != Trouble::Session => "large",
+        (Mechanism::QuotaQueue, _) if trouble != Trouble::Session => "well",
+        _ => "bad",
+    };
+    let (count, seconds, pause) = match trouble {
+        Trouble::SlowReader => return watch_without_reading(mechanism, kind, client, tasks),
+        Trouble::Session => (1, 30, 50),
+        Trouble::Credential => (10, 30, 50),
+        Trouble::ShortDeadlines => (10, 1, 50),
+        Trouble::ThousandCalls => (1_000, 30, 1_000),
+    };
+    for number in 0..count {
+        let client = client.clone();
+        let credential = troublemaker(mechanism, trouble);
+        tasks.spawn(async move {
+            for round in 0.. {
+                // A flood of different finished sessions; else the same again and again.
+                let number = if kind == "large" { round * count + number } else { number };
+                // The last of a thousand are for what the others ask for too.
+                let number = if kind == "slow" { count - 1 - number } else { number };
+                call(&client, &credential, &format!("{kind}-{number}"), seconds).await;
+                sleep(Duration::from_millis(pause)).await;
+            }
+        });
+    }
+}
+
+/// Opens watches of the real service and reads no message of them.
+fn watch_without_reading(
+    mechanism: Mechanism,
+    kind: &'static str,
+    client: &Client,
+    tasks: &mut JoinSet<()>,
+) {
+    let callers = if mechanism == Mechanism::Hold { Callers::Own } else { Callers::Anyone };
+    let (service, cut) = service(client, callers);
+    tasks.spawn(async move { cut.cut_stalled().await });
+    // Its polls count against the quota whether it reads or not.
+    let watches = if mechanism == Mechanism::QuotaQueue { 3 } else { 20 };
+    for number in 0..watches {
+        let mut client =
+            RemoteSupportServiceClient::new(RemoteSupportServiceServer::new(service.clone()));
+        tasks.spawn(async move {
+            let session_id = format!("{kind}-{number}");
+            let message = WatchSessionRequest { session_id, ..WatchSessionRequest::default() };
+            let _unread = client.watch_session(authorized("held", message)).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+    }
+}
+
+fn service(client: &Client, callers: Callers) -> (Service, Watches) {
+    let settings = feed::Settings {
+        pace: Pace::default(),
+        confirm_after: Duration::from_secs(1),
+        stale_after: 3,
+        outage_limit: Duration::from_mins(15),
+        linger: Duration::from_secs(2),
+    };
+    let asked = client.clone();
+    let read = move |Key { credential, session }, ask: Ask| {
+        let client = asked.clone();
+        Box::pin(async move {
+            match ask {
+                Ask::First(terms) => client.session(&credential, &session, terms).await,
+                Ask::Next(urgency, cause) => {
+                    client.poll_session(&credential, &session, urgency, &cause).await
+                }
+            }
+        }) as BoxedReply
+    };
+    let identities = client.identities().clone();
+    let feed = Feed::new(read, settings, Clock::system(), identities);
+    let settings = watch::Settings {
+        max_age: Duration::from_hours(1),
+        stall_limit: Duration::from_mins(1),
+        max_watches: 100,
+        max_per_caller: 100,
+        max_per_session: 100,
+    };
+    let watches = Watches::new(settings, feed.clone());
+    let service = Service {
+        client: client.clone(),
+        feed,
+        watches: watches.clone(),
+        calls: Calls::new(100),
+        sealer: Arc::new(Sealer::new(None)),
+        clock: Clock::system(),
+        callers: Arc::new(callers),
+        call_limit: Duration::from_secs(30),
+    };
+    (service, watches)
+}
