@@ -1,5 +1,5 @@
-//! Puts the parts together and takes them apart in order. The only place, beside the polls, that
-//! starts tasks.
+//! Puts the parts together and takes them apart in order. The only place, beside the polls and the
+//! token source, that starts tasks.
 
 pub mod accept;
 mod admin_thread;
@@ -36,7 +36,7 @@ use crate::{
         health::{self, Health},
         methods,
     },
-    rest::{self, token::TokenSource},
+    rest,
     trace::{self, Tracer},
 };
 use accept::Gate;
@@ -59,7 +59,6 @@ pub struct Server {
     metrics: Metrics,
     tls: Option<Arc<Tls>>,
     service: Service,
-    tokens: Option<TokenSource>,
     health: Health,
     gate: Gate,
     tracer: Tracer,
@@ -130,7 +129,7 @@ impl Server {
         metric::describe();
         let tracer = Tracer::new(&config.trace)?;
         let tls = setup::tls(&config).await?;
-        let (service, tokens) = setup::service(&config)?;
+        let service = setup::service(&config)?;
         let listener = Listener::bind(&config.listen)
             .await
             .map_err(|source| Error::Listen { address: config.listen.to_string(), source })?;
@@ -139,7 +138,7 @@ impl Server {
             .map_err(|source| Error::Listen { address: config.admin_listen.to_string(), source })?;
         let gate = Gate::new(config.limits.max_connections);
         let health = Health::default();
-        Ok(Self { config, listener, admin, metrics, tls, service, tokens, health, gate, tracer })
+        Ok(Self { config, listener, admin, metrics, tls, service, health, gate, tracer })
     }
 
     /// Where the gRPC API listens.
@@ -162,8 +161,7 @@ impl Server {
 
     /// Serves until `shutdown`, then drains; returns within `--drain-grace` after that.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let Self { config, listener, admin, metrics, tls, service, tokens, health, gate, tracer } =
-            self;
+        let Self { config, listener, admin, metrics, tls, service, health, gate, tracer } = self;
         for name in [health::OVERALL, health::REMOTE_SUPPORT, health::UPSTREAM] {
             health.set(name, true);
         }
@@ -201,9 +199,6 @@ impl Server {
             let health = health.clone();
             async move { overview.follow(&health).await }
         });
-        if let Some(tokens) = tokens {
-            background.spawn(async move { match tokens.keep_fresh().await {} });
-        }
         if let Some(tls) = tls.clone() {
             let interval = config.tls.tls_reload_interval;
             background.spawn(async move { tls.follow(interval).await });
