@@ -50,8 +50,8 @@ pub(super) struct Upstream {
 pub(super) struct Pass {
     credential: Credential,
     authorization: HeaderValue,
-    /// The service's own, which is refreshed once if the vendor refuses it.
-    renewable: Option<Authorization>,
+    /// The service's own token, if that is what `authorization` holds.
+    own: Option<Authorization>,
     permit: Permit,
 }
 
@@ -143,7 +143,7 @@ impl Upstream {
         credential: &Credential,
         subject: Subject,
         authorization: HeaderValue,
-        renewable: Option<Authorization>,
+        own: Option<Authorization>,
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<Pass, Error> {
@@ -153,7 +153,7 @@ impl Upstream {
             self.quota.admit_for(credential.caller(), credential.id(), class, deadline).await;
         self.metrics.record_wait(class, began_at.elapsed());
         admitted?;
-        Ok(Pass { credential: credential.clone(), authorization, renewable, permit })
+        Ok(Pass { credential: credential.clone(), authorization, own, permit })
     }
 
     /// Sends one request and reads the answer. If the vendor refuses the service's own credential,
@@ -165,14 +165,14 @@ impl Upstream {
         deadline: Option<Instant>,
         asking: &Asking,
     ) -> Result<Answer<T>, Error> {
-        let Pass { credential, authorization, renewable, permit } = pass;
-        let subject = permit.subject();
-        let outcome = self.exchange(permit, credential.id(), authorization, question, asking).await;
+        let (credential, own) = (pass.credential.clone(), pass.own.clone());
+        let subject = pass.permit.subject();
+        let outcome = self.exchange(pass, question, asking).await;
         let (
             Err(refusal @ Error { kind: Kind::CredentialRejected, .. }),
             Some(refused),
             Some(tokens),
-        ) = (&outcome, renewable, &self.tokens)
+        ) = (&outcome, own, &self.tokens)
         else {
             return outcome;
         };
@@ -181,25 +181,26 @@ impl Upstream {
             Kind::NoSeat => Error { kind: Kind::NoSeat, ..refusal.clone() },
             _ => error,
         })?;
-        let fresh = fresh.header_value();
-        let pass =
-            self.pass_with(&credential, subject, fresh, None, Class::Unary, deadline).await?;
-        let again =
-            self.exchange(pass.permit, credential.id(), pass.authorization, question, asking);
-        again.await.map_err(|error| match error.kind {
-            Kind::CredentialRejected => Error { kind: Kind::NoSeat, ..error },
+        // If it has worked for other calls already, a refusal says that it was revoked since.
+        let kind_if_refused =
+            if fresh.has_worked() { Kind::CredentialUnavailable } else { Kind::NoSeat };
+        let header = fresh.header_value();
+        let pass = self
+            .pass_with(&credential, subject, header, Some(fresh), Class::Unary, deadline)
+            .await?;
+        self.exchange(pass, question, asking).await.map_err(|error| match error.kind {
+            Kind::CredentialRejected => Error { kind: kind_if_refused, ..error },
             _ => error,
         })
     }
 
     async fn exchange<T>(
         &self,
-        mut permit: Permit,
-        credential: CredentialId,
-        authorization: HeaderValue,
+        pass: Pass,
         question: &Question<T>,
         asking: &Asking,
     ) -> Result<Answer<T>, Error> {
+        let Pass { credential, authorization, own, mut permit } = pass;
         permit.send()?;
         let resends = asking.tally.begin();
         let span = asking.cause.request(question.template, self.transport.host(), resends);
@@ -211,9 +212,12 @@ impl Upstream {
             Ok(reply) => Some(reply.status.as_u16()),
             Err(error) => error.http_status,
         };
-        let outcome = reply.and_then(|reply| self.read(credential, &reply, question));
+        let outcome = reply.and_then(|reply| self.read(credential.id(), &reply, question));
         permit.settle(&outcome);
         self.traffic.count(&outcome);
+        if let (Ok(_), Some(own)) = (&outcome, &own) {
+            own.note_success();
+        }
         observation.end(outcome.as_ref().map(drop));
         outcome
     }
