@@ -100,12 +100,21 @@ impl TokenSource {
     /// The vendor refused this token. Gives a newer one: the one that replaced it meanwhile, or a
     /// fresh one.
     ///
-    /// Fails if the refused token is too young to be replaced already: with [`Kind::NoSeat`] if it
-    /// never worked, else with [`Kind::CredentialUnavailable`].
+    /// Fails if the refused token is too young to be replaced already: with [`Kind::NoSeat`] if
+    /// neither it nor the one before has worked, else with [`Kind::CredentialUnavailable`].
     pub async fn refused(&self, refused: &Authorization) -> Result<Authorization, Error> {
         let generation = refused.generation;
         self.0.state.send_if_modified(|state| state.refuse(generation, Instant::now()));
         self.other_than(Some(generation)).await
+    }
+
+    /// The vendor refused this token too, with which [`refused`](Self::refused) had replaced another
+    /// and which had not worked before: a missing seat.
+    pub(super) fn refused_again(&self, fresh: &Authorization) {
+        self.0.state.send_if_modified(|state| {
+            state.distrust(fresh.generation);
+            false
+        });
     }
 
     /// How it stands now.

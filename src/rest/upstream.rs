@@ -181,15 +181,19 @@ impl Upstream {
             Kind::NoSeat => Error { kind: Kind::NoSeat, ..refusal.clone() },
             _ => error,
         })?;
-        // If it has worked for other calls already, a refusal says that it was revoked since.
-        let kind_if_refused =
-            if fresh.has_worked() { Kind::CredentialUnavailable } else { Kind::NoSeat };
-        let header = fresh.header_value();
-        let pass = self
-            .pass_with(&credential, subject, header, Some(fresh), Class::Unary, deadline)
-            .await?;
+        let (header, has_worked) = (fresh.header_value(), fresh.has_worked());
+        let own = Some(fresh.clone());
+        let pass =
+            self.pass_with(&credential, subject, header, own, Class::Unary, deadline).await?;
         self.exchange(pass, question, asking).await.map_err(|error| match error.kind {
-            Kind::CredentialRejected => Error { kind: kind_if_refused, ..error },
+            // It has worked for other calls, so it was revoked since.
+            Kind::CredentialRejected if has_worked => {
+                Error { kind: Kind::CredentialUnavailable, ..error }
+            }
+            Kind::CredentialRejected => {
+                tokens.refused_again(&fresh);
+                Error { kind: Kind::NoSeat, ..error }
+            }
             _ => error,
         })
     }

@@ -53,6 +53,8 @@ struct Token {
     /// For how long after its issue a refusal leads to no refresh.
     hold: Duration,
     is_refused: bool,
+    /// Whether the tokens before it worked: then a refusal is no sign of a missing seat yet.
+    is_trusted: bool,
 }
 
 impl State {
@@ -75,12 +77,11 @@ impl State {
 
     /// Why there is no token.
     pub(super) fn error(&self, now: Instant) -> Error {
-        // One that has worked was revoked, so the seat is there.
-        let is_useless = |token: &Token| {
+        let is_without_seat = |token: &Token| {
             let is_alive = now < token.issued_at + token.life;
-            token.is_refused && is_alive && !token.authorization.has_worked()
+            token.is_refused && is_alive && !token.authorization.has_worked() && !token.is_trusted
         };
-        if self.failing.is_none() && self.token.as_ref().is_some_and(is_useless) {
+        if self.failing.is_none() && self.token.as_ref().is_some_and(is_without_seat) {
             return Error::new(Kind::NoSeat);
         }
         let mut error = Error::new(Kind::CredentialUnavailable);
@@ -122,6 +123,15 @@ impl State {
         true
     }
 
+    /// Notes that the vendor refused the token of this generation at once after its refresh.
+    pub(super) fn distrust(&mut self, generation: u64) {
+        if let Some(token) = &mut self.token
+            && token.authorization.generation == generation
+        {
+            token.is_trusted = false;
+        }
+    }
+
     /// Notes that there is a new secret, about which earlier failures say nothing. Returns whether
     /// the next refresh is due earlier now.
     pub(super) fn use_new_secret(&mut self, now: Instant) -> bool {
@@ -149,6 +159,9 @@ impl State {
     }
 
     fn succeed(&mut self, Fresh { header, issued_at, life }: Fresh) {
+        let is_trusted = self.token.as_ref().is_some_and(|old| {
+            old.authorization.has_worked() || (old.is_trusted && !old.is_refused)
+        });
         let hold = match &self.token {
             // The first token may be refused for a passing reason, so it is replaced at once.
             None => Duration::ZERO,
@@ -162,7 +175,8 @@ impl State {
         self.refreshed += 1;
         let (generation, has_worked) = (self.refreshed, Arc::default());
         let authorization = Authorization { header, generation, has_worked };
-        self.token = Some(Token { authorization, issued_at, life, hold, is_refused: false });
+        let is_refused = false;
+        self.token = Some(Token { authorization, issued_at, life, hold, is_refused, is_trusted });
         self.failing = None;
         self.reported = None;
         counter!(metric::TOKEN_REFRESHES, "result" => "ok").increment(1);

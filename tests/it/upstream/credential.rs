@@ -154,6 +154,33 @@ async fn a_token_that_worked_is_replaced_when_it_may_be_and_means_no_missing_sea
     assert_eq!(endpoint.requests(), 7);
 }
 
+/// The task fetches a token once it may. If that is refused before any call used it, the one before
+/// it still tells that there is a seat; two such tokens in a row tell that there is none.
+#[tokio::test(start_paused = true)]
+async fn two_tokens_that_never_worked_in_a_row_mean_a_missing_seat() {
+    let (vendor, revoked) = revoking_vendor().await;
+    let endpoint = token_endpoint().await;
+    let client = service_client(&vendor, &endpoint, |_| {});
+    let call = async || client.session(&Credential::SERVICE, &id("1"), terms()).await;
+    call().await.unwrap();
+    for (number, expected) in [
+        (2, Kind::CredentialUnavailable),
+        (3, Kind::CredentialUnavailable),
+        (4, Kind::NoSeat),
+        (5, Kind::NoSeat),
+    ] {
+        sleep(Duration::from_secs(10)).await;
+        revoked.store(number, Ordering::SeqCst);
+        for _ in 0..2 {
+            assert_eq!(call().await.unwrap_err().kind, expected, "{number}");
+        }
+        while endpoint.requests() == number {
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+    call().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_late_refusal_of_an_old_token_says_nothing_of_one_that_has_worked_since() {
     let (vendor, revoked) = revoking_vendor().await;
