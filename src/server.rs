@@ -7,6 +7,7 @@ mod api;
 pub mod call;
 pub mod connection;
 pub mod deadline;
+mod descriptors;
 pub mod drain;
 mod header_check;
 pub mod http2;
@@ -26,6 +27,7 @@ use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
+use tracing::warn;
 
 use crate::{
     admin::{Admin, failures::Failures, liveness::Liveness, metrics::Metrics},
@@ -120,6 +122,17 @@ impl Server {
         setup::problems(config).await
     }
 
+    /// What restricts the service with a configuration that can be served, each in a sentence.
+    pub fn warnings(config: &ServeConfig) -> Vec<String> {
+        let (wanted, possible) =
+            (config.limits.max_connections, descriptors::max_connections(config));
+        let few = format!(
+            "The limit on file descriptors leaves room for {possible} connections; \
+             --max-connections is {wanted}."
+        );
+        if possible < wanted { vec![few] } else { Vec::new() }
+    }
+
     /// Checks all that can be wrong, and opens the ports. Nothing is served yet.
     pub async fn bind(config: ServeConfig) -> Result<Self, Error> {
         let problems = config.problems();
@@ -137,9 +150,21 @@ impl Server {
         let admin = TcpListener::bind(config.admin_listen)
             .await
             .map_err(|source| Error::Listen { address: config.admin_listen.to_string(), source })?;
-        let gate = Gate::new(config.limits.max_connections);
-        let health = Health::default();
-        Ok(Self { config, listener, admin, metrics, tls, service, tokens, health, gate, tracer })
+        for warning in Self::warnings(&config) {
+            warn!(warning, "serving with a restriction");
+        }
+        Ok(Self {
+            gate: Gate::new(descriptors::max_connections(&config)),
+            config,
+            listener,
+            admin,
+            metrics,
+            tls,
+            service,
+            tokens,
+            health: Health::default(),
+            tracer,
+        })
     }
 
     /// Where the gRPC API listens.

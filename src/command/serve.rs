@@ -31,6 +31,9 @@ pub async fn run(config: ServeConfig) -> u8 {
         return USAGE;
     }
     if config.check {
+        for warning in Server::warnings(&config) {
+            output::note(&format_args!("warning: {warning}"));
+        }
         return show();
     }
     let log = match telemetry::install(&config.telemetry) {
