@@ -16,6 +16,7 @@ mod metric;
 mod overview;
 pub mod panic;
 mod refusal;
+pub mod reload;
 mod request_body;
 mod resets;
 mod setup;
@@ -49,6 +50,7 @@ use header_check::HeaderCheck;
 use listen::Listener;
 use overview::Overview;
 use panic::PanicLayer;
+use reload::Reload;
 use tls::Tls;
 use workers::Workers;
 
@@ -65,6 +67,7 @@ pub struct Server {
     health: Health,
     gate: Gate,
     tracer: Tracer,
+    reload: Reload,
 }
 
 /// Why the service cannot run.
@@ -164,6 +167,7 @@ impl Server {
             tokens,
             health: Health::default(),
             tracer,
+            reload: Reload::default(),
         })
     }
 
@@ -185,10 +189,15 @@ impl Server {
         self.admin.local_addr().ok()
     }
 
+    /// Has files looked at as soon as it is asked for, while the server runs.
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
+    }
+
     /// Serves until `shutdown`, then drains; returns within `--drain-grace` after that.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let Self { config, listener, admin, metrics, tls, service, tokens, health, gate, tracer } =
-            self;
+        let Self { config, listener, admin, metrics, tls, service, tokens, .. } = self;
+        let Self { health, gate, tracer, reload, .. } = self;
         for name in [health::OVERALL, health::REMOTE_SUPPORT, health::UPSTREAM] {
             health.set(name, true);
         }
@@ -226,12 +235,17 @@ impl Server {
             let health = health.clone();
             async move { overview.follow(&health).await }
         });
+        let (callers, own) = (service.callers.clone(), tokens.clone());
+        background.spawn({
+            let asked = reload.asked();
+            async move { match reload::follow(asked, callers, own).await {} }
+        });
         if let Some(tokens) = tokens {
             background.spawn(async move { match tokens.keep_fresh().await {} });
         }
         if let Some(tls) = tls.clone() {
-            let interval = config.tls.tls_reload_interval;
-            background.spawn(async move { tls.follow(interval).await });
+            let (interval, asked) = (config.tls.tls_reload_interval, reload.asked());
+            background.spawn(async move { tls.follow(interval, asked).await });
         }
 
         let incoming = accept::incoming(listener, tls, config.limits.opening_limit, gate.clone());

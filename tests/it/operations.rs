@@ -7,6 +7,7 @@ mod descriptors;
 mod limits;
 mod numbers;
 mod redaction;
+mod reload;
 mod runbook;
 mod stuck;
 mod traces;
