@@ -5,6 +5,7 @@ mod check;
 mod collector;
 mod descriptors;
 mod limits;
+mod load;
 mod numbers;
 mod redaction;
 mod reload;
