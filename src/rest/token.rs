@@ -13,7 +13,10 @@ use std::{
     convert::Infallible,
     fmt,
     panic::AssertUnwindSafe,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -46,6 +49,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Authorization {
     header: HeaderValue,
     generation: u64,
+    /// Whether a request with it has succeeded. Shared by its clones.
+    has_worked: Arc<AtomicBool>,
 }
 
 /// What a status page shows.
@@ -95,7 +100,8 @@ impl TokenSource {
     /// The vendor refused this token. Gives a newer one: the one that replaced it meanwhile, or a
     /// fresh one.
     ///
-    /// Fails with [`Kind::NoSeat`] if the refused token is too young to be replaced already.
+    /// Fails if the refused token is too young to be replaced already: with [`Kind::NoSeat`] if it
+    /// never worked, else with [`Kind::CredentialUnavailable`].
     pub async fn refused(&self, refused: &Authorization) -> Result<Authorization, Error> {
         let generation = refused.generation;
         self.0.state.send_if_modified(|state| state.refuse(generation, Instant::now()));
@@ -174,6 +180,16 @@ impl Authorization {
     pub fn header_value(&self) -> HeaderValue {
         self.header.clone()
     }
+
+    /// Notes that a request with this token succeeded. A later refusal is no sign of a missing seat.
+    pub(super) fn note_success(&self) {
+        self.has_worked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request with this token has succeeded.
+    pub(super) fn has_worked(&self) -> bool {
+        self.has_worked.load(Ordering::Relaxed)
+    }
 }
 
 impl fmt::Debug for TokenSource {
@@ -184,7 +200,7 @@ impl fmt::Debug for TokenSource {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use clap::Parser as _;
     use tokio::{task::JoinHandle, time::sleep};

@@ -51,8 +51,8 @@ pub(super) struct Upstream {
 pub(super) struct Pass {
     credential: Credential,
     authorization: HeaderValue,
-    /// The service's own, which is refreshed once if the vendor refuses it.
-    renewable: Option<Authorization>,
+    /// The service's own token, if that is what `authorization` holds.
+    own: Option<Authorization>,
     permit: Permit,
 }
 
@@ -144,13 +144,13 @@ impl Upstream {
         credential: &Credential,
         subject: Subject,
         authorization: HeaderValue,
-        renewable: Option<Authorization>,
+        own: Option<Authorization>,
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<Pass, Error> {
         let permit = self.breaker.enter(subject, deadline)?;
         self.admit(credential, class, deadline).await?;
-        Ok(Pass { credential: credential.clone(), authorization, renewable, permit })
+        Ok(Pass { credential: credential.clone(), authorization, own, permit })
     }
 
     /// Waits for the quota.
@@ -176,15 +176,14 @@ impl Upstream {
         deadline: Option<Instant>,
         asking: &Asking,
     ) -> Result<Answer<T>, Error> {
-        let Pass { credential, authorization, renewable, permit } = pass;
-        let subject = permit.subject();
-        let outcome =
-            self.attempt(permit, &credential, authorization, question, deadline, asking).await;
+        let (credential, own) = (pass.credential.clone(), pass.own.clone());
+        let subject = pass.permit.subject();
+        let outcome = self.attempt(pass, question, deadline, asking).await;
         let (
             Err(refusal @ Error { kind: Kind::CredentialRejected, .. }),
             Some(refused),
             Some(tokens),
-        ) = (&outcome, renewable, &self.tokens)
+        ) = (&outcome, own, &self.tokens)
         else {
             return outcome;
         };
@@ -193,35 +192,36 @@ impl Upstream {
             Kind::NoSeat => Error { kind: Kind::NoSeat, ..refusal.clone() },
             _ => error,
         })?;
-        let fresh = fresh.header_value();
-        let pass =
-            self.pass_with(&credential, subject, fresh, None, Class::Unary, deadline).await?;
-        let Pass { authorization, permit, .. } = pass;
-        let again = self.attempt(permit, &credential, authorization, question, deadline, asking);
-        again.await.map_err(|error| match error.kind {
-            Kind::CredentialRejected => Error { kind: Kind::NoSeat, ..error },
+        // If it has worked for other calls already, a refusal says that it was revoked since.
+        let kind_if_refused =
+            if fresh.has_worked() { Kind::CredentialUnavailable } else { Kind::NoSeat };
+        let header = fresh.header_value();
+        let pass = self
+            .pass_with(&credential, subject, header, Some(fresh), Class::Unary, deadline)
+            .await?;
+        self.attempt(pass, question, deadline, asking).await.map_err(|error| match error.kind {
+            Kind::CredentialRejected => Error { kind: kind_if_refused, ..error },
             _ => error,
         })
     }
 
     /// Sends one request, and the same once more at once if the vendor closed a kept-alive connection
-    /// just as it was used again. Such a close is no failure of the vendor's, so the quota counts the
-    /// first request, but the retries and the breaker do not.
+    /// just as it was used again. Such a close is no failure of the vendor's: the quota counts both
+    /// requests, but the retries and the breaker count the second alone.
     async fn attempt<T>(
         &self,
-        mut permit: Permit,
-        credential: &Credential,
-        authorization: HeaderValue,
+        pass: Pass,
         question: &Question<T>,
         deadline: Option<Instant>,
         asking: &Asking,
     ) -> Result<Answer<T>, Error> {
+        let Pass { credential, authorization, own, mut permit } = pass;
         permit.send()?;
         let header = authorization.clone();
         let mut outcome =
             self.exchange(credential.id(), header, question, Connection::Any, asking).await;
         if let Err(Error { connection: Some(ConnectionFailure::KeepAliveClosed), .. }) = outcome
-            && self.admit(credential, Class::Unary, deadline).await.is_ok()
+            && self.admit(&credential, Class::Unary, deadline).await.is_ok()
         {
             self.traffic.count_resent();
             let connection = Connection::New;
@@ -230,6 +230,9 @@ impl Upstream {
         }
         permit.settle(&outcome);
         self.traffic.count(&outcome);
+        if let (Ok(_), Some(own)) = (&outcome, &own) {
+            own.note_success();
+        }
         outcome
     }
 

@@ -5,6 +5,7 @@
 mod distance;
 mod endpoint;
 mod oddities;
+mod replicas;
 mod secret_file;
 mod silence;
 

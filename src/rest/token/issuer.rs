@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use url::form_urlencoded;
 
 use super::{
@@ -29,6 +29,13 @@ const MAX_BODY: usize = 256 * 1024;
 
 /// How long the body of an answer that says "not now" is waited for.
 const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the file of a refused secret is looked at before the refusal is believed: another replica
+/// may have used the refresh token, and not have written the new one yet.
+const REPLACEMENT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often it is looked at.
+const REPLACEMENT_INTERVAL: Duration = Duration::from_millis(150);
 
 const REFRESH_TOKEN: &str = "refresh_token";
 
@@ -65,14 +72,29 @@ impl Issuer {
 
     /// Fetches an access token, and keeps the new refresh token if one comes with it.
     pub(super) async fn refresh(self: Arc<Self>) -> Outcome {
-        let first = self.attempt().await;
-        match first {
-            // Another replica that shares the file was quicker: its token is there by now.
-            Err(Failure { cause: Cause::Refused(_), .. }) if self.has_new_secret() => {
-                self.attempt().await
-            }
-            first => first,
+        let mut outcome = self.attempt().await;
+        let until = Instant::now() + REPLACEMENT_PATIENCE;
+        // More than once if several replicas were quicker.
+        while matches!(outcome, Err(Failure { cause: Cause::Refused(_), .. }))
+            && self.gets_new_secret(until).await
+        {
+            outcome = self.attempt().await;
         }
+        outcome
+    }
+
+    /// Waits for a new secret, if another replica may write one. Returns whether there is one.
+    async fn gets_new_secret(&self, until: Instant) -> bool {
+        while Instant::now() < until {
+            if self.has_new_secret() {
+                return true;
+            }
+            if !self.secret.is_in_file() {
+                break;
+            }
+            sleep(REPLACEMENT_INTERVAL).await;
+        }
+        false
     }
 
     /// Whether somebody put another secret into a file since the latest attempt.

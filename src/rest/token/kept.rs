@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Write as _},
+    mem,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -40,14 +41,19 @@ impl Kept {
         Self { source, known: Mutex::default() }
     }
 
-    /// The secret to use now. What somebody put into the file goes before what the vendor sent.
+    /// The secret to use now. What somebody put into the file goes before what the vendor sent. If
+    /// the file cannot be read any more, it is the latest secret known.
     pub(super) fn current(&self) -> io::Result<SecretString> {
         let mut known = lock(&self.known);
         let source = match self.source.read() {
             Ok(source) => source,
             Err(error) => {
-                known.is_unreadable = true;
-                return known.newer.clone().ok_or(error);
+                let was_readable = !mem::replace(&mut known.is_unreadable, true);
+                let latest = known.newer.clone().or_else(|| known.source.clone());
+                if was_readable && latest.is_some() {
+                    warn!(%error, "a secret file cannot be read: the secret in memory is used");
+                }
+                return latest.ok_or(error);
             }
         };
         known.is_unreadable = false;
@@ -63,6 +69,11 @@ impl Kept {
         let known = lock(&self.known);
         let is_news = |source| known.is_unreadable || !is_same(known.source.as_ref(), &source);
         self.source.read().is_ok_and(is_news)
+    }
+
+    /// Whether it comes from a file, in which others may replace it.
+    pub(super) fn is_in_file(&self) -> bool {
+        self.source.path().is_some()
     }
 
     /// The vendor sent a new token with its answer, if any: from now on the old one may be worth

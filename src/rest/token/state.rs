@@ -1,6 +1,6 @@
 //! What is known of the access token, and when the next refresh is due. It is told the time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
 use tokio::time::Instant;
@@ -23,9 +23,6 @@ const HOLD: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins
 /// The least time for which a token is used, however short its life, so that there is one until
 /// the next may be fetched.
 const SHORTEST_USE: Duration = Duration::from_mins(1);
-
-/// A token of this age has worked: its refusal does not lengthen the hold of the next.
-const PROVEN_AFTER: Duration = Duration::from_mins(10);
 
 /// The first and the longest pause after a failure that may pass.
 const TRANSIENT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
@@ -78,8 +75,12 @@ impl State {
 
     /// Why there is no token.
     pub(super) fn error(&self, now: Instant) -> Error {
-        let is_alive = |token: &Token| token.is_refused && now < token.issued_at + token.life;
-        if self.failing.is_none() && self.token.as_ref().is_some_and(is_alive) {
+        // One that has worked was revoked, so the seat is there.
+        let is_useless = |token: &Token| {
+            let is_alive = now < token.issued_at + token.life;
+            token.is_refused && is_alive && !token.authorization.has_worked()
+        };
+        if self.failing.is_none() && self.token.as_ref().is_some_and(is_useless) {
             return Error::new(Kind::NoSeat);
         }
         let mut error = Error::new(Kind::CredentialUnavailable);
@@ -142,16 +143,16 @@ impl State {
     /// Takes in the outcome of a refresh.
     pub(super) fn settle(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
-            Ok(fresh) => self.succeed(fresh, now),
+            Ok(fresh) => self.succeed(fresh),
             Err(failure) => self.fail(failure, now),
         }
     }
 
-    fn succeed(&mut self, Fresh { header, issued_at, life }: Fresh, now: Instant) {
+    fn succeed(&mut self, Fresh { header, issued_at, life }: Fresh) {
         let hold = match &self.token {
             // The first token may be refused for a passing reason, so it is replaced at once.
             None => Duration::ZERO,
-            Some(old) if old.is_refused && now < old.issued_at + PROVEN_AFTER => {
+            Some(old) if old.is_refused && !old.authorization.has_worked() => {
                 (2 * old.hold).clamp(HOLD.0, HOLD.1)
             }
             Some(_) => HOLD.0,
@@ -159,7 +160,8 @@ impl State {
         let early = life.mul_f64(EARLY.0 + (EARLY.1 - EARLY.0) * fastrand::f64());
         self.due_at = issued_at + early.max(HOLD.0);
         self.refreshed += 1;
-        let authorization = Authorization { header, generation: self.refreshed };
+        let (generation, has_worked) = (self.refreshed, Arc::default());
+        let authorization = Authorization { header, generation, has_worked };
         self.token = Some(Token { authorization, issued_at, life, hold, is_refused: false });
         self.failing = None;
         self.reported = None;

@@ -7,9 +7,9 @@ use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 use gotoassist_grpc::rest::{Kind, token::TokenSource};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::time::{advance, sleep, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
 
-use super::{TokenEndpoint, invalid_grant, seconds, source, text};
+use super::{TokenEndpoint, invalid_grant, seconds, silence::Captured, source, text};
 
 /// A refresh token in a file.
 pub struct TokenFile {
@@ -131,6 +131,47 @@ async fn replicas_that_share_a_file_survive_single_use_tokens() {
     held.add_permits(1000);
     assert_eq!(text(&call.await.unwrap()), "Bearer access-2");
     assert_eq!(endpoint.asked()[1].form["refresh_token"], "second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_believed_if_no_new_secret_comes_for_three_seconds() {
+    let endpoint = TokenEndpoint::start().await;
+    endpoint.answer_always(400, invalid_grant());
+    let file = TokenFile::new("spent");
+    let path = file.path.to_str().unwrap();
+    for (flags, patience) in
+        [(["--refresh-token-file", path], 3), (["--refresh-token", "spent"], 0)]
+    {
+        let (start, before) = (Instant::now(), endpoint.asked().len());
+        source(&endpoint, &flags).authorization().await.unwrap_err();
+        assert_eq!(start.elapsed().as_secs(), patience);
+        assert_eq!(endpoint.asked().len(), before + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_its_file_the_secret_read_last_is_used() {
+    let log = Captured::default();
+    let _guard = log.listen();
+    let endpoint = TokenEndpoint::start().await;
+    let file = TokenFile::new("old");
+    let source = file.source(&endpoint);
+    source.authorization().await.unwrap();
+    let away = file.directory.path().with_extension("away");
+    std::fs::rename(file.directory.path(), &away).unwrap();
+    for expected in ["Bearer access-2", "Bearer access-3"] {
+        sleep(seconds(3600)).await;
+        assert_eq!(text(&source.authorization().await.unwrap()), expected);
+    }
+    let warning = "a secret file cannot be read";
+    assert_eq!(log.text().matches(warning).count(), 1, "{}", log.text());
+    std::fs::rename(&away, file.directory.path()).unwrap();
+    std::fs::write(&file.path, "new").unwrap();
+    sleep(seconds(3600)).await;
+    assert_eq!(text(&source.authorization().await.unwrap()), "Bearer access-4");
+    let used: Vec<_> =
+        endpoint.asked().iter().map(|asked| asked.form["refresh_token"].clone()).collect();
+    assert_eq!(used, ["old", "old", "old", "new"]);
 }
 
 #[tokio::test(start_paused = true)]

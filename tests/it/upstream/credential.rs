@@ -1,7 +1,13 @@
 //! Whose right a request goes by: the caller's as it came, the service's kept fresh, and nobody
 //! ever by another's.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use clap::Parser as _;
 use futures_util::future::join_all;
@@ -11,7 +17,7 @@ use gotoassist_grpc::{
     rest::{Client, Credential, HttpClient, Kind, Terms, Urgency, token::TokenSource},
     trace::Cause,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     caller, client, client_with, id,
@@ -102,6 +108,65 @@ async fn a_second_refusal_means_no_seat_and_is_no_loop() {
     let error = client.session(&Credential::SERVICE, &id("1"), terms()).await.unwrap_err();
     assert_eq!((error.kind, error.http_status), (Kind::NoSeat, Some(401)));
     assert_eq!((vendor.requests(), endpoint.requests()), (2, 2));
+}
+
+/// A vendor that refuses the first so many tokens of the endpoint; the number may be changed. The
+/// session `slow` is refused after five seconds.
+async fn revoking_vendor() -> (Stub, Arc<AtomicUsize>) {
+    let revoked = Arc::new(AtomicUsize::new(1));
+    let count = Arc::clone(&revoked);
+    let script = move |_, head: &str| {
+        let number = head.split("Bearer token-").nth(1).unwrap().lines().next().unwrap();
+        if number.parse::<usize>().unwrap() >= count.load(Ordering::SeqCst) {
+            return ok(SESSION);
+        }
+        let pause = if head.contains("/slow") { 5 } else { 0 };
+        [vec![Step::Wait(Duration::from_secs(pause))], answer("401 x", &[], "")].concat()
+    };
+    (Stub::scripted(script).await, revoked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_worked_is_replaced_when_it_may_be_and_means_no_missing_seat() {
+    let (vendor, revoked) = revoking_vendor().await;
+    let endpoint = token_endpoint().await;
+    let client = service_client(&vendor, &endpoint, |_| {});
+    let call = async || client.session(&Credential::SERVICE, &id("1"), terms()).await;
+    call().await.unwrap();
+    for used in 2..6 {
+        // The present token worked, and is refused after ten seconds.
+        sleep(Duration::from_secs(10)).await;
+        revoked.store(used, Ordering::SeqCst);
+        let error = call().await.unwrap_err();
+        assert_eq!(error.kind, Kind::CredentialUnavailable);
+        let wait = error.retry_after.unwrap();
+        assert!(wait > Duration::from_secs(19) && wait <= Duration::from_secs(20), "{wait:?}");
+        sleep(wait).await;
+        call().await.unwrap();
+        assert_eq!(endpoint.requests(), used + 1);
+    }
+    // Now no fresh token works any more.
+    sleep(Duration::from_secs(31)).await;
+    revoked.store(usize::MAX, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert_eq!(call().await.unwrap_err().kind, Kind::NoSeat);
+    }
+    assert_eq!(endpoint.requests(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_refusal_of_an_old_token_says_nothing_of_one_that_has_worked_since() {
+    let (vendor, revoked) = revoking_vendor().await;
+    let endpoint = token_endpoint().await;
+    let client = service_client(&vendor, &endpoint, |_| {});
+    let (slow, quick) = (id("slow"), id("1"));
+    let slow = client.session(&Credential::SERVICE, &slow, terms());
+    let quick = async {
+        client.session(&Credential::SERVICE, &quick, terms()).await.unwrap();
+        revoked.store(2, Ordering::SeqCst);
+    };
+    let (error, ()) = tokio::join!(slow, quick);
+    assert_eq!(error.unwrap_err().kind, Kind::CredentialUnavailable);
 }
 
 #[tokio::test(start_paused = true)]
