@@ -19,12 +19,12 @@ COPY benches/steps benches/steps
 RUN mkdir src \
     && echo '//! Empty.' > src/lib.rs \
     && echo 'fn main() {}' > src/main.rs \
-    && cargo build --release --locked \
+    && cargo build --profile dist --locked \
     && rm -r src
 
 COPY src src
 # Newer than what was built of the empty sources.
-RUN touch src/lib.rs src/main.rs && cargo build --release --locked
+RUN touch src/lib.rs src/main.rs && cargo build --profile dist --locked
 
 FROM ${BASE_IMAGE}
 ARG VERSION=0.1.0
@@ -37,7 +37,7 @@ LABEL org.opencontainers.image.title="gotoassist-grpc" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
-COPY --from=build /src/target/release/gotoassist-grpc /usr/local/bin/gotoassist-grpc
+COPY --from=build /src/target/dist/gotoassist-grpc /usr/local/bin/gotoassist-grpc
 
 # Within a container, loopback reaches nobody.
 ENV GOTOASSIST_LISTEN=0.0.0.0:50051 \

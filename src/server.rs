@@ -1,5 +1,5 @@
-//! Puts the parts together and takes them apart in order. The only place, beside the polls, that
-//! starts tasks.
+//! Puts the parts together and takes them apart in order. The only place, beside the polls and the
+//! token source, that starts tasks.
 
 pub mod accept;
 mod admin_thread;
@@ -39,7 +39,7 @@ use crate::{
         health::{self, Health},
         methods,
     },
-    rest::{self, token::TokenSource},
+    rest,
     trace::{self, Tracer},
 };
 use accept::Gate;
@@ -63,7 +63,6 @@ pub struct Server {
     metrics: Metrics,
     tls: Option<Arc<Tls>>,
     service: Service,
-    tokens: Option<TokenSource>,
     health: Health,
     gate: Gate,
     tracer: Tracer,
@@ -146,7 +145,7 @@ impl Server {
         metric::describe();
         let tracer = Tracer::new(&config.trace)?;
         let tls = setup::tls(&config).await?;
-        let (service, tokens) = setup::service(&config)?;
+        let service = setup::service(&config)?;
         let listener = Listener::bind(&config.listen)
             .await
             .map_err(|source| Error::Listen { address: config.listen.to_string(), source })?;
@@ -164,7 +163,6 @@ impl Server {
             metrics,
             tls,
             service,
-            tokens,
             health: Health::default(),
             tracer,
             reload: Reload::default(),
@@ -196,7 +194,7 @@ impl Server {
 
     /// Serves until `shutdown`, then drains; returns within `--drain-grace` after that.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let Self { config, listener, admin, metrics, tls, service, tokens, .. } = self;
+        let Self { config, listener, admin, metrics, tls, service, .. } = self;
         let Self { health, gate, tracer, reload, .. } = self;
         for name in [health::OVERALL, health::REMOTE_SUPPORT, health::UPSTREAM] {
             health.set(name, true);
@@ -235,14 +233,11 @@ impl Server {
             let health = health.clone();
             async move { overview.follow(&health).await }
         });
-        let (callers, own) = (service.callers.clone(), tokens.clone());
+        let (callers, client) = (service.callers.clone(), service.client.clone());
         background.spawn({
             let asked = reload.asked();
-            async move { match reload::follow(asked, callers, own).await {} }
+            async move { match reload::follow(asked, callers, client).await {} }
         });
-        if let Some(tokens) = tokens {
-            background.spawn(async move { match tokens.keep_fresh().await {} });
-        }
         if let Some(tls) = tls.clone() {
             let (interval, asked) = (config.tls.tls_reload_interval, reload.asked());
             background.spawn(async move { tls.follow(interval, asked).await });

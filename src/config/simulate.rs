@@ -139,7 +139,7 @@ pub struct SimulateConfig {
     ///
     /// Answers that are not what they seem: maintenance, empty-object, null, error-object,
     /// foreign-session, half-session, hollow-session, shape, many-unknown-fields, byte-order-mark,
-    /// stale, duplicate-keys.
+    /// stale, duplicate-keys, fields.
     ///
     /// Errors: status, redirect, no-content, empty-body, html, body, bad-json, invalid-utf8,
     /// deep-nesting, oversized, gzip-bomb.

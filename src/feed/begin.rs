@@ -34,10 +34,9 @@ impl Feed {
         known: Option<&Known>,
     ) -> Result<Subscription, rest::Error> {
         let mut newcomer = Newcomer::new(key, known);
-        let at_least = known.map(|known| known.observed_at);
         let running = self.running(key);
         if let Some(poller) = &running
-            && poller.is_fresh(at_least, &self.shared.settings)
+            && poller.is_fresh(newcomer.at_least(poller), &self.shared.settings)
             && let Some(subscription) = self.join(key, poller, &mut newcomer, &terms.cause)
         {
             return Ok(subscription);

@@ -1,6 +1,8 @@
 //! A watcher that is about to begin, and which answer it may be told first.
 
-use super::{Key, Reading};
+use jiff::Timestamp;
+
+use super::{Key, Reading, poller::Poller};
 use crate::model::{Absence, Baseline, Digest, History, Known, Session, Validator, Verdict};
 
 /// A watcher that is about to begin.
@@ -18,6 +20,14 @@ impl<'a> Newcomer<'a> {
             known: known.map(|known| (known, History::starting_from(known.progress))),
             validator: Validator::new(&key.session, known.map(|known| &known.digest)),
         }
+    }
+
+    /// How new the answer of a running poll must be. Of the content that the watcher has already,
+    /// there is nothing to tell, so it may be older.
+    pub fn at_least(&self, poller: &Poller) -> Option<Timestamp> {
+        let (known, _) = self.known.as_ref()?;
+        let is_known = poller.state.borrow().reading.digest.content == known.digest.content;
+        (!is_known).then_some(known.observed_at)
     }
 
     /// Judges what a running poll knows, which is believed by itself.

@@ -92,7 +92,7 @@ fn kind(status: StatusCode, error_code: Option<&str>) -> Kind {
 }
 
 /// `Retry-After` in both of its forms, seconds and HTTP-date (RFC 9110 §10.2.3), an hour at most.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         value.parse().map_or(RETRY_AFTER_LIMIT, Duration::from_secs)

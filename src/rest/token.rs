@@ -1,9 +1,8 @@
-//! The service's own access token, kept fresh: early, one refresh at a time, once per refusal, and
-//! used until it truly expires if the token endpoint is down.
+//! The service's own access token. One task refreshes it and publishes it; calls read it, and wait
+//! for the task if they need another.
 //!
-//! No task of its own: a refresh is driven by those who wait for it, and lives on when they leave,
-//! for the next to finish; an answer with a new refresh token is never lost with a cancelled call.
-//! [`TokenSource::keep_fresh`] is for whoever wants no call to wait at all.
+//! The token is refreshed early, once per refusal, and one refresh at a time. A token that is still
+//! good is used while the token endpoint is down.
 
 mod answer;
 mod issuer;
@@ -13,28 +12,37 @@ mod state;
 use std::{
     convert::Infallible,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    panic::AssertUnwindSafe,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use http::HeaderValue;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
 
 use self::{
+    answer::{Cause, Outcome},
     issuer::Issuer,
-    state::{Plan, State},
+    state::State,
 };
 use super::{Error, HttpClient, Kind};
 use crate::config::credentials::CredentialsConfig;
 
-/// How long a call waits for a fresh token while it could use the old one.
+/// How long a call waits for a refresh while it could use the present token.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often [`TokenSource::keep_fresh`] looks for a new secret when the old one is refused.
+/// How long a call without a token waits for a refresh: longer than any refresh takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// How often the task looks for a new secret when the present one is refused.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// An access token of the service.
-#[derive(Clone)]
+/// An access token of the service. Its header is marked sensitive, so `Debug` does not show it.
+#[derive(Clone, Debug)]
 pub struct Authorization {
     header: HeaderValue,
     generation: u64,
@@ -53,22 +61,30 @@ pub struct Snapshot {
     pub is_failing: bool,
 }
 
-/// Keeps the service's access token fresh. Clones share it.
+/// Keeps the service's access token fresh. Clones share it; the task that refreshes ends when the
+/// last one is dropped.
 #[derive(Clone)]
-pub struct TokenSource {
+pub struct TokenSource(Arc<Shared>);
+
+struct Shared {
+    state: watch::Sender<State>,
     issuer: Arc<Issuer>,
-    state: Arc<Mutex<State>>,
 }
 
 impl TokenSource {
-    /// A source without a token yet; the first call fetches one. `http` must not follow redirects.
-    /// `None` if the configuration has problems (see [`CredentialsConfig::problems`]).
+    /// Starts the task, which fetches the first token at once. Must be called within a tokio
+    /// runtime. `http` must not follow redirects. `None` if the configuration has problems (see
+    /// [`CredentialsConfig::problems`]).
     pub fn new(config: &CredentialsConfig, http: HttpClient) -> Option<Self> {
         let issuer = Arc::new(Issuer::new(config, http)?);
-        Some(Self { issuer, state: Arc::default() })
+        let (state, changes) = watch::channel(State::new(Instant::now()));
+        let shared = Arc::new(Shared { state, issuer: Arc::clone(&issuer) });
+        let refresh = move || Arc::clone(&issuer).refresh();
+        tokio::spawn(keep_fresh(Arc::downgrade(&shared), changes, refresh));
+        Some(Self(shared))
     }
 
-    /// The token to use now. Fetched if there is none or it is about to expire.
+    /// The token to use now. Waits for the task if there is none.
     ///
     /// Fails with [`Kind::CredentialUnavailable`] if there is none and none can be had; at once
     /// while the next attempt is put off.
@@ -79,57 +95,77 @@ impl TokenSource {
     /// The vendor refused this token. Gives a newer one: the one that replaced it meanwhile, or a
     /// fresh one.
     ///
-    /// Fails with [`Kind::NoSeat`] if tokens are refused as fast as they come, which no further
-    /// token would cure: the pause until the next attempt doubles each time.
+    /// Fails with [`Kind::NoSeat`] if the refused token is too young to be replaced already.
     pub async fn refused(&self, refused: &Authorization) -> Result<Authorization, Error> {
-        self.other_than(Some(refused.generation)).await
-    }
-
-    /// Refreshes ahead of time for ever, so that no call waits. For a task of the server's.
-    pub async fn keep_fresh(&self) -> Infallible {
-        loop {
-            let now = Instant::now();
-            let due = lock(&self.state).due_at(now).min(now + LOOK_INTERVAL);
-            sleep_until(due).await;
-            if lock(&self.state).due_at(Instant::now()) <= Instant::now() || self.is_curable() {
-                // Told in the log, and put off, where it happens.
-                self.authorization().await.ok();
-            }
-        }
+        let generation = refused.generation;
+        self.0.state.send_if_modified(|state| state.refuse(generation, Instant::now()));
+        self.other_than(Some(generation)).await
     }
 
     /// How it stands now.
     pub fn snapshot(&self) -> Snapshot {
-        lock(&self.state).snapshot(Instant::now())
+        self.0.state.borrow().snapshot(Instant::now())
+    }
+
+    /// Hastens the next refresh if only a new secret helps and there is one.
+    pub fn look_for_secret(&self) {
+        self.0.look_for_secret();
     }
 
     /// The token to use now, unless it is the refused one.
     async fn other_than(&self, refused: Option<u64>) -> Result<Authorization, Error> {
-        if self.is_curable() {
-            lock(&self.state).try_at_once();
+        self.0.look_for_secret();
+        let (is_due, is_usable, attempts) = {
+            let (state, now) = (self.0.state.borrow(), Instant::now());
+            (state.due_at <= now, state.usable(refused, now).is_some(), state.attempts())
+        };
+        if is_due {
+            let mut changes = self.0.state.subscribe();
+            let is_settled = changes.wait_for(|state| state.attempts() > attempts);
+            // In vain or not: what counts is the state after it.
+            timeout(if is_usable { PATIENCE } else { LIMIT }, is_settled).await.ok();
         }
-        let plan = lock(&self.state).plan(refused, &self.issuer, Instant::now());
-        let (number, refresh, usable) = match plan {
-            Plan::Use(authorization) => return Ok(authorization),
-            Plan::Fail(error) => return Err(error),
-            Plan::Refresh { number, refresh, usable } => (number, refresh, usable),
-        };
-        let outcome = match &usable {
-            None => refresh.await,
-            Some(usable) => match timeout(PATIENCE, refresh).await {
-                Ok(outcome) => outcome,
-                Err(_still_going) => return Ok(usable.clone()),
-            },
-        };
-        let mut state = lock(&self.state);
-        state.settle(number, outcome, Instant::now());
-        let now = Instant::now();
+        let (state, now) = (self.0.state.borrow(), Instant::now());
         state.usable(refused, now).ok_or_else(|| state.error(now))
     }
+}
 
-    /// Whether it waits for a new secret, and there is one.
-    fn is_curable(&self) -> bool {
-        lock(&self.state).needs_secret() && self.issuer.has_new_secret()
+impl Shared {
+    /// Hastens the next refresh if only a new secret helps and there is one.
+    fn look_for_secret(&self) {
+        let needs_secret = self.state.borrow().needs_secret(Instant::now());
+        if needs_secret && self.issuer.has_new_secret() {
+            self.state.send_if_modified(|state| state.use_new_secret(Instant::now()));
+        }
+    }
+}
+
+/// Refreshes whenever it is due, until there is no [`TokenSource`] any more. A refresh under way is
+/// finished even then, since its answer may hold a new refresh token.
+async fn keep_fresh<F: Future<Output = Outcome>>(
+    shared: Weak<Shared>,
+    mut changes: watch::Receiver<State>,
+    refresh: impl Fn() -> F,
+) -> Option<Infallible> {
+    loop {
+        let now = Instant::now();
+        let (due_at, needs_secret) = {
+            let state = changes.borrow_and_update();
+            (state.due_at, state.needs_secret(now))
+        };
+        if due_at <= now {
+            let outcome = AssertUnwindSafe(refresh()).catch_unwind().await;
+            // The panic hook has logged it. Callers must not wait for what will not come.
+            let outcome = outcome.unwrap_or_else(|_panic| Err(Cause::Panic.into()));
+            shared.upgrade()?.state.send_modify(|state| state.settle(outcome, Instant::now()));
+            continue;
+        }
+        let wake_at = if needs_secret { due_at.min(now + LOOK_INTERVAL) } else { due_at };
+        tokio::select! {
+            change = changes.changed() => change.ok()?,
+            () = sleep_until(wake_at) => {}
+        }
+        shared.upgrade()?.look_for_secret();
     }
 }
 
@@ -140,18 +176,70 @@ impl Authorization {
     }
 }
 
-impl fmt::Debug for Authorization {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Authorization")
-    }
-}
-
 impl fmt::Debug for TokenSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenSource")
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use clap::Parser as _;
+    use tokio::{task::JoinHandle, time::sleep};
+
+    use super::{answer::Fresh, *};
+    use crate::config::UpstreamConfig;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        credentials: CredentialsConfig,
+    }
+
+    /// A source whose refreshes take a second and panic so many times.
+    fn source(panics: usize) -> (TokenSource, JoinHandle<Option<Infallible>>) {
+        let flags = ["", "--client-id=i", "--client-secret=s", "--refresh-token=r"];
+        let config = Line::parse_from(flags).credentials;
+        let url = &config.token_url;
+        let http = HttpClient::new(&UpstreamConfig::at(url.clone()), url).unwrap();
+        let issuer = Arc::new(Issuer::new(&config, http).unwrap());
+        let (state, changes) = watch::channel(State::new(Instant::now()));
+        let shared = Arc::new(Shared { state, issuer });
+        let count = Arc::new(AtomicUsize::new(0));
+        let refresh = move || {
+            let count = Arc::clone(&count);
+            async move {
+                sleep(Duration::from_secs(1)).await;
+                assert!(count.fetch_add(1, Ordering::Relaxed) >= panics, "on purpose");
+                let header = HeaderValue::from_static("Bearer t");
+                Ok(Fresh { header, issued_at: Instant::now(), life: Duration::from_hours(1) })
+            }
+        };
+        let task = tokio::spawn(keep_fresh(Arc::downgrade(&shared), changes, refresh));
+        (TokenSource(shared), task)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_fails_those_who_wait_and_the_task_goes_on() {
+        let (source, _task) = source(1);
+        let start = Instant::now();
+        let error = source.authorization().await.unwrap_err();
+        assert_eq!((error.kind, start.elapsed().as_secs()), (Kind::CredentialUnavailable, 1));
+        sleep(error.retry_after.unwrap()).await;
+        assert_eq!(source.authorization().await.unwrap().header_value(), "Bearer t");
+        assert_eq!((source.snapshot().refreshed, source.snapshot().failed), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_task_ends_with_the_last_source() {
+        for age in [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(5)] {
+            let (source, task) = source(0);
+            sleep(age).await;
+            drop((source.clone(), source));
+            let end = timeout(Duration::from_secs(2), task).await.unwrap();
+            assert!(end.unwrap().is_none());
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::{convert::Infallible, future::pending, sync::Arc};
 
 use tokio::{sync::watch, task::spawn_blocking};
 
-use crate::{grpc::caller::Callers, rest::token::TokenSource};
+use crate::{grpc::caller::Callers, rest};
 
 /// Asks for it. All clones are one.
 #[derive(Clone, Debug, Default)]
@@ -32,16 +32,16 @@ impl Reload {
 pub(super) async fn follow(
     mut asked: Asked,
     callers: Arc<Callers>,
-    tokens: Option<TokenSource>,
+    client: rest::Client,
 ) -> Infallible {
     while asked.changed().await.is_ok() {
-        let callers = callers.clone();
+        let (callers, client) = (callers.clone(), client.clone());
         // A file system may not answer for long.
-        let _ = spawn_blocking(move || callers.look_again()).await;
-        if let Some(tokens) = &tokens {
-            // It asks the vendor only for want of a valid token. A failure is told in the log there.
-            let _ = tokens.authorization().await;
-        }
+        let look = move || {
+            callers.look_again();
+            client.look_for_secret();
+        };
+        let _ = spawn_blocking(look).await;
     }
     pending().await
 }

@@ -24,16 +24,16 @@ use crate::{
     trace::Tracer,
 };
 
-/// The service, and what keeps its credential fresh.
-pub(super) fn service(config: &ServeConfig) -> Result<(Service, Option<TokenSource>), Error> {
+/// The service.
+pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
     let clock = Clock::system();
     let token_client = token_url(config).map(|url| rest::HttpClient::new(&config.upstream, url));
     let tokens =
         token_client.transpose()?.and_then(|http| TokenSource::new(&config.credentials, http));
-    let client = rest::Client::new(&config.upstream, tokens.clone(), clock)?;
+    let client = rest::Client::new(&config.upstream, tokens, clock)?;
     let identities = client.identities().clone();
     let feed = Feed::new(read(client.clone()), feed_settings(&config.watch), clock, identities);
-    let service = Service {
+    Ok(Service {
         watches: Watches::new(watch_settings(config), feed.clone()),
         feed,
         client,
@@ -42,8 +42,7 @@ pub(super) fn service(config: &ServeConfig) -> Result<(Service, Option<TokenSour
         clock,
         callers: Arc::new(Callers::new(&config.credentials)?),
         call_limit: config.limits.call_limit,
-    };
-    Ok((service, tokens))
+    })
 }
 
 /// Everything that keeps the parts from being built.

@@ -1,6 +1,7 @@
 //! What can go wrong on purpose.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::builtin::STRANGER_ID;
 use crate::config::simulate::{ErrorBody, Shape};
@@ -163,6 +164,11 @@ pub enum Fault {
     },
     /// Bytes that are no HTTP.
     Garbage,
+    /// The right body with other values in it.
+    Fields {
+        /// The fields that differ, or come on top.
+        fields: Map<String, Value>,
+    },
 }
 
 impl Fault {

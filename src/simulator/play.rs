@@ -7,6 +7,7 @@ use std::{future::pending, io, time::Duration};
 
 use axum::{body::Body, response::Response};
 use futures_util::stream;
+use serde_json::{Map, Value, value::to_raw_value};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 
 use super::{
@@ -98,6 +99,7 @@ fn altered(fault: Fault, right: Answer, clock: Clock) -> Answer {
         Fault::GzipBomb { bytes } => {
             padded(right, bytes).encodable(Some(EncodingForm::Gzip)).encoded()
         }
+        Fault::Fields { fields } => with_fields(right, fields),
         // Those of another time, shape or session were decided when the right answer was made; the
         // others, in `play`.
         Fault::Right
@@ -186,7 +188,8 @@ fn moves(fault: &Fault, right: &Answer) -> Option<Vec<Move>> {
         | Fault::DeepNesting { .. }
         | Fault::InvalidUtf8
         | Fault::Oversized { .. }
-        | Fault::GzipBomb { .. } => return None,
+        | Fault::GzipBomb { .. }
+        | Fault::Fields { .. } => return None,
     };
     Some(moves)
 }
@@ -257,6 +260,19 @@ fn added(right: Answer, field: &[u8]) -> Answer {
             let is_first = body[..end].ends_with(b"{");
             let comma: &[u8] = if is_first { b"" } else { b"," };
             body.splice(end..end, [comma, field].concat());
+        }
+    })
+}
+
+/// The right answer with these fields in its object; an answer that is no object stays.
+fn with_fields(right: Answer, fields: Map<String, Value>) -> Answer {
+    changed(right, |body| {
+        if let Ok(mut object) = serde_json::from_slice::<Fields>(body) {
+            let fields = fields.into_iter();
+            object.extend(
+                fields.filter_map(|(name, value)| Some((name, to_raw_value(&value).ok()?))),
+            );
+            *body = serde_json::to_vec(&object).unwrap_or_default();
         }
     })
 }

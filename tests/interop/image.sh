@@ -77,7 +77,7 @@ cat >"$build/usr/local/bin/cargo" <<'END'
 for needed in Cargo.toml Cargo.lock build.rs proto/gotoassist third_party/google benches/steps/main.rs src/lib.rs src/main.rs; do
     [ -e "$needed" ] || { echo "not in the build context: $needed"; exit 1; }
 done
-mkdir -p target/release && cp /prebuilt target/release/gotoassist-grpc
+mkdir -p target/dist && cp /prebuilt target/dist/gotoassist-grpc
 END
 chmod +x "$build/usr/local/bin/cargo"
 mkdir -p "$build/etc"

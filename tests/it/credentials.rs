@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod distance;
 mod endpoint;
+mod oddities;
 mod secret_file;
 mod silence;
 
@@ -29,8 +31,12 @@ struct Line {
 }
 
 fn source(endpoint: &TokenEndpoint, flags: &[&str]) -> TokenSource {
+    source_at(&endpoint.url, flags)
+}
+
+fn source_at(token_url: &str, flags: &[&str]) -> TokenSource {
     let service = ["serve", "--credentials", "service", "--client-id", "id"];
-    let common = ["--client-secret", "hush:secret", "--token-url", &endpoint.url];
+    let common = ["--client-secret", "hush:secret", "--token-url", token_url];
     let line = service.iter().chain(&common).chain(flags);
     let config = Line::try_parse_from(line).unwrap().credentials;
     assert_eq!(config.problems(false, false), Vec::<String>::new());
@@ -92,7 +98,16 @@ async fn answers_of_every_era_are_read() {
         (json!({"access_token": "t", "token_type": null, "refresh_token": null}), 3600),
         (json!({"access_token": "t".repeat(9000), "expires_in": null}), 3600),
         (json!({"access_token": "t", "expires_in": "soon"}), 3600),
-        (json!({"access_token": "t", "expires_in": 0}), 1),
+        (json!({"access_token": "t", "expires_in": "600.25", "token_type": "bearer"}), 600),
+        (json!({"access_token": 5, "expires_in": 600, "refresh_token": {}, "error": null}), 600),
+        (json!({"access_token": " t ", "expires_in": 1e300, "refresh_token": false}), 3600),
+        (json!({"access_token": "t", "expires_in": 0}), 3600),
+        (json!({"access_token": "t", "expires_in": "-5"}), 3600),
+        (json!({"access_token": "t", "expires_in": "NaN"}), 3600),
+        (json!({"access_token": "t", "expires_in": 0.25}), 3600),
+        (json!({"access_token": "t", "expires_in": 1}), 60),
+        (json!({"access_token": "t", "expires_in": 59}), 60),
+        (json!({"access_token": "t", "expires_in": 1e12}), 30 * 24 * 3600),
     ];
     for (answer, life) in answers {
         let (endpoint, source) = endpoint_and_source().await;
@@ -118,6 +133,9 @@ async fn whatever_else_comes_is_an_error_not_a_panic() {
         (403, json!("<html>")),
         (429, json!("slow down")),
         (500, invalid_grant()),
+        (200, invalid_grant()),
+        (200, json!({"access_token": null, "error": {}})),
+        (400, json!({"access_token": "t", "error": 5})),
     ];
     for (status, answer) in answers {
         let (endpoint, source) = endpoint_and_source().await;
@@ -150,16 +168,13 @@ async fn a_token_is_refreshed_before_it_expires() {
 #[tokio::test(start_paused = true)]
 async fn kept_fresh_no_call_ever_waits() {
     let (endpoint, source) = endpoint_and_source().await;
-    let keeper = source.clone();
-    let keeper = tokio::spawn(async move { keeper.keep_fresh().await });
-    endpoint.until_asked(1).await;
+    source.authorization().await.unwrap();
     for _ in 0..4 * 60 {
         tokio::time::sleep(seconds(60)).await;
         let asked = Instant::now();
         source.authorization().await.unwrap();
         assert_eq!(asked.elapsed(), Duration::ZERO);
     }
-    keeper.abort();
     assert!((4..=6).contains(&endpoint.asked().len()), "{}", endpoint.asked().len());
 }
 
@@ -222,4 +237,36 @@ async fn a_refused_token_is_not_given_again_while_the_endpoint_is_down() {
     // Others may still try it: the refusal may have been a mistake.
     assert_eq!(text(&source.authorization().await.unwrap()), "Bearer access-1");
     assert_eq!(endpoint.asked().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_a_second_for_a_refresh_while_its_token_is_good() {
+    let (endpoint, source) = endpoint_and_source().await;
+    source.authorization().await.unwrap();
+    endpoint.hold();
+    advance(seconds(3600 * 95 / 100)).await;
+    let asked = Instant::now();
+    assert_eq!(text(&source.authorization().await.unwrap()), "Bearer access-1");
+    assert_eq!(asked.elapsed().as_secs(), 1);
+    assert_eq!(endpoint.asked().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_source_nobody_is_asked() {
+    let (endpoint, source) = endpoint_and_source().await;
+    source.authorization().await.unwrap();
+    drop((source.clone(), source));
+    tokio::time::sleep(seconds(2 * 3600)).await;
+    assert_eq!(endpoint.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_counts_even_if_its_body_is_too_long() {
+    for status in [429, 500, 503] {
+        let (endpoint, source) = endpoint_and_source().await;
+        endpoint.answer_next(status, json!("x".repeat(300_000)));
+        let error = source.authorization().await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(cause, format!("the token endpoint answered with status {status}"));
+    }
 }

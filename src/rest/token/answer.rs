@@ -2,35 +2,55 @@
 
 use std::{io, time::Duration};
 
-use http::HeaderValue;
-use oauth2::{
-    AccessToken, RefreshToken, RequestTokenError,
-    basic::{BasicErrorResponse, BasicErrorResponseType, BasicTokenType},
-};
+use http::{HeaderValue, StatusCode};
 use secrecy::{SecretString, zeroize::Zeroizing};
-use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::Instant;
 
-use crate::rest::error::ConnectionFailure;
+use crate::rest::{
+    error::ConnectionFailure,
+    lenient::{Members, text},
+};
 
-/// How long an access token lives if the answer does not say (the vendor's documentation).
+/// How long an access token lives if the answer does not say so, or says that it is dead already
+/// (the vendor's documentation).
 const USUAL_LIFE: Duration = Duration::from_hours(1);
 
-/// The range of lives believed.
-const LIVES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24 * 30));
+/// The longest life believed.
+const LONGEST_LIFE: Duration = Duration::from_hours(24 * 30);
+
+/// Error codes after which only a new secret helps (RFC 6749 §5.2 and §4.1.2.1).
+const REFUSALS: [&str; 7] = [
+    "invalid_grant",
+    "invalid_client",
+    "invalid_request",
+    "invalid_scope",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "access_denied",
+];
+
+/// What a refresh gives.
+pub(super) type Outcome = Result<Fresh, Failure>;
 
 /// An access token just fetched.
-#[derive(Clone)]
+#[derive(Debug)]
 pub(super) struct Fresh {
     pub(super) header: HeaderValue,
     pub(super) issued_at: Instant,
     pub(super) life: Duration,
 }
 
+/// A refresh that gave no access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) cause: Cause,
+    /// When to try again, if the endpoint said so.
+    pub(super) retry_after: Option<Duration>,
+}
+
 /// Why no access token could be fetched. Nothing of what the endpoint sent is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
-    /// It will not get better by itself.
+pub(super) enum Cause {
     #[error("the token endpoint refused: {0}")]
     Refused(&'static str),
     #[error("a secret file cannot be read: {0}")]
@@ -45,113 +65,71 @@ pub(super) enum Failure {
     Unavailable,
     #[error("the token endpoint's answer could not be read")]
     Malformed,
+    #[error("a defect of this program")]
+    Panic,
 }
 
-impl Failure {
+impl Cause {
     /// Whether only a new secret helps.
     pub(super) fn is_final(self) -> bool {
-        match self {
-            Failure::Refused(_) | Failure::Secret(_) => true,
-            Failure::Connect(_)
-            | Failure::Timeout
-            | Failure::Status(_)
-            | Failure::Unavailable
-            | Failure::Malformed => false,
-        }
+        matches!(self, Cause::Refused(_) | Cause::Secret(_))
     }
 }
 
-/// The endpoint's answer, as lenient as its history asks for: `token_type` may be missing and
-/// `expires_in` be text.
-#[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Granted {
-    access_token: AccessToken,
-    #[serde(default, deserialize_with = "life")]
-    expires_in: Option<u64>,
-    #[serde(default)]
-    refresh_token: Option<RefreshToken>,
-    #[serde(skip, default = "bearer")]
-    token_type: BasicTokenType,
-}
-
-impl oauth2::TokenResponse for Granted {
-    type TokenType = BasicTokenType;
-
-    fn access_token(&self) -> &AccessToken {
-        &self.access_token
-    }
-
-    fn token_type(&self) -> &BasicTokenType {
-        &self.token_type
-    }
-
-    fn expires_in(&self) -> Option<Duration> {
-        self.expires_in.map(Duration::from_secs)
-    }
-
-    fn refresh_token(&self) -> Option<&RefreshToken> {
-        self.refresh_token.as_ref()
-    }
-
-    fn scopes(&self) -> Option<&Vec<oauth2::Scope>> {
-        None
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Self {
+        Self { cause, retry_after: None }
     }
 }
 
-impl Granted {
-    pub(super) fn fresh(&self, issued_at: Instant) -> Result<Fresh, Failure> {
-        let value = Zeroizing::new(format!("Bearer {}", self.access_token.secret()));
-        let is_token = !self.access_token.secret().is_empty();
-        let mut header = HeaderValue::from_str(&value).map_err(|_| Failure::Malformed)?;
-        header.set_sensitive(true);
-        let life = self.expires_in.map_or(USUAL_LIFE, Duration::from_secs);
-        let fresh = Fresh { header, issued_at, life: life.clamp(LIVES.0, LIVES.1) };
-        is_token.then_some(fresh).ok_or(Failure::Malformed)
-    }
-
-    pub(super) fn new_refresh_token(&self) -> Option<SecretString> {
-        let token = self.refresh_token.as_ref()?.secret().trim();
-        let is_plain = !token.is_empty() && !token.chars().any(char::is_control);
-        is_plain.then(|| token.into())
-    }
-}
-
-fn bearer() -> BasicTokenType {
-    BasicTokenType::Bearer
-}
-
-/// Seconds as a number or as text; anything else is as good as nothing.
-fn life<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    let text = match &value {
-        serde_json::Value::String(text) => text.trim().to_owned(),
-        other => other.to_string(),
+/// The access token of an answer, and the refresh token that comes with it. Read as leniently as
+/// the vendor's other answers. `token_type` is not looked at: it may be missing, and there is one
+/// way only to use a token.
+pub(super) fn read(
+    status: StatusCode,
+    body: &[u8],
+    issued_at: Instant,
+) -> Result<(Fresh, Option<SecretString>), Cause> {
+    let mut members = text(body).and_then(Members::of).ok();
+    let mut member = |name| {
+        let value = Zeroizing::new(members.as_mut()?.text(name)?);
+        let is_plain = !value.trim().is_empty() && !value.trim().chars().any(char::is_control);
+        is_plain.then(|| Zeroizing::new(value.trim().to_owned()))
     };
-    let whole = text.split_once('.').map_or(text.as_str(), |(whole, _)| whole);
-    Ok(whole.parse().ok())
+    if status.is_success()
+        && let Some(token) = member("access_token")
+    {
+        let value = Zeroizing::new(format!("Bearer {}", *token));
+        let mut header = HeaderValue::from_str(&value).map_err(|_| Cause::Malformed)?;
+        header.set_sensitive(true);
+        let life = member("expires_in").and_then(|life| lifetime(&life)).unwrap_or(USUAL_LIFE);
+        let refresh_token = member("refresh_token").map(|token| token.as_str().into());
+        return Ok((Fresh { header, issued_at, life }, refresh_token));
+    }
+    Err(cause(status, member("error").as_deref().map(String::as_str)))
 }
 
-/// What an error of the crate's means to us.
-pub(super) fn failure(error: RequestTokenError<Failure, BasicErrorResponse>) -> Failure {
-    match error {
-        RequestTokenError::Request(failure) => failure,
-        RequestTokenError::ServerResponse(answer) => match answer.error() {
-            BasicErrorResponseType::InvalidGrant => Failure::Refused("invalid_grant"),
-            BasicErrorResponseType::InvalidClient => Failure::Refused("invalid_client"),
-            BasicErrorResponseType::InvalidRequest => Failure::Refused("invalid_request"),
-            BasicErrorResponseType::InvalidScope => Failure::Refused("invalid_scope"),
-            BasicErrorResponseType::UnauthorizedClient => Failure::Refused("unauthorized_client"),
-            BasicErrorResponseType::UnsupportedGrantType => {
-                Failure::Refused("unsupported_grant_type")
-            }
-            BasicErrorResponseType::Extension(code)
-                if code == "temporarily_unavailable" || code == "server_error" =>
-            {
-                Failure::Unavailable
-            }
-            BasicErrorResponseType::Extension(_) => Failure::Refused("another reason"),
-        },
-        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => Failure::Malformed,
+/// Whole seconds, if there are any.
+fn lifetime(seconds: &str) -> Option<Duration> {
+    let life = Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?.as_secs();
+    (life > 0).then(|| Duration::from_secs(life).min(LONGEST_LIFE))
+}
+
+/// What an answer without a token means: what its error code says, if that is a known one, whatever
+/// the status.
+fn cause(status: StatusCode, code: Option<&str>) -> Cause {
+    if matches!(code, Some("temporarily_unavailable" | "server_error" | "slow_down")) {
+        return Cause::Unavailable;
+    }
+    if let Some(known) = REFUSALS.into_iter().find(|known| code == Some(known)) {
+        return Cause::Refused(known);
+    }
+    match (status.as_u16(), code) {
+        (200..=299 | 400 | 401 | 403, Some(_unknown)) => Cause::Refused("another reason"),
+        // Whoever refuses without a word refuses all the same.
+        (400 | 401 | 403, None) => Cause::Refused("no reason given"),
+        (200..=299, None) => Cause::Malformed,
+        (status, _) => Cause::Status(status),
     }
 }
 
@@ -164,28 +142,26 @@ mod tests {
     proptest! {
         #[test]
         fn any_answer_is_a_token_or_a_failure(
+            status in 200_u16..600,
             lead in prop::sample::select(vec!["", "{", "{\"access_token\":", "{\"access_token\":\"a\","]),
-            middle in prop::sample::select(vec!["", "\"expires_in\":", "\"refresh_token\":"]),
+            middle in prop::sample::select(vec!["", "\"expires_in\":", "\"refresh_token\":", "\"error\":"]),
             bytes in prop::collection::vec(any::<u8>(), 0..40),
             end in prop::sample::select(vec!["", "}"]),
         ) {
-            let text = [lead.as_bytes(), middle.as_bytes(), &bytes, end.as_bytes()].concat();
-            if let Ok(granted) = serde_json::from_slice::<Granted>(&text) {
-                let _ = granted.new_refresh_token();
-                if let Ok(fresh) = granted.fresh(Instant::now()) {
-                    prop_assert!(fresh.life >= LIVES.0 && fresh.life <= LIVES.1);
-                }
+            let body = [lead.as_bytes(), middle.as_bytes(), &bytes, end.as_bytes()].concat();
+            let status = StatusCode::from_u16(status).unwrap();
+            if let Ok((fresh, _)) = read(status, &body, Instant::now()) {
+                prop_assert!(status.is_success() && fresh.header.is_sensitive());
+                prop_assert!((Duration::from_secs(1)..=LONGEST_LIFE).contains(&fresh.life));
             }
         }
 
         #[test]
-        fn any_life_is_read(seconds in 0..1_000_000_000_u64) {
+        fn any_life_is_read(seconds in 1..1_000_000_000_u64) {
             for text in [format!("{seconds}"), format!("\"{seconds}\""), format!("{seconds}.5")] {
-                let text = format!("{{\"access_token\":\"a\",\"expires_in\":{text}}}");
-                let granted: Granted = serde_json::from_str(&text).unwrap();
-                let fresh = granted.fresh(Instant::now()).unwrap();
-                let wanted = Duration::from_secs(seconds).clamp(LIVES.0, LIVES.1);
-                prop_assert_eq!(fresh.life, wanted);
+                let body = format!("{{\"access_token\":\"a\",\"expires_in\":{text}}}");
+                let (fresh, _) = read(StatusCode::OK, body.as_bytes(), Instant::now()).unwrap();
+                prop_assert_eq!(fresh.life, Duration::from_secs(seconds).min(LONGEST_LIFE));
             }
         }
     }

@@ -1,24 +1,24 @@
 //! The token endpoint: one refresh, from the secrets to a fresh access token.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, future::BoxFuture};
-use http::StatusCode;
-use oauth2::{
-    AsyncHttpClient, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest,
-    HttpResponse, RefreshToken, StandardRevocableToken, TokenUrl,
-    basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse},
-};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use tokio::time::{Instant, timeout};
+use url::form_urlencoded;
 
 use super::{
-    answer::{Failure, Fresh, Granted, failure},
+    answer::{self, Cause, Failure, Outcome},
     kept::Kept,
 };
 use crate::{
+    clock::Clock,
     config::credentials::{CredentialsConfig, Grant},
-    rest::http_client::{Failed, HttpClient},
+    rest::{
+        http_client::{Failed, HttpClient},
+        status::retry_after,
+    },
 };
 
 /// The longest time for one request to the token endpoint.
@@ -27,169 +27,120 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 /// The largest answer of the token endpoint read, in bytes.
 const MAX_BODY: usize = 256 * 1024;
 
+/// How long the body of an answer that says "not now" is waited for.
+const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(1);
+
+const REFRESH_TOKEN: &str = "refresh_token";
+
 /// Fetches access tokens.
 #[derive(Debug)]
 pub(super) struct Issuer {
     http: HttpClient,
-    url: TokenUrl,
-    client_id: ClientId,
+    uri: Uri,
+    client_id: String,
     client_secret: Kept,
-    grant: Proof,
-}
-
-/// By what the service proves itself.
-#[derive(Debug)]
-enum Proof {
-    Refresh(Kept),
-    Personal(Kept),
+    grant_type: &'static str,
+    /// The name under which the form holds the secret of the grant.
+    parameter: &'static str,
+    secret: Kept,
 }
 
 impl Issuer {
     /// `None` if the configuration has problems (see [`CredentialsConfig::problems`]).
     pub(super) fn new(config: &CredentialsConfig, http: HttpClient) -> Option<Self> {
-        let grant = match config.grant()? {
-            Grant::RefreshToken(secret) => Proof::Refresh(Kept::new(secret)),
-            Grant::PersonalAccessToken(secret) => Proof::Personal(Kept::new(secret)),
+        let (grant_type, parameter, secret) = match config.grant()? {
+            Grant::RefreshToken(secret) => (REFRESH_TOKEN, REFRESH_TOKEN, secret),
+            Grant::PersonalAccessToken(secret) => ("personal_access_token", "pat", secret),
         };
         Some(Self {
             http,
-            url: TokenUrl::from_url(config.token_url.clone()),
-            client_id: ClientId::new(config.client_id.clone()?),
+            uri: config.token_url.as_str().parse().ok()?,
+            client_id: config.client_id.clone()?,
             client_secret: Kept::new(config.client_secret()?),
-            grant,
+            grant_type,
+            parameter,
+            secret: Kept::new(secret),
         })
     }
 
     /// Fetches an access token, and keeps the new refresh token if one comes with it.
-    pub(super) async fn refresh(&self) -> Result<Fresh, Failure> {
+    pub(super) async fn refresh(self: Arc<Self>) -> Outcome {
         let first = self.attempt().await;
         match first {
             // Another replica that shares the file was quicker: its token is there by now.
-            Err(Failure::Refused(_)) if self.has_new_secret() => self.attempt().await,
+            Err(Failure { cause: Cause::Refused(_), .. }) if self.has_new_secret() => {
+                self.attempt().await
+            }
             first => first,
         }
     }
 
-    /// Whether somebody put another secret into the file since the latest attempt.
+    /// Whether somebody put another secret into a file since the latest attempt.
     pub(super) fn has_new_secret(&self) -> bool {
-        let (Proof::Refresh(proof) | Proof::Personal(proof)) = &self.grant;
-        proof.has_changed() || self.client_secret.has_changed()
+        self.secret.has_changed() || self.client_secret.has_changed()
     }
 
-    async fn attempt(&self) -> Result<Fresh, Failure> {
+    async fn attempt(&self) -> Outcome {
         let issued_at = Instant::now();
-        let unreadable = |error: io::Error| Failure::Secret(error.kind());
+        let unreadable = |error: io::Error| Cause::Secret(error.kind());
         let client_secret = self.client_secret.current().map_err(unreadable)?;
-        let granted = match &self.grant {
-            Proof::Refresh(secret) => {
-                let token = secret.current().map_err(unreadable)?;
-                self.by_refresh_token(&client_secret, &token).await?
-            }
-            Proof::Personal(secret) => {
-                let token = secret.current().map_err(unreadable)?;
-                self.by_personal_token(&client_secret, &token).await?
-            }
-        };
-        let fresh = granted.fresh(issued_at)?;
-        if let Proof::Refresh(secret) = &self.grant {
-            secret.replace(granted.new_refresh_token()).await;
+        let secret = self.secret.current().map_err(unreadable)?;
+        let exchange = timeout(ATTEMPT, self.post(self.request(&client_secret, &secret)?));
+        let (status, headers, body) = exchange.await.unwrap_or(Err(Cause::Timeout))?;
+        let read = answer::read(status, &body, issued_at);
+        let (fresh, refresh_token) = read.map_err(|cause| Failure {
+            cause,
+            retry_after: retry_after(&headers, Clock::system().now()),
+        })?;
+        if self.grant_type == REFRESH_TOKEN {
+            self.secret.replace(refresh_token).await;
         }
         Ok(fresh)
     }
 
-    async fn by_refresh_token(
+    /// A token request with the client's own authentication (RFC 6749 §2.3.1).
+    fn request(
         &self,
         client_secret: &SecretString,
-        token: &SecretString,
-    ) -> Result<Granted, Failure> {
-        let token = RefreshToken::new(token.expose_secret().to_owned());
-        let client = self.client(client_secret);
-        let post = Post { http: self.http.clone(), form: None };
-        client.exchange_refresh_token(&token).request_async(&post).await.map_err(failure)
-    }
-
-    /// The grant is the vendor's own, so the request is made as for the nearest one of RFC 6749,
-    /// which has the same headers, and gets the form of this one.
-    async fn by_personal_token(
-        &self,
-        client_secret: &SecretString,
-        token: &SecretString,
-    ) -> Result<Granted, Failure> {
-        let form = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("grant_type", "personal_access_token")
-            .append_pair("pat", token.expose_secret())
+        secret: &SecretString,
+    ) -> Result<Request<Vec<u8>>, Cause> {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", self.grant_type)
+            .append_pair(self.parameter, secret.expose_secret())
             .finish();
-        let client = self.client(client_secret);
-        let post = Post { http: self.http.clone(), form: Some(Zeroizing::new(form)) };
-        client.exchange_client_credentials().request_async(&post).await.map_err(failure)
+        let encoded =
+            |text: &str| -> String { form_urlencoded::byte_serialize(text.as_bytes()).collect() };
+        let (id, password) = (encoded(&self.client_id), encoded(client_secret.expose_secret()));
+        let basic = STANDARD.encode(Zeroizing::new(format!("{id}:{password}")).as_bytes());
+        let basic = Zeroizing::new(format!("Basic {basic}"));
+        // Base64 is always a valid header value.
+        let mut basic = HeaderValue::from_str(&basic).map_err(|_| Cause::Malformed)?;
+        basic.set_sensitive(true);
+        Request::post(self.uri.clone())
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::ACCEPT, "application/json")
+            .header(header::AUTHORIZATION, basic)
+            .body(form.into_bytes())
+            .map_err(|_| Cause::Malformed)
     }
 
-    fn client(&self, secret: &SecretString) -> TokenClient {
-        Client::new(self.client_id.clone())
-            .set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()))
-            .set_token_uri(self.url.clone())
-    }
-}
-
-/// Posts a form, over the HTTP client that the rest of the service uses.
-struct Post {
-    http: HttpClient,
-    /// The form to send in place of the request's own.
-    form: Option<Zeroizing<String>>,
-}
-
-impl<'c> AsyncHttpClient<'c> for Post {
-    type Error = Failure;
-    type Future = BoxFuture<'c, Result<HttpResponse, Failure>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        let request = match &self.form {
-            Some(form) => request.map(|_| form.as_bytes().to_vec()),
-            None => request,
+    /// Sends the request and reads the answer. The only place that uses the HTTP client.
+    async fn post(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<(StatusCode, HeaderMap, Zeroizing<Vec<u8>>), Cause> {
+        let unanswered = |failed| match failed {
+            Failed::Connect(failure, _) | Failed::Broken(failure, _) => Cause::Connect(failure),
+            Failed::NotHttp(_) | Failed::BadEncoding(_) | Failed::TooLong => Cause::Malformed,
         };
-        // An answer that is there counts, however late we look.
-        timeout(ATTEMPT, self.exchange(request))
-            .map(|outcome| outcome.unwrap_or(Err(Failure::Timeout)))
-            .boxed()
+        let mut response = self.http.send(request).await.map_err(unanswered)?;
+        let (status, headers) = (response.status(), response.take_headers());
+        let body = if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            // The status and its Retry-After count, whatever becomes of the body.
+            response.beginning(MAX_BODY, ERROR_BODY_PATIENCE).await
+        } else {
+            response.whole(MAX_BODY).await.map_err(unanswered)?
+        };
+        Ok((status, headers, Zeroizing::new(body)))
     }
 }
-
-impl Post {
-    async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
-        let response = self.http.send(request).await.map_err(|failed| unanswered(&failed))?;
-        let status = response.status();
-        let body = response.whole(MAX_BODY).await.map_err(|failed| unanswered(&failed))?;
-        match status {
-            StatusCode::OK => {}
-            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                // Whoever refuses without a word refuses all the same.
-                serde_json::from_slice::<BasicErrorResponse>(&body)
-                    .map_err(|_| Failure::Refused("no reason given"))?;
-            }
-            _ => return Err(Failure::Status(status.as_u16())),
-        }
-        let mut answer = HttpResponse::new(body);
-        *answer.status_mut() = status;
-        Ok(answer)
-    }
-}
-
-fn unanswered(failed: &Failed) -> Failure {
-    match failed {
-        Failed::Connect(failure, _) | Failed::Broken(failure, _) => Failure::Connect(*failure),
-        Failed::NotHttp(_) | Failed::BadEncoding(_) | Failed::TooLong => Failure::Malformed,
-    }
-}
-
-type TokenClient = Client<
-    BasicErrorResponse,
-    Granted,
-    BasicTokenIntrospectionResponse,
-    StandardRevocableToken,
-    BasicRevocationErrorResponse,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointSet,
->;

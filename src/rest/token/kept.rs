@@ -1,19 +1,22 @@
 //! The service's secrets: where they come from, and where a new refresh token is kept.
 
 use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Mutex,
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
-use tokio::{
-    fs::{self, OpenOptions},
-    io::AsyncWriteExt,
-};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::{task::spawn_blocking, time::timeout};
 use tracing::{error, info, warn};
 
 use crate::config::secret::Secret;
+
+/// The longest time for writing a refresh token: a volume that hangs must not hold up the access
+/// token that came with it.
+const WRITE: Duration = Duration::from_secs(4);
 
 /// A secret that may be replaced by the operator, by the vendor, or by another replica.
 #[derive(Debug)]
@@ -37,9 +40,9 @@ impl Kept {
         Self { source, known: Mutex::default() }
     }
 
-    /// The token to use now. What somebody put into the file goes before what we hold.
+    /// The secret to use now. What somebody put into the file goes before what the vendor sent.
     pub(super) fn current(&self) -> io::Result<SecretString> {
-        let mut known = super::lock(&self.known);
+        let mut known = lock(&self.known);
         let source = match self.source.read() {
             Ok(source) => source,
             Err(error) => {
@@ -57,7 +60,7 @@ impl Kept {
     /// Whether the source holds another secret than when it was last looked at, or can be read
     /// again.
     pub(super) fn has_changed(&self) -> bool {
-        let known = super::lock(&self.known);
+        let known = lock(&self.known);
         let is_news = |source| known.is_unreadable || !is_same(known.source.as_ref(), &source);
         self.source.read().is_ok_and(is_news)
     }
@@ -73,9 +76,11 @@ impl Kept {
             );
             return;
         };
-        match write(path, &newer).await {
+        let (path, secret) = (path.clone(), newer.clone());
+        let writing = timeout(WRITE, spawn_blocking(move || write(&path, &secret)));
+        match async { writing.await?? }.await {
             Ok(()) => {
-                *super::lock(&self.known) = Known { source: Some(newer), ..Known::default() };
+                *lock(&self.known) = Known { source: Some(newer), ..Known::default() };
                 info!("GoToAssist sent a new refresh token, which is in the file now");
             }
             Err(error) => error!(
@@ -89,7 +94,7 @@ impl Kept {
 
     /// What is newer than the source. Known from here on, written or not.
     fn newer(&self, new: Option<SecretString>) -> Option<SecretString> {
-        let mut known = super::lock(&self.known);
+        let mut known = lock(&self.known);
         if let Some(new) = new.filter(|new| !is_same(known.source.as_ref(), new)) {
             known.newer = Some(new);
         }
@@ -97,41 +102,24 @@ impl Kept {
     }
 }
 
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn is_same(known: Option<&SecretString>, other: &SecretString) -> bool {
     known.is_some_and(|known| known.expose_secret() == other.expose_secret())
 }
 
 /// Puts the secret into the file, so that whenever the machine stops, the file holds the old one
-/// or the new one, whole. Through links to the file they lead to.
-async fn write(path: &Path, secret: &SecretString) -> io::Result<()> {
-    let path = fs::canonicalize(path).await?;
+/// or the new one, whole. A link stays, and the file it leads to is replaced.
+fn write(path: &Path, secret: &SecretString) -> io::Result<()> {
+    let path = fs::canonicalize(path)?;
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let temporary = directory.join(format!(".refresh-token-{:016x}", fastrand::u64(..)));
-    let written = write_new(&temporary, secret).await;
-    let moved = match written {
-        Ok(()) => fs::rename(&temporary, &path).await,
-        Err(error) => Err(error),
-    };
-    if moved.is_err() {
-        // What cannot be removed could not be made either, most likely.
-        fs::remove_file(&temporary).await.ok();
-    }
-    moved?;
-    sync_directory(directory.to_owned()).await
-}
-
-async fn write_new(path: &Path, secret: &SecretString) -> io::Result<()> {
-    let line = Zeroizing::new(format!("{}\n", secret.expose_secret()));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    options.mode(0o600);
-    let mut file = options.open(path).await?;
-    file.write_all(line.as_bytes()).await?;
-    file.sync_all().await
-}
-
-/// The new name is on the disk, not only the new content.
-async fn sync_directory(directory: PathBuf) -> io::Result<()> {
-    fs::File::open(directory).await?.sync_all().await
+    // Only its owner may read it. It is removed again if anything fails.
+    let mut file = tempfile::Builder::new().prefix(".refresh-token-").tempfile_in(directory)?;
+    writeln!(file, "{}", secret.expose_secret())?;
+    file.as_file().sync_all()?;
+    file.persist(&path)?;
+    // Now the new name is on the disk too, not only the new content.
+    fs::File::open(directory)?.sync_all()
 }

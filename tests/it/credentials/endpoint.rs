@@ -15,11 +15,12 @@ use axum::{
     routing::post,
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::Semaphore, task::AbortHandle};
+use tokio::{net::TcpListener, sync::Semaphore, task::AbortHandle, time::Instant};
 
 /// What one request said.
 #[derive(Clone, Debug)]
 pub struct Asked {
+    pub at: Instant,
     pub authorization: String,
     pub form: HashMap<String, String>,
 }
@@ -79,7 +80,9 @@ impl TokenEndpoint {
     }
 
     pub async fn until_asked(&self, times: usize) {
+        let start = Instant::now();
         while self.asked().len() < times {
+            assert!(start.elapsed() < Duration::from_hours(1), "it is not asked");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -100,7 +103,7 @@ async fn answer(
     let authorization = headers[header::AUTHORIZATION].to_str().unwrap().to_owned();
     let number = {
         let mut asked = shared.asked.lock().unwrap();
-        asked.push(Asked { authorization, form });
+        asked.push(Asked { at: Instant::now(), authorization, form });
         asked.len()
     };
     let held = shared.held.lock().unwrap().clone();

@@ -53,7 +53,7 @@ async fn a_new_refresh_token_replaces_the_old_one_in_its_file() {
         "nothing is left over"
     );
     assert!(link.is_symlink());
-    advance(seconds(10)).await;
+    advance(seconds(60)).await;
     source.authorization().await.unwrap();
     let used: Vec<_> =
         endpoint.asked().iter().map(|asked| asked.form["refresh_token"].clone()).collect();
@@ -79,7 +79,7 @@ async fn a_new_refresh_token_that_cannot_be_written_serves_from_memory() {
     call.await.unwrap();
     std::fs::rename(&away, file.directory.path()).unwrap();
     assert_eq!(file.read(), "old", "the file keeps what it had");
-    advance(seconds(10)).await;
+    advance(seconds(60)).await;
     source.authorization().await.unwrap();
     assert_eq!(endpoint.asked()[1].form["refresh_token"], "new");
     assert_eq!(file.read(), "new\n", "it is tried again");
@@ -149,4 +149,18 @@ async fn a_cancelled_call_loses_no_refresh_token() {
     assert_eq!(text(&source.authorization().await.unwrap()), "Bearer a");
     assert_eq!(endpoint.asked().len(), 1);
     assert_eq!(file.read(), "new\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_goes_while_it_asks_loses_no_refresh_token() {
+    let endpoint = TokenEndpoint::start().await;
+    let file = TokenFile::new("old");
+    let source = file.source(&endpoint);
+    let held = endpoint.hold();
+    endpoint.answer_next(200, json!({"access_token": "a", "refresh_token": "new"}));
+    endpoint.until_asked(1).await;
+    drop(source);
+    held.add_permits(1000);
+    sleep(seconds(2 * 3600)).await;
+    assert_eq!((endpoint.asked().len(), file.read()), (1, "new\n".to_owned()));
 }

@@ -10,20 +10,14 @@ use std::{
 
 use serde_json::json;
 use tokio::time::advance;
+use tracing::{Dispatch, subscriber::DefaultGuard};
 
 use super::{TokenEndpoint, invalid_grant, seconds, secret_file::TokenFile};
 
 #[tokio::test(start_paused = true)]
 async fn no_secret_reaches_the_log_or_an_error() {
     let log = Captured::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    // With a second one about, other tests' threads cannot turn our log lines off: tracing
-    // asks each thread on its own while there is only one.
-    let _other = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _guard = log.listen();
     let endpoint = TokenEndpoint::start().await;
     let file = TokenFile::new("hush-file");
     let source = file.source(&endpoint);
@@ -51,11 +45,24 @@ async fn no_secret_reaches_the_log_or_an_error() {
     assert!(!seen.contains("hush"), "{seen}");
 }
 
+/// The log of this thread.
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+pub struct Captured(Arc<Mutex<Vec<u8>>>);
 
 impl Captured {
-    fn text(&self) -> String {
+    /// Captures the log until the guard is dropped.
+    pub fn listen(&self) -> (DefaultGuard, Dispatch) {
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(self.clone())
+            .finish();
+        // With a second one about, other tests' threads cannot turn our log lines off: tracing
+        // asks each thread on its own while there is only one.
+        let other = Dispatch::new(tracing_subscriber::registry());
+        (tracing::subscriber::set_default(subscriber), other)
+    }
+
+    pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }

@@ -8,8 +8,8 @@ use gotoassist_grpc::{
         simulate::{KeyForm, RefreshTokens, Refusal},
     },
     simulator::{
-        BAD_CLIENT, BAD_GRANT, BAD_TOKEN, LinksScript, NO_SEAT_GRANT, NO_SEAT_TOKEN, SessionScript,
-        Standing,
+        BAD_CLIENT, BAD_GRANT, BAD_TOKEN, LinksScript, NO_SEAT_GRANT, NO_SEAT_TOKEN, Rule,
+        SessionScript, Standing,
     },
 };
 use serde_json::Value;
@@ -179,4 +179,42 @@ async fn only_issued_tokens_are_accepted_on_demand() {
     assert_eq!(simulator.status(&token, "/sessions/250040304").await, 200);
     simulator.set_credential("made-up", Standing::Accepted);
     assert_eq!(simulator.status("made-up", "/sessions/250040304").await, 200);
+}
+
+/// Each rule is as docs/simulator.md has it.
+#[tokio::test]
+async fn the_token_endpoint_answers_whatever_a_rule_says() {
+    let simulator = Running::start().await;
+    let page = std::fs::read_to_string("docs/simulator.md").unwrap();
+    let faults: Vec<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `{\"kind\":")?.split_once("}` |"))
+        .map(|(fault, _)| format!(r#"{{"fault":{{"kind":{fault}}},"route":"token","times":1}}"#))
+        .collect();
+    let answers = [
+        (200, r#""expires_in":0"#),
+        (200, r#""token_type":"bearer""#),
+        (200, r#""refresh_token":5"#),
+        (429, r#""errorCode":"RateLimitQuota""#),
+        (200, r#""error":"invalid_grant""#),
+        (200, "\u{feff}{\"access_token\":\"t\"}"),
+    ];
+    assert_eq!(faults.len(), answers.len(), "{faults:?}");
+    for (fault, (status, part)) in faults.iter().zip(answers) {
+        simulator.add_fault(fault.parse::<Rule>().unwrap());
+        let answer = simulator
+            .client
+            .post(&simulator.token_url)
+            .basic_auth("alice", Some("secret"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body("grant_type=refresh_token&refresh_token=r")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), status, "{fault}");
+        assert_eq!(answer.headers().contains_key("retry-after"), status == 429, "{fault}");
+        let body = answer.bytes().await.unwrap();
+        let body = std::str::from_utf8(&body).unwrap();
+        assert!(body.contains(part), "{fault}: {body}");
+    }
 }
