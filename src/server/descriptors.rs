@@ -11,7 +11,8 @@ use crate::{
     config::{ServeConfig, UpstreamConfig},
 };
 
-/// Standard streams, listeners, signals, threads that serve nobody, files that are read now and then.
+/// What the process itself needs: standard streams, listeners, signals, threads that serve no callers,
+/// files that are read now and then.
 const OWN: usize = 32;
 
 /// What the runtime of one worker needs.

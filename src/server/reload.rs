@@ -21,7 +21,7 @@ impl Reload {
         self.asked.send_replace(());
     }
 
-    /// From now on.
+    /// Learns of it from now on.
     pub fn asked(&self) -> Asked {
         self.asked.subscribe()
     }
