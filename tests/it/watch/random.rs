@@ -14,7 +14,7 @@ use fastrand::Rng;
 use gotoassist_grpc::{
     grpc::session::to_proto,
     model::{Session, Status},
-    proto::{SessionStatus, WatchSessionRequest},
+    proto::{self, SessionStatus, WatchSessionRequest},
     rest::Kind,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -314,14 +314,14 @@ async fn watch(mut rng: Rng, servers: Servers, life: Life) -> Result<Told, Strin
                     told.messages += 1;
                     ledger.enter(begin, &message)?;
                     if begin == Begin::Under && has_waited && !message.transitions.is_empty() {
-                        let status = message.session.as_ref().map(|session| session.status());
+                        let status = message.session.as_ref().map(proto::Session::status);
                         // Statuses without a name look alike, so when they began nobody can tell.
                         let named = status.filter(|status| *status != SessionStatus::Unspecified);
-                        let began = stages.iter().find(|(_, session)| {
+                        let stage = stages.iter().find(|(_, session)| {
                             named.is_some_and(|named| session.status() as i32 == named as i32)
                         });
                         told.delays
-                            .extend(began.map(|(at, _)| start.elapsed().saturating_sub(*at)));
+                            .extend(stage.map(|(at, _)| start.elapsed().saturating_sub(*at)));
                     }
                     begin = Begin::Under;
                 }
