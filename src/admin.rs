@@ -6,9 +6,10 @@ pub mod history;
 pub mod liveness;
 pub mod metrics;
 mod page;
+pub mod port;
 pub mod snapshot;
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -55,12 +56,11 @@ impl Admin {
     }
 
     /// Serves on `listener` until `stop`, and keeps metrics and chart up to date meanwhile.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
-        let http = axum::serve(listener, self.router());
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         tokio::select! {
-            served = async { http.await } => served,
-            () = self.keep_up() => Ok(()),
-            () = stop.cancelled() => Ok(()),
+            never = port::serve(listener, self.router()) => match never {},
+            () = self.keep_up() => {}
+            () = stop.cancelled() => {}
         }
     }
 

@@ -161,6 +161,13 @@ impl Client {
         &self.0.upstream.traffic
     }
 
+    /// Looks whether there is a new secret of the service's, if only that helps.
+    pub fn look_for_secret(&self) {
+        if let Some(tokens) = &self.0.upstream.tokens {
+            tokens.look_for_secret();
+        }
+    }
+
     /// How the service's own credential stands, if it has one.
     pub fn token(&self) -> Option<token::Snapshot> {
         self.0.upstream.tokens.as_ref().map(TokenSource::snapshot)

@@ -7,6 +7,7 @@ mod api;
 pub mod call;
 pub mod connection;
 pub mod deadline;
+mod descriptors;
 pub mod drain;
 mod header_check;
 pub mod http2;
@@ -15,6 +16,7 @@ mod metric;
 mod overview;
 pub mod panic;
 mod refusal;
+pub mod reload;
 mod request_body;
 mod resets;
 mod setup;
@@ -26,6 +28,7 @@ use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
+use tracing::warn;
 
 use crate::{
     admin::{Admin, failures::Failures, liveness::Liveness, metrics::Metrics},
@@ -47,6 +50,7 @@ use header_check::HeaderCheck;
 use listen::Listener;
 use overview::Overview;
 use panic::PanicLayer;
+use reload::Reload;
 use tls::Tls;
 use workers::Workers;
 
@@ -62,6 +66,7 @@ pub struct Server {
     health: Health,
     gate: Gate,
     tracer: Tracer,
+    reload: Reload,
 }
 
 /// Why the service cannot run.
@@ -119,6 +124,17 @@ impl Server {
         setup::problems(config).await
     }
 
+    /// What restricts the service with a configuration that can be served, each in a sentence.
+    pub fn warnings(config: &ServeConfig) -> Vec<String> {
+        let (wanted, possible) =
+            (config.limits.max_connections, descriptors::max_connections(config));
+        let few = format!(
+            "The limit on file descriptors leaves room for {possible} connections; \
+             --max-connections is {wanted}."
+        );
+        if possible < wanted { vec![few] } else { Vec::new() }
+    }
+
     /// Checks all that can be wrong, and opens the ports. Nothing is served yet.
     pub async fn bind(config: ServeConfig) -> Result<Self, Error> {
         let problems = config.problems();
@@ -136,9 +152,21 @@ impl Server {
         let admin = TcpListener::bind(config.admin_listen)
             .await
             .map_err(|source| Error::Listen { address: config.admin_listen.to_string(), source })?;
-        let gate = Gate::new(config.limits.max_connections);
-        let health = Health::default();
-        Ok(Self { config, listener, admin, metrics, tls, service, health, gate, tracer })
+        for warning in Self::warnings(&config) {
+            warn!(warning, "serving with a restriction");
+        }
+        Ok(Self {
+            gate: Gate::new(descriptors::max_connections(&config)),
+            config,
+            listener,
+            admin,
+            metrics,
+            tls,
+            service,
+            health: Health::default(),
+            tracer,
+            reload: Reload::default(),
+        })
     }
 
     /// Where the gRPC API listens.
@@ -159,9 +187,15 @@ impl Server {
         self.admin.local_addr().ok()
     }
 
+    /// Has files looked at as soon as it is asked for, while the server runs.
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
+    }
+
     /// Serves until `shutdown`, then drains; returns within `--drain-grace` after that.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let Self { config, listener, admin, metrics, tls, service, health, gate, tracer } = self;
+        let Self { config, listener, admin, metrics, tls, service, .. } = self;
+        let Self { health, gate, tracer, reload, .. } = self;
         for name in [health::OVERALL, health::REMOTE_SUPPORT, health::UPSTREAM] {
             health.set(name, true);
         }
@@ -199,9 +233,14 @@ impl Server {
             let health = health.clone();
             async move { overview.follow(&health).await }
         });
+        let (callers, client) = (service.callers.clone(), service.client.clone());
+        background.spawn({
+            let asked = reload.asked();
+            async move { match reload::follow(asked, callers, client).await {} }
+        });
         if let Some(tls) = tls.clone() {
-            let interval = config.tls.tls_reload_interval;
-            background.spawn(async move { tls.follow(interval).await });
+            let (interval, asked) = (config.tls.tls_reload_interval, reload.asked());
+            background.spawn(async move { tls.follow(interval, asked).await });
         }
 
         let incoming = accept::incoming(listener, tls, config.limits.opening_limit, gate.clone());

@@ -3,7 +3,7 @@
 //! The main thread only waits for signals and for the server, which runs on a thread of its own: a
 //! second signal and the end of `--drain-grace` count even if the server is stuck.
 
-use std::{env, io, sync::mpsc, thread, time::Duration};
+use std::{env, io, pin::pin, sync::mpsc, thread, time::Duration};
 
 use tokio::{
     runtime,
@@ -12,7 +12,10 @@ use tokio::{
 };
 use tracing::{error, info};
 
-use super::{FAILED, USAGE, output, signal::Signals};
+use super::{
+    FAILED, USAGE, output,
+    signal::{Hangups, Signals},
+};
 use crate::{
     config::{self, Fault, ServeConfig},
     server::{Error, Server},
@@ -27,23 +30,29 @@ const LATE_STDERR_LIMIT: Duration = Duration::from_millis(50);
 
 /// Serves until a signal, then drains; a second signal ends it at once. Gives the exit status.
 pub async fn run(config: ServeConfig) -> u8 {
+    // First of all, since until then SIGHUP ends the process.
+    let hangups = Hangups::new();
     if tell_problems(&config, &[]).await {
         return USAGE;
     }
     if config.check {
+        for warning in Server::warnings(&config) {
+            output::note(&format_args!("warning: {warning}"));
+        }
         return show();
     }
     let log = match telemetry::install(&config.telemetry) {
         Ok(log) => log,
         Err(error) => return output::fail(USAGE, &output::whole(&error)),
     };
-    let mut signals = match Signals::new() {
+    let signals = Signals::new().and_then(|signals| Ok((signals, hangups?)));
+    let (mut signals, hangups) = match signals {
         Ok(signals) => signals,
         Err(error) => return output::fail(FAILED, &error),
     };
     let grace = config.limits.drain_grace;
     let (drain, draining) = oneshot::channel();
-    let serving = match start(config, draining, log.report_dropped()) {
+    let serving = match start(config, draining, hangups, log.report_dropped()) {
         Ok(serving) => serving,
         Err(error) => return output::fail(FAILED, &error),
     };
@@ -104,6 +113,7 @@ async fn supervise(
 fn start(
     config: ServeConfig,
     draining: oneshot::Receiver<()>,
+    hangups: Hangups,
     report_dropped: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<oneshot::Receiver<Result<(), Error>>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -111,7 +121,7 @@ fn start(
     thread::Builder::new().name("serve".to_owned()).spawn(move || {
         let result = runtime.block_on(async {
             tokio::select! {
-                result = serve(config, draining) => result,
+                result = serve(config, draining, hangups) => result,
                 // Never ends.
                 () = report_dropped => Ok(()),
             }
@@ -122,11 +132,25 @@ fn start(
     Ok(serving)
 }
 
-async fn serve(config: ServeConfig, draining: oneshot::Receiver<()>) -> Result<(), Error> {
+async fn serve(
+    config: ServeConfig,
+    draining: oneshot::Receiver<()>,
+    mut hangups: Hangups,
+) -> Result<(), Error> {
     let server = Server::bind(config).await?;
     let admin = server.admin_addr().map(tracing::field::display);
     info!(address = %server.local_address(), admin, "serving");
-    server.run(async { drop(draining.await) }).await
+    let reload = server.reload();
+    let mut run = pin!(server.run(async { drop(draining.await) }));
+    loop {
+        tokio::select! {
+            result = &mut run => return result,
+            () = hangups.next() => {
+                info!("SIGHUP: looking at the certificates, the callers' tokens and the secrets");
+                reload.ask();
+            }
+        }
+    }
 }
 
 /// Does what may block for ever, and waits for it no longer than `limit`.

@@ -1,4 +1,4 @@
-//! How a person or a supervisor asks the process to end.
+//! How a person or a supervisor asks the process to end, or to look at its files again.
 
 use std::io;
 
@@ -13,6 +13,21 @@ const TERMINATED: u8 = 143;
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
+}
+
+/// SIGHUP, from the time this was made. It no longer ends the process.
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Listens.
+    pub fn new() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
 }
 
 impl Signals {

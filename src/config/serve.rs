@@ -212,7 +212,7 @@ pub struct LimitsConfig {
     #[arg(long, env = "GOTOASSIST_MAX_CALLS", value_name = "COUNT", default_value_t = 2_000)]
     pub max_calls: usize,
 
-    /// Open connections at once
+    /// Open connections at once; fewer if the limit on file descriptors leaves no room for so many
     #[arg(
         long,
         env = "GOTOASSIST_MAX_CONNECTIONS",

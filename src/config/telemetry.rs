@@ -33,7 +33,8 @@ pub struct Args {
     #[arg(long, env = "GOTOASSIST_LOG", value_name = "FILTER")]
     pub log: Option<String>,
 
-    /// Share of successful calls that get a line in the log, from 0 to 1. Failed ones always do
+    /// Share of the calls that went well, or ended as planned, that get a line in the log, from 0 to 1.
+    /// Failed ones always do
     #[arg(
         long,
         env = "GOTOASSIST_LOG_OK_CALLS",

@@ -16,7 +16,7 @@ pub struct Args {
     #[arg(long, env = "GOTOASSIST_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
-    /// How often certificate, key and client CA are looked at for changes
+    /// How often certificate, key and client CA are looked at for changes; SIGHUP does it at once
     #[arg(
         long,
         env = "GOTOASSIST_TLS_RELOAD_INTERVAL",

@@ -56,6 +56,14 @@ impl Callers {
         })
     }
 
+    /// Looks whether who may call has changed, without waiting for the next call. Reads a file.
+    pub fn look_again(&self) {
+        match self {
+            Callers::Tokens(tokens) => tokens.look_again(),
+            Callers::Own | Callers::Certificates(_) | Callers::Anyone => {}
+        }
+    }
+
     /// Whether callers bring credentials of the vendor's.
     pub fn bring_vendor_credentials(&self) -> bool {
         match self {

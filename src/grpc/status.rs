@@ -30,6 +30,16 @@ const RETRY_SOON: Duration = Duration::from_secs(1);
 /// The one reason for a deadline that has passed, whoever notices it first.
 const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
 
+/// The reasons of ends that were planned.
+const STREAM_ROTATED: &str = "STREAM_ROTATED";
+const SERVER_DRAINING: &str = "SERVER_DRAINING";
+
+/// Whether an error with this reason is an end that was planned: the client goes on elsewhere, and
+/// nothing has failed.
+pub fn is_planned(reason: &str) -> bool {
+    [STREAM_ROTATED, SERVER_DRAINING].contains(&reason)
+}
+
 /// How a caller sees an error of the south face, in a call about one session.
 pub fn of_session(error: &rest::Error, session: &SessionId) -> Status {
     let mut refusal = Refusal::of(error, "SESSION_NOT_FOUND");
@@ -108,23 +118,23 @@ pub fn deadline_exceeded() -> Status {
 /// The stream has reached its greatest age.
 pub fn stream_rotated() -> Status {
     let message = "the stream has reached its greatest age; open another with the resume token";
-    Refusal::new(Code::Unavailable, "STREAM_ROTATED", message)
+    Refusal::new(Code::Unavailable, STREAM_ROTATED, message)
         .retry_after(jittered(Duration::from_millis(100)))
         .into_status()
 }
 
 /// The server is going away.
 pub fn draining() -> Status {
-    let message = "this server is going away; open another stream with the resume token";
-    Refusal::new(Code::Unavailable, "SERVER_DRAINING", message)
-        .retry_after(jittered(Duration::from_millis(500)))
-        .into_status()
+    going_away("this server is going away; open another stream with the resume token")
 }
 
 /// The server is going away, and the request of the call is incomplete.
 pub fn draining_incomplete() -> Status {
-    let message = "this server is going away, and the request is incomplete; call again";
-    Refusal::new(Code::Unavailable, "SERVER_DRAINING", message)
+    going_away("this server is going away, and the request is incomplete; call again")
+}
+
+fn going_away(message: &str) -> Status {
+    Refusal::new(Code::Unavailable, SERVER_DRAINING, message)
         .retry_after(jittered(Duration::from_millis(500)))
         .into_status()
 }

@@ -145,6 +145,8 @@ pub enum ConnectionFailure {
     Tls,
     /// The other end closed or reset the connection.
     Reset,
+    /// The other end closed a connection that it had answered on before, instead of answering again.
+    KeepAliveClosed,
     /// None of these.
     Other,
 }
@@ -164,6 +166,7 @@ impl ConnectionFailure {
             Self::ProxyRefused => "proxy_refused",
             Self::Tls => "tls",
             Self::Reset => "reset",
+            Self::KeepAliveClosed => "keep_alive_closed",
             Self::Other => "other",
         }
     }

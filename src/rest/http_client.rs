@@ -3,6 +3,7 @@
 
 mod addresses;
 mod coding;
+mod connections;
 mod failed;
 mod no_proxy;
 mod setup;
@@ -10,7 +11,7 @@ mod setup;
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, StatusCode, header::ACCEPT_ENCODING};
-use reqwest::{Client, redirect, retry};
+use hyper_util::client::legacy::connect::HttpInfo;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
@@ -20,22 +21,25 @@ pub use self::setup::SetUpError;
 use self::{
     addresses::{Addresses, Lookup, system_lookup},
     coding::Coding,
+    connections::Connections,
+    setup::SetUp,
 };
 use crate::config::UpstreamConfig;
-
-/// Shorter than the minute after which load balancers close, so that we close first.
-const IDLE: Duration = Duration::from_secs(45);
-/// A dead path is noticed by nothing else (hyperium/hyper#4186): how often a connection in use is
-/// asked whether it lives, and how long it may take to answer.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(5));
-
-const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Sends requests to one server. All clones share the connections.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client,
+    connections: Arc<Connections>,
     addresses: Arc<Addresses>,
+}
+
+/// The connection to send a request on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// One that is open already, or a new one.
+    Any,
+    /// A new one, which is closed after the answer.
+    New,
 }
 
 impl HttpClient {
@@ -46,33 +50,41 @@ impl HttpClient {
 
     fn with_lookup(config: &UpstreamConfig, url: &Url, lookup: Lookup) -> Result<Self, SetUpError> {
         let addresses = Arc::new(Addresses::new(lookup, config.connect_timeout));
-        let (interval, limit) = KEEPALIVE;
-        let builder = Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            // Bodies are unpacked in `coding`, also where reqwest is built with gzip.
-            .no_gzip()
-            .dns_resolver(Arc::clone(&addresses))
-            .connect_timeout(config.connect_timeout)
-            .pool_idle_timeout(IDLE)
-            .http2_keep_alive_interval(interval)
-            .http2_keep_alive_timeout(limit);
-        Ok(Self { client: setup::client(builder, config, url)?, addresses })
+        let set_up = SetUp::new(config, url, Arc::clone(&addresses))?;
+        let connections = Arc::new(Connections::new(set_up, config.timeout)?);
+        Ok(Self { connections, addresses })
     }
 
-    /// Sends `request`, whose URI is absolute, and returns when the head of the answer is here.
-    pub(super) async fn send(
+    /// Sends `request`, whose URI is absolute, and returns when the head of the answer was read.
+    pub(super) async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Response, Failed> {
+        self.send_on(Connection::Any, request).await
+    }
+
+    /// The same, with a choice of the connection.
+    pub(super) async fn send_on(
         &self,
+        connection: Connection,
         mut request: http::Request<Vec<u8>>,
     ) -> Result<Response, Failed> {
         request.headers_mut().insert(ACCEPT_ENCODING, coding::ACCEPTED);
         let request = request.try_into().map_err(Failed::unanswered)?;
-        let response = self.client.execute(request).await.map_err(Failed::unanswered)?;
-        if let Some(peer) = response.remote_addr() {
-            self.addresses.worked(peer.ip());
+        let waiting = self.connections.begin();
+        let client = match connection {
+            Connection::Any => &waiting.generation.pooled,
+            Connection::New => &waiting.generation.unpooled,
+        };
+        let response = client.execute(request).await.map_err(|error| {
+            let is_reused = |local| waiting.generation.is_used(local);
+            let is_kept_alive = failed::local_address(&error).is_some_and(is_reused);
+            let failed = Failed::unanswered(error);
+            if is_kept_alive { failed.on_kept_alive() } else { failed }
+        })?;
+        let info = response.extensions().get::<HttpInfo>();
+        if let Some(info) = info {
+            self.addresses.worked(info.remote_addr().ip());
         }
+        let kept = info.filter(|_| connection == Connection::Any).map(HttpInfo::local_addr);
+        waiting.answered(kept);
         Ok(Response { coding: Coding::of(response.headers()), response })
     }
 }
@@ -83,7 +95,7 @@ impl fmt::Debug for HttpClient {
     }
 }
 
-/// An answer, of which the head is here.
+/// An answer of which the head was read.
 pub(super) struct Response {
     response: reqwest::Response,
     coding: Coding,
@@ -98,7 +110,7 @@ impl Response {
         std::mem::take(self.response.headers_mut())
     }
 
-    /// The whole body, if that is no more than `limit` bytes, packed or not.
+    /// Reads the whole body, which may have `limit` bytes, both packed and unpacked.
     pub async fn whole(mut self, limit: usize) -> Result<Vec<u8>, Failed> {
         let length = self.response.content_length().unwrap_or_default();
         let length = usize::try_from(length).ok().filter(|length| *length <= limit);
@@ -117,7 +129,7 @@ impl Response {
         if unpacked.len() > limit { Err(Failed::TooLong) } else { Ok(unpacked) }
     }
 
-    /// What comes of the body within `patience` and is readable, up to `limit` bytes.
+    /// Reads the part of the body that comes within `patience`, up to `limit` bytes.
     pub async fn beginning(mut self, limit: usize, patience: Duration) -> Vec<u8> {
         let mut body = Vec::new();
         let until = Instant::now() + patience;
@@ -127,7 +139,7 @@ impl Response {
             body.extend_from_slice(&chunk);
         }
         let mut unpacked = Vec::new();
-        // What could be unpacked before an error is all there is.
+        // What was unpacked before an error is still of use.
         let _ = self.coding.unpack(&body, limit, &mut unpacked);
         unpacked.truncate(limit);
         unpacked

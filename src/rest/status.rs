@@ -97,7 +97,9 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         value.parse().map_or(RETRY_AFTER_LIMIT, Duration::from_secs)
     } else {
-        let at = Timestamp::try_from(httpdate::parse_http_date(value).ok()?).ok()?;
+        let at = httpdate::parse_http_date(value).ok()?;
+        // HTTP has two days more than a `Timestamp`.
+        let at = Timestamp::try_from(at).unwrap_or(Timestamp::MAX);
         // A date that has passed means now.
         Duration::try_from(at.duration_since(now)).unwrap_or_default()
     };
@@ -179,7 +181,12 @@ mod tests {
 
     #[test]
     fn retry_after_is_an_hour_at_most_and_nothing_if_it_cannot_be_read() {
-        for value in ["86400", "99999999999999999999999", "Mon, 07 Nov 1994 08:49:37 GMT"] {
+        for value in [
+            "86400",
+            "99999999999999999999999",
+            "Mon, 07 Nov 1994 08:49:37 GMT",
+            "Fri, 31 Dec 9999 23:59:59 GMT",
+        ] {
             assert_eq!(wait(value), Some(3600), "{value}");
         }
         for value in ["", "soon", "-1", "+5", "1.5", "5s", "1994-11-06T08:49:37Z"] {

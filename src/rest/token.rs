@@ -122,6 +122,11 @@ impl TokenSource {
         self.0.state.borrow().snapshot(Instant::now())
     }
 
+    /// Hastens the next refresh if only a new secret helps and there is one.
+    pub fn look_for_secret(&self) {
+        self.0.look_for_secret();
+    }
+
     /// The token to use now, unless it is the refused one.
     async fn other_than(&self, refused: Option<u64>) -> Result<Authorization, Error> {
         self.0.look_for_secret();

@@ -43,6 +43,11 @@ impl Traffic {
         *self.latest()
     }
 
+    /// A request that is sent again at once: it is none of the failures.
+    pub(super) fn count_resent(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn count<T>(&self, outcome: &Result<Answer<T>, Error>) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         match outcome {

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{
     Error, Kind,
-    http_client::{Failed, HttpClient, SetUpError},
+    http_client::{Connection, Failed, HttpClient, SetUpError},
     lenient::Malformed,
 };
 use crate::{config::UpstreamConfig, trace::Host};
@@ -63,15 +63,21 @@ impl Transport {
         path: &str,
         authorization: HeaderValue,
         headers: HeaderMap,
+        connection: Connection,
     ) -> Result<Reply, Error> {
         let request = self.request(path, authorization, headers)?;
-        timeout(self.attempt_limit, self.exchange(request))
+        timeout(self.attempt_limit, self.exchange(request, connection))
             .await
             .unwrap_or_else(|_| Err(Error::new(Kind::Timeout)))
     }
 
-    async fn exchange(&self, request: Request<Vec<u8>>) -> Result<Reply, Error> {
-        let mut response = self.client.send(request).await.map_err(transport_error)?;
+    async fn exchange(
+        &self,
+        request: Request<Vec<u8>>,
+        connection: Connection,
+    ) -> Result<Reply, Error> {
+        let response = self.client.send_on(connection, request).await;
+        let mut response = response.map_err(transport_error)?;
         let (status, headers) = (response.status(), response.take_headers());
         let body = if status.is_success() {
             response.whole(BODY_LIMIT).await.map_err(|failed| Error {

@@ -5,8 +5,9 @@ use metrics::counter;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Answer, Credential, CredentialId, Error, Kind,
+    Answer, ConnectionFailure, Credential, CredentialId, Error, Kind,
     breaker::{Breaker, Permit, Subject},
+    http_client::Connection,
     in_flight::Bound,
     lenient::Malformed,
     metric,
@@ -148,12 +149,22 @@ impl Upstream {
         deadline: Option<Instant>,
     ) -> Result<Pass, Error> {
         let permit = self.breaker.enter(subject, deadline)?;
+        self.admit(credential, class, deadline).await?;
+        Ok(Pass { credential: credential.clone(), authorization, own, permit })
+    }
+
+    /// Waits for the quota.
+    async fn admit(
+        &self,
+        credential: &Credential,
+        class: Class,
+        deadline: Option<Instant>,
+    ) -> Result<(), Error> {
         let began_at = Instant::now();
         let admitted =
             self.quota.admit_for(credential.caller(), credential.id(), class, deadline).await;
         self.metrics.record_wait(class, began_at.elapsed());
-        admitted?;
-        Ok(Pass { credential: credential.clone(), authorization, own, permit })
+        admitted
     }
 
     /// Sends one request and reads the answer. If the vendor refuses the service's own credential,
@@ -167,7 +178,7 @@ impl Upstream {
     ) -> Result<Answer<T>, Error> {
         let (credential, own) = (pass.credential.clone(), pass.own.clone());
         let subject = pass.permit.subject();
-        let outcome = self.exchange(pass, question, asking).await;
+        let outcome = self.attempt(pass, question, deadline, asking).await;
         let (
             Err(refusal @ Error { kind: Kind::CredentialRejected, .. }),
             Some(refused),
@@ -185,7 +196,7 @@ impl Upstream {
         let own = Some(fresh.clone());
         let pass =
             self.pass_with(&credential, subject, header, own, Class::Unary, deadline).await?;
-        self.exchange(pass, question, asking).await.map_err(|error| match error.kind {
+        self.attempt(pass, question, deadline, asking).await.map_err(|error| match error.kind {
             // It has worked for other calls, so it was revoked since.
             Kind::CredentialRejected if has_worked => {
                 Error { kind: Kind::CredentialUnavailable, ..error }
@@ -198,30 +209,56 @@ impl Upstream {
         })
     }
 
-    async fn exchange<T>(
+    /// Sends one request, and the same once more at once if the vendor closed a kept-alive connection
+    /// just as it was used again. Such a close is no failure of the vendor's: the quota counts both
+    /// requests, but the retries and the breaker count the second alone.
+    async fn attempt<T>(
         &self,
         pass: Pass,
         question: &Question<T>,
+        deadline: Option<Instant>,
         asking: &Asking,
     ) -> Result<Answer<T>, Error> {
         let Pass { credential, authorization, own, mut permit } = pass;
         permit.send()?;
-        let resends = asking.tally.begin();
-        let span = asking.cause.request(question.template, self.transport.host(), resends);
-        let headers = span.headers();
-        let mut observation =
-            Observation::begin(&self.metrics, question.call, asking.tally.clone(), span);
-        let reply = self.transport.get(&question.path, authorization, headers).await;
-        observation.status = match &reply {
-            Ok(reply) => Some(reply.status.as_u16()),
-            Err(error) => error.http_status,
-        };
-        let outcome = reply.and_then(|reply| self.read(credential.id(), &reply, question));
+        let header = authorization.clone();
+        let mut outcome =
+            self.exchange(credential.id(), header, question, Connection::Any, asking).await;
+        if let Err(Error { connection: Some(ConnectionFailure::KeepAliveClosed), .. }) = outcome
+            && self.admit(&credential, Class::Unary, deadline).await.is_ok()
+        {
+            self.traffic.count_resent();
+            let connection = Connection::New;
+            outcome =
+                self.exchange(credential.id(), authorization, question, connection, asking).await;
+        }
         permit.settle(&outcome);
         self.traffic.count(&outcome);
         if let (Ok(_), Some(own)) = (&outcome, &own) {
             own.note_success();
         }
+        outcome
+    }
+
+    async fn exchange<T>(
+        &self,
+        credential: CredentialId,
+        authorization: HeaderValue,
+        question: &Question<T>,
+        connection: Connection,
+        asking: &Asking,
+    ) -> Result<Answer<T>, Error> {
+        let resends = asking.tally.begin();
+        let span = asking.cause.request(question.template, self.transport.host(), resends);
+        let headers = span.headers();
+        let mut observation =
+            Observation::begin(&self.metrics, question.call, asking.tally.clone(), span);
+        let reply = self.transport.get(&question.path, authorization, headers, connection).await;
+        observation.status = match &reply {
+            Ok(reply) => Some(reply.status.as_u16()),
+            Err(error) => error.http_status,
+        };
+        let outcome = reply.and_then(|reply| self.read(credential, &reply, question));
         observation.end(outcome.as_ref().map(drop));
         outcome
     }

@@ -34,6 +34,7 @@ fn run(
 ) -> io::Result<()> {
     runtime.block_on(async {
         let listener = TcpListener::from_std(listener)?;
-        admin.serve(listener, stop).await
+        admin.serve(listener, stop).await;
+        Ok(())
     })
 }

@@ -2,6 +2,8 @@
 //! its span.
 //! However it ends: also when the client goes away, which no layer of tower-http tells.
 
+mod end;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -18,10 +20,11 @@ use metrics::{Gauge, Histogram, counter, gauge, histogram};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tonic::{Code, Status};
-use tonic_types::{ErrorInfo, StatusExt as _};
+use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 use tracing::{info, warn};
 
+use self::end::{Verdict, Why};
 use super::metric;
 use crate::{
     admin::failures::Failures,
@@ -180,7 +183,7 @@ impl Call {
     }
 
     /// The call's one line.
-    fn log(&self, code: Code, why: Option<&Why>, seconds: f64) {
+    fn log(&self, verdict: Verdict, code: Code, why: Option<&Why>, seconds: f64) {
         macro_rules! line {
             ($level:ident, $text:literal) => {
                 $level!(
@@ -197,10 +200,14 @@ impl Call {
                 )
             };
         }
-        if code::is_fault(code) {
-            line!(warn, "call failed");
-        } else if code != Code::Ok || fastrand::f64() < self.shared.log_ok_calls {
-            line!(info, "call ended");
+        match verdict {
+            Verdict::Failed => line!(warn, "call failed"),
+            Verdict::Refused => line!(info, "call ended"),
+            Verdict::Fine => {
+                if fastrand::f64() < self.shared.log_ok_calls {
+                    line!(info, "call ended");
+                }
+            }
         }
     }
 }
@@ -215,33 +222,26 @@ impl Drop for Call {
             Code::Ok => self.method.duration_of_ok.record(seconds),
             _ => Method::duration(self.method.name.clone(), code).record(seconds),
         }
+        let verdict = Verdict::of(code, why.as_ref());
         if let Some(Why { reason, cause }) = &why {
-            self.shared.failures.record(reason, cause.as_deref(), name);
-            counter!(
-                metric::CALL_ERRORS,
-                "rpc_method" => self.method.name.clone(),
-                "reason" => reason.clone(),
-            )
-            .increment(1);
+            let ends = match verdict {
+                Verdict::Fine => metric::PLANNED_ENDS,
+                Verdict::Refused | Verdict::Failed => {
+                    self.shared.failures.record(reason, cause.as_deref(), name);
+                    metric::CALL_ERRORS
+                }
+            };
+            let labels = [("rpc_method", self.method.name.to_string()), ("reason", reason.clone())];
+            counter!(ends, &labels).increment(1);
         }
 
-        let outcome = if code::is_fault(code) { Outcome::Failed } else { Outcome::Fine };
+        let outcome = match verdict {
+            Verdict::Failed => Outcome::Failed,
+            Verdict::Fine | Verdict::Refused => Outcome::Fine,
+        };
         let reason = why.as_ref().map(|why| &*why.reason);
         std::mem::take(&mut self.trace).end_call(name, reason, outcome);
-        self.log(code, why.as_ref(), seconds);
-    }
-}
-
-/// What the error of a call says about itself.
-struct Why {
-    reason: String,
-    /// What was wrong with the connection to the vendor, if that is why.
-    cause: Option<String>,
-}
-
-impl Why {
-    fn of(mut info: ErrorInfo) -> Self {
-        Self { cause: info.metadata.remove("cause"), reason: info.reason }
+        self.log(verdict, code, why.as_ref(), seconds);
     }
 }
 

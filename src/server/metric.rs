@@ -13,6 +13,7 @@ use crate::{
 pub(super) const CALL_DURATION: &str = "rpc_server_call_duration_seconds";
 pub(super) const ACTIVE_CALLS: &str = "rpc_server_active_calls";
 pub(super) const CALL_ERRORS: &str = "gotoassist_call_errors_total";
+pub(super) const PLANNED_ENDS: &str = "gotoassist_planned_ends_total";
 pub(super) const CONNECTIONS: &str = "gotoassist_connections";
 pub(super) const CONNECTIONS_CUT: &str = "gotoassist_connections_cut_total";
 pub(super) const ACCEPT_ERRORS: &str = "gotoassist_accept_errors_total";
@@ -39,6 +40,10 @@ pub(super) fn describe() {
     );
     describe_gauge!(ACTIVE_CALLS, "Calls that have not ended, by method");
     describe_counter!(CALL_ERRORS, "Failed calls, by method and reason of the error");
+    describe_counter!(
+        PLANNED_ENDS,
+        "Calls that the server ended as planned, to go on elsewhere, by method and reason"
+    );
     describe_gauge!(CONNECTIONS, "Open connections of callers");
     describe_counter!(CONNECTIONS_CUT, "Connections that the server cut, by cause");
     describe_counter!(ACCEPT_ERRORS, "Times that the server could not accept a connection");

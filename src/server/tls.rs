@@ -17,7 +17,7 @@ use rustls::{
 use tokio::{fs, time::sleep};
 use tracing::{info, warn};
 
-use super::metric;
+use super::{metric, reload::Asked};
 
 /// The files, all PEM.
 #[derive(Clone, Debug)]
@@ -109,11 +109,14 @@ impl Tls {
         Ok(true)
     }
 
-    /// Looks at the files every `interval`, for ever. Contents are compared, not times: mounted
-    /// secrets are swapped by symlink, with any time on them.
-    pub async fn follow(&self, interval: Duration) {
+    /// Looks at the files every `interval` and whenever it is `asked` for, for ever. Contents are
+    /// compared, not times: mounted secrets are swapped by symlink, with any time on them.
+    pub async fn follow(&self, interval: Duration, mut asked: Asked) {
         loop {
-            sleep(interval).await;
+            tokio::select! {
+                () = sleep(interval) => {}
+                Ok(()) = asked.changed() => {}
+            }
             let result = match self.reload().await {
                 Ok(false) => continue,
                 Ok(true) => {

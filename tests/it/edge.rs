@@ -21,7 +21,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use gotoassist_grpc::{
     admin::failures::Failures,
     config::listen::ListenAddress,
-    grpc::{health::Health, methods, peer::Peer},
+    grpc::{health::Health, methods, peer::Peer, status},
     proto::{
         GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
         WatchSessionRequest, WatchSessionResponse,
@@ -67,6 +67,9 @@ impl RemoteSupportService for Play {
             "silent" => std::future::pending().await,
             "panic" => panic!("as asked"),
             "missing" => Err(Status::not_found("no such session")),
+            "rotated" => Err(status::stream_rotated()),
+            "draining" => Err(status::draining()),
+            "slow" => Err(status::slow_watcher()),
             _ => {
                 let peer = request.extensions().get::<Peer>().expect("every call has a peer");
                 let mut response = Response::new(GetSessionResponse::default());

@@ -3,12 +3,14 @@
 mod causes;
 mod check;
 mod collector;
+mod descriptors;
 mod limits;
+mod load;
 mod numbers;
 mod redaction;
+mod reload;
 mod runbook;
 mod stuck;
-
 mod traces;
 
 use std::{
@@ -39,8 +41,15 @@ use tonic_types::StatusExt as _;
 const LIMIT: Duration = Duration::from_mins(1);
 
 fn binary(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gotoassist-grpc"));
+    binary_after("true", arguments)
+}
+
+/// The binary in a shell's place, which first does as `preparation` says.
+fn binary_after(preparation: &str, arguments: &[&str]) -> Command {
+    let script = format!("{preparation} && exec \"$0\" \"$@\"");
+    let mut command = Command::new("/bin/sh");
     command
+        .args(["-c", &script, env!("CARGO_BIN_EXE_gotoassist-grpc")])
         .args(arguments)
         .env_clear()
         .stdin(Stdio::null())
@@ -63,9 +72,15 @@ struct Serve {
 impl Serve {
     /// Starts it on free ports, and waits until it says that it serves.
     async fn start(arguments: &[&str]) -> Self {
+        Self::start_after("true", arguments).await
+    }
+
+    /// The same in a shell's place, which first does as `preparation` says.
+    async fn start_after(preparation: &str, arguments: &[&str]) -> Self {
         let ports = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
         let drain = ["--drain-delay", "0s", "--drain-grace", "5s"];
-        let mut child = binary(&[&ports[..], &drain, arguments].concat()).spawn().unwrap();
+        let arguments = [&ports[..], &drain, arguments].concat();
+        let mut child = binary_after(preparation, &arguments).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (serving, is_serving) = oneshot::channel();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -110,10 +125,31 @@ impl Serve {
         answer
     }
 
-    /// Ends it as a supervisor does, and gives all that it logged.
-    async fn stop(mut self) -> String {
+    /// Sends a signal, such as `-TERM`.
+    async fn signal(&self, name: &str) {
         let id = self.child.id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+        assert!(Command::new("kill").args([name, &id]).status().await.unwrap().success());
+    }
+
+    /// Waits until it has logged this.
+    async fn until_logged(&self, text: &str) {
+        let is_logged = async {
+            while !self.log.lock().unwrap().contains(text) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let result = timeout(LIMIT, is_logged).await;
+        result.unwrap_or_else(|_| panic!("{text} in {}", self.log.lock().unwrap()));
+    }
+
+    /// Ends it as a supervisor does, and gives all that it logged.
+    async fn stop(self) -> String {
+        self.signal("-TERM").await;
+        self.ended().await
+    }
+
+    /// Waits for the end that it was asked for, and gives all that it logged.
+    async fn ended(mut self) -> String {
         let ended = timeout(LIMIT, self.child.wait()).await.unwrap().unwrap();
         let _ = timeout(LIMIT, self.reader).await.unwrap().unwrap();
         let log = self.log.lock().unwrap().clone();

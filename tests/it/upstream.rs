@@ -5,6 +5,7 @@ mod connection;
 mod contained;
 mod credential;
 mod faults;
+mod kept_alive;
 mod metrics;
 mod queued;
 mod refusals;

@@ -87,6 +87,13 @@ impl Tokens {
         bool::from(found).then(|| CredentialId::of(digest.as_ref())).ok_or(Refusal::Rejected)
     }
 
+    /// Looks at the file now.
+    pub(super) fn look_again(&self) {
+        let (mut state, now) = (self.state(), Instant::now());
+        state.look_at = now;
+        state.follow(&self.path, now);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

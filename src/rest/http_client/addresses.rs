@@ -1,8 +1,8 @@
-//! The addresses of the server's name, with the one that worked before in front.
+//! Resolves the server's name, and puts the address that worked last in front.
 //!
 //! reqwest tries one address after the other and gives each an equal part of the connect timeout;
-//! the other family of IP addresses joins in after 300 ms (RFC 8305). What it does not do is remember
-//! which address is dead, so that every new connection would wait for that one again.
+//! the other family of IP addresses joins in after 300 ms (RFC 8305). But it does not remember which
+//! address is dead, so every new connection would wait for that one again.
 
 use std::{
     io,
@@ -23,7 +23,7 @@ const REMEMBERED: Duration = Duration::from_mins(10);
 /// Finds the addresses of a name.
 pub(super) type Lookup = fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 
-/// Asks the system.
+/// Asks the system's resolver.
 pub(super) fn system_lookup(name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
     Box::pin(async move {
         let addresses = tokio::net::lookup_host((name, 0)).await?;
@@ -31,7 +31,7 @@ pub(super) fn system_lookup(name: String) -> BoxFuture<'static, io::Result<Vec<I
     })
 }
 
-/// A name that has no address, or none that could be asked for.
+/// The name has no address, or the name servers do not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the name cannot be resolved")]
 pub(super) struct Unresolved(#[source] io::Error);
@@ -44,8 +44,8 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// A lookup may take most of the connect timeout, and not all of it: otherwise name servers that
-    /// do not answer would look like a server that does not.
+    /// A lookup may take most of the connect timeout but not all of it. Otherwise name servers that do
+    /// not answer could not be told from a server that does not.
     pub fn new(lookup: Lookup, connect_timeout: Duration) -> Self {
         Self { lookup, patience: connect_timeout.mul_f64(0.9), worked: Arc::default() }
     }

@@ -11,10 +11,10 @@ use zstd::Decoder;
 /// The value of `Accept-Encoding`.
 pub(super) const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, zstd");
 
-/// How each member of a gzip file begins (RFC 1952 §2.3.1).
+/// The first bytes of each member of a gzip file (RFC 1952 §2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// The largest window in powers of two: 8 MiB, what the coding may use (RFC 9659).
+/// The logarithm of the largest window: 8 MiB, the most that HTTP allows (RFC 9659).
 const ZSTD_WINDOW: u32 = 23;
 
 /// How a body is packed.
@@ -37,8 +37,8 @@ impl Coding {
         }
     }
 
-    /// Unpacks `packed` up to one byte more than `limit`, so that no bomb goes off. What comes before
-    /// an error stays in `unpacked`.
+    /// Unpacks `packed` up to one byte more than `limit`, as a guard against decompression bombs. What
+    /// was unpacked before an error stays in `unpacked`.
     pub fn unpack(self, packed: &[u8], limit: usize, unpacked: &mut Vec<u8>) -> io::Result<()> {
         let room = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
         match self {
@@ -54,7 +54,7 @@ impl Coding {
     }
 }
 
-/// All members, one after the other. What follows the last one and is no member is passed over.
+/// Unpacks all members, one after the other. Other bytes after the last member are ignored.
 fn unpack_gzip(mut packed: &[u8], mut room: u64, unpacked: &mut Vec<u8>) -> io::Result<()> {
     loop {
         let count = GzDecoder::new(&mut packed).take(room).read_to_end(unpacked)?;

@@ -1,7 +1,8 @@
-//! What an error of reqwest's means, found by walking the chain of its causes.
+//! What an error of reqwest means, found in the chain of its causes.
 
-use std::{error::Error as StdError, io};
+use std::{error::Error as StdError, io, net::SocketAddr};
 
+use hyper_util::client::legacy::{self, connect::HttpInfo};
 use rustls::CertificateError;
 
 use super::addresses::Unresolved;
@@ -23,7 +24,7 @@ pub(in crate::rest) enum Failed {
 }
 
 impl Failed {
-    /// Before the head of an answer was there.
+    /// For an error before the head of an answer was read.
     pub(super) fn unanswered(error: reqwest::Error) -> Self {
         if error.is_connect() {
             let failure = connection_failure(&error).unwrap_or(ConnectionFailure::Other);
@@ -32,7 +33,7 @@ impl Failed {
         Self::on_the_wire(error)
     }
 
-    /// On a connection that had come about.
+    /// For an error on an open connection.
     pub(super) fn on_the_wire(error: reqwest::Error) -> Self {
         if is_not_http(&error) {
             return Self::NotHttp(error.without_url());
@@ -41,6 +42,31 @@ impl Failed {
         // The URL holds the session's id.
         Self::Broken(failure, error.without_url())
     }
+
+    /// The same failure, seen on a connection that was used before.
+    pub(super) fn on_kept_alive(self) -> Self {
+        match self {
+            Self::Broken(_, error) if is_closed(&error) => {
+                Self::Broken(ConnectionFailure::KeepAliveClosed, error)
+            }
+            failed => failed,
+        }
+    }
+}
+
+/// Our end of the connection on which a request failed, if there was one.
+pub(super) fn local_address(error: &reqwest::Error) -> Option<SocketAddr> {
+    let connected = causes(error).find_map(|cause| {
+        cause.downcast_ref::<legacy::Error>().and_then(legacy::Error::connect_info)
+    })?;
+    let mut info = http::Extensions::new();
+    connected.get_extras(&mut info);
+    info.get().map(HttpInfo::local_addr)
+}
+
+/// Whether the whole connection is gone, and not only one stream of HTTP/2.
+fn is_closed(error: &reqwest::Error) -> bool {
+    connection_failure(error) == Some(ConnectionFailure::Reset)
 }
 
 fn is_not_http(error: &reqwest::Error) -> bool {
@@ -49,14 +75,14 @@ fn is_not_http(error: &reqwest::Error) -> bool {
     let is_tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()).is_some();
     let is_unread = causes(error).any(|cause| {
         let is_parse = cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
-        // A chunk that is none.
+        // A malformed chunk.
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         is_parse || matches!(kind, Some(InvalidData | InvalidInput))
     });
     is_unread && !is_tls
 }
 
-/// The first word that fits, from the outermost cause inwards.
+/// The failure that the first known cause means, from the outermost cause inwards.
 fn connection_failure(error: &reqwest::Error) -> Option<ConnectionFailure> {
     let word = causes(error).find_map(|cause| {
         if cause.is::<Unresolved>() {
@@ -75,7 +101,7 @@ fn of_tls(error: &rustls::Error) -> ConnectionFailure {
 
     let rustls::Error::InvalidCertificate(error) = error else { return ConnectionFailure::Tls };
     match error {
-        // The second: an authority has a known name and another key, as after its renewal.
+        // A bad signature: the authority has a known name but another key, as after its renewal.
         C::UnknownIssuer | C::BadSignature => ConnectionFailure::CertificateUnknownIssuer,
         C::NotValidForName | C::NotValidForNameContext { .. } => ConnectionFailure::CertificateName,
         C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. } => {
@@ -108,14 +134,14 @@ fn of_hyper(error: &hyper::Error) -> Option<ConnectionFailure> {
     error.is_incomplete_message().then_some(ConnectionFailure::Reset)
 }
 
-/// hyper-util keeps the type of a tunnel's error to itself, so its text has to do.
+/// The type of a tunnel's error is private in hyper-util, so its text is compared.
 fn of_tunnel(error: &(dyn StdError + 'static)) -> Option<ConnectionFailure> {
     match error.to_string().strip_prefix("tunnel error: ")? {
         "proxy authorization required" => Some(ConnectionFailure::ProxyAuthRequired),
         "unsuccessful" | "unexpected end of file" | "proxy response headers too long" => {
             Some(ConnectionFailure::ProxyRefused)
         }
-        // Its cause tells.
+        // The next cause says more.
         _ => None,
     }
 }

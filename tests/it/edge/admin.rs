@@ -12,6 +12,7 @@ use gotoassist_grpc::{
         failures::Failures,
         liveness::Liveness,
         metrics::Metrics,
+        port::MAX_CONNECTIONS,
         snapshot::{Poll, Snapshot, Upstream},
     },
     grpc::health::{Health, OVERALL, UPSTREAM},
@@ -20,6 +21,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +32,7 @@ struct Port {
     health: Health,
     liveness: Liveness,
     stop: CancellationToken,
-    served: JoinHandle<std::io::Result<()>>,
+    served: JoinHandle<()>,
 }
 
 impl Port {
@@ -43,6 +45,13 @@ impl Port {
         let admin = Admin::new(health.clone(), liveness.clone(), metrics, snapshot);
         let served = tokio::spawn(admin.serve(listener, stop.clone()));
         Self { address, health, liveness, stop, served }
+    }
+
+    /// A client that sends a request but for its last line.
+    async fn half_request(&self) -> TcpStream {
+        let mut socket = TcpStream::connect(self.address).await.unwrap();
+        socket.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\n").await.unwrap();
+        socket
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
@@ -94,7 +103,7 @@ async fn ready_is_who_wants_new_calls_and_alive_is_who_answers() {
     assert_eq!(port.get("/else").await.0, 404);
 
     port.stop.cancel();
-    soon(port.served).await.unwrap().unwrap();
+    soon(port.served).await.unwrap();
 }
 
 #[tokio::test]
@@ -113,6 +122,48 @@ async fn a_thread_without_progress_makes_the_process_count_as_dead() {
     // It has ended as it should, and is no longer waited for.
     drop(heartbeat);
     assert_eq!(port.get("/livez").await.0, 200);
+}
+
+#[tokio::test]
+async fn half_requests_take_bounded_places_and_a_new_probe_always_finds_one() {
+    let port = Port::open().await;
+    let mut half = Vec::new();
+    for _ in 0..180 {
+        half.push(port.half_request().await);
+    }
+    let (code, answer) = port.get("/livez").await;
+    assert_eq!(code, 200);
+    // Else a client that is slow to close would keep its place.
+    assert!(answer.contains("connection: close"), "{answer}");
+    // The probe took a place too.
+    let closed = half.len() - (MAX_CONNECTIONS - 1);
+    for socket in &mut half[..closed] {
+        is_closed(socket).await;
+    }
+    let places = half.len() - closed;
+    for socket in &mut half[closed..] {
+        socket.write_all(b"connection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        soon(socket.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "one of {places}: {answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_request_is_not_waited_for_without_end() {
+    let port = Port::open().await;
+    let start = Instant::now();
+    let (mut silent, mut half) =
+        (TcpStream::connect(port.address).await.unwrap(), port.half_request().await);
+    let both = async { tokio::join!(is_closed(&mut silent), is_closed(&mut half)) };
+    timeout(Duration::from_mins(10), both).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(11), "{:?}", start.elapsed());
+}
+
+/// Waits until the server has closed this connection without an answer.
+async fn is_closed(socket: &mut TcpStream) {
+    // A reset is an end as well.
+    assert_eq!(socket.read(&mut [0; 1]).await.unwrap_or(0), 0);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use gotoassist_grpc::admin::{failures::Failure, metrics};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
 use tonic::Code;
 use tonic_types::StatusExt as _;
+use tracing::subscriber::DefaultGuard;
 
 use super::{Edge, Settings, soon};
 
@@ -125,20 +126,76 @@ impl io::Write for Log {
     }
 }
 
+impl Log {
+    /// Takes all lines of this thread until the guards are dropped.
+    fn start() -> (Self, (tracing::Dispatch, DefaultGuard)) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(move || writer.clone())
+            .finish();
+        // With one subscriber only, tracing asks that of whatever thread first meets a line, and
+        // other tests' threads have none.
+        let second = tracing::Dispatch::new(tracing_subscriber::registry());
+        let guard = tracing::subscriber::set_default(subscriber);
+        tracing::callsite::rebuild_interest_cache();
+        (log, (second, guard))
+    }
+
+    fn lines(&self) -> Vec<serde_json::Value> {
+        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// What the log says of each end: its level, its text and the reason.
+fn ends(log: &Log) -> Vec<[String; 3]> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let end = |line: serde_json::Value| {
+        let fields = &line["fields"];
+        [text(&line["level"]), text(&fields["message"]), text(&fields["reason"])]
+    };
+    log.lines().into_iter().map(end).collect()
+}
+
+#[tokio::test]
+async fn ends_that_were_planned_are_no_failures() {
+    let (recorder, metrics) = recorder();
+    let _recording = ::metrics::set_default_local_recorder(recorder);
+    let (log, _logging) = Log::start();
+    let sparing = Edge::start(Settings { log_ok_calls: 0.0, ..Settings::default() }).await;
+    let edge = Edge::start(Settings::default()).await;
+    for edge in [&sparing, &edge] {
+        for id in ["rotated", "draining", "slow"] {
+            edge.client().await.call("GetSession", id, &[]).await.unwrap();
+        }
+    }
+
+    let slow = ["INFO", "call ended", "SLOW_WATCHER"];
+    let rotated = ["INFO", "call ended", "STREAM_ROTATED"];
+    let draining = ["INFO", "call ended", "SERVER_DRAINING"];
+    assert_eq!(ends(&log), [slow, rotated, draining, slow], "sampled like calls that went well");
+    let reasons: Vec<_> = edge.failures.latest().into_iter().map(|end| end.reason).collect();
+    assert_eq!(reasons, ["SLOW_WATCHER"]);
+    let text = metrics.render();
+    let count = |metric: &str, reason: &str| {
+        let series = format!("{metric}{{rpc_method=\"{GET}\",reason=\"{reason}\"}} ");
+        let count = text.lines().find_map(|line| line.strip_prefix(&series));
+        count.map(|count| count.parse::<u32>().unwrap())
+    };
+    for reason in ["STREAM_ROTATED", "SERVER_DRAINING"] {
+        assert_eq!(count("gotoassist_planned_ends_total", reason), Some(2), "{text}");
+        assert_eq!(count("gotoassist_call_errors_total", reason), None, "{text}");
+    }
+    assert_eq!(count("gotoassist_call_errors_total", "SLOW_WATCHER"), Some(2), "{text}");
+    assert_eq!(count("gotoassist_planned_ends_total", "SLOW_WATCHER"), None, "{text}");
+}
+
 #[tokio::test]
 async fn the_log_has_one_line_a_call_and_no_secret() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_max_level(tracing::Level::INFO)
-        .with_writer(move || writer.clone())
-        .finish();
-    // With one subscriber only, tracing asks that of whatever thread first meets a line, and other
-    // tests' threads have none.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _guard = tracing::subscriber::set_default(subscriber);
-    tracing::callsite::rebuild_interest_cache();
+    let (log, _logging) = Log::start();
 
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
@@ -152,10 +209,9 @@ async fn the_log_has_one_line_a_call_and_no_secret() {
     let quiet = Edge::start(Settings { log_ok_calls: 0.0, ..Settings::default() }).await;
     quiet.client().await.call("GetSession", "known", &[]).await.unwrap();
 
+    let lines = log.lines();
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(!log.contains("s3cret") && !log.contains(&edge.address.to_string()), "{log}");
-    let lines: Vec<serde_json::Value> =
-        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let codes: Vec<_> = lines.iter().map(|line| line["fields"]["code"].as_str()).collect();
     assert_eq!(codes, [Some("OK"), Some("NOT_FOUND")], "{log}");
     assert_eq!(lines[0]["fields"]["method"], GET);

@@ -2,7 +2,10 @@
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use gotoassist_grpc::server::tls::{ClientCa, Error, Files, Tls};
+use gotoassist_grpc::server::{
+    reload::Reload,
+    tls::{ClientCa, Error, Files, Tls},
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -153,7 +156,7 @@ async fn the_files_are_followed() {
     folder.write(&authority);
     soon(async {
         tokio::select! {
-            () = tls.follow(Duration::from_millis(10)) => {}
+            () = tls.follow(Duration::from_millis(10), Reload::default().asked()) => {}
             () = async {
                 while Arc::ptr_eq(&before, &tls.current()) {
                     tokio::time::sleep(Duration::from_millis(10)).await;

@@ -207,6 +207,35 @@ async fn endless_headers_are_malformed() {
     assert_eq!(kind(vec![status, Step::Send(b"x-long: ".to_vec()), long]).await, Kind::Malformed);
 }
 
+#[tokio::test]
+async fn more_than_a_hundred_header_fields_are_read() {
+    let fields: Vec<_> = (0..1000).map(|number| format!("x-field-{number}: value")).collect();
+    let fields: Vec<_> = fields.iter().map(String::as_str).collect();
+    assert_eq!(outcome(answer("200 OK", &fields, SESSION)).await.unwrap(), "250040353");
+}
+
+#[tokio::test]
+async fn a_header_field_that_breaks_the_rules_is_passed_over() {
+    let length = format!("content-length: {}", SESSION.len());
+    for field in [
+        "set-cookie: a=\x7f",
+        "x-foo : bar",
+        "x-foo: bar\r\n folded: line",
+        " x-foo: bar",
+        "x-\u{e9}: bar",
+        "no colon",
+        ": no name",
+        "x foo: bar",
+    ] {
+        for before in ["", "content-type: application/json\r\n"] {
+            let head = format!("HTTP/1.1 200 OK\r\n{before}{field}\r\n{length}\r\n\r\n");
+            let steps = vec![Step::Send([head.as_bytes(), SESSION.as_bytes()].concat())];
+            let outcome = outcome(steps).await;
+            assert_eq!(outcome.as_deref().ok(), Some("250040353"), "{head:?}: {outcome:?}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_byte_a_second_is_a_timeout_after_the_limit_of_an_attempt() {
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 43\r\n\r\n".to_vec();

@@ -51,7 +51,8 @@ struct Seen {
     hangups: watch::Sender<usize>,
 }
 
-type Script = dyn Fn(usize, &str) -> Vec<Step> + Send + Sync;
+/// The steps for a request, of which its number, its number on its connection, and its head are given.
+type Script = dyn Fn(usize, usize, &str) -> Vec<Step> + Send + Sync;
 
 impl Stub {
     /// Answers every request with the same steps.
@@ -66,11 +67,23 @@ impl Stub {
         Self::at((Ipv4Addr::LOCALHOST, 0).into(), script).await
     }
 
-    /// The same at a given address.
+    /// Answers the nth request (from 0) of each connection with what `script` returns.
+    pub async fn by_connection(
+        script: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let script = Arc::new(move |_, nth, _: &str| script(nth));
+        Self::start((Ipv4Addr::LOCALHOST, 0).into(), script).await
+    }
+
+    /// Answers as [`Stub::scripted`], at a given address.
     pub async fn at(
         address: SocketAddr,
         script: impl Fn(usize, &str) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
+        Self::start(address, Arc::new(move |number, _, head: &str| script(number, head))).await
+    }
+
+    async fn start(address: SocketAddr, script: Arc<Script>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen {
@@ -79,7 +92,7 @@ impl Stub {
             connections: AtomicUsize::new(0),
             hangups: watch::channel(0).0,
         });
-        let (script, noted): (Arc<Script>, _) = (Arc::new(script), seen.clone());
+        let noted = seen.clone();
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -134,14 +147,15 @@ impl Drop for Stub {
 }
 
 async fn serve(mut stream: TcpStream, seen: Arc<Seen>, script: Arc<Script>) {
-    while let Some(head) = read_head(&mut stream).await {
+    for nth in 0.. {
+        let Some(head) = read_head(&mut stream).await else { return };
         let number = {
             let mut heads = seen.heads.lock().unwrap();
             heads.push(head.clone());
             heads.len()
         };
         seen.requests.send_replace(number);
-        for step in script(number - 1, &head) {
+        for step in script(number - 1, nth, &head) {
             if !perform(step, &mut stream, &seen).await {
                 return;
             }

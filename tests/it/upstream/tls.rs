@@ -1,6 +1,6 @@
 //! The way to the vendor: certificates, HTTP/2, proxies.
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gotoassist_grpc::{
@@ -41,13 +41,23 @@ pub(super) struct Vendor {
 }
 
 /// A vendor that speaks HTTP/2 over TLS, with a certificate of its own. It answers a request for
-/// `slow` never, and any other at once.
+/// `slow` never, a request for `closing` only as the first of its connection, which it closes
+/// otherwise, and any other at once.
 async fn vendor() -> Vendor {
-    vendor_with(CertificateParams::new(["127.0.0.1".to_owned()]).unwrap()).await
+    vendor_with(certificate()).await
+}
+
+fn certificate() -> CertificateParams {
+    CertificateParams::new(["127.0.0.1".to_owned()]).unwrap()
 }
 
 /// The same with another certificate.
 pub(super) async fn vendor_with(params: CertificateParams) -> Vendor {
+    start(params, false).await
+}
+
+/// The same; its first connection may take no request.
+async fn start(params: CertificateParams, mut is_full: bool) -> Vendor {
     rustls::crypto::ring::default_provider().install_default().ok();
     let signing_key = KeyPair::generate().unwrap();
     let cert = params.self_signed(&signing_key).unwrap();
@@ -68,10 +78,11 @@ pub(super) async fn vendor_with(params: CertificateParams) -> Vendor {
         let mut connections = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
             let (acceptor, note) = (acceptor.clone(), note.clone());
+            let stream_limit = if std::mem::take(&mut is_full) { 0 } else { 100 };
             connections.spawn(async move {
                 if let Ok(stream) = acceptor.accept(stream).await {
                     note.send(Seen::Connection).ok();
-                    serve_http2(stream, note).await;
+                    serve_http2(stream, note, stream_limit).await;
                 }
             });
         }
@@ -82,11 +93,18 @@ pub(super) async fn vendor_with(params: CertificateParams) -> Vendor {
 async fn serve_http2(
     stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>,
     note: mpsc::UnboundedSender<Seen>,
+    stream_limit: u32,
 ) {
-    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    let mut server = h2::server::Builder::new();
+    let handshake = server.max_concurrent_streams(stream_limit).handshake(stream);
+    let Ok(mut connection) = handshake.await else { return };
     let mut slow = JoinSet::new();
+    let mut is_used = false;
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         note.send(Seen::Request).ok();
+        if std::mem::replace(&mut is_used, true) && request.uri().path().ends_with("closing") {
+            return;
+        }
         if request.uri().path().ends_with("slow") {
             let note = note.clone();
             slow.spawn(async move {
@@ -152,6 +170,37 @@ async fn a_cancelled_call_resets_its_stream_and_leaves_the_connection() {
     assert_eq!(vendor.seen.recv().await, Some(Seen::Reset));
     client.session(&caller(), &id("1"), terms()).await.unwrap();
     assert_eq!(vendor.seen.recv().await, Some(Seen::Request));
+}
+
+#[tokio::test]
+async fn a_kept_alive_connection_that_closes_fails_no_call_over_http_2() {
+    let mut vendor = vendor().await;
+    let client = vendor.client(|_| {});
+    for _ in 0..10 {
+        client.session(&caller(), &id("closing"), terms()).await.unwrap();
+    }
+    let mut requests = 0;
+    while let Ok(event) = vendor.seen.try_recv() {
+        requests += usize::from(event == Seen::Request);
+    }
+    assert!(requests > 10, "some were sent twice: {requests}");
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_no_request_is_replaced_after_three_time_outs() {
+    let vendor = start(certificate(), true).await;
+    let client = vendor.client(|config| {
+        config.timeout = Duration::from_millis(500);
+        config.breaker_failures = 0;
+    });
+    // The first may be on its way before the vendor says that it takes none.
+    let mut failures = usize::from(client.session(&caller(), &id("1"), terms()).await.is_err());
+    while let Err(error) = client.session(&caller(), &id("1"), terms()).await {
+        assert_eq!(error.kind, Kind::Timeout);
+        failures += 1;
+        assert!(failures < 10, "no new connection");
+    }
+    assert!(failures >= 3, "the first connection took a request");
 }
 
 #[test]

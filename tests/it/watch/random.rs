@@ -14,7 +14,7 @@ use fastrand::Rng;
 use gotoassist_grpc::{
     grpc::session::to_proto,
     model::{Session, Status},
-    proto::WatchSessionRequest,
+    proto::{self, SessionStatus, WatchSessionRequest},
     rest::Kind,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -49,7 +49,9 @@ fn what_one_session_suffers_stays_with_it() {
         (at(50), at(95))
     };
     let (clean, poisoned) = (delays(false), delays(true));
-    println!("median and p95 in seconds: {clean:.2?} without, {poisoned:.2?} with poison");
+    println!(
+        "median and p95 of delays in seconds: {clean:.2?} without, {poisoned:.2?} with poison"
+    );
     assert!(poisoned.0 <= 1.2 * clean.0 + 0.1, "{clean:?} {poisoned:?}");
     assert!(poisoned.1 <= 1.2 * clean.1 + 0.1, "{clean:?} {poisoned:?}");
 }
@@ -312,12 +314,14 @@ async fn watch(mut rng: Rng, servers: Servers, life: Life) -> Result<Told, Strin
                     told.messages += 1;
                     ledger.enter(begin, &message)?;
                     if begin == Begin::Under && has_waited && !message.transitions.is_empty() {
-                        let status = message.session.as_ref().map(|session| session.status);
-                        let changed = stages
-                            .iter()
-                            .find(|(_, session)| Some(session.status() as i32) == status);
-                        let at = changed.map_or(Duration::ZERO, |(at, _)| *at);
-                        told.delays.push(start.elapsed().saturating_sub(at));
+                        let status = message.session.as_ref().map(proto::Session::status);
+                        // Statuses without a name look alike, so when they began nobody can tell.
+                        let named = status.filter(|status| *status != SessionStatus::Unspecified);
+                        let stage = stages.iter().find(|(_, session)| {
+                            named.is_some_and(|named| session.status() as i32 == named as i32)
+                        });
+                        told.delays
+                            .extend(stage.map(|(at, _)| start.elapsed().saturating_sub(*at)));
                     }
                     begin = Begin::Under;
                 }
