@@ -8,7 +8,8 @@ mod metric;
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write},
-    panic,
+    panic, thread,
+    time::Duration,
 };
 
 use tracing::{Level, Subscriber, error};
@@ -56,10 +57,28 @@ impl Log {
             .buffered_lines_limit(buffered_lines)
             .lossy(true)
             .thread_name("log")
-            // Lines that come together are written together.
-            .finish(BufWriter::new(stderr));
+            .finish(Gathered(BufWriter::new(stderr)));
         let dropped = writer.error_counter();
         (writer, Self { dropped, _writer: guard })
+    }
+}
+
+/// Writes lines that come together together. The writer's thread flushes when it has no more lines;
+/// pausing then, it is not woken for each line of a busy service.
+struct Gathered<W: Write>(BufWriter<W>);
+
+/// How long lines gather, at most.
+const GATHERING: Duration = Duration::from_millis(10);
+
+impl<W: Write> Write for Gathered<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        thread::sleep(GATHERING);
+        Ok(())
     }
 }
 
@@ -128,7 +147,7 @@ fn log_panics() {
 mod tests {
     use std::{
         sync::{Arc, Mutex, mpsc},
-        time::{Duration, Instant},
+        time::Instant,
     };
 
     use tokio::time::timeout;
