@@ -59,6 +59,8 @@ struct Record {
     shown_at: Instant,
     /// When the latest answer came that was believed.
     believed_at: Instant,
+    /// How long believed answers were apart of late: longer than planned while quota is scarce.
+    gap: Duration,
     /// When the next request is due.
     due_at: Instant,
 }
@@ -108,6 +110,7 @@ impl Poller {
                 answered_at: now,
                 shown_at: now,
                 believed_at: now,
+                gap: Duration::ZERO,
                 due_at,
             }),
             subscribers: watch::channel(0).0,
@@ -169,11 +172,12 @@ impl Poller {
     }
 
     /// Whether its latest answer is as good as one that is asked for now, and not older than
-    /// `at_least`.
+    /// `at_least`. While quota is scarce and answers come seldom, they count as fresh for longer:
+    /// otherwise each new watch would need a request of its own.
     pub fn is_fresh(&self, at_least: Option<Timestamp>, settings: &Settings) -> bool {
         let record = self.record();
         let status = self.state.borrow().reading.session.status();
-        let patience = 2 * settings.pace.interval(status);
+        let patience = 2 * settings.pace.interval(status).max(record.gap);
         let at_least = at_least.map_or(i64::MIN, nanoseconds);
         let at_least = at_least.max(self.told_elsewhere.load(Ordering::Acquire));
         record.trouble.is_none()

@@ -77,6 +77,7 @@ impl Poller {
         self.disbelieved.store(0, Ordering::Relaxed);
         record.failures = 0;
         record.trouble = None;
+        record.gap = record.answered_at.duration_since(record.believed_at).max(record.gap / 2);
         record.believed_at = record.answered_at;
         record.churn.observe(&digest);
         let pause = settings.pace.interval(session.status());

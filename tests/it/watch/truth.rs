@@ -313,3 +313,22 @@ async fn an_outage_is_told_again_at_each_heartbeat_and_a_heartbeat_means_recover
     let between = &kinds[first..kinds.len() - 1];
     assert!(between.iter().all(|kind| *kind == EventType::Stale), "{kinds:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_answers_come_seldom_a_new_watch_needs_no_request_of_its_own() {
+    let vendor = Vendor::new();
+    vendor.life("s", &[(0, "active")]);
+    let server = Server::new(&vendor);
+    let start = Instant::now();
+    let mut watcher = server.watch("s").await;
+    watcher.next().await.unwrap();
+    tokio::spawn(async move { watcher.rest().await });
+    // As if each poll waited a minute for the quota.
+    vendor.play("s", vec![Trick::Slow(Duration::from_mins(1)); 5]);
+    until(start, 180).await;
+    let (asked, before) = (vendor.count("s"), Instant::now());
+    let first = server.watch("s").await.next().await.unwrap();
+    assert_eq!(first.event_type(), EventType::Snapshot);
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert_eq!(vendor.count("s"), asked);
+}
