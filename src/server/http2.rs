@@ -129,7 +129,9 @@ async fn converse<S, B>(
         let mut request = Request::from_parts(parts, tonic::body::Body::new(body));
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(state.clone());
-        let call = service.clone().oneshot(request);
+        // Boxed, since hyper keeps the room for it as long as the stream lives, and a watch needs
+        // it only until its headers are sent.
+        let call = Box::pin(service.clone().oneshot(request));
         async move {
             let answer = call.await;
             // What answers a request that was broken off is an error that nobody reads.

@@ -252,9 +252,11 @@ fn trickster(mut rng: Rng, is_forgetful: bool) -> super::world::Trickster {
         if start.elapsed() > CALM_AFTER {
             return Trick::Honest;
         }
-        let never = [body::nothing, body::notice, body::hollow, body::foreign];
-        let trick = match rng.u8(0..16) {
+        let never = [body::nothing, body::notice, body::hollow];
+        let trick = match rng.u8(0..17) {
             4 => return Trick::Body(*rng.choice(&never).unwrap()),
+            // Before the watch knows the session's id, two in a row would be believed.
+            8 if !*was_bad => Trick::Body(body::foreign),
             5 if is_forgetful && !*was_bad => Trick::Body(body::half),
             6 => return Trick::Body(body::loud),
             0 if is_forgetful && !*was_bad => {
