@@ -7,6 +7,7 @@ mod delay;
 mod drain;
 mod ends;
 mod ledger;
+mod life;
 mod messages;
 mod poison;
 mod random;
