@@ -5,7 +5,7 @@ mod accept;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -43,7 +43,6 @@ pub(super) struct Poller {
     /// Its watchers as the traces know them.
     pub links: Links,
     name: SessionId,
-    disbelieved: AtomicUsize,
 }
 
 /// What the answers so far amount to.
@@ -53,6 +52,8 @@ struct Record {
     /// How many times in a row the vendor failed.
     failures: u32,
     trouble: Option<Trouble>,
+    /// Whether an answer was not believed since the latest one that was.
+    has_disbelieved: bool,
     /// When the latest answer of any kind came.
     answered_at: Instant,
     /// When the latest one came that showed a session.
@@ -107,6 +108,7 @@ impl Poller {
                 churn,
                 failures: 0,
                 trouble: None,
+                has_disbelieved: false,
                 answered_at: now,
                 shown_at: now,
                 believed_at: now,
@@ -117,7 +119,6 @@ impl Poller {
             rescheduled: Notify::new(),
             links: Links::default(),
             name,
-            disbelieved: AtomicUsize::new(0),
         };
         poller.advance(observed_at);
         poller

@@ -1,10 +1,7 @@
 //! The one way in which an answer changes what a poll knows, whoever asked for it. Whether it is
 //! believed is decided by [`crate::model::validator`].
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{mem, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -67,14 +64,16 @@ impl Poller {
                 return (Effect::Doubtful, settings.confirm_after);
             }
             Verdict::Disbelieved(disbelief) => {
-                self.warn(disbelief);
+                if !mem::replace(&mut record.has_disbelieved, true) {
+                    self.warn(disbelief);
+                }
                 let error = rest::Error::new(Kind::Malformed).caused_by(disbelief);
                 let (effect, pause) = self.fail(record, error, settings);
                 let is_end = effect == Effect::Ended;
                 return (if is_end { effect } else { Effect::Disbelieved }, pause);
             }
         }
-        self.disbelieved.store(0, Ordering::Relaxed);
+        record.has_disbelieved = false;
         record.failures = 0;
         record.trouble = None;
         record.gap = record.answered_at.duration_since(record.believed_at).max(record.gap / 2);
@@ -158,14 +157,12 @@ impl Poller {
         self.advance(observed_at);
     }
 
-    /// Once for a row of them.
+    /// Is called once for a row of them.
     fn warn(&self, disbelief: Disbelief) {
-        if self.disbelieved.fetch_add(1, Ordering::Relaxed) == 0 {
-            warn!(
-                session = %self.name,
-                %disbelief,
-                "an answer of GoToAssist is not believed: it is not the watched session's state"
-            );
-        }
+        warn!(
+            session = %self.name,
+            %disbelief,
+            "an answer of GoToAssist is not believed: it is not the watched session's state"
+        );
     }
 }
