@@ -1,6 +1,8 @@
 """Fixtures of all tests, and what pytest prints beside their results."""
 
 import functools
+import pathlib
+import tempfile
 
 import pytest
 
@@ -32,9 +34,10 @@ def client(request, demo):
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory, request):
-    """A folder to write in, for one test file."""
-    return tmp_path_factory.mktemp(request.module.__name__)
+def scratch():
+    """A folder to write in, for one test file. pytest's own would stay, and images are large."""
+    with tempfile.TemporaryDirectory(prefix="interop-", ignore_cleanup_errors=True) as folder:
+        yield pathlib.Path(folder)
 
 
 @pytest.fixture

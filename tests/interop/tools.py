@@ -35,6 +35,7 @@ class Outcome:
 
     def expect(self, status, *texts, without=()):
         """Asserts the exit status, texts that the output contains, and texts that it does not."""
+        __tracebackhide__ = True
         problems = [] if self.status == status else [f"exit status {self.status}, not {status}"]
         problems += [f"it does not contain: {text}" for text in texts if text not in self.output]
         problems += [f"it contains: {text}" for text in without if text in self.output]
