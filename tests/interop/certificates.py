@@ -1,12 +1,11 @@
 """Certificates by openssl, for a folder of a test."""
 
-from tools import install, needs
+from tools import install
 
 NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 
 def openssl(folder, *arguments):
-    needs("openssl")
     install("openssl", *arguments, cwd=folder)
 
 

@@ -188,9 +188,9 @@ class Service(Program):
 
     def records(self):
         """What it has logged since its last start."""
-        lines = self.output().splitlines(keepends=True)
-        # The last line may not be complete yet.
-        return [json.loads(line) for line in lines if line[0] == "{" and line[-1] == "\n"]
+        # What follows the last line feed is not complete yet.
+        lines = self.output().split("\n")[:-1]
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     def calls(self, since="serving"):
         """The calls that it has logged, all or those after a message."""
