@@ -1,4 +1,4 @@
-//! Sessions with random lives, each made of the seed and its number alone.
+//! Sessions with random lives. Each life depends on the seed and its number only.
 
 use fastrand::Rng;
 
@@ -8,19 +8,18 @@ use crate::config::simulate::{CollaboratorForm, KeyForm, Shape, TimestampForm};
 /// The id of the first one.
 pub const FIRST_ID: u64 = 900_000_000;
 
-/// Seconds over which the beginnings of the lives are spread, at speed 1.
+/// The lives begin within this many seconds, at speed 1.
 const SPREAD: f64 = 1800.0;
 
-/// The life with this number, passing `factor` times faster than a real one.
-pub(super) fn session(seed: u64, number: u32, factor: f64) -> SessionScript {
+/// The session with this number, whose life passes `speed` times faster than a real one.
+pub(super) fn session(seed: u64, number: u32, speed: f64) -> SessionScript {
     let mut rng = Rng::with_seed(seed ^ u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut at = -SPREAD / 3.0 + rng.f64() * SPREAD;
     let mut script = SessionScript::new((FIRST_ID + u64::from(number)).to_string());
     script.shape = shape(&mut rng);
-    let scaled = |at: f64| at / factor.max(f64::MIN_POSITIVE);
+    let scaled = |at: f64| at / speed.max(f64::MIN_POSITIVE);
 
-    let is_unattended = rng.f64() < 0.1;
-    if is_unattended {
+    if rng.f64() < 0.1 {
         script = script
             .field("unattendedMachineName", format!("MACHINE-{number}"))
             .field("unattendedMachineUuid", format!("00000000-0000-4000-8000-{number:012}"))
@@ -49,28 +48,25 @@ pub(super) fn session(seed: u64, number: u32, factor: f64) -> SessionScript {
     script
 }
 
-/// An exponentially distributed time in seconds.
+/// An exponentially distributed number of seconds.
 fn lasting(rng: &mut Rng, mean: f64) -> f64 {
     -mean * (1.0 - rng.f64()).ln()
 }
 
 fn shape(rng: &mut Rng) -> Shape {
+    use {CollaboratorForm::*, KeyForm::*, TimestampForm::*};
     Shape {
-        keys: rng.choice([None, Some(KeyForm::Number), Some(KeyForm::String)]).flatten(),
-        session_ids: rng.choice([None, Some(KeyForm::Number)]).flatten(),
-        timestamps: rng
-            .choice([
-                None,
-                Some(TimestampForm::Fraction),
-                Some(TimestampForm::Offset),
-                Some(TimestampForm::BasicOffset),
-            ])
-            .flatten(),
-        collaborators: rng
-            .choice([None, Some(CollaboratorForm::Strings), Some(CollaboratorForm::Objects)])
-            .flatten(),
+        keys: maybe(rng, &[Number, String]),
+        session_ids: maybe(rng, &[Number]),
+        timestamps: maybe(rng, &[Fraction, Offset, BasicOffset]),
+        collaborators: maybe(rng, &[Strings, Objects]),
         ..Shape::default()
     }
+}
+
+/// One of the forms, or none, each with the same chance.
+fn maybe<T: Copy>(rng: &mut Rng, forms: &[T]) -> Option<T> {
+    forms.get(rng.usize(..=forms.len()).wrapping_sub(1)).copied()
 }
 
 #[cfg(test)]
