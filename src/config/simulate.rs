@@ -249,21 +249,3 @@ pub enum RefreshTokens {
     /// The answer has a new one; the old one is refused from then on.
     SingleUse,
 }
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::SimulateConfig;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        config: SimulateConfig,
-    }
-
-    #[test]
-    fn the_defaults_of_the_flags_are_the_defaults_of_the_type() {
-        assert_eq!(Line::parse_from(["simulate"]).config, SimulateConfig::default());
-    }
-}

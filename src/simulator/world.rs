@@ -157,14 +157,15 @@ impl World {
             RateLimitScope::Api => "",
             RateLimitScope::Credential => name.as_deref().unwrap_or_default(),
         };
-        let (right, (fault, delay)) = if self.quota.admits(scope, self.settings.rate_limit) {
-            let fault = route.map(|route| self.fault(route, session_id, name.as_deref()));
-            let (fault, delay) = fault.unwrap_or_default();
-            let mut right = self.right_answer(&request, name.as_deref(), &fault);
-            right.encoding = right.encoding.filter(|_| request.accepts_gzip);
-            (right, (fault, delay))
+        let (mut fault, mut delay) = (Fault::Right, 0.0);
+        let right = if self.quota.admits(scope, self.settings.rate_limit) {
+            if let Some(route) = route {
+                (fault, delay) = self.fault(route, session_id, name.as_deref());
+            }
+            let right = self.right_answer(&request, name.as_deref(), &fault);
+            Answer { encoding: right.encoding.filter(|_| request.accepts_gzip), ..right }
         } else {
-            (self.over_quota(), (Fault::Right, 0.0))
+            self.over_quota()
         };
         let status = right.status;
         let outcome = self.play(fault, right);
