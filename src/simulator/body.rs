@@ -1,7 +1,5 @@
 //! The bodies of the two REST calls: JSON text in every form of [`Shape`].
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp, tz::Offset};
 
 use super::{
@@ -12,8 +10,10 @@ use crate::config::simulate::{
     AbsentForm, CollaboratorForm, KeyForm, LinksForm, Shape, StatusForm, TimestampForm,
 };
 
-/// Fields with their values as JSON text, so that a number keeps all of its digits.
-type Object = BTreeMap<String, String>;
+/// Fields in the vendor's order, which matters to a client that reads half of a body. Their values
+/// are JSON text, so that a number keeps all of its digits.
+#[derive(Default)]
+struct Object(Vec<(String, String)>);
 
 /// The fields that are there only if they apply.
 const IF_APPLICABLE: &str = "partnerObject partnerObjectUrl startedAt customerJoinedAt endedAt \
@@ -29,8 +29,8 @@ pub(super) fn session(
     put_at: Timestamp,
     count: u64,
 ) -> String {
-    let mut object = Object::new();
-    let mut set = |name: &str, value: String| drop(object.insert(name.into(), value));
+    let mut object = Object::default();
+    let mut set = |name: &str, value: String| object.set(name, value);
     if script.has_id(moment) {
         set("sessionId", quoted(&script.id));
     }
@@ -65,34 +65,38 @@ pub(super) fn session(
     if let Some(form) = shape.collaborators {
         set("collaborators", collaborators(form).into());
     }
-    object.extend(texts(&moment.fields));
-    let keys = [
-        ("accountKey", shape.keys),
-        ("partnerObject", shape.keys),
-        ("sessionId", shape.session_ids),
-    ];
-    for (name, form) in keys {
-        if let Some(value) = object.get_mut(name) {
-            *value = key(value, form);
+    object.set_all(&moment.fields);
+    for (name, value) in &mut object.0 {
+        match name.as_str() {
+            "accountKey" | "partnerObject" => *value = key(value, shape.keys),
+            "sessionId" => *value = key(value, shape.session_ids),
+            "customerJoinUrl" if shape.new_join_url == Some(true) => {
+                if let Some(begin) = value.strip_suffix('"') {
+                    *value = format!("{begin}&t={count}\"");
+                }
+            }
+            _ => {}
         }
     }
-    if let Some(url) = object.get_mut("customerJoinUrl")
-        && let (Some(true), Some(begin)) = (shape.new_join_url, url.strip_suffix('"'))
-    {
-        *url = format!("{begin}&t={count}\"");
-    }
-    object.retain(|name, _| !script.omit.contains(name));
+    object.0.retain(|(name, _)| !script.omit.contains(name));
     if shape.absent == Some(AbsentForm::Null) {
         for name in IF_APPLICABLE.split(' ') {
-            object.entry(name.into()).or_insert_with(|| "null".into());
+            if object.0.iter().all(|(known, _)| known != name) {
+                object.set(name, "null".into());
+            }
         }
     }
-    text(object, shape)
+    object.text(shape)
 }
 
 /// The body for a list of system links.
 pub(super) fn system_links(links: &[Fields], shape: Shape) -> String {
-    let objects: Vec<_> = links.iter().map(|link| text(texts(link).collect(), shape)).collect();
+    let text = |link| {
+        let mut object = Object::default();
+        object.set_all(link);
+        object.text(shape)
+    };
+    let objects: Vec<_> = links.iter().map(text).collect();
     let array = format!("[{}]", objects.join(","));
     match (shape.links, objects.as_slice()) {
         (Some(LinksForm::Wrapped), _) => format!(r#"{{"systemLinks":{array}}}"#),
@@ -102,20 +106,29 @@ pub(super) fn system_links(links: &[Fields], shape: Shape) -> String {
     }
 }
 
-fn texts(fields: &Fields) -> impl Iterator<Item = (String, String)> {
-    fields.iter().map(|(name, value)| (name.clone(), value.get().into()))
-}
-
-fn text(mut object: Object, shape: Shape) -> String {
-    if shape.unknown_fields == Some(true) {
-        object.insert("sessionStartToken".into(), quoted("start-token"));
-        object.insert("deviceCount".into(), "12345678901234567890".into());
-        let survey = r#"{"score":4.5,"answers":["yes",null,true]}"#;
-        object.insert("survey".into(), survey.into());
+impl Object {
+    fn set(&mut self, name: &str, value: String) {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((name.into(), value)),
+        }
     }
-    let fields: Vec<_> =
-        object.iter().map(|(name, value)| format!("{}:{value}", quoted(name))).collect();
-    format!("{{{}}}", fields.join(","))
+
+    fn set_all(&mut self, fields: &Fields) {
+        for (name, value) in fields {
+            self.set(name, value.get().into());
+        }
+    }
+
+    fn text(mut self, shape: Shape) -> String {
+        if shape.unknown_fields == Some(true) {
+            self.set("sessionStartToken", quoted("start-token"));
+            self.set("deviceCount", "12345678901234567890".into());
+            self.set("survey", r#"{"score":4.5,"answers":["yes",null,true]}"#.into());
+        }
+        let field = |(name, value): &(String, String)| format!("{}:{value}", quoted(name));
+        format!("{{{}}}", self.0.iter().map(field).collect::<Vec<_>>().join(","))
+    }
 }
 
 /// A status such as `notStarted` in other letters.
