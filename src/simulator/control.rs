@@ -1,7 +1,8 @@
 //! The handle by which a test changes a running simulator, and asks what it saw.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::{
@@ -142,7 +143,7 @@ impl Control {
     }
 
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
-        self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.world.lock()
     }
 
     /// Tells that a REST request was counted, and counts its end when the guard is dropped.
