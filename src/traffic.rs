@@ -36,7 +36,7 @@ use upstream::{Failed, Upstream};
 
 use crate::{
     clock::Clock,
-    config::{QuotaScope, UpstreamConfig},
+    config::UpstreamConfig,
     credential::{
         Credential,
         token::{self, TokenSource},
@@ -75,10 +75,7 @@ impl Client {
                 quota: Quota::new(Settings {
                     rps: config.rps,
                     burst: config.burst,
-                    scope: match config.quota_scope {
-                        QuotaScope::Process => quota::Scope::Process,
-                        QuotaScope::Credential => quota::Scope::Credential,
-                    },
+                    scope: config.quota_scope,
                     queue_limit: config.quota_queue,
                 }),
                 breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
