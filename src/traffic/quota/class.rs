@@ -11,6 +11,16 @@ pub enum Class {
     Watch(Urgency),
 }
 
+impl Class {
+    /// Its name in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Class::Unary => "unary",
+            Class::Watch(_) => "watch",
+        }
+    }
+}
+
 /// How much a poll would learn. It decides which session is asked for first while quota is scarce.
 #[derive(Clone, Copy, Debug)]
 pub struct Urgency {

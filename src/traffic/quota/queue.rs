@@ -180,18 +180,6 @@ mod tests {
     }
 
     #[test]
-    fn callers_take_turns_whatever_their_number_of_calls() {
-        let mut queue = Queue::new();
-        for call in ["n1", "n2", "n3", "n4"] {
-            queue.join_unary(caller("noisy"), call);
-        }
-        queue.join_unary(caller("quiet"), "q1");
-        queue.join_unary(caller("calm"), "c1");
-        assert_eq!(drain(&mut queue), ["n1", "q1", "c1", "n2", "n3", "n4"]);
-        assert!(queue.is_empty());
-    }
-
-    #[test]
     fn how_many_go_before_is_known_exactly() {
         let names = ["a", "b", "c", "d", "e"];
         for seed in 0..500 {
@@ -223,30 +211,5 @@ mod tests {
         queue.join_unary(caller("a"), "unary");
         let order: Vec<_> = std::iter::from_fn(|| queue.next(now)).collect();
         assert_eq!(order, ["unary", "3", "2", "1", "0.9"]);
-    }
-
-    #[test]
-    fn one_admission_in_eight_is_a_watch_under_unary_load() {
-        let mut queue = Queue::new();
-        let urgency = Urgency { since: Instant::now(), weight: 1.0 };
-        for _ in 0..80 {
-            queue.join_unary(caller("a"), 'u');
-        }
-        for _ in 0..10 {
-            queue.join_watch(urgency, 'w');
-        }
-        let order: String = drain(&mut queue).into_iter().collect();
-        assert!(order.starts_with(&"uuuuuuuw".repeat(10)), "{order}");
-    }
-
-    #[test]
-    fn a_full_queue_makes_room_at_the_cost_of_the_longest_line() {
-        let mut queue = Queue::new();
-        for call in 1..=5 {
-            queue.join_unary(caller("noisy"), call);
-        }
-        assert_eq!(queue.make_room(caller("noisy")), None);
-        assert_eq!(queue.make_room(caller("quiet")), Some(5));
-        assert_eq!(queue.waiting_unary(), 4);
     }
 }
