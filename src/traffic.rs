@@ -17,7 +17,7 @@ use std::{fmt, sync::Arc};
 
 use tokio::time::{Instant, timeout_at};
 
-pub use call::Terms;
+pub use call::RequestContext;
 pub use identities::Identities;
 pub use quota::Urgency;
 pub use stats::{CallStats, UpstreamStats};
@@ -123,16 +123,16 @@ impl Client {
         &self,
         credential: &Credential,
         domain: &SystemDomain,
-        terms: Terms,
+        context: RequestContext,
     ) -> Result<Answer<Vec<SystemLink>>, Error> {
         let upstream = &self.0.upstream;
-        let deadline = Arc::new(SharedDeadline::new(terms.deadline));
-        let call = &Call::unary(credential, endpoint::system_links(domain), &terms, deadline);
+        let deadline = Arc::new(SharedDeadline::new(context.deadline));
+        let call = &Call::unary(credential, endpoint::system_links(domain), &context, deadline);
         let answer = upstream.ask(call, || async {
             let admission = upstream.admission(call).await.map_err(Failed::NotSent)?;
             upstream.send(admission, call).await.map_err(Failed::Sent)
         });
-        let answer = within(terms.deadline, answer).await;
+        let answer = within(context.deadline, answer).await;
         match &answer {
             Ok(links) => {
                 for link in &links.content {

@@ -15,7 +15,7 @@ use crate::{credential::Credential, trace::Cause, wire::endpoint::Endpoint};
 
 /// How a unary call is to be served.
 #[derive(Clone, Debug, Default)]
-pub struct Terms {
+pub struct RequestContext {
     /// When the caller stops waiting. It bounds the wait for the quota and every attempt.
     pub deadline: Option<Instant>,
     /// The call, as the traces know it.
@@ -43,11 +43,11 @@ impl<T> Call<T> {
     pub fn unary(
         credential: &Credential,
         endpoint: Endpoint<T>,
-        terms: &Terms,
+        context: &RequestContext,
         deadline: Arc<SharedDeadline>,
     ) -> Self {
-        let stats = terms.call_stats.clone();
-        let call = Self::new(credential, endpoint, Class::Unary, terms.cause.clone());
+        let stats = context.call_stats.clone();
+        let call = Self::new(credential, endpoint, Class::Unary, context.cause.clone());
         Self { deadline, stats, ..call }
     }
 

@@ -11,7 +11,7 @@ use metrics::counter;
 
 use super::{
     Client,
-    call::{Call, Terms},
+    call::{Call, RequestContext},
     metric,
     quota::Urgency,
     shared_request::Outcome,
@@ -36,25 +36,25 @@ impl Client {
         &self,
         credential: &Credential,
         id: &SessionId,
-        terms: Terms,
+        context: RequestContext,
     ) -> Result<Answer<Arc<Session>>, Error> {
-        if !terms.skips_cache
+        if !context.skips_cache
             && let Some(answer) = self.0.finished.get(credential.id(), id)
         {
             counter!(metric::FINISHED_CACHE_HITS).increment(1);
             return Ok(answer);
         }
         let slot = self.0.calls.slot(&(credential.id(), credential.caller(), id.clone()));
-        within(terms.deadline, async {
+        within(context.deadline, async {
             loop {
                 let (call, is_joined) = slot.join_or_start(|| {
                     let deadline = slot.deadline.clone();
-                    deadline.set(terms.deadline);
-                    let call = Call::unary(credential, endpoint::session(id), &terms, deadline);
+                    deadline.set(context.deadline);
+                    let call = Call::unary(credential, endpoint::session(id), &context, deadline);
                     self.clone().call(id.clone(), call)
                 });
                 if is_joined {
-                    slot.deadline.extend(terms.deadline);
+                    slot.deadline.extend(context.deadline);
                     counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
                 }
                 match call.await {
