@@ -25,9 +25,9 @@ pub use stats::{CallStats, UpstreamStats};
 use breaker::Breaker;
 use call::Call;
 use finished_sessions::FinishedSessions;
-use quota::{Quota, Settings};
+use quota::{Class, Quota, Settings};
 use retry::Retries;
-use shared_request::{InFlight, SharedDeadline};
+use shared_request::InFlight;
 use upstream::{Failed, Upstream};
 
 use crate::{
@@ -126,8 +126,8 @@ impl Client {
         context: RequestContext,
     ) -> Result<Answer<Vec<SystemLink>>, Error> {
         let upstream = &self.0.upstream;
-        let deadline = Arc::new(SharedDeadline::new(context.deadline));
-        let call = &Call::unary(credential, endpoint::system_links(domain), &context, deadline);
+        let endpoint = endpoint::system_links(domain);
+        let call = &Call::new(credential, endpoint, Class::Unary, &context);
         let answer = upstream.ask(call, || async {
             let admission = upstream.admission(call).await.map_err(Failed::NotSent)?;
             upstream.send(admission, call).await.map_err(Failed::Sent)

@@ -5,12 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{
-    breaker::Subject,
-    quota::{Class, Urgency},
-    shared_request::SharedDeadline,
-    stats::CallStats,
-};
+use super::{breaker::Subject, quota::Class, shared_request::SharedDeadline, stats::CallStats};
 use crate::{credential::Credential, trace::Cause, wire::endpoint::Endpoint};
 
 /// How a unary call is to be served.
@@ -39,37 +34,20 @@ pub(super) struct Call<T> {
 }
 
 impl<T> Call<T> {
-    /// A call that somebody waits for.
-    pub fn unary(
+    pub fn new(
         credential: &Credential,
         endpoint: Endpoint<T>,
+        class: Class,
         context: &RequestContext,
-        deadline: Arc<SharedDeadline>,
     ) -> Self {
-        let stats = context.call_stats.clone();
-        let call = Self::new(credential, endpoint, Class::Unary, context.cause.clone());
-        Self { deadline, stats, ..call }
-    }
-
-    /// A poll for a watch, which waits as long as it takes.
-    pub fn poll(
-        credential: &Credential,
-        endpoint: Endpoint<T>,
-        urgency: Urgency,
-        cause: &Cause,
-    ) -> Self {
-        Self::new(credential, endpoint, Class::Watch(urgency), cause.clone())
-    }
-
-    fn new(credential: &Credential, endpoint: Endpoint<T>, class: Class, cause: Cause) -> Self {
         Self {
             subject: Subject::new(credential.caller(), &endpoint.path),
             credential: credential.clone(),
             endpoint,
             class,
-            deadline: Arc::default(),
-            cause,
-            stats: CallStats::default(),
+            deadline: Arc::new(SharedDeadline::new(context.deadline)),
+            cause: context.cause.clone(),
+            stats: context.call_stats.clone(),
         }
     }
 }

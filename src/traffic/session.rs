@@ -13,7 +13,7 @@ use super::{
     Client,
     call::{Call, RequestContext},
     metric,
-    quota::Urgency,
+    quota::{Class, Urgency},
     shared_request::Outcome,
     upstream::{Admission, Failed},
     within,
@@ -48,10 +48,9 @@ impl Client {
         within(context.deadline, async {
             loop {
                 let (call, is_joined) = slot.join_or_start(|| {
-                    let deadline = slot.deadline.clone();
-                    deadline.set(context.deadline);
-                    let call = Call::unary(credential, endpoint::session(id), &context, deadline);
-                    self.clone().call(id.clone(), call)
+                    slot.deadline.set(context.deadline);
+                    let call = Call::new(credential, endpoint::session(id), Class::Unary, &context);
+                    self.clone().call(id.clone(), Call { deadline: slot.deadline.clone(), ..call })
                 });
                 if is_joined {
                     slot.deadline.extend(context.deadline);
@@ -76,7 +75,8 @@ impl Client {
         urgency: Urgency,
         cause: &Cause,
     ) -> Result<Answer<Arc<Session>>, Error> {
-        let call = Call::poll(credential, endpoint::session(id), urgency, cause);
+        let context = RequestContext { cause: cause.clone(), ..RequestContext::default() };
+        let call = Call::new(credential, endpoint::session(id), Class::Watch(urgency), &context);
         self.attempt(id, &Arc::new(call)).await.map_err(Failed::into_error)
     }
 
