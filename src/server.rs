@@ -21,7 +21,6 @@ mod request_body;
 mod resets;
 mod setup;
 pub mod tls;
-mod workers;
 
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -52,7 +51,6 @@ use overview::Overview;
 use panic::PanicLayer;
 use reload::Reload;
 use tls::Tls;
-use workers::Workers;
 
 /// The service, bound and ready to run.
 #[derive(Debug)]
@@ -109,9 +107,9 @@ pub enum Error {
     /// The descriptors do not fit together, which only a defect of ours can cause.
     #[error("cannot offer reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The threads that serve cannot be started.
-    #[error("cannot start the threads that serve")]
-    Threads(#[source] io::Error),
+    /// The thread of the admin port cannot be started.
+    #[error("cannot start the thread of the admin port")]
+    AdminThread(#[source] io::Error),
     /// The gRPC server ended by itself, which only a defect of ours can cause.
     #[error("the gRPC server ended")]
     Ended,
@@ -221,10 +219,10 @@ impl Server {
             let overview = overview.clone();
             move || overview.snapshot()
         });
-        let _admin = admin_thread::serve(page, admin).map_err(Error::Threads)?;
+        let _admin = admin_thread::serve(page, admin).map_err(Error::AdminThread)?;
         // Whatever runs beside the calls ends by being dropped with this.
         let mut background = JoinSet::new();
-        background.spawn(liveness.expect("serve").keep());
+        background.spawn(liveness.expect().keep());
         background.spawn({
             let watches = watches.clone();
             async move { watches.cut_stalled().await }
@@ -236,7 +234,7 @@ impl Server {
         let (callers, client) = (service.callers.clone(), service.client.clone());
         background.spawn({
             let asked = reload.asked();
-            async move { match reload::follow(asked, callers, client).await {} }
+            async move { reload::follow(asked, callers, client).await }
         });
         if let Some(tls) = tls.clone() {
             let (interval, asked) = (config.tls.tls_reload_interval, reload.asked());
@@ -245,28 +243,16 @@ impl Server {
 
         let incoming = accept::incoming(listener, tls, config.limits.opening_limit, gate.clone());
         let stop = CancellationToken::new();
-        let mut workers = Workers::start(&liveness, {
-            let (stop, tracer) = (stop.clone(), tracer.clone());
-            let log_ok_calls = config.telemetry.log_ok_calls;
-            let call_limit = config.limits.call_limit;
-            let header_check = HeaderCheck::new(config.limits.max_header_list);
-            // In each worker.
-            move |arrivals| {
-                let api = ServiceBuilder::new()
-                    .layer(CallLayer::new(methods, log_ok_calls, failures, tracer))
-                    .layer(DeadlineLayer::new(call_limit, stop.clone()))
-                    .layer(PanicLayer)
-                    .map_response(refusal::tell)
-                    .service(Api::new(header_check, service, others));
-                http2::serve(arrivals, api, settings, stop)
-            }
-        })
-        .map_err(Error::Threads)?;
+        let header_check = HeaderCheck::new(config.limits.max_header_list);
+        let log_ok_calls = config.telemetry.log_ok_calls;
+        let api = ServiceBuilder::new()
+            .layer(CallLayer::new(methods, log_ok_calls, failures, tracer.clone()))
+            .layer(DeadlineLayer::new(config.limits.call_limit, stop.clone()))
+            .layer(PanicLayer)
+            .map_response(refusal::tell)
+            .service(Api::new(header_check, service, others));
         let mut serving = JoinSet::new();
-        serving.spawn({
-            let stop = stop.clone();
-            async move { workers.serve(incoming, stop).await }
-        });
+        serving.spawn(http2::serve(incoming, api, settings, stop.clone()));
         tokio::select! {
             // It ends only by a defect of ours.
             Some(_) = serving.join_next() => return Err(Error::Ended),

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    connection::Connection,
-    listen::{Idle, Listener},
+    connection::{Connection, Socket},
+    listen::Listener,
     metric,
     tls::Tls,
 };
@@ -63,15 +63,13 @@ impl Gate {
     fn admit(&self) -> Option<Permit> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         metrics::gauge!(metric::CONNECTIONS).increment(1);
-        Some(Permit { gate: self.clone(), counter: None, _place: permit })
+        Some(Permit { gate: self.clone(), _place: permit })
     }
 }
 
 /// The right to be open, given back when dropped.
 pub(super) struct Permit {
     gate: Gate,
-    /// Shared by the connections that are counted together.
-    counter: Option<Arc<()>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -87,9 +85,9 @@ impl Drop for Permit {
     }
 }
 
-/// A client at the door, whom any runtime may serve.
+/// A client at the door.
 pub struct Arrival {
-    socket: Idle,
+    socket: Box<dyn Socket>,
     peer: Peer,
     tls: Option<Arc<rustls::ServerConfig>>,
     opening: Duration,
@@ -97,15 +95,10 @@ pub struct Arrival {
 }
 
 impl Arrival {
-    /// Shares `counter` as long as the connection is open.
-    pub(super) fn count_with(&mut self, counter: &Arc<()>) {
-        self.permit.counter = Some(Arc::clone(counter));
-    }
-
-    /// Its connection, which the present runtime drives from now on.
-    pub(super) fn open(self) -> io::Result<Connection> {
+    /// Its connection.
+    pub(super) fn open(self) -> Connection {
         let Self { socket, peer, tls, opening, permit } = self;
-        Ok(Connection::new(socket.wake()?, peer, tls, opening, permit))
+        Connection::new(socket, peer, tls, opening, permit)
     }
 }
 
@@ -132,7 +125,7 @@ pub fn incoming(
     })
 }
 
-async fn admitted(listener: &Listener, gate: &Gate) -> (Idle, Peer, Permit) {
+async fn admitted(listener: &Listener, gate: &Gate) -> (Box<dyn Socket>, Peer, Permit) {
     loop {
         let (socket, peer) = patiently(|| listener.accept()).await;
         match gate.admit() {

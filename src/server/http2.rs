@@ -96,10 +96,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<tonic::codegen::StdError>,
 {
-    let connection = match arrival.open() {
-        Ok(connection) => connection,
-        Err(error) => return debug!(%error, "connection lost before it was served"),
-    };
+    let connection = arrival.open();
     let resets = Resets::new(settings.max_streams);
     tokio::select! {
         () = converse(connection, service, settings, stop, &resets) => {}

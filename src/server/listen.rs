@@ -2,12 +2,12 @@
 
 use std::{
     fs, io,
-    net::{self, SocketAddr},
+    net::SocketAddr,
     os::unix::{self, fs::FileTypeExt as _},
     path::Path,
 };
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::connection::Socket;
 use crate::{config::listen::ListenAddress, grpc::peer::Peer};
@@ -24,24 +24,6 @@ pub struct Listener {
 enum Kind {
     Tcp(TcpListener),
     Unix(UnixListener),
-}
-
-/// A client's socket that no runtime drives yet.
-pub(super) enum Idle {
-    /// Over TCP.
-    Tcp(net::TcpStream),
-    /// Over a unix socket.
-    Unix(unix::net::UnixStream),
-}
-
-impl Idle {
-    /// Has the present runtime drive the socket, until it is closed.
-    pub(super) fn wake(self) -> io::Result<Box<dyn Socket>> {
-        Ok(match self {
-            Idle::Tcp(stream) => Box::new(TcpStream::from_std(stream)?),
-            Idle::Unix(stream) => Box::new(UnixStream::from_std(stream)?),
-        })
-    }
 }
 
 impl Listener {
@@ -68,15 +50,15 @@ impl Listener {
     }
 
     /// Waits for the next client.
-    pub(super) async fn accept(&self) -> io::Result<(Idle, Peer)> {
+    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Socket>, Peer)> {
         match &self.kind {
             Kind::Tcp(listener) => {
                 let (stream, address) = accept_prompt(listener).await?;
-                Ok((Idle::Tcp(stream.into_std()?), Peer::new(address)))
+                Ok((Box::new(stream), Peer::new(address)))
             }
             Kind::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Idle::Unix(stream.into_std()?), Peer::local()))
+                Ok((Box::new(stream), Peer::local()))
             }
         }
     }
