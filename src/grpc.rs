@@ -84,7 +84,7 @@ impl RemoteSupportService for Service {
 impl Service {
     fn credential<T>(&self, request: &Request<T>) -> Result<Credential, Status> {
         let peer = request.extensions().get::<Peer>();
-        let certificates = peer.and_then(Peer::certificates).unwrap_or_default();
+        let certificates = peer.map(Peer::certificates).unwrap_or_default();
         self.callers
             .credential(request.metadata().as_ref(), certificates)
             .map_err(|why| status::of_caller(why, self.callers.bring_vendor_credentials()))

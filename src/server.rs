@@ -5,16 +5,15 @@ pub mod accept;
 mod admin_thread;
 mod api;
 pub mod call;
-pub mod connection;
-pub mod deadline;
+mod connection;
 mod descriptors;
-pub mod drain;
+mod drain;
+pub mod gate;
 mod header_check;
 pub mod http2;
 pub mod listen;
 mod metric;
 mod overview;
-pub mod panic;
 mod refusal;
 pub mod reload;
 mod request_body;
@@ -26,7 +25,6 @@ use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceBuilder;
 use tracing::warn;
 
 use crate::{
@@ -36,19 +34,16 @@ use crate::{
         Service,
         caller::TokensError,
         health::{self, Health},
-        methods,
     },
     rest,
     trace::{self, Tracer},
 };
-use accept::Gate;
-use api::Api;
-use call::CallLayer;
-use deadline::DeadlineLayer;
+use accept::Acceptor;
+use call::{CallSettings, Calls};
+use gate::Gate;
 use header_check::HeaderCheck;
 use listen::Listener;
 use overview::Overview;
-use panic::PanicLayer;
 use reload::Reload;
 use tls::Tls;
 
@@ -198,8 +193,19 @@ impl Server {
             health.set(name, true);
         }
         let failures = Failures::default();
-        let (methods, others) = (methods::names(), api::others(&health)?);
-        let settings = http2::Settings {
+        let stop = CancellationToken::new();
+        let header_check = HeaderCheck::new(config.limits.max_header_list);
+        let calls = Calls::new(
+            api::service(service.clone(), &health, header_check)?,
+            CallSettings {
+                log_ok_calls: config.telemetry.log_ok_calls,
+                default_deadline: config.limits.call_limit,
+                failures: failures.clone(),
+                tracer: tracer.clone(),
+                drain: stop.clone(),
+            },
+        );
+        let http2 = http2::Settings {
             max_streams: config.limits.max_streams,
             max_header_list: header_check::http2_limit(config.limits.max_header_list),
             max_age: Some(config.limits.max_connection_age),
@@ -241,18 +247,16 @@ impl Server {
             background.spawn(async move { tls.follow(interval, asked).await });
         }
 
-        let incoming = accept::incoming(listener, tls, config.limits.opening_limit, gate.clone());
-        let stop = CancellationToken::new();
-        let header_check = HeaderCheck::new(config.limits.max_header_list);
-        let log_ok_calls = config.telemetry.log_ok_calls;
-        let api = ServiceBuilder::new()
-            .layer(CallLayer::new(methods, log_ok_calls, failures, tracer.clone()))
-            .layer(DeadlineLayer::new(config.limits.call_limit, stop.clone()))
-            .layer(PanicLayer)
-            .map_response(refusal::tell)
-            .service(Api::new(header_check, service, others));
+        let acceptor = Acceptor {
+            tls,
+            handshake_timeout: config.limits.opening_limit,
+            gate: gate.clone(),
+            http2,
+            calls,
+            stop: stop.clone(),
+        };
         let mut serving = JoinSet::new();
-        serving.spawn(http2::serve(incoming, api, settings, stop.clone()));
+        serving.spawn(acceptor.serve(listener));
         tokio::select! {
             // It ends only by a defect of ours.
             Some(_) = serving.join_next() => return Err(Error::Ended),

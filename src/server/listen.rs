@@ -7,10 +7,13 @@ use std::{
     path::Path,
 };
 
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_util::either::Either;
 
-use super::connection::Socket;
 use crate::{config::listen::ListenAddress, grpc::peer::Peer};
+
+/// A client's socket.
+pub(super) type Socket = Either<TcpStream, UnixStream>;
 
 /// An open socket that clients connect to. Dropping it closes the socket and removes the file
 /// of a unix socket.
@@ -50,15 +53,15 @@ impl Listener {
     }
 
     /// Waits for the next client.
-    pub(super) async fn accept(&self) -> io::Result<(Box<dyn Socket>, Peer)> {
+    pub(super) async fn accept(&self) -> io::Result<(Socket, Peer)> {
         match &self.kind {
             Kind::Tcp(listener) => {
                 let (stream, address) = accept_prompt(listener).await?;
-                Ok((Box::new(stream), Peer::new(address)))
+                Ok((Either::Left(stream), Peer::new(address)))
             }
             Kind::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Box::new(stream), Peer::local()))
+                Ok((Either::Right(stream), Peer::local()))
             }
         }
     }

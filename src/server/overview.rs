@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, interval};
 
-use super::accept::Gate;
+use super::gate::Gate;
 use crate::{
     admin::{
         failures::Failures,

@@ -11,13 +11,14 @@ use std::{
 };
 
 use gotoassist_grpc::{
+    admin::failures::Failures,
     clock::Clock,
     config::UpstreamConfig,
     feed::{Ask, BoxedReply, Feed, Key, Pace, Reply, Settings},
     grpc::{
         Service,
         caller::Callers,
-        place::Calls,
+        place,
         resume_token::Sealer,
         watch::{self, Watches},
     },
@@ -30,13 +31,13 @@ use gotoassist_grpc::{
         self, Answer, Error, Kind,
         quota::{self, Class, Quota, Scope},
     },
-    server::deadline::{DeadlineLayer, DeadlineService},
+    server::call::{CallSettings, Calls},
+    trace::Tracer,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
-use tower::Layer as _;
 
 pub use super::{
     body,
@@ -217,10 +218,11 @@ fn unconnected_client(clock: Clock) -> rest::Client {
 /// One replica of the service.
 pub struct Server {
     pub service: Service,
+    calls: Calls,
     cutter: tokio::task::JoinHandle<()>,
 }
 
-pub type Client = RemoteSupportServiceClient<DeadlineService<RemoteSupportServiceServer<Service>>>;
+pub type Client = RemoteSupportServiceClient<Calls>;
 
 impl Server {
     pub fn new(vendor: &Arc<Vendor>) -> Self {
@@ -270,25 +272,29 @@ impl Server {
         let feed = Feed::new(read, settings, vendor.clock, client.identities().clone());
         let watches = Watches::new(watch_settings, feed.clone());
         let cut = watches.clone();
-        Self {
-            service: Service {
-                client,
-                feed,
-                watches,
-                calls: Calls::new(1_000),
-                sealer: Arc::new(Sealer::new(None)),
-                clock: vendor.clock,
-                callers: Arc::new(Callers::Own),
-                call_limit: Duration::from_secs(30),
-            },
-            cutter: tokio::spawn(async move { cut.cut_stalled().await }),
-        }
+        let service = Service {
+            client,
+            feed,
+            watches,
+            calls: place::Calls::new(1_000),
+            sealer: Arc::new(Sealer::new(None)),
+            clock: vendor.clock,
+            callers: Arc::new(Callers::Own),
+            call_limit: Duration::from_secs(30),
+        };
+        let settings = CallSettings {
+            log_ok_calls: 0.0,
+            default_deadline: service.call_limit,
+            failures: Failures::default(),
+            tracer: Tracer::default(),
+            drain: CancellationToken::new(),
+        };
+        let calls = Calls::new(RemoteSupportServiceServer::new(service.clone()), settings);
+        Self { service, calls, cutter: tokio::spawn(async move { cut.cut_stalled().await }) }
     }
 
     pub fn client(&self) -> Client {
-        let server = RemoteSupportServiceServer::new(self.service.clone());
-        let deadlines = DeadlineLayer::new(self.service.call_limit, CancellationToken::new());
-        RemoteSupportServiceClient::new(deadlines.layer(server))
+        RemoteSupportServiceClient::new(self.calls.clone())
     }
 
     /// A watch of `id` by the token `t`.
