@@ -35,8 +35,8 @@ use crate::{
         caller::TokensError,
         health::{self, Health},
     },
-    rest,
     trace::{self, Tracer},
+    wire,
 };
 use accept::Acceptor;
 use call::{CallSettings, Calls};
@@ -95,7 +95,7 @@ pub enum Error {
     Tls(#[from] tls::Error),
     /// The client for the vendor cannot be set up.
     #[error(transparent)]
-    Upstream(#[from] rest::SetUpError),
+    Upstream(#[from] wire::SetUpError),
     /// There is no way to the collector of traces.
     #[error(transparent)]
     Trace(#[from] trace::Error),

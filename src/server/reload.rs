@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
-use crate::{grpc::caller::Callers, rest};
+use crate::{grpc::caller::Callers, traffic};
 
 /// Asks for it. All clones are one.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +33,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Looks at the callers' tokens every second, and when it is asked for at the service's own secrets too,
 /// if the vendor's access token cannot be refreshed. Runs until dropped. Certificates are looked at in
 /// `tls.rs`.
-pub(super) async fn follow(mut asked: Asked, callers: Arc<Callers>, client: rest::Client) {
+pub(super) async fn follow(mut asked: Asked, callers: Arc<Callers>, client: traffic::Client) {
     loop {
         let is_asked = tokio::select! {
             () = sleep(INTERVAL) => false,

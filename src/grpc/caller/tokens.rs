@@ -11,7 +11,7 @@ use subtle::{Choice, ConstantTimeEq};
 use tracing::{error, info, warn};
 
 use super::Refusal;
-use crate::{config::secret::trimmed, rest::CredentialId};
+use crate::{config::secret::trimmed, credential::CredentialId};
 
 /// The largest file read, in bytes: some ten thousand tokens.
 const MAX_LENGTH: u64 = 1024 * 1024;
