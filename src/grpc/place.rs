@@ -1,12 +1,9 @@
 //! How much the service takes on at once: places for unary calls and for watches. Who finds none is
 //! refused at once, and a place is free again when whoever has it drops it.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, hash::Hash, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tonic::Status;
 
@@ -126,7 +123,7 @@ struct Member<K: Eq + Hash> {
 
 impl<K: Clone + Eq + Hash> Crowds<K> {
     fn join(&self, key: K, limit: usize) -> Option<Member<K>> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.0.lock();
         let count = counts.get(&key).copied().unwrap_or(0);
         (count < limit).then(|| {
             counts.insert(key.clone(), count + 1);
@@ -149,7 +146,7 @@ impl<K> Default for Crowds<K> {
 
 impl<K: Eq + Hash> Drop for Member<K> {
     fn drop(&mut self) {
-        let mut counts = self.crowds.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.crowds.0.lock();
         if let Some(count) = counts.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
@@ -192,8 +189,8 @@ mod tests {
         let again = places.admit(&key("a", "1")).unwrap();
         drop((second, other, again));
         assert_eq!(places.taken(), 0);
-        assert!(places.callers.0.lock().unwrap().is_empty());
-        assert!(places.sessions.0.lock().unwrap().is_empty());
+        assert!(places.callers.0.lock().is_empty());
+        assert!(places.sessions.0.lock().is_empty());
     }
 
     #[test]
@@ -223,7 +220,7 @@ mod tests {
         places.extend((0..3).map(|_| calls.admit(&b).unwrap()));
         assert_eq!(subject(&c), "calls of one server");
         drop(places);
-        assert!(calls.callers.0.lock().unwrap().is_empty());
+        assert!(calls.callers.0.lock().is_empty());
         let _all: Vec<_> = (0..6).map(|_| calls.admit(&Credential::SERVICE).unwrap()).collect();
     }
 }

@@ -1,12 +1,10 @@
 //! The message of a watch as the service sends it: a [`crate::proto::WatchSessionResponse`], encoded
 //! once for all watchers who are told the same.
 
-use std::{
-    fmt,
-    sync::{Mutex, OnceLock, PoisonError},
-};
+use std::{fmt, sync::OnceLock};
 
 use bytes::{BufMut as _, Bytes};
+use parking_lot::Mutex;
 use prost::{EncodeError, Message as _};
 use tonic::codec::EncodeBuf;
 
@@ -99,7 +97,7 @@ pub(super) fn resume_token(
     seal: impl FnOnce() -> String,
 ) -> Bytes {
     let Some(encoded) = encoded(reading) else { return seal().into() };
-    let mut latest = encoded.token.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut latest = encoded.token.lock();
     match &*latest {
         Some((same, token)) if same == known => token.clone(),
         _ => latest.insert((*known, seal().into())).1.clone(),

@@ -13,7 +13,7 @@ use std::{
     collections::HashMap,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
@@ -21,6 +21,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::Stream;
@@ -101,7 +102,7 @@ impl Stalls {
             subscriber,
             peer: AtomicWaker::new(),
         });
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut marks = self.marks.lock();
         let number = marks.next;
         marks.next += 1;
         marks.by_number.insert(number, Arc::downgrade(&mark));
@@ -120,7 +121,7 @@ impl Stalls {
         loop {
             rounds.tick().await;
             let round = self.round.fetch_add(1, Ordering::Relaxed) + 1;
-            let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+            let marks = self.marks.lock();
             let marks: Vec<_> = marks.by_number.values().filter_map(Weak::upgrade).collect();
             for mark in marks {
                 let since = mark.since.load(Ordering::Acquire);
@@ -150,7 +151,7 @@ struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut marks = self.marks.lock();
         marks.by_number.remove(&self.number);
     }
 }
