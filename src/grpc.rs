@@ -2,7 +2,6 @@
 
 pub mod caller;
 pub mod code;
-pub mod codec;
 pub mod deadline;
 pub mod health;
 pub mod methods;
@@ -34,7 +33,7 @@ use deadline::Deadline;
 use peer::Peer;
 use place::Calls;
 use resume_token::Sealer;
-use watch::{Frames, Watches};
+use watch::{Messages, Watches};
 
 /// The service: every handler checks, calls, converts.
 #[derive(Clone, Debug)]
@@ -73,12 +72,12 @@ impl RemoteSupportService for Service {
         system_link::list(self, request).await
     }
 
-    type WatchSessionStream = Frames;
+    type WatchSessionStream = Messages;
 
     async fn watch_session(
         &self,
         request: Request<proto::WatchSessionRequest>,
-    ) -> Result<Response<Frames>, Status> {
+    ) -> Result<Response<Messages>, Status> {
         watch::watch(self, request).await
     }
 }

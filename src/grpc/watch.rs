@@ -1,6 +1,6 @@
 //! `WatchSession`.
 
-pub mod frame;
+mod encoding;
 mod stall;
 mod stream;
 mod told;
@@ -23,14 +23,14 @@ use super::{
 use crate::{
     feed::{Feed, Key},
     model::SessionId,
-    proto,
+    proto::{self, encoded::EncodedWatchResponse},
 };
-use frame::Frame;
+use encoding::Encodings;
 pub use stall::Stalls;
 use told::Told;
 
 /// The messages of one watch.
-pub type Frames = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
+pub type Messages = Pin<Box<dyn Stream<Item = Result<EncodedWatchResponse, Status>> + Send>>;
 
 const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(30);
 const HEARTBEAT_SHORTEST: Duration = Duration::from_secs(5);
@@ -58,6 +58,7 @@ pub struct Watches {
     settings: Settings,
     places: WatchPlaces,
     stalls: Stalls,
+    encodings: Encodings,
     metrics: WatchMetrics,
     feed: Feed,
     drain: CancellationToken,
@@ -75,6 +76,7 @@ impl Watches {
         Self {
             places: WatchPlaces::new(limits),
             stalls: Stalls::new(settings.stall_limit),
+            encodings: Encodings::default(),
             metrics: WatchMetrics::new(),
             feed,
             drain: CancellationToken::new(),
@@ -110,7 +112,7 @@ impl Watches {
 pub(super) async fn watch(
     service: &Service,
     request: Request<proto::WatchSessionRequest>,
-) -> Result<Response<Frames>, Status> {
+) -> Result<Response<Messages>, Status> {
     let message = request.get_ref();
     let session: SessionId = status::checked("session_id", message.session_id.parse())?;
     let known = match message.resume_token.as_str() {
@@ -140,6 +142,7 @@ pub(super) async fn watch(
         sealer: service.sealer.clone(),
         clock: service.clock,
         metrics: service.watches.metrics.clone(),
+        encodings: service.watches.encodings.clone(),
         session: key.session,
         told: Told::beginning_with(known),
         heartbeat_interval,

@@ -27,8 +27,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::Stream;
 use tonic::Status;
 
-use super::Frame;
-use crate::{feed::Subscriber, grpc::status};
+use crate::{feed::Subscriber, grpc::status, proto::encoded::EncodedWatchResponse};
 
 /// The mark of a stream that has nothing to hand out, or whose message was taken.
 const FLOWING: u64 = 0;
@@ -166,8 +165,8 @@ pin_project! {
     }
 }
 
-impl<S: Stream<Item = Result<Frame, Status>>> Stream for Observed<S> {
-    type Item = Result<Frame, Status>;
+impl<S: Stream<Item = Result<EncodedWatchResponse, Status>>> Stream for Observed<S> {
+    type Item = Result<EncodedWatchResponse, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.project();

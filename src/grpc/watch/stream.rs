@@ -7,12 +7,13 @@ use std::{
 };
 
 use async_stream::stream;
+use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_stream::Stream;
 use tonic::Status;
 
 use super::{
-    frame::{Frame, Parts, encoded_session, next_frame, resume_token},
+    encoding::Encodings,
     told::{News, Told},
 };
 use crate::{
@@ -23,7 +24,11 @@ use crate::{
         status, value,
     },
     model::{Known, SessionId, Transition},
-    proto::{self, watch_session_response::EventType},
+    proto::{
+        self,
+        encoded::{EncodedWatchResponse as Message, WatchResponseParts as Parts},
+        watch_session_response::EventType,
+    },
     wire,
 };
 
@@ -35,6 +40,7 @@ pub(super) struct Watch {
     pub sealer: Arc<Sealer>,
     pub clock: Clock,
     pub metrics: WatchMetrics,
+    pub encodings: Encodings,
     pub session: SessionId,
     pub subscription: Subscription,
     pub told: Told,
@@ -64,7 +70,7 @@ enum Wake {
 /// What a watch has to say after a look at the feed.
 enum Look {
     /// A message.
-    Tell(Frame),
+    Tell(Message),
     /// Nothing new.
     Silence,
     /// Nothing new, and the watch is to go on elsewhere.
@@ -74,7 +80,7 @@ enum Look {
 }
 
 /// The messages, until the watch ends: with OK after a terminal message, else with an error.
-pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Frame, Status>> + Send {
+pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Message, Status>> + Send {
     stream! {
         // Lives as long as the watch: to begin anew after each message costs more.
         let mut alarm = pin!(sleep_until(watch.rotation));
@@ -83,10 +89,10 @@ pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Frame, Sta
             let mut is_silent = true;
             loop {
                 match watch.look() {
-                    Look::Tell(frame) => {
-                        let is_terminal = frame.is_terminal;
+                    Look::Tell(message) => {
+                        let is_terminal = message.is_terminal;
                         is_silent = false;
-                        yield Ok(frame);
+                        yield Ok(message);
                         if is_terminal {
                             return;
                         }
@@ -155,7 +161,7 @@ impl Watch {
         Look::Tell(self.tell(news))
     }
 
-    fn tell(&mut self, news: News) -> Frame {
+    fn tell(&mut self, news: News) -> Message {
         let terminal = self.is_over();
         match news {
             News::Next(reading) => self.next_reading(&reading, terminal),
@@ -166,7 +172,7 @@ impl Watch {
             }
             News::Snapshot => {
                 self.speak(EventType::Snapshot);
-                let session = self.told.reading().map(encoded_session);
+                let session = self.encoded_session();
                 Parts { session, terminal, ..self.parts(EventType::Snapshot) }.into()
             }
             News::Unchanged => self.heartbeat(terminal),
@@ -175,20 +181,20 @@ impl Watch {
     }
 
     /// The change that all are told of who were told of the reading before.
-    fn next_reading(&mut self, reading: &Reading, terminal: bool) -> Frame {
+    fn next_reading(&mut self, reading: &Arc<Reading>, terminal: bool) -> Message {
         self.speak(EventType::Changed);
         self.metrics.count_transitions(&reading.step.transitions);
         let make = || self.change(&reading.step, terminal);
         match self.told.known() {
-            Some(known) => next_frame(reading, &known, terminal, make),
+            Some(known) => self.encodings.of(reading).next(reading, &known, terminal, make),
             None => make(),
         }
     }
 
-    fn change(&self, difference: &Difference, terminal: bool) -> Frame {
+    fn change(&self, difference: &Difference, terminal: bool) -> Message {
         let paths = difference.changed_fields.iter().copied().map(str::to_owned).collect();
         Parts {
-            session: self.told.reading().map(encoded_session),
+            session: self.encoded_session(),
             transitions: difference.transitions.iter().map(transition_to_proto).collect(),
             changed_fields: Some(prost_types::FieldMask { paths }),
             terminal,
@@ -197,9 +203,13 @@ impl Watch {
         .into()
     }
 
+    fn encoded_session(&self) -> Option<Bytes> {
+        self.told.reading().map(|reading| self.encodings.of(reading).session(reading))
+    }
+
     /// A message that says no more than that nothing changed; or, in an outage, that it lasts:
     /// a heartbeat after STALE would tell that it is over.
-    fn heartbeat(&mut self, terminal: bool) -> Frame {
+    fn heartbeat(&mut self, terminal: bool) -> Message {
         if self.told.is_stale()
             && let Some(cause) = self.subscription.trouble()
         {
@@ -209,7 +219,7 @@ impl Watch {
         Parts { terminal, ..self.parts(EventType::Heartbeat) }.into()
     }
 
-    fn stale(&mut self, cause: &wire::Error, terminal: bool) -> Frame {
+    fn stale(&mut self, cause: &wire::Error, terminal: bool) -> Message {
         self.speak(EventType::Stale);
         let cause = status::to_proto(&status::of_session(cause, &self.session));
         Parts { stale_cause: Some(cause), terminal, ..self.parts(EventType::Stale) }.into()
@@ -224,7 +234,7 @@ impl Watch {
     fn parts(&self, event_type: EventType) -> Parts {
         let seal = |known: &Known| self.sealer.seal(&self.session, known);
         let token = |known: Known| match self.told.reading() {
-            Some(reading) => resume_token(reading, &known, || seal(&known)),
+            Some(reading) => self.encodings.of(reading).resume_token(&known, || seal(&known)),
             None => seal(&known).into(),
         };
         Parts {

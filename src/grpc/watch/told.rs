@@ -105,7 +105,7 @@ impl Told {
     }
 
     /// The reading that was told last, if one was in this watch.
-    pub fn reading(&self) -> Option<&Reading> {
+    pub fn reading(&self) -> Option<&Arc<Reading>> {
         match &self.last {
             Last::Reading(reading) => Some(reading),
             Last::Nothing | Last::Earlier(_) => None,
