@@ -165,6 +165,11 @@ impl Feed {
             .collect()
     }
 
+    /// Brings the gauges of polls and watches up to date.
+    pub fn set_gauges(&self) {
+        metric::set_gauges(&self.overview());
+    }
+
     /// Tells all watchers, also those to come, that they are to go elsewhere.
     pub fn close(&self) {
         let mut pollers = self.shared.pollers.lock();

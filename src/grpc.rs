@@ -2,12 +2,12 @@
 
 pub mod caller;
 pub mod code;
+pub mod concurrency;
 pub mod deadline;
 pub mod health;
 pub mod methods;
 mod metric;
 pub mod peer;
-pub mod place;
 pub mod resume_token;
 pub mod session;
 pub mod status;
@@ -29,10 +29,10 @@ use crate::{
     traffic::Terms,
 };
 use caller::Callers;
+use concurrency::CallConcurrency;
 use deadline::Deadline;
 use peer::Peer;
-use place::Calls;
-use resume_token::Sealer;
+use resume_token::ResumeTokenCodec;
 use watch::{Messages, Watches};
 
 /// The service: every handler checks, calls, converts.
@@ -44,16 +44,16 @@ pub struct Service {
     pub feed: Feed,
     /// What all watches have to do with each other.
     pub watches: Watches,
-    /// How many unary calls there may be at once.
-    pub calls: Calls,
-    /// Seals resume tokens.
-    pub sealer: Arc<Sealer>,
+    /// Limits the unary calls at once.
+    pub concurrency: CallConcurrency,
+    /// Encodes and decodes resume tokens.
+    pub resume_tokens: Arc<ResumeTokenCodec>,
     /// What time it is.
     pub clock: Clock,
     /// Who may call, and by whose right the vendor is asked for them.
     pub callers: Arc<Callers>,
     /// How long a call without a deadline of its own may take.
-    pub call_limit: Duration,
+    pub default_deadline: Duration,
 }
 
 #[tonic::async_trait]
@@ -94,7 +94,7 @@ impl Service {
     /// The terms of a unary call: until its own deadline, or the one for calls without one.
     fn terms<T>(&self, request: &Request<T>) -> Terms {
         let own = request.extensions().get().map(|Deadline(at)| *at);
-        let deadline = own.unwrap_or_else(|| Instant::now() + self.call_limit);
+        let deadline = own.unwrap_or_else(|| Instant::now() + self.default_deadline);
         let extension = request.extensions();
         Terms {
             deadline: Some(deadline),
@@ -107,7 +107,7 @@ impl Service {
     /// The terms of a watch's first answer: its own deadline may be hours away.
     fn opening_terms<T>(&self, request: &Request<T>) -> Terms {
         let terms = self.terms(request);
-        let limit = Instant::now() + self.call_limit;
+        let limit = Instant::now() + self.default_deadline;
         Terms { deadline: terms.deadline.map(|deadline| deadline.min(limit)), ..terms }
     }
 }

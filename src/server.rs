@@ -231,7 +231,7 @@ impl Server {
         background.spawn(liveness.expect().keep());
         background.spawn({
             let watches = watches.clone();
-            async move { watches.cut_stalled().await }
+            async move { watches.cut_slow_consumers().await }
         });
         background.spawn({
             let health = health.clone();

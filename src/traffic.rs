@@ -37,10 +37,7 @@ use upstream::{Failed, Upstream};
 use crate::{
     clock::Clock,
     config::{QuotaScope, UpstreamConfig},
-    credential::{
-        Credential,
-        token::{self, TokenSource},
-    },
+    credential::{Credential, token::TokenSource},
     model::{Session, SessionId, SystemDomain, SystemLink, validator},
     wire::{
         Answer, Error, Kind, SetUpError, endpoint, transport::Transport,
@@ -117,9 +114,12 @@ impl Client {
         }
     }
 
-    /// How the service's own credential stands, if it has one.
-    pub fn token(&self) -> Option<token::Snapshot> {
-        self.0.upstream.tokens.as_ref().map(TokenSource::snapshot)
+    /// Brings the gauges of the quota, the vendor and the service's own credential up to date.
+    pub fn set_gauges(&self) {
+        metric::set_gauges(&self.quota().snapshot(), self.stats().is_well());
+        if let Some(tokens) = &self.0.upstream.tokens {
+            tokens.set_gauges();
+        }
     }
 
     /// The links registered for one domain.

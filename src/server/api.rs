@@ -50,7 +50,7 @@ pub(super) fn service(
         };
         async move {
             match answer {
-                Ok(answer) => answer.await.map(refusal::tell),
+                Ok(answer) => answer.await.map(refusal::with_details),
                 Err(refusal) => Ok(refusal),
             }
         }

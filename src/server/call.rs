@@ -159,7 +159,7 @@ async fn drained(drain: &CancellationToken, state: &RequestState) {
         drain.cancelled().await;
     }
     if !state.is_incomplete() {
-        pending().await
+        pending::<()>().await;
     }
 }
 

@@ -88,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<'_, S> {
         });
         let mut http2 = pin!(builder(settings).serve_connection(TokioIo::new(stream), service));
         let is_rotated = tokio::select! {
-            ended = http2.as_mut() => return tell(&ended),
+            ended = http2.as_mut() => return log_end(&ended),
             () = stop.cancelled() => false,
             () = age(settings.max_age) => true,
         };
@@ -96,16 +96,16 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<'_, S> {
         http2.as_mut().graceful_shutdown();
         if is_rotated {
             match timeout(settings.age_grace, http2).await {
-                Ok(ended) => tell(&ended),
+                Ok(ended) => log_end(&ended),
                 Err(_) => count_cut("too_old"),
             }
             return;
         }
         // A graceful shutdown waits for the answer to its ping, and a dead client sends none.
         match timeout(ANSWER_LIMIT, http2.as_mut()).await {
-            Ok(ended) => tell(&ended),
+            Ok(ended) => log_end(&ended),
             Err(_) if received.bytes() == received_before => count_cut("dead"),
-            Err(_) => tell(&http2.await),
+            Err(_) => log_end(&http2.await),
         }
     }
 }
@@ -117,7 +117,7 @@ fn builder(settings: Settings) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(settings.max_header_list)
-        // All calls may be cancelled at once; who cancels for ever is told by `Resets`.
+        // All calls may be cancelled at once; `Resets` finds a client that cancels without end.
         .max_pending_accept_reset_streams(usize::try_from(settings.max_streams).ok())
         .max_local_error_reset_streams(
             usize::try_from(settings.max_streams.max(MAX_STREAM_ERRORS)).ok(),
@@ -138,8 +138,8 @@ async fn age(max_age: Option<Duration>) {
     }
 }
 
-/// A broken connection is its client's affair, and its calls are told one by one.
-fn tell(ended: &Result<(), hyper::Error>) {
+/// A broken connection is its client's affair, and each of its calls has a record of its own.
+fn log_end(ended: &Result<(), hyper::Error>) {
     if let Err(error) = ended {
         debug!(error = error as &dyn std::error::Error, "connection broken");
     }

@@ -1,8 +1,9 @@
 //! The metrics of the traffic to the vendor: their names, and what each tells an operator.
 
-use crate::{credential::token, wire::unknown_fields};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use super::quota;
+use crate::{credential::token, wire::unknown_fields};
 
 pub(super) const REQUEST_DURATION: &str = "http_client_request_duration_seconds";
 pub(super) const CONNECTION_FAILURES: &str = "gotoassist_connection_failures_total";
@@ -12,6 +13,12 @@ pub(super) const SINGLE_FLIGHT_JOINS: &str = "gotoassist_single_flight_joins_tot
 pub(super) const BREAKER_REFUSALS: &str = "gotoassist_breaker_refusals_total";
 pub(super) const BREAKER_OPEN: &str = "gotoassist_breaker_open_circuits";
 pub(super) const QUOTA_WAIT: &str = "gotoassist_quota_wait_seconds";
+
+const QUOTA_RATE: &str = "gotoassist_quota_rate";
+const QUOTA_LIMIT: &str = "gotoassist_quota_limit";
+const QUOTA_USED: &str = "gotoassist_quota_used";
+const QUOTA_WAITING: &str = "gotoassist_quota_waiting";
+const UPSTREAM_UP: &str = "gotoassist_upstream_up";
 
 /// Gives each its help text. Does nothing before a recorder is installed.
 pub(super) fn describe() {
@@ -45,4 +52,20 @@ pub(super) fn describe() {
         Unit::Seconds,
         "Time that a request to GoToAssist waited for the quota, by class, also in vain"
     );
+    describe_gauge!(QUOTA_RATE, "Requests per second to GoToAssist that are allowed now");
+    describe_gauge!(QUOTA_LIMIT, "Requests per second to GoToAssist that are allowed at best");
+    describe_gauge!(QUOTA_USED, "Requests to GoToAssist in the latest second");
+    describe_gauge!(QUOTA_WAITING, "Requests that wait for the quota, by class");
+    describe_gauge!(UPSTREAM_UP, "1 if GoToAssist answers as it should, else 0");
+}
+
+/// Brings the gauges up to date.
+pub(super) fn set_gauges(quota: &quota::Snapshot, is_upstream_well: bool) {
+    let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    gauge!(QUOTA_RATE).set(quota.rate);
+    gauge!(QUOTA_LIMIT).set(quota.limit);
+    gauge!(QUOTA_USED).set(count(quota.used));
+    gauge!(QUOTA_WAITING, "class" => "unary").set(count(quota.waiting_unary));
+    gauge!(QUOTA_WAITING, "class" => "watch").set(count(quota.waiting_watches));
+    gauge!(UPSTREAM_UP).set(f64::from(u8::from(is_upstream_well)));
 }

@@ -134,15 +134,15 @@ mod tests {
             over_since: None,
         };
         let other = Known { over_since: Some(Timestamp::UNIX_EPOCH), ..known };
-        let mut made = 0;
+        let mut count = 0;
         for known in [known, known, other, known] {
             let make = || {
-                made += 1;
+                count += 1;
                 WatchResponseParts::default().into()
             };
             encodings.of(&reading).next(&reading, &known, false, make);
         }
-        assert_eq!(made, 2);
+        assert_eq!(count, 2);
         let token = encodings.of(&reading).resume_token(&known, || "token".to_owned());
         assert_eq!(token, encodings.of(&reading).resume_token(&known, || "another".to_owned()));
     }

@@ -1,4 +1,4 @@
-//! What is said about a call, once, when it ends: a duration, a line in the log, its failure, its span.
+//! The record of a call, made once when it ends: a duration, a line in the log, its failure, its span.
 //! However it ends: also when the client goes away, which no layer of tower-http tells.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
@@ -79,7 +79,7 @@ pub(super) struct Record {
     trace_id: Option<String>,
     /// What it has asked of the vendor.
     stats: CallStats,
-    end: Option<(Code, Option<Why>)>,
+    end: Option<(Code, Option<ErrorReason>)>,
 }
 
 impl Record {
@@ -109,14 +109,14 @@ impl Record {
         self.end = Some(if headers.is_some_and(is_ok) {
             (Code::Ok, None)
         } else if let Some(status) = headers.and_then(Status::from_header_map) {
-            (status.code(), status.get_details_error_info().map(Why::of))
+            (status.code(), status.get_details_error_info().map(ErrorReason::of))
         } else {
             (Code::Unknown, None)
         });
     }
 
     /// The call's one line.
-    fn log(&self, verdict: Verdict, code: Code, why: Option<&Why>, seconds: f64) {
+    fn log(&self, severity: Severity, code: Code, why: Option<&ErrorReason>, seconds: f64) {
         macro_rules! line {
             ($level:ident, $text:literal) => {
                 $level!(
@@ -133,10 +133,10 @@ impl Record {
                 )
             };
         }
-        match verdict {
-            Verdict::Failed => line!(warn, "call failed"),
-            Verdict::Refused => line!(info, "call ended"),
-            Verdict::Fine => {
+        match severity {
+            Severity::Failed => line!(warn, "call failed"),
+            Severity::Refused => line!(info, "call ended"),
+            Severity::Fine => {
                 if fastrand::f64() < self.reporter.log_ok_calls {
                     line!(info, "call ended");
                 }
@@ -155,11 +155,11 @@ impl Drop for Record {
             Code::Ok => self.method.duration_of_ok.record(seconds),
             _ => Method::duration(self.method.name.clone(), code).record(seconds),
         }
-        let verdict = Verdict::of(code, why.as_ref());
-        if let Some(Why { reason, cause }) = &why {
-            let ends = match verdict {
-                Verdict::Fine => metric::PLANNED_ENDS,
-                Verdict::Refused | Verdict::Failed => {
+        let severity = Severity::of(code, why.as_ref());
+        if let Some(ErrorReason { reason, cause }) = &why {
+            let ends = match severity {
+                Severity::Fine => metric::PLANNED_ENDS,
+                Severity::Refused | Severity::Failed => {
                     self.reporter.failures.record(reason, cause.as_deref(), name);
                     metric::CALL_ERRORS
                 }
@@ -168,13 +168,13 @@ impl Drop for Record {
             counter!(ends, &labels).increment(1);
         }
 
-        let outcome = match verdict {
-            Verdict::Failed => Outcome::Failed,
-            Verdict::Fine | Verdict::Refused => Outcome::Fine,
+        let outcome = match severity {
+            Severity::Failed => Outcome::Failed,
+            Severity::Fine | Severity::Refused => Outcome::Fine,
         };
         let reason = why.as_ref().map(|why| &*why.reason);
         std::mem::take(&mut self.trace).end_call(name, reason, outcome);
-        self.log(verdict, code, why.as_ref(), seconds);
+        self.log(severity, code, why.as_ref(), seconds);
     }
 }
 
@@ -186,13 +186,13 @@ fn trace_id(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// What the error of a call says about itself.
-struct Why {
+struct ErrorReason {
     reason: String,
     /// What was wrong with the connection to the vendor, if that is why.
     cause: Option<String>,
 }
 
-impl Why {
+impl ErrorReason {
     fn of(mut info: ErrorInfo) -> Self {
         Self { cause: info.metadata.remove("cause"), reason: info.reason }
     }
@@ -200,7 +200,7 @@ impl Why {
 
 /// What an end means to an operator.
 #[derive(Clone, Copy)]
-enum Verdict {
+enum Severity {
     /// All is well: OK, or an end that was planned.
     Fine,
     /// The caller is at fault, or nobody.
@@ -209,8 +209,8 @@ enum Verdict {
     Failed,
 }
 
-impl Verdict {
-    fn of(code: Code, why: Option<&Why>) -> Self {
+impl Severity {
+    fn of(code: Code, why: Option<&ErrorReason>) -> Self {
         if code == Code::Ok || why.is_some_and(|why| status::is_planned(&why.reason)) {
             Self::Fine
         } else if code::is_fault(code) {

@@ -18,8 +18,8 @@ use gotoassist_grpc::{
     grpc::{
         Service,
         caller::Callers,
-        place,
-        resume_token::Sealer,
+        concurrency,
+        resume_token::ResumeTokenCodec,
         watch::{self, Watches},
     },
     model::Session,
@@ -242,7 +242,7 @@ impl Server {
         };
         let mut watch_settings = watch::Settings {
             max_age: Duration::from_hours(1),
-            stall_limit: Duration::from_mins(1),
+            slow_consumer_limit: Duration::from_mins(1),
             max_watches: 100_000,
             max_per_caller: 100_000,
             max_per_session: 100_000,
@@ -275,21 +275,21 @@ impl Server {
             client,
             feed,
             watches,
-            calls: place::Calls::new(1_000),
-            sealer: Arc::new(Sealer::new(None)),
+            concurrency: concurrency::CallConcurrency::new(1_000),
+            resume_tokens: Arc::new(ResumeTokenCodec::new(None)),
             clock: vendor.clock,
             callers: Arc::new(Callers::Own),
-            call_limit: Duration::from_secs(30),
+            default_deadline: Duration::from_secs(30),
         };
         let settings = CallSettings {
             log_ok_calls: 0.0,
-            default_deadline: service.call_limit,
+            default_deadline: service.default_deadline,
             failures: Failures::default(),
             tracer: Tracer::default(),
             drain: CancellationToken::new(),
         };
         let calls = Calls::new(RemoteSupportServiceServer::new(service.clone()), settings);
-        Self { service, calls, cutter: tokio::spawn(async move { cut.cut_stalled().await }) }
+        Self { service, calls, cutter: tokio::spawn(async move { cut.cut_slow_consumers().await }) }
     }
 
     pub fn client(&self) -> Client {
