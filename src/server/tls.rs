@@ -1,5 +1,5 @@
-//! The server's certificates: read from files, read again when the files change, so that a renewed
-//! certificate needs no restart and ends no stream.
+//! The server's certificates: read from files, and read again when the files change, so that a renewed
+//! certificate needs no restart and ends no stream. (tonic's own TLS reads them once.)
 
 use std::{
     io,

@@ -10,9 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use prost::Message as _;
 
-use crate::{
-    feed::Reading, grpc::session, model::Known, proto::encoded::EncodedWatchResponse as Message,
-};
+use crate::{feed::Reading, grpc::session, model::Known, proto::encoded::EncodedWatchResponse};
 
 /// The encodings of the readings that are in use. Clones share them.
 #[derive(Clone, Default)]
@@ -52,7 +50,7 @@ pub(super) struct Encoding {
     /// The token that was sealed last: mostly all watchers know the same.
     token: Mutex<Option<(Known, Bytes)>>,
     /// The message for those who were told of the reading before, and what they know after it.
-    next: OnceLock<(Known, Message)>,
+    next: OnceLock<(Known, EncodedWatchResponse)>,
 }
 
 impl Encoding {
@@ -79,8 +77,8 @@ impl Encoding {
         reading: &Reading,
         known: &Known,
         is_terminal: bool,
-        make: impl FnOnce() -> Message,
-    ) -> Message {
+        make: impl FnOnce() -> EncodedWatchResponse,
+    ) -> EncodedWatchResponse {
         match self.next.get() {
             Some((same, message)) if same == known && message.is_terminal == is_terminal => {
                 message.clone()
