@@ -10,7 +10,7 @@ pub mod signal;
 pub mod simulate;
 pub mod watch;
 
-use std::{env, io, process::ExitCode};
+use std::{env, io, num::NonZero, process::ExitCode, thread};
 
 use tokio::runtime::{self, Runtime};
 
@@ -24,6 +24,10 @@ const USAGE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 /// Nobody reads the output any more, as a shell tells it: 128 + SIGPIPE.
 const UNREAD: u8 = 141;
+
+/// The most worker threads of a runtime. The vendor's quota keeps one busy at most; the others are for
+/// callers that come in bursts, and for watchers that all hear of a change.
+const MAX_WORKERS: usize = 4;
 
 /// Parses the command line; `Err` if there is nothing to run, after help or a complaint.
 pub fn parse() -> Result<Command, ExitCode> {
@@ -56,12 +60,26 @@ pub fn run(command: Command) -> ExitCode {
 }
 
 fn runtime(command: &Command) -> io::Result<Runtime> {
-    let mut runtime = match command {
-        // Its calls have threads of their own.
-        Command::Serve(_) => runtime::Builder::new_current_thread(),
-        _ => runtime::Builder::new_multi_thread(),
-    };
-    runtime.enable_all().build()
+    match command {
+        // This one only waits for signals; the calls have a runtime of their own.
+        Command::Serve(_) => runtime::Builder::new_current_thread().enable_all().build(),
+        Command::Simulate(_)
+        | Command::Demo(_)
+        | Command::Get(_)
+        | Command::Links(_)
+        | Command::Watch(_)
+        | Command::Health(_) => worker_runtime(),
+    }
+}
+
+/// A runtime with a worker thread for each core, up to [`MAX_WORKERS`].
+fn worker_runtime() -> io::Result<Runtime> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(MAX_WORKERS))
+        .thread_name("worker")
+        .enable_all()
+        .build()
 }
 
 async fn dispatch(command: Command) -> u8 {

@@ -15,16 +15,10 @@ mod poller;
 mod reading;
 mod subscription;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 pub use pace::Pace;
 pub use reading::{Difference, Reading};
@@ -163,7 +157,7 @@ impl Feed {
 
     /// What is polled at present.
     pub fn overview(&self) -> Vec<Overview> {
-        let pollers = self.shared.pollers();
+        let pollers = self.shared.pollers.lock();
         pollers
             .by_key
             .iter()
@@ -171,9 +165,14 @@ impl Feed {
             .collect()
     }
 
+    /// Brings the gauges of polls and watches up to date.
+    pub fn set_gauges(&self) {
+        metric::set_gauges(&self.overview());
+    }
+
     /// Tells all watchers, also those to come, that they are to go elsewhere.
     pub fn close(&self) {
-        let mut pollers = self.shared.pollers();
+        let mut pollers = self.shared.pollers.lock();
         pollers.is_closing = true;
         for poller in pollers.by_key.values() {
             poller.state.send_modify(|state| state.is_closing = true);
@@ -182,7 +181,7 @@ impl Feed {
 
     /// The poll of a session, if there is one that goes on.
     fn running(&self, key: &Key) -> Option<Arc<Poller>> {
-        let pollers = self.shared.pollers();
+        let pollers = self.shared.pollers.lock();
         let poller = pollers.by_key.get(&key.index())?;
         let is_open = poller.state.borrow().end.is_none();
         is_open.then(|| poller.clone())
@@ -191,13 +190,7 @@ impl Feed {
 
 impl fmt::Debug for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("pollers", &self.shared.pollers().by_key.len()).finish()
-    }
-}
-
-impl Shared {
-    fn pollers(&self) -> MutexGuard<'_, Pollers> {
-        self.pollers.lock().unwrap_or_else(PoisonError::into_inner)
+        f.debug_struct("Feed").field("pollers", &self.shared.pollers.lock().by_key.len()).finish()
     }
 }
 

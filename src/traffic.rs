@@ -33,10 +33,7 @@ use upstream::{Failed, Upstream};
 use crate::{
     clock::Clock,
     config::UpstreamConfig,
-    credential::{
-        Credential, CredentialId,
-        token::{self, TokenSource},
-    },
+    credential::{Credential, CredentialId, token::TokenSource},
     model::{SessionId, SystemDomain, SystemLink},
     wire::{
         Answer, Error, Kind, SetUpError, endpoint, transport::Transport,
@@ -113,9 +110,12 @@ impl Client {
         }
     }
 
-    /// The state of the service's own credential, if it has one.
-    pub fn token(&self) -> Option<token::Snapshot> {
-        self.0.upstream.tokens.as_ref().map(TokenSource::snapshot)
+    /// Brings the gauges of the quota, the vendor and the service's own credential up to date.
+    pub fn set_gauges(&self) {
+        metric::set_gauges(&self.quota().snapshot(), self.stats().is_well());
+        if let Some(tokens) = &self.0.upstream.tokens {
+            tokens.set_gauges();
+        }
     }
 
     /// The links registered for one domain.

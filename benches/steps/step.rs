@@ -2,7 +2,7 @@
 
 use gotoassist_grpc::{
     credential::Credential,
-    grpc::{resume_token::Sealer, session::to_proto},
+    grpc::{resume_token::ResumeTokenCodec, session::to_proto},
     model::{Digest, History, Known, Progress, Session, SessionId, change},
     proto,
     traffic::quota::{Class, Quota, Scope, Settings},
@@ -45,8 +45,8 @@ pub fn observe(history: &mut History, session: &Session) {
 }
 
 /// The resume token of a message.
-pub fn seal(sealer: &Sealer, id: &SessionId, known: &Known) -> String {
-    sealer.seal(id, known)
+pub fn resume_token(codec: &ResumeTokenCodec, id: &SessionId, known: &Known) -> String {
+    codec.encode(id, known)
 }
 
 /// What a token holds.

@@ -127,6 +127,11 @@ impl TokenSource {
         self.0.state.borrow().snapshot(Instant::now())
     }
 
+    /// Brings the gauges of the token up to date.
+    pub(crate) fn set_gauges(&self) {
+        state::set_gauges(&self.snapshot());
+    }
+
     /// Hastens the next refresh if only a new secret helps and there is one.
     pub fn look_for_secret(&self) {
         self.0.look_for_secret();

@@ -74,7 +74,7 @@ impl Feed {
         let reading = poller.state.borrow().reading.clone();
         let verdict = newcomer.judge_reading(&reading);
         // Under this lock, so that nobody joins a poll which ends since nobody watches it.
-        let pollers = self.shared.pollers();
+        let pollers = self.shared.pollers.lock();
         let running = pollers.by_key.get(&key.index());
         let is_running = running.is_some_and(|running| Arc::ptr_eq(running, poller));
         (verdict == Verdict::Believed && is_running)
@@ -153,7 +153,7 @@ impl Feed {
         cause: &Cause,
     ) -> Result<Subscription, Arc<Poller>> {
         let Shared { settings, identities, .. } = &*self.shared;
-        let mut pollers = self.shared.pollers();
+        let mut pollers = self.shared.pollers.lock();
         if let Some(running) = pollers.by_key.get(&key.index())
             && running.state.borrow().end.is_none()
         {

@@ -40,7 +40,7 @@ impl Drop for Poll<'_> {
     /// However the poll ends, by panic too, the next watcher must not find it, and those who watch
     /// must hear of it. Under the lock: of a drain they hear before or not at all.
     fn drop(&mut self) {
-        let mut pollers = self.shared.pollers();
+        let mut pollers = self.shared.pollers.lock();
         self.poller.state.send_if_modified(|state| {
             let is_lost = state.end.is_none() && !state.is_closing;
             if is_lost {
@@ -121,7 +121,7 @@ impl Poll<'_> {
             let back = subscribers.wait_for(|count| *count > 0);
             if timeout(self.shared.settings.linger, back).await.is_err() {
                 // Watchers join under this lock, so nobody can join a poll that is about to go.
-                let mut pollers = self.shared.pollers();
+                let mut pollers = self.shared.pollers.lock();
                 if *self.poller.subscribers.borrow() == 0 {
                     pollers.by_key.remove(&self.key.index());
                     self.shared.identities.forget(&self.key.index());

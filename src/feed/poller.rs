@@ -4,13 +4,14 @@ mod accept;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -127,7 +128,7 @@ impl Poller {
 
     /// What is to happen next.
     pub fn schedule(&self, settings: &Settings) -> Schedule {
-        let record = self.record();
+        let record = self.record.lock();
         let is_told = self.state.borrow().trouble.is_some();
         let trouble = record.trouble.as_ref().map(|trouble| trouble.since);
         Schedule {
@@ -140,14 +141,14 @@ impl Poller {
 
     /// There has been no good answer for too long: the watchers are to know.
     pub fn tell_stale(&self) {
-        if let Some(trouble) = &self.record().trouble {
+        if let Some(trouble) = &self.record.lock().trouble {
             self.tell(&trouble.cause);
         }
     }
 
     /// There has been no good answer for so long that the watches are to end.
     pub fn end_outage(&self) {
-        let record = self.record();
+        let record = self.record.lock();
         if let Some(trouble) = &record.trouble {
             self.end(outage(&trouble.cause));
         }
@@ -167,7 +168,7 @@ impl Poller {
 
     /// Brings the next request forward.
     fn ask_soon(&self, settings: &Settings) {
-        let mut record = self.record();
+        let mut record = self.record.lock();
         record.due_at = record.due_at.min(record.answered_at + settings.confirm_after);
         drop(record);
         self.rescheduled.notify_one();
@@ -177,7 +178,7 @@ impl Poller {
     /// `at_least`. While quota is scarce and answers come seldom, they count as fresh for longer:
     /// otherwise each new watch would need a request of its own.
     pub fn is_fresh(&self, at_least: Option<Timestamp>, settings: &Settings) -> bool {
-        let record = self.record();
+        let record = self.record.lock();
         let status = self.state.borrow().reading.session.status();
         let patience = 2 * settings.pace.interval(status).max(record.gap);
         let at_least = at_least.map_or(i64::MIN, nanoseconds);
@@ -202,18 +203,18 @@ impl Poller {
 
     /// Why there is no good answer at present.
     pub fn trouble(&self) -> Option<Arc<wire::Error>> {
-        self.record().trouble.as_ref().map(|trouble| trouble.cause.clone())
+        self.record.lock().trouble.as_ref().map(|trouble| trouble.cause.clone())
     }
 
     /// Whether the latest answer waits for a second one.
     pub fn is_doubtful(&self) -> bool {
-        let record = self.record();
+        let record = self.record.lock();
         record.trouble.is_some() && record.failures == 0
     }
 
     /// The session's identity, once an answer had an id.
     pub fn identity(&self) -> Option<Identity> {
-        self.record().validator.identity()
+        self.record.lock().validator.identity()
     }
 
     pub fn overview(&self, session: SessionId) -> Overview {
@@ -240,10 +241,6 @@ impl Poller {
 
     fn end(&self, error: wire::Error) {
         self.state.send_modify(|state| state.end = Some(Arc::new(error)));
-    }
-
-    fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,9 +1,6 @@
 //! What one answer of the vendor says, with what all its watchers share.
 
-use std::{
-    any::Any,
-    sync::{Arc, OnceLock},
-};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -20,8 +17,6 @@ pub struct Reading {
     pub history: History,
     /// When the answer came that first had this content.
     pub observed_at: Timestamp,
-    /// A place for whoever serves the reading to keep its encoded form.
-    pub encoded: OnceLock<Box<dyn Any + Send + Sync>>,
     /// How it differs from the one before it; of the first, in nothing.
     pub step: Difference,
     /// How many came before it in its poll.
@@ -39,13 +34,12 @@ pub struct Difference {
 
 impl Reading {
     /// The first one of a poll.
-    pub(super) fn first(session: Arc<Session>, observed_at: Timestamp) -> Self {
+    pub fn first(session: Arc<Session>, observed_at: Timestamp) -> Self {
         Self {
             digest: Digest::of(&session),
             history: History::starting_with(&session),
             session,
             observed_at,
-            encoded: OnceLock::new(),
             step: Difference::default(),
             number: 0,
         }
@@ -68,7 +62,6 @@ impl Reading {
             digest,
             history,
             observed_at,
-            encoded: OnceLock::new(),
             step: Difference::default(),
             number: self.number + 1,
         };

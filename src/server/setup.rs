@@ -17,8 +17,8 @@ use crate::{
     grpc::{
         Service,
         caller::Callers,
-        place::Calls,
-        resume_token::Sealer,
+        concurrency::CallConcurrency,
+        resume_token::ResumeTokenCodec,
         watch::{self, Watches},
     },
     trace::Tracer,
@@ -38,11 +38,11 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
         watches: Watches::new(watch_settings(config), feed.clone()),
         feed,
         client,
-        calls: Calls::new(config.limits.max_calls),
-        sealer: Arc::new(sealer(config)?),
+        concurrency: CallConcurrency::new(config.limits.max_calls),
+        resume_tokens: Arc::new(resume_tokens(config)?),
         clock,
         callers: Arc::new(Callers::new(&config.credentials)?),
-        call_limit: config.limits.call_limit,
+        default_deadline: config.limits.call_limit,
     })
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
     // Two that fail do so for the same reason.
     problems.extend(clients.find_map(Result::err).map(Error::Upstream));
     problems.extend(Callers::new(&config.credentials).err().map(Error::CallerTokens));
-    problems.extend(sealer(config).err());
+    problems.extend(resume_tokens(config).err());
     problems.extend(Tracer::problem(&config.trace).map(Error::Trace));
     problems
 }
@@ -103,7 +103,7 @@ fn read(client: traffic::Client) -> impl Fn(Key, Ask) -> feed::BoxedReply + Send
 fn watch_settings(config: &ServeConfig) -> watch::Settings {
     watch::Settings {
         max_age: config.watch.max_stream_age,
-        stall_limit: config.watch.slow_watcher_limit,
+        slow_consumer_limit: config.watch.slow_watcher_limit,
         max_watches: config.limits.max_watches,
         max_per_caller: config.limits.max_watches_per_caller,
         max_per_session: config.limits.max_watches_per_session,
@@ -125,11 +125,11 @@ fn feed_settings(config: &PollConfig) -> feed::Settings {
     }
 }
 
-fn sealer(config: &ServeConfig) -> Result<Sealer, Error> {
+fn resume_tokens(config: &ServeConfig) -> Result<ResumeTokenCodec, Error> {
     let watch = &config.watch;
     let secret = Secret::of(watch.resume_key.as_ref(), watch.resume_key_file.as_ref());
-    let Some(secret) = secret else { return Ok(Sealer::new(None)) };
+    let Some(secret) = secret else { return Ok(ResumeTokenCodec::new(None)) };
     let path = secret.path().map_or(Path::new("--resume-key"), |path| path.as_path());
     let key = secret.read().map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Ok(Sealer::new(Some(key.expose_secret())))
+    Ok(ResumeTokenCodec::new(Some(key.expose_secret())))
 }

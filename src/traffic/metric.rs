@@ -1,11 +1,13 @@
 //! The metrics of the requests to the vendor, and what is recorded of each when it ends: a duration,
 //! a line in the log, its span, and the numbers of its call.
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::stats::CallStats;
+use super::{quota, stats::CallStats};
 use crate::{
     credential::token,
     trace,
@@ -22,7 +24,12 @@ pub(super) const QUOTA_WAIT: &str = "gotoassist_quota_wait_seconds";
 const REQUEST_DURATION: &str = "http_client_request_duration_seconds";
 const CONNECTION_FAILURES: &str = "gotoassist_connection_failures_total";
 
-/// Gives each metric its help text. Does nothing before a recorder is installed.
+const QUOTA_RATE: &str = "gotoassist_quota_rate";
+const QUOTA_LIMIT: &str = "gotoassist_quota_limit";
+const QUOTA_USED: &str = "gotoassist_quota_used";
+const QUOTA_WAITING: &str = "gotoassist_quota_waiting";
+const UPSTREAM_UP: &str = "gotoassist_upstream_up";
+
 pub(super) fn describe() {
     unknown_fields::describe();
     token::describe();
@@ -54,6 +61,22 @@ pub(super) fn describe() {
         Unit::Seconds,
         "Time that a request to GoToAssist waited for the quota, by class, also in vain"
     );
+    describe_gauge!(QUOTA_RATE, "Requests per second to GoToAssist that are allowed now");
+    describe_gauge!(QUOTA_LIMIT, "Requests per second to GoToAssist that are allowed at best");
+    describe_gauge!(QUOTA_USED, "Requests to GoToAssist in the latest second");
+    describe_gauge!(QUOTA_WAITING, "Requests that wait for the quota, by class");
+    describe_gauge!(UPSTREAM_UP, "1 if GoToAssist answers as it should, else 0");
+}
+
+/// Brings the gauges up to date.
+pub(super) fn set_gauges(quota: &quota::Snapshot, is_upstream_well: bool) {
+    let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    gauge!(QUOTA_RATE).set(quota.rate);
+    gauge!(QUOTA_LIMIT).set(quota.limit);
+    gauge!(QUOTA_USED).set(count(quota.used));
+    gauge!(QUOTA_WAITING, "class" => "unary").set(count(quota.waiting_unary));
+    gauge!(QUOTA_WAITING, "class" => "watch").set(count(quota.waiting_watches));
+    gauge!(UPSTREAM_UP).set(f64::from(u8::from(is_upstream_well)));
 }
 
 /// Records one request when it is dropped, so that a cancelled request is recorded too.

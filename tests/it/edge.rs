@@ -21,19 +21,18 @@ use futures_util::{Stream, StreamExt as _, stream};
 use gotoassist_grpc::{
     admin::failures::Failures,
     config::listen::ListenAddress,
-    grpc::{health::Health, methods, peer::Peer, status},
+    grpc::{health::Health, peer::Peer, status},
     proto::{
         GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
         WatchSessionRequest, WatchSessionResponse,
         remote_support_service_server::{RemoteSupportService, RemoteSupportServiceServer},
     },
     server::{
-        accept::{Gate, incoming},
-        call::CallLayer,
-        deadline::DeadlineLayer,
+        accept::Acceptor,
+        call::{CallSettings, Calls},
+        gate::Gate,
         http2,
         listen::Listener,
-        panic::PanicLayer,
         tls::Tls,
     },
     trace::Tracer,
@@ -43,7 +42,6 @@ use prost::Message as _;
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status, service::Routes};
-use tower::ServiceBuilder;
 
 /// Longest a test waits for a fact.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,7 +71,7 @@ impl RemoteSupportService for Play {
             _ => {
                 let peer = request.extensions().get::<Peer>().expect("every call has a peer");
                 let mut response = Response::new(GetSessionResponse::default());
-                let certificates = peer.certificates().map_or(0, <[_]>::len).to_string();
+                let certificates = peer.certificates().len().to_string();
                 response.metadata_mut().insert("certificates", certificates.parse().unwrap());
                 Ok(response)
             }
@@ -157,23 +155,27 @@ impl Edge {
     fn serve(listener: Listener, settings: Settings) -> Self {
         let address = listener.local_address().clone();
         let gate = Gate::new(settings.max_connections);
-        let connections = incoming(listener, settings.tls, settings.opening, gate.clone());
         let (health, failures) = (Health::default(), Failures::default());
         let routes = Routes::new(RemoteSupportServiceServer::new(Play))
             .add_service(health.service())
             .prepare();
         let stop = CancellationToken::new();
-        let service = ServiceBuilder::new()
-            .layer(CallLayer::new(
-                methods::names(),
-                settings.log_ok_calls,
-                failures.clone(),
-                Tracer::default(),
-            ))
-            .layer(DeadlineLayer::new(settings.call_limit, stop.clone()))
-            .layer(PanicLayer)
-            .service(routes);
-        let served = tokio::spawn(http2::serve(connections, service, settings.http2, stop.clone()));
+        let calls = CallSettings {
+            log_ok_calls: settings.log_ok_calls,
+            default_deadline: settings.call_limit,
+            failures: failures.clone(),
+            tracer: Tracer::default(),
+            drain: stop.clone(),
+        };
+        let acceptor = Acceptor {
+            tls: settings.tls,
+            handshake_timeout: settings.opening,
+            gate: gate.clone(),
+            http2: settings.http2,
+            calls: Calls::new(routes, calls),
+            stop: stop.clone(),
+        };
+        let served = tokio::spawn(acceptor.serve(listener));
         Self { address, gate, health, failures, stop, served }
     }
 

@@ -79,6 +79,17 @@ fn every_import_goes_down_the_ladder() {
     complaints.report();
 }
 
+/// The generated code is no file of the source, so what it is told to use is looked at instead.
+#[test]
+fn generated_code_uses_only_its_own_room() {
+    let build = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("build.rs")).unwrap();
+    let rooms: Vec<_> = build.split("\"crate::").skip(1).collect();
+    assert!(!rooms.is_empty());
+    for room in rooms {
+        assert!(room.starts_with("proto::") || room.starts_with("proto\""), "{room}");
+    }
+}
+
 #[test]
 fn every_room_has_its_place() {
     let mut complaints = Complaints::default();

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use metrics::{counter, describe_counter};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -13,10 +13,27 @@ use super::{
 use crate::wire::{Error, Kind};
 
 const REFRESHES_METRIC: &str = "gotoassist_token_refreshes_total";
+const VALIDITY_METRIC: &str = "gotoassist_token_validity_seconds";
+const FAILING_METRIC: &str = "gotoassist_token_failing";
 
-/// Gives the metric its help text. Does nothing before a recorder is installed.
+/// Gives the metrics their help texts. Does nothing before a recorder is installed.
 pub(crate) fn describe() {
     describe_counter!(REFRESHES_METRIC, "Refreshes of the service's own access token, by result");
+    describe_gauge!(
+        VALIDITY_METRIC,
+        Unit::Seconds,
+        "How long the service's own access token is still valid"
+    );
+    describe_gauge!(
+        FAILING_METRIC,
+        "1 if the latest refresh of the service's own access token failed, else 0"
+    );
+}
+
+/// Brings the gauges up to date.
+pub(super) fn set_gauges(token: &Snapshot) {
+    gauge!(VALIDITY_METRIC).set(token.expires_in.as_secs_f64());
+    gauge!(FAILING_METRIC).set(f64::from(u8::from(token.is_failing)));
 }
 
 /// The part of its life after which a token is refreshed: drawn between these, so that replicas do

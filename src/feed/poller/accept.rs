@@ -22,7 +22,7 @@ use crate::{
 impl Poller {
     /// Takes in the reply to a request that was sent at `sent_at`, whoever sent it.
     pub fn accept(&self, reply: Reply, sent_at: Instant, settings: &Settings) -> Effect {
-        let mut record = self.record();
+        let mut record = self.record.lock();
         let newer = if reply.is_ok() { record.shown_at } else { record.answered_at };
         if sent_at < newer {
             if reply.is_ok() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gotoassist_grpc::{
-    grpc::resume_token::Sealer,
+    grpc::resume_token::ResumeTokenCodec,
     proto::{WatchSessionRequest, watch_session_response::EventType},
     wire::Kind,
 };
@@ -148,9 +148,9 @@ async fn forged_token_refused() {
         let error = server.watch_with(message).await.err().unwrap_or_else(|| panic!("{forgery}"));
         assert_eq!(error.code(), Code::InvalidArgument, "{forgery}");
     }
-    let own_key = Sealer::new(Some("operator's"));
+    let own_key = ResumeTokenCodec::new(Some("operator's"));
     let id = "s".parse().unwrap();
-    assert!(own_key.open(&id, &token).is_err(), "another key's token");
+    assert!(own_key.decode(&id, &token).is_err(), "another key's token");
 }
 
 #[tokio::test(start_paused = true)]

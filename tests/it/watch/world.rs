@@ -11,14 +11,15 @@ use std::{
 };
 
 use gotoassist_grpc::{
+    admin::failures::Failures,
     clock::Clock,
     config::UpstreamConfig,
     feed::{Ask, BoxedReply, Feed, Key, Pace, Reply, Settings},
     grpc::{
         Service,
         caller::Callers,
-        place::Calls,
-        resume_token::Sealer,
+        concurrency,
+        resume_token::ResumeTokenCodec,
         watch::{self, Watches},
     },
     model::Session,
@@ -26,7 +27,8 @@ use gotoassist_grpc::{
         WatchSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
         serving::remote_support_service_server::RemoteSupportServiceServer,
     },
-    server::deadline::{DeadlineLayer, DeadlineService},
+    server::call::{CallSettings, Calls},
+    trace::Tracer,
     traffic,
     traffic::quota::{self, Class, Quota, Scope},
     wire::{Answer, Error, Kind},
@@ -35,7 +37,6 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
-use tower::Layer as _;
 
 pub use super::{
     body,
@@ -216,10 +217,11 @@ fn unconnected_client(clock: Clock) -> traffic::Client {
 /// One replica of the service.
 pub struct Server {
     pub service: Service,
+    calls: Calls,
     cutter: tokio::task::JoinHandle<()>,
 }
 
-pub type Client = RemoteSupportServiceClient<DeadlineService<RemoteSupportServiceServer<Service>>>;
+pub type Client = RemoteSupportServiceClient<Calls>;
 
 impl Server {
     pub fn new(vendor: &Arc<Vendor>) -> Self {
@@ -240,7 +242,7 @@ impl Server {
         };
         let mut watch_settings = watch::Settings {
             max_age: Duration::from_hours(1),
-            stall_limit: Duration::from_mins(1),
+            slow_consumer_limit: Duration::from_mins(1),
             max_watches: 100_000,
             max_per_caller: 100_000,
             max_per_session: 100_000,
@@ -269,25 +271,29 @@ impl Server {
         let feed = Feed::new(read, settings, vendor.clock, client.identities().clone());
         let watches = Watches::new(watch_settings, feed.clone());
         let cut = watches.clone();
-        Self {
-            service: Service {
-                client,
-                feed,
-                watches,
-                calls: Calls::new(1_000),
-                sealer: Arc::new(Sealer::new(None)),
-                clock: vendor.clock,
-                callers: Arc::new(Callers::Own),
-                call_limit: Duration::from_secs(30),
-            },
-            cutter: tokio::spawn(async move { cut.cut_stalled().await }),
-        }
+        let service = Service {
+            client,
+            feed,
+            watches,
+            concurrency: concurrency::CallConcurrency::new(1_000),
+            resume_tokens: Arc::new(ResumeTokenCodec::new(None)),
+            clock: vendor.clock,
+            callers: Arc::new(Callers::Own),
+            default_deadline: Duration::from_secs(30),
+        };
+        let settings = CallSettings {
+            log_ok_calls: 0.0,
+            default_deadline: service.default_deadline,
+            failures: Failures::default(),
+            tracer: Tracer::default(),
+            drain: CancellationToken::new(),
+        };
+        let calls = Calls::new(RemoteSupportServiceServer::new(service.clone()), settings);
+        Self { service, calls, cutter: tokio::spawn(async move { cut.cut_slow_consumers().await }) }
     }
 
     pub fn client(&self) -> Client {
-        let server = RemoteSupportServiceServer::new(self.service.clone());
-        let deadlines = DeadlineLayer::new(self.service.call_limit, CancellationToken::new());
-        RemoteSupportServiceClient::new(deadlines.layer(server))
+        RemoteSupportServiceClient::new(self.calls.clone())
     }
 
     /// A watch of `id` by the token `t`.

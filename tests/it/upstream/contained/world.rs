@@ -16,8 +16,8 @@ use gotoassist_grpc::{
     grpc::{
         Service,
         caller::Callers,
-        place::Calls,
-        resume_token::Sealer,
+        concurrency::CallConcurrency,
+        resume_token::ResumeTokenCodec,
         watch::{self, Watches},
     },
     proto::{
@@ -284,7 +284,7 @@ fn watch_without_reading(
 ) {
     let callers = if mechanism == Mechanism::Hold { Callers::Own } else { Callers::Anyone };
     let (service, cut) = service(client, callers);
-    tasks.spawn(async move { cut.cut_stalled().await });
+    tasks.spawn(async move { cut.cut_slow_consumers().await });
     // Its polls count against the quota whether it reads or not.
     let watches = if mechanism == Mechanism::QuotaQueue { 3 } else { 20 };
     for number in 0..watches {
@@ -323,7 +323,7 @@ fn service(client: &Client, callers: Callers) -> (Service, Watches) {
     let feed = Feed::new(read, settings, Clock::system(), identities);
     let settings = watch::Settings {
         max_age: Duration::from_hours(1),
-        stall_limit: Duration::from_mins(1),
+        slow_consumer_limit: Duration::from_mins(1),
         max_watches: 100,
         max_per_caller: 100,
         max_per_session: 100,
@@ -333,11 +333,11 @@ fn service(client: &Client, callers: Callers) -> (Service, Watches) {
         client: client.clone(),
         feed,
         watches: watches.clone(),
-        calls: Calls::new(100),
-        sealer: Arc::new(Sealer::new(None)),
+        concurrency: CallConcurrency::new(100),
+        resume_tokens: Arc::new(ResumeTokenCodec::new(None)),
         clock: Clock::system(),
         callers: Arc::new(callers),
-        call_limit: Duration::from_secs(30),
+        default_deadline: Duration::from_secs(30),
     };
     (service, watches)
 }

@@ -1,4 +1,4 @@
-//! What one watcher was told, and what it is to be told next. Pure.
+//! The state of one watcher: what it was sent so far, and which update it gets next. Pure.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use crate::{
     wire,
 };
 
-/// What a watcher was told so far.
+/// What a watcher was sent so far.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct WatcherState {
     last: Last,
     progress: Option<Progress>,
     observed_at: Timestamp,
@@ -21,23 +21,23 @@ pub(super) struct Told {
     is_stale: bool,
 }
 
-/// The content that a watcher was told last.
+/// The content that a watcher was sent last.
 #[derive(Debug)]
 enum Last {
     Nothing,
-    /// Told in an earlier watch, perhaps by another server.
+    /// Sent in an earlier watch, perhaps by another server.
     Earlier(Box<Known>),
     Reading(Arc<Reading>),
 }
 
-/// What there is to tell. Where it is the session, that is [`Told::reading`].
+/// What to send. Where it is the session, that is [`WatcherState::reading`].
 #[derive(Debug)]
-pub(super) enum News {
+pub(super) enum Update {
     /// The session as it is.
     Snapshot,
-    /// The session, one reading after what was told last: it differs from that by its `step`.
+    /// The reading that follows the one sent last, from which it differs by its `step`.
     Next(Arc<Reading>),
-    /// The session, and how it differs from what was told last.
+    /// The session, and how it differs from what was sent last.
     Changed(Difference),
     /// That nothing changed.
     Unchanged,
@@ -45,7 +45,7 @@ pub(super) enum News {
     Stale(Arc<wire::Error>),
 }
 
-impl Told {
+impl WatcherState {
     /// A watcher who begins, with what it knows from an earlier watch.
     pub fn beginning_with(known: Option<Box<Known>>) -> Self {
         Self {
@@ -58,15 +58,21 @@ impl Told {
         }
     }
 
-    /// The next thing to tell in view of `state`, if there is one; what is returned counts as told.
+    /// The next update in view of `state`, if there is one. What is returned counts as sent.
     ///
-    /// `observed_at`: when the latest good answer came.
-    pub fn next(&mut self, state: &State, observed_at: Timestamp, now: Timestamp) -> Option<News> {
+    /// `observed_at` is when the latest good answer came.
+    pub fn next(
+        &mut self,
+        state: &State,
+        observed_at: Timestamp,
+        now: Timestamp,
+    ) -> Option<Update> {
         let content = self.content(&state.reading);
-        // Those who were there are told the same, whenever each of them looks.
+        // All watchers who were sent the reading before get the same message, whenever each comes here.
         let (observed_at, now) = match content {
-            Some(News::Next(_)) => (state.reading.observed_at, state.reading.observed_at),
-            None | Some(News::Snapshot | News::Changed(_) | News::Unchanged | News::Stale(_)) => {
+            Some(Update::Next(_)) => (state.reading.observed_at, state.reading.observed_at),
+            None
+            | Some(Update::Snapshot | Update::Changed(_) | Update::Unchanged | Update::Stale(_)) => {
                 (observed_at, now)
             }
         };
@@ -84,12 +90,12 @@ impl Told {
         self.begin().or_else(|| self.trouble(state))
     }
 
-    /// Whether it was told anything in this watch.
+    /// Whether it was sent anything in this watch.
     pub fn has_begun(&self) -> bool {
         self.has_begun
     }
 
-    /// Whether it was told last that the vendor is in trouble.
+    /// Whether the latest message said that the vendor is in trouble.
     pub fn is_stale(&self) -> bool {
         self.is_stale
     }
@@ -99,13 +105,13 @@ impl Told {
         self.over_since
     }
 
-    /// When the answer came behind what was told last.
+    /// When the answer came behind the latest message.
     pub fn observed_at(&self) -> Timestamp {
         self.observed_at
     }
 
-    /// The reading that was told last, if one was in this watch.
-    pub fn reading(&self) -> Option<&Reading> {
+    /// The reading that was sent last, if one was in this watch.
+    pub fn reading(&self) -> Option<&Arc<Reading>> {
         match &self.last {
             Last::Reading(reading) => Some(reading),
             Last::Nothing | Last::Earlier(_) => None,
@@ -123,42 +129,42 @@ impl Told {
         Some(Known { digest, progress: self.progress?, observed_at, over_since })
     }
 
-    fn content(&self, reading: &Arc<Reading>) -> Option<News> {
+    fn content(&self, reading: &Arc<Reading>) -> Option<Update> {
         match &self.last {
-            Last::Nothing => Some(News::Snapshot),
+            Last::Nothing => Some(Update::Snapshot),
             Last::Earlier(known) if known.digest.content == reading.digest.content => None,
             Last::Earlier(known) => {
                 let Known { digest, progress, observed_at, .. } = &**known;
                 let session = &reading.session;
-                Some(News::Changed(Difference {
+                Some(Update::Changed(Difference {
                     transitions: reading.history.since_known(*progress, *observed_at, session),
                     changed_fields: digest.changed(&reading.digest).names().collect(),
                 }))
             }
-            Last::Reading(last) if reading.follows(last) => Some(News::Next(reading.clone())),
+            Last::Reading(last) if reading.follows(last) => Some(Update::Next(reading.clone())),
             Last::Reading(last) => {
                 let is_same = reading.digest.content == last.digest.content;
-                let is_told = is_same && reading.history.end() == last.history.end();
-                (!is_told).then(|| News::Changed(reading.difference_from(last)))
+                let is_sent = is_same && reading.history.end() == last.history.end();
+                (!is_sent).then(|| Update::Changed(reading.difference_from(last)))
             }
         }
     }
 
-    fn begin(&mut self) -> Option<News> {
+    fn begin(&mut self) -> Option<Update> {
         let is_first = !self.has_begun;
         self.has_begun = true;
-        is_first.then_some(News::Unchanged)
+        is_first.then_some(Update::Unchanged)
     }
 
-    fn trouble(&mut self, state: &State) -> Option<News> {
+    fn trouble(&mut self, state: &State) -> Option<Update> {
         match (&state.trouble, self.is_stale) {
             (Some(cause), false) => {
                 self.is_stale = true;
-                Some(News::Stale(cause.clone()))
+                Some(Update::Stale(cause.clone()))
             }
             (None, true) => {
                 self.is_stale = false;
-                Some(News::Unchanged)
+                Some(Update::Unchanged)
             }
             (Some(_), true) | (None, false) => None,
         }

@@ -36,26 +36,26 @@ impl<M: Message + 'static> Outgoing for M {
 
 /// Encodes `T`, decodes `U`.
 #[derive(Debug)]
-pub struct Snug<T, U>(PhantomData<(T, U)>);
+pub struct Compact<T, U>(PhantomData<(T, U)>);
 
-impl<T, U> Default for Snug<T, U> {
+impl<T, U> Default for Compact<T, U> {
     fn default() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<T, U> Codec for Snug<T, U>
+impl<T, U> Codec for Compact<T, U>
 where
     T: Outgoing,
     U: Message + Default + Send + 'static,
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = SnugEncoder<T>;
+    type Encoder = CompactEncoder<T>;
     type Decoder = ProstDecoder<U>;
 
-    fn encoder(&mut self) -> SnugEncoder<T> {
-        SnugEncoder(PhantomData)
+    fn encoder(&mut self) -> CompactEncoder<T> {
+        CompactEncoder(PhantomData)
     }
 
     fn decoder(&mut self) -> ProstDecoder<U> {
@@ -63,11 +63,11 @@ where
     }
 }
 
-/// See [`Snug`].
+/// See [`Compact`].
 #[derive(Debug)]
-pub struct SnugEncoder<T>(PhantomData<T>);
+pub struct CompactEncoder<T>(PhantomData<T>);
 
-impl<T: Outgoing> Encoder for SnugEncoder<T> {
+impl<T: Outgoing> Encoder for CompactEncoder<T> {
     type Item = T;
     type Error = Status;
 
