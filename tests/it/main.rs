@@ -5,6 +5,7 @@
 mod client;
 mod command;
 mod credentials;
+mod docs;
 mod edge;
 mod fake_service;
 mod harness;

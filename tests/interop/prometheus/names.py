@@ -32,8 +32,8 @@ print(f"{len(used)} metrics used, {len(used) - len(unseen)} in the scrape; only 
 recorded = set(re.findall(r"record: (\S+)", rules))
 asked = set(re.findall(r"gotoassist:[\w:]+", "\n".join(expressions)))
 assert asked <= recorded, f"the dashboard asks for rules that are not there: {asked - recorded}"
-runbooks = set(re.findall(r"runbook: docs/operations.md#(\S+)", rules))
-page = (root / "docs/operations.md").read_text()
+runbooks = set(re.findall(r"runbook: docs/runbook.md#(\S+)", rules))
+page = (root / "docs/runbook.md").read_text()
 headings = {
     re.sub(r"[^a-z0-9 -]", "", line.lstrip("#").strip().lower()).replace(" ", "-")
     for line in page.splitlines()
