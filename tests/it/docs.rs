@@ -81,7 +81,7 @@ fn what_leads_nowhere_is_seen() {
         ("docs/runbook.md#calls-fail", true),
         ("#try-it", true),
         ("clients", true),
-        ("docs/nothing.md", false),
+        ("docs/Nothing.md", false),
         ("docs/runbook.md#nothing", false),
         ("#nothing", false),
         ("src/lib.rs#calls-fail", false),
