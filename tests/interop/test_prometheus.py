@@ -82,8 +82,8 @@ def test_every_metric_that_is_named_exists(scrape, note):
     used = {re.sub(r"_(bucket|count|sum)$", "", name) for name in used}
 
     scraped = set(re.findall(r"^# TYPE (\S+)", scrape, re.MULTILINE))
-    sources = (path.read_text() for path in (ROOT / "src").rglob("metric.rs"))
-    named = {name for text in sources for name in re.findall(r'"([a-z_]+)"', text)}
+    sources = (path.read_text() for path in (ROOT / "src").rglob("*.rs"))
+    named = {name for text in sources for name in re.findall(r': &str = "([a-z_]+)"', text)}
     note(f"{len(used)} metrics; not in the scrape of a healthy service: {sorted(used - scraped)}")
     assert not used - scraped - named
 
