@@ -35,7 +35,7 @@ use crate::{
     credential::{Credential, CredentialId},
     model::{Session, SessionId, Status},
     trace::Cause,
-    traffic::{Identities, Terms, Urgency},
+    traffic::{Identities, RequestContext, Urgency},
     wire,
     wire::Answer,
 };
@@ -54,7 +54,7 @@ pub struct Key {
 #[derive(Clone, Debug)]
 pub enum Ask {
     /// The first answer of a watch, which somebody waits for: like a unary call.
-    First(Terms),
+    First(RequestContext),
     /// Any later one.
     Next(Urgency, Cause),
 }

@@ -27,7 +27,7 @@ use crate::{
     feed::Feed,
     proto::{self, serving::remote_support_service_server::RemoteSupportService},
     traffic,
-    traffic::Terms,
+    traffic::RequestContext,
 };
 use caller::Callers;
 use deadline::Deadline;
@@ -93,11 +93,11 @@ impl Service {
     }
 
     /// The terms of a unary call: until its own deadline, or the one for calls without one.
-    fn terms<T>(&self, request: &Request<T>) -> Terms {
+    fn terms<T>(&self, request: &Request<T>) -> RequestContext {
         let own = request.extensions().get().map(|Deadline(at)| *at);
         let deadline = own.unwrap_or_else(|| Instant::now() + self.call_limit);
         let extension = request.extensions();
-        Terms {
+        RequestContext {
             deadline: Some(deadline),
             cause: extension.get().cloned().unwrap_or_default(),
             call_stats: extension.get().cloned().unwrap_or_default(),
@@ -106,10 +106,10 @@ impl Service {
     }
 
     /// The terms of a watch's first answer: its own deadline may be hours away.
-    fn opening_terms<T>(&self, request: &Request<T>) -> Terms {
+    fn opening_terms<T>(&self, request: &Request<T>) -> RequestContext {
         let terms = self.terms(request);
         let limit = Instant::now() + self.call_limit;
-        Terms { deadline: terms.deadline.map(|deadline| deadline.min(limit)), ..terms }
+        RequestContext { deadline: terms.deadline.map(|deadline| deadline.min(limit)), ..terms }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{Digest, Known, Session, Validator, Verdict},
     trace::Cause,
-    traffic::Terms,
+    traffic::RequestContext,
     wire,
     wire::{Answer, Kind},
 };
@@ -32,14 +32,14 @@ impl Feed {
     pub async fn subscribe(
         &self,
         key: &Key,
-        terms: Terms,
+        context: RequestContext,
         known: Option<&Known>,
     ) -> Result<Subscription, wire::Error> {
         let mut newcomer = Newcomer::new(key, known);
         let running = self.running(key);
         if let Some(poller) = &running
             && poller.is_fresh(newcomer.at_least(poller), &self.shared.settings)
-            && let Some(subscription) = self.join(key, poller, &mut newcomer, &terms.cause)
+            && let Some(subscription) = self.join(key, poller, &mut newcomer, &context.cause)
         {
             return Ok(subscription);
         }
@@ -50,10 +50,10 @@ impl Feed {
             }
             // Who knows the session already needs an answer that is newer.
             let skips_cache = attempt > 0 || known.is_some() || running.is_some();
-            let terms = Terms { skips_cache, ..terms.clone() };
-            let cause = terms.cause.clone();
+            let context = RequestContext { skips_cache, ..context.clone() };
+            let cause = context.cause.clone();
             let sent_at = Instant::now();
-            let reply = (self.shared.read)(key.clone(), Ask::First(terms)).await;
+            let reply = (self.shared.read)(key.clone(), Ask::First(context)).await;
             match self.begin(key, reply, sent_at, &mut newcomer, &cause) {
                 Begun::Subscribed(subscription) => return Ok(subscription),
                 Begun::Failed(error) => return Err(error),

@@ -60,6 +60,7 @@ impl Drop for Poll<'_> {
 impl Poll<'_> {
     async fn run(&self) {
         let mut request: Option<Request> = None;
+        let mut identity = None;
         loop {
             let schedule = self.poller.schedule(&self.shared.settings);
             tokio::select! {
@@ -72,7 +73,12 @@ impl Poll<'_> {
                     if effect == Effect::Ended {
                         return;
                     }
-                    self.shared.identities.set(self.key.index(), self.poller.identity());
+                    // It changes once: when an answer has an id for the first time.
+                    let latest = self.poller.identity();
+                    if latest != identity {
+                        identity = latest;
+                        self.shared.identities.set(self.key.index(), identity);
+                    }
                 }
                 () = at(schedule.end) => return self.poller.end_outage(),
                 () = at(schedule.staleness) => self.poller.tell_stale(),

@@ -19,7 +19,7 @@ use gotoassist_grpc::{
     config::UpstreamConfig,
     credential::Credential,
     model::SessionId,
-    traffic::{Client, Terms},
+    traffic::{Client, RequestContext},
     wire::{Error, Kind},
 };
 
@@ -46,8 +46,8 @@ fn id(text: &str) -> SessionId {
     text.parse().unwrap()
 }
 
-fn terms() -> Terms {
-    Terms::default()
+fn terms() -> RequestContext {
+    RequestContext::default()
 }
 
 /// What a session call that is tried once makes of an answer.

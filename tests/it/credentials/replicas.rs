@@ -8,7 +8,7 @@ use gotoassist_grpc::{
     config::{SimulateConfig, UpstreamConfig, simulate::RefreshTokens},
     credential::Credential,
     simulator::{Control, Rule, Simulator},
-    traffic::{Client, Terms},
+    traffic::{Client, RequestContext},
     wire::{Error, Kind},
 };
 use tokio::time::sleep;
@@ -53,7 +53,7 @@ impl World {
     async fn calls(&self) -> Vec<Result<(), Error>> {
         let call = async |replica: &Client| {
             let id = "250040303".parse().unwrap();
-            replica.session(&Credential::SERVICE, &id, Terms::default()).await.map(drop)
+            replica.session(&Credential::SERVICE, &id, RequestContext::default()).await.map(drop)
         };
         join_all(self.replicas.iter().map(call)).await
     }

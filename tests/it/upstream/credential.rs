@@ -16,7 +16,7 @@ use gotoassist_grpc::{
     config::{UpstreamConfig, credentials::CredentialsConfig},
     credential::{Credential, token::TokenSource},
     trace::Cause,
-    traffic::{Client, Terms, Urgency},
+    traffic::{Client, RequestContext, Urgency},
     wire::{HttpClient, Kind},
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -262,7 +262,7 @@ async fn over_ten_thousand_interleavings_nobody_sees_what_another_was_shown() {
                     if is_poll {
                         client.poll_session(&credential, &id, urgency, &Cause::default()).await
                     } else {
-                        client.session(&credential, &id, Terms::default()).await
+                        client.session(&credential, &id, RequestContext::default()).await
                     }
                 };
                 (credential.id(), timeout(patience, answer).await)

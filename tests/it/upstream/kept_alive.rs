@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gotoassist_grpc::{
     trace::Cause,
-    traffic::{Client, Terms, Urgency},
+    traffic::{Client, RequestContext, Urgency},
     wire::{ConnectionFailure, Error, Kind},
 };
 use tokio::time::Instant;
@@ -118,7 +118,7 @@ async fn the_quota_counts_the_second_request() {
 
     call(&client).await.unwrap();
     let deadline = Some(Instant::now() + Duration::from_millis(1500));
-    let short = Terms { deadline, ..Terms::default() };
+    let short = RequestContext { deadline, ..RequestContext::default() };
     let error = client.session(&caller(), &id("1"), short).await.unwrap_err();
     let cause = error.connection.map(ConnectionFailure::name);
     assert_eq!((error.kind, cause), (Kind::Unavailable, Some("keep_alive_closed")));

@@ -1,6 +1,6 @@
 //! What an operator can see of the way to the vendor.
 
-use gotoassist_grpc::{admin::metrics::builder, traffic::Terms};
+use gotoassist_grpc::{admin::metrics::builder, traffic::RequestContext};
 use tokio::time::{Duration, Instant};
 
 use super::{
@@ -34,8 +34,10 @@ async fn requests_retries_sharing_drift_and_the_breaker_are_counted() {
     one.unwrap();
     other.unwrap();
     client.session(&caller, &first, terms()).await.unwrap();
-    let short =
-        Terms { deadline: Some(Instant::now() + Duration::from_secs(1)), ..Terms::default() };
+    let short = RequestContext {
+        deadline: Some(Instant::now() + Duration::from_secs(1)),
+        ..RequestContext::default()
+    };
     client.session(&caller, &id("2"), short).await.unwrap_err();
 
     let down = Stub::always(answer("500 x", &[], "")).await;

@@ -17,7 +17,7 @@ use gotoassist_grpc::{
     feed::{Ask, BoxedReply, Feed, Key, Pace, Settings},
     model::{Session, Status},
     traffic::{
-        Identities, Terms,
+        Identities, RequestContext,
         quota::{self, Class, Quota, Scope},
     },
     wire::Answer,
@@ -221,7 +221,7 @@ async fn watch_desk(
             credential: credential.clone(),
             session: format!("{place}-{number}").parse().unwrap(),
         };
-        let mut subscription = feed.subscribe(&key, Terms::default(), None).await.unwrap();
+        let mut subscription = feed.subscribe(&key, RequestContext::default(), None).await.unwrap();
         let mut seen = subscription.look().state.reading.history.end();
         loop {
             let reading = subscription.look().state.reading.clone();

@@ -24,7 +24,7 @@ use gotoassist_grpc::{
         WatchSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
         serving::remote_support_service_server::RemoteSupportServiceServer,
     },
-    traffic::{Client, Terms},
+    traffic::{Client, RequestContext},
 };
 use tokio::{
     task::JoinSet,
@@ -178,7 +178,7 @@ impl Other {
 
 async fn call(client: &Client, credential: &Credential, session: &str, seconds: u64) -> bool {
     let deadline = Some(Instant::now() + Duration::from_secs(seconds));
-    let terms = Terms { deadline, ..Terms::default() };
+    let terms = RequestContext { deadline, ..RequestContext::default() };
     client.session(credential, &id(session), terms).await.is_ok()
 }
 
