@@ -55,7 +55,7 @@ pub(super) fn jittered(interval: Duration) -> Duration {
 /// one gains another loses. Asked for more often: who waits for somebody, since most sessions are
 /// started, and most customers join, within minutes or not for long. In return less often: who has
 /// just begun to work together, since hardly a session is over after a minute, and what is over.
-/// docs/watch.md tells what that gains, and what it costs where the lives are other ones.
+/// docs/watching.md tells what that gains, and what it costs where the lives are other ones.
 pub(super) fn weight(status: Status, age: Duration) -> f64 {
     let minutes = age.as_secs_f64() / 60.0;
     match status {

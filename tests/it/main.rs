@@ -6,6 +6,7 @@ mod api_page;
 mod client;
 mod command;
 mod credentials;
+mod docs;
 mod edge;
 mod fake_service;
 mod harness;

@@ -299,7 +299,7 @@ fn every_reason_is_documented() {
     let source = include_str!("../../src/grpc/status.rs");
     let documents = [
         include_str!("../../proto/gotoassist/remotesupport/v1/remote_support_service.proto"),
-        include_str!("../../README.md"),
+        include_str!("../../docs/calling.md"),
     ];
     let is_reason = |text: &&str| {
         text.len() > 8 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')

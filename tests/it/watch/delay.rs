@@ -2,7 +2,7 @@
 //! this feed and governor against plain round-robin, on the same lives, under paused time.
 //!
 //! `GOTOASSIST_TEST_DELAY=full cargo test --release --test it detection_delay -- --nocapture`
-//! prints the table of docs/watch.md.
+//! prints the table of docs/watching.md.
 
 use std::{
     collections::BinaryHeap,
