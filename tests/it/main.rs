@@ -8,6 +8,7 @@ mod credentials;
 mod edge;
 mod fake_service;
 mod harness;
+mod kit;
 mod operations;
 mod quota;
 mod service;

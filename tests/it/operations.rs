@@ -16,14 +16,18 @@ mod traces;
 use std::{
     fmt::Write as _,
     net::SocketAddr,
+    path::Path,
     process::Stdio,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use gotoassist_grpc::proto::{
-    GetSessionRequest, ListSystemLinksRequest, WatchSessionRequest,
-    remote_support_service_client::RemoteSupportServiceClient,
+use gotoassist_grpc::{
+    config::listen::ListenAddress,
+    proto::{
+        GetSessionRequest, ListSystemLinksRequest, WatchSessionRequest,
+        remote_support_service_client::RemoteSupportServiceClient,
+    },
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines},
@@ -46,8 +50,24 @@ fn binary(arguments: &[&str]) -> Command {
 
 /// The binary in a shell's place, which first does as `preparation` says.
 fn binary_after(preparation: &str, arguments: &[&str]) -> Command {
+    in_shell(Command::new("/bin/sh"), preparation, arguments)
+}
+
+/// The binary, which sees the file `from` at `to`.
+fn binary_with((from, to): (&Path, &str), arguments: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "/bin/sh"]);
+    in_shell(command, &format!("mount --bind {} {to}", from.display()), arguments)
+}
+
+/// Whether this machine lets [`binary_with`] do so.
+async fn can_bind_over(file: (&Path, &str)) -> bool {
+    let output = binary_with(file, &["--version"]).output().await;
+    output.is_ok_and(|output| output.status.success())
+}
+
+fn in_shell(mut command: Command, preparation: &str, arguments: &[&str]) -> Command {
     let script = format!("{preparation} && exec \"$0\" \"$@\"");
-    let mut command = Command::new("/bin/sh");
     command
         .args(["-c", &script, env!("CARGO_BIN_EXE_gotoassist-grpc")])
         .args(arguments)
@@ -62,7 +82,7 @@ fn binary_after(preparation: &str, arguments: &[&str]) -> Command {
 /// `serve`, running as a process of its own.
 struct Serve {
     child: Child,
-    address: SocketAddr,
+    listen: ListenAddress,
     admin: SocketAddr,
     log: Arc<Mutex<String>>,
     reader: JoinHandle<Lines<BufReader<ChildStderr>>>,
@@ -72,15 +92,26 @@ struct Serve {
 impl Serve {
     /// Starts it on free ports, and waits until it says that it serves.
     async fn start(arguments: &[&str]) -> Self {
-        Self::start_after("true", arguments).await
+        Self::spawn(binary(&[]), arguments).await
     }
 
     /// The same in a shell's place, which first does as `preparation` says.
     async fn start_after(preparation: &str, arguments: &[&str]) -> Self {
-        let ports = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-        let drain = ["--drain-delay", "0s", "--drain-grace", "5s"];
-        let arguments = [&ports[..], &drain, arguments].concat();
-        let mut child = binary_after(preparation, &arguments).spawn().unwrap();
+        Self::spawn(binary_after(preparation, &[]), arguments).await
+    }
+
+    /// The same; it sees the first of the two files in the place of the second.
+    async fn start_with(file: (&Path, &str), arguments: &[&str]) -> Self {
+        Self::spawn(binary_with(file, &[]), arguments).await
+    }
+
+    async fn spawn(mut command: Command, arguments: &[&str]) -> Self {
+        command.args(["serve", "--admin-listen=127.0.0.1:0"]);
+        if !arguments.contains(&"--listen") {
+            command.arg("--listen=127.0.0.1:0");
+        }
+        command.args(["--drain-delay=0s", "--drain-grace=5s"]).args(arguments);
+        let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (serving, is_serving) = oneshot::channel();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -99,8 +130,9 @@ impl Serve {
         });
         let line = timeout(LIMIT, is_serving).await.unwrap();
         let line = line.unwrap_or_else(|_| panic!("it ended: {}", log.lock().unwrap()));
-        let (address, admin) = (address(&line, "address"), address(&line, "admin"));
-        Self { child, address, admin, log, reader, stop_reading }
+        let (listen, admin) = (field(&line, "address"), field(&line, "admin"));
+        let (listen, admin) = (listen.parse().unwrap(), admin.parse().unwrap());
+        Self { child, listen, admin, log, reader, stop_reading }
     }
 
     /// Leaves stderr open, and reads no more of it: what is written from now on fills the pipe.
@@ -112,7 +144,21 @@ impl Serve {
     }
 
     async fn client(&self) -> RemoteSupportServiceClient<Channel> {
-        RemoteSupportServiceClient::connect(format!("http://{}", self.address)).await.unwrap()
+        RemoteSupportServiceClient::connect(self.url()).await.unwrap()
+    }
+
+    fn url(&self) -> String {
+        match &self.listen {
+            ListenAddress::Tcp(address) => format!("http://{address}"),
+            ListenAddress::Unix(_) => self.listen.to_string(),
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        match self.listen {
+            ListenAddress::Tcp(address) => address,
+            ListenAddress::Unix(_) => panic!("not over TCP"),
+        }
     }
 
     /// What the admin port answers.
@@ -158,12 +204,11 @@ impl Serve {
     }
 }
 
-/// The address in a line of either form of the log.
-fn address(line: &str, name: &str) -> SocketAddr {
+/// A field in a line of either form of the log.
+fn field<'a>(line: &'a str, name: &str) -> &'a str {
     let (_, rest) = line.rsplit_once(name).unwrap();
-    let rest = rest.trim_start_matches(|c: char| !c.is_ascii_digit());
-    let end = rest.find(|c: char| !matches!(c, '0'..='9' | '.' | ':')).unwrap_or(rest.len());
-    rest[..end].parse().unwrap()
+    let rest = rest.trim_start_matches(['"', ':', '=']);
+    rest.split([' ', '"']).next().unwrap()
 }
 
 fn signed<T>(message: T, authorization: &str) -> Request<T> {

@@ -44,7 +44,7 @@ async fn clients_without_end_leave_descriptors_for_the_vendor_and_the_probes() {
         open.push(half);
     }
     for _ in 0..150 {
-        open.push(TcpStream::connect(serve.address).await.unwrap());
+        open.push(TcpStream::connect(serve.address()).await.unwrap());
     }
     // The client and 29 others of them have a place.
     let all_came = async {

@@ -27,7 +27,7 @@ async fn one_call_too_many_is_shed_at_once_and_health_still_answers() {
     assert!(start.elapsed() < LIMIT / 4, "{:?}", start.elapsed());
     assert_eq!(vendor.requests(), 1);
 
-    let server = Channel::from_shared(format!("http://{}", serve.address)).unwrap();
+    let server = Channel::from_shared(serve.url()).unwrap();
     let asked = HealthCheckRequest { service: String::new() };
     HealthClient::new(server.connect().await.unwrap()).check(asked).await.unwrap();
     first.abort();

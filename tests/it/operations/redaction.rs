@@ -207,7 +207,7 @@ async fn a_callers_secrets_and_the_vendors_words_are_said_nowhere() {
         assert!(told.reasons.iter().any(|told| told == reason), "{reason}: {:?}", told.reasons);
     }
     // Somebody who speaks another protocol, with a secret.
-    let mut stranger = TcpStream::connect(serve.address).await.unwrap();
+    let mut stranger = TcpStream::connect(serve.address()).await.unwrap();
     stranger.write_all(b"GET /MARK-path?MARK-query HTTP/1.1\r\nhost: MARK-\r\n\r\n").await.unwrap();
     // A watch that the end of the process ends.
     let open = client.watch_session(signed(watch(&format!("{ID}ok")), TOKEN)).await.unwrap();

@@ -35,7 +35,7 @@ async fn a_log_that_nobody_reads_stops_neither_calls_nor_probes_nor_the_end() {
         let refused = call.unwrap_or_else(|_| panic!("call {number} hangs")).unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated);
     }
-    let channel = Channel::from_shared(format!("http://{}", serve.address)).unwrap();
+    let channel = Channel::from_shared(serve.url()).unwrap();
     let mut health = HealthClient::new(channel.connect().await.unwrap());
     let asked = HealthCheckRequest { service: String::new() };
     let answer = timeout(LIMIT, health.check(asked)).await.unwrap().unwrap().into_inner();
@@ -96,7 +96,7 @@ async fn a_worker_that_is_stuck_shows_in_livez_and_does_not_keep_the_process() {
 #[tokio::test]
 async fn a_drain_waits_for_no_stream_whose_client_may_send_more() {
     let mut serve = Serve::start(&["--upstream-url=http://127.0.0.1:9"]).await;
-    let channel = Channel::from_shared(format!("http://{}", serve.address)).unwrap();
+    let channel = Channel::from_shared(serve.url()).unwrap();
     let mut reflection = ServerReflectionClient::new(channel.connect().await.unwrap());
     let open = reflection.server_reflection_info(tokio_stream::pending()).await;
     let mut open = open.unwrap().into_inner();
