@@ -22,7 +22,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Streaming, transport::Channel};
 
 use super::{LIMIT, Serve, session, signed, watch};
 use crate::kit::vendor::Vendor;
@@ -45,7 +45,7 @@ type Messages = Streaming<WatchSessionResponse>;
 
 /// Well-behaved clients, which must not notice anything.
 struct Load {
-    watches: JoinSet<Result<(), Status>>,
+    watches: JoinSet<Result<(), String>>,
     caller: Client,
 }
 
@@ -93,12 +93,12 @@ impl Load {
                 }
             }
         }
-        let mut times = calls.join_all().await;
+        let mut times = all_well(calls.join_all().await);
         times.sort_unstable();
         let p95 = times[times.len() * 95 / 100];
         assert!(p95 < P95, "{p95:?}");
         if let Some(ended) = self.watches.try_join_next() {
-            panic!("a watch ended: {ended:?}");
+            panic!("a watch noticed: {ended:?}");
         }
         outcome.unwrap().expect("the trouble ends")
     }
@@ -106,9 +106,7 @@ impl Load {
     /// All watches hear the end of their sessions.
     async fn end(self, vendor: &Vendor) {
         put_sessions(vendor, "complete");
-        for end in timeout(LIMIT, self.watches.join_all()).await.unwrap() {
-            end.unwrap();
-        }
+        all_well(timeout(LIMIT, self.watches.join_all()).await.unwrap());
     }
 }
 
@@ -131,21 +129,38 @@ async fn open_watch(client: &Client, id: String, token: &str) -> Messages {
     messages
 }
 
-/// Gives `Ok` if the end of the session was told.
-async fn until_end(mut messages: Messages) -> Result<(), Status> {
-    let mut is_terminal = false;
-    while let Some(message) = messages.message().await? {
-        assert_ne!(message.event_type(), EventType::Stale, "its session is as well as ever");
-        is_terminal = message.terminal;
+/// What each of many gives. They fail with one report, however many they are.
+fn all_well<T>(results: Vec<Result<T, String>>) -> Vec<T> {
+    let count = results.len();
+    let mut failures = results.iter().filter_map(|result| result.as_ref().err());
+    if let Some(first) = failures.next() {
+        panic!("{} of {count} failed: {first}", 1 + failures.count());
     }
-    assert!(is_terminal, "OK if and only if the last message was terminal");
-    Ok(())
+    results.into_iter().flatten().collect()
+}
+
+/// Gives `Ok` if the end of the session was told, and no trouble before.
+async fn until_end(mut messages: Messages) -> Result<(), String> {
+    let mut is_terminal = false;
+    loop {
+        match messages.message().await {
+            Ok(Some(message)) if message.event_type() == EventType::Stale => {
+                return Err(format!("its session is as well as ever: {message:?}"));
+            }
+            Ok(Some(message)) => is_terminal = message.terminal,
+            // OK if and only if the last message was terminal.
+            Ok(None) if is_terminal => return Ok(()),
+            end => return Err(format!("it ended: {end:?}")),
+        }
+    }
 }
 
 /// How long a call takes, which must succeed.
-async fn call(mut client: Client, id: String) -> Duration {
+async fn call(mut client: Client, id: String) -> Result<Duration, String> {
     let start = Instant::now();
     let call = client.get_session(signed(session(&id), "Bearer caller"));
-    timeout(LIMIT, call).await.expect("an answer").expect("a good one");
-    start.elapsed()
+    match timeout(LIMIT, call).await {
+        Ok(Ok(_)) => Ok(start.elapsed()),
+        other => Err(format!("{other:?}")),
+    }
 }
