@@ -6,8 +6,6 @@ mod client;
 mod command;
 mod credentials;
 mod edge;
-mod fake_service;
-mod harness;
 mod kit;
 mod operations;
 mod quota;

@@ -15,7 +15,7 @@ use gotoassist_grpc::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Harness, Peer, authorized, soon};
+use crate::kit::{harness::Harness, peer::Peer, request::authorized, soon};
 use row::{Remedy, Row, pushback_milliseconds, says_nothing_of_the_vendors};
 
 const DOMAIN: &str = "remotesupport.gotoassist";
@@ -126,7 +126,7 @@ async fn a_vendor_that_does_not_answer_is_a_timeout() {
 #[tokio::test]
 async fn no_connection_is_told_apart() {
     let mut refused = start(&[]).await;
-    refused.stop_vendor().await;
+    refused.vendor.stop().await;
     let unknown = start(&["--upstream-url=http://vendor.invalid"]).await;
     // The simulator speaks no TLS.
     let authority = tempfile::NamedTempFile::new().unwrap();

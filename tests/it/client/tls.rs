@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use super::{LIMIT, client};
-use crate::fake_service::FakeService;
+use crate::kit::fake_service::FakeService;
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 

@@ -4,10 +4,13 @@ use std::fs;
 
 use clap::CommandFactory as _;
 use gotoassist_grpc::{config::Cli, proto::SessionStatus};
-use tokio::time::timeout;
 
-use super::{LIMIT, binary, run, signal, unused_port};
-use crate::fake_service::{End, FakeService, Script, message};
+use super::run;
+use crate::kit::{
+    fake_service::{End, FakeService, Script, message},
+    process::{Serve, binary, exit_code, signal},
+    soon,
+};
 
 /// A byte order mark, as some editors put it at the beginning of a file.
 const MARK: &str = "\u{feff}";
@@ -72,7 +75,7 @@ async fn an_environment_variable_that_is_empty_is_not_set() {
     ] {
         let mut command = binary(&[&words[..], more].concat());
         command.envs(names.iter().map(|name| (name, "")));
-        let output = timeout(LIMIT, command.output()).await.unwrap().unwrap();
+        let output = soon(command.output()).await.unwrap();
         assert_eq!(output.status.code(), Some(0), "{words:?}: {output:?}");
     }
     let set = binary(&["serve", "--check"]).env("GOTOASSIST_MAX_CALLS", "7").output().await;
@@ -84,11 +87,9 @@ async fn an_environment_variable_that_is_empty_is_not_set() {
 async fn every_client_command_speaks_over_a_unix_socket() {
     let directory = tempfile::tempdir().unwrap();
     let socket = format!("unix:{}", directory.path().join("grpc.sock").display());
-    let (vendor, url) = super::started(&["simulate", "--listen", "127.0.0.1:0"], "REST API").await;
-    let admin = format!("127.0.0.1:{}", unused_port());
-    let arguments = ["serve", "--listen", &socket, "--admin-listen", &admin, "--upstream-url"];
-    let serve = binary(&[&arguments[..], &[&url, "--drain-delay=0s"]].concat()).spawn().unwrap();
-    super::serving(&socket).await;
+    let (mut vendor, url) =
+        super::started(&["simulate", "--listen", "127.0.0.1:0"], "REST API").await;
+    let serve = Serve::start(&["--listen", &socket, "--upstream-url", &url]).await;
     let (_, path) = socket.split_once(':').unwrap();
     for server in [&socket, &format!("unix://{path}")] {
         let rest = ["--server", server, "--token", "any"];
@@ -99,8 +100,7 @@ async fn every_client_command_speaks_over_a_unix_socket() {
     }
     let (status, _, stderr) = run(&["get", "x", "--server", "unix:"]).await;
     assert_eq!(status, 2, "{stderr}");
-    for mut child in [serve, vendor] {
-        signal(&child, "-TERM").await;
-        assert_eq!(timeout(LIMIT, child.wait()).await.unwrap().unwrap().code(), Some(0));
-    }
+    serve.stop().await;
+    signal(&vendor, "-TERM").await;
+    assert_eq!(exit_code(&mut vendor).await, Some(0));
 }

@@ -1,9 +1,6 @@
 //! The simulated vendor in this process.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    ops::Deref,
-};
+use std::{net::SocketAddr, ops::Deref};
 
 use gotoassist_grpc::{
     config::SimulateConfig,
@@ -17,23 +14,35 @@ pub struct Vendor {
     control: Control,
     pub address: SocketAddr,
     pub rest_url: String,
+    pub token_url: String,
     running: JoinHandle<()>,
 }
 
 impl Vendor {
     pub async fn start() -> Self {
-        Self::start_at((Ipv4Addr::LOCALHOST, 0).into()).await
+        Self::with(&SimulateConfig::on_free_port()).await
     }
 
     pub async fn start_at(listen: SocketAddr) -> Self {
-        let config = SimulateConfig { listen, ..SimulateConfig::on_free_port() };
-        let simulator = Simulator::bind(&config).await.unwrap();
+        Self::with(&SimulateConfig { listen, ..SimulateConfig::on_free_port() }).await
+    }
+
+    pub async fn with(config: &SimulateConfig) -> Self {
+        let simulator = Simulator::bind(config).await.unwrap();
         Self {
             control: simulator.control(),
             address: simulator.local_addr(),
             rest_url: simulator.rest_url(),
+            token_url: simulator.token_url(),
             running: tokio::spawn(simulator.run(std::future::pending())),
         }
+    }
+
+    /// Takes its port away.
+    pub async fn stop(&mut self) {
+        self.running.abort();
+        // The port is closed once the task has ended.
+        let _ = (&mut self.running).await;
     }
 }
 

@@ -1,21 +1,13 @@
 //! `serve --check`.
 
-use std::{fs, process::Output};
+use std::fs;
 
-use tokio::{process::Command, time::timeout};
-
-use super::{LIMIT, binary, binary_after};
+use super::{binary, binary_after, run};
 
 async fn check(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
-    let command = binary(&[&["serve", "--check"], arguments].concat());
-    ended(command, environment).await
-}
-
-async fn ended(mut command: Command, environment: &[(&str, &str)]) -> (i32, String, String) {
-    let output = command.envs(environment.iter().copied()).output();
-    let Output { status, stdout, stderr } = timeout(LIMIT, output).await.unwrap().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
+    let mut command = binary(&[&["serve", "--check"], arguments].concat());
+    command.envs(environment.iter().copied());
+    run(command).await
 }
 
 #[tokio::test]
@@ -47,14 +39,14 @@ async fn what_is_in_effect_is_printed_and_no_port_is_opened() {
 #[tokio::test]
 async fn a_limit_on_file_descriptors_below_max_connections_is_a_warning() {
     let few = binary_after("ulimit -n 1000", &["serve", "--check"]);
-    let (status, stdout, stderr) = ended(few, &[]).await;
+    let (status, stdout, stderr) = run(few).await;
     assert_eq!(status, 0, "{stderr}");
     assert!(stdout.contains("--max-connections 10000"), "{stdout}");
     let told = "warning: The limit on file descriptors leaves room for ";
     assert!(stderr.starts_with(told) && stderr.lines().count() == 1, "{stderr}");
 
     let arguments = ["serve", "--check", "--max-connections", "500"];
-    let (status, _, stderr) = ended(binary_after("ulimit -n 1000", &arguments), &[]).await;
+    let (status, _, stderr) = run(binary_after("ulimit -n 1000", &arguments)).await;
     assert_eq!((status, stderr.as_str()), (0, ""));
 }
 

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tonic::{Streaming, transport::Channel};
 
-use super::{LIMIT, Serve, session, signed, watch};
+use super::{LIMIT, Serve, session, signed, soon, watch};
 use crate::kit::vendor::Vendor;
 
 const SESSIONS: usize = 20;
@@ -73,7 +73,7 @@ impl Load {
     /// Opens more watches, on the connection of `client`.
     async fn watch(&mut self, client: &Client, count: usize) {
         let open = (0..count).map(|number| open_watch(client, id(number), "watcher"));
-        for messages in timeout(LIMIT, join_all(open)).await.unwrap() {
+        for messages in soon(join_all(open)).await {
             self.watches.spawn(until_end(messages));
         }
     }
@@ -106,7 +106,7 @@ impl Load {
     /// All watches hear the end of their sessions.
     async fn end(self, vendor: &Vendor) {
         put_sessions(vendor, "complete");
-        all_well(timeout(LIMIT, self.watches.join_all()).await.unwrap());
+        all_well(soon(self.watches.join_all()).await);
     }
 }
 

@@ -7,11 +7,11 @@ use gotoassist_grpc::proto::{
     GetSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
 };
 use serde_json::json;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tonic::{Request, Status, transport::Channel};
 
-use super::{LIMIT, Serve, collector::Collector, links, reason, session, signed, watch};
-use crate::upstream::stub::{Step, Stub, answer, ok};
+use super::{Serve, collector::Collector, links, reason, session, signed, soon, watch};
+use crate::kit::stub::{Step, Stub, answer, ok};
 
 /// In every secret and personal datum.
 const MARK: &str = "MARK-";
@@ -260,7 +260,7 @@ async fn the_password_of_a_proxy_and_a_broken_tls_are_said_nowhere() {
         let mut client = serve.client().await;
         let call = client.get_session(signed(session(&format!("{ID}ok")), TOKEN));
         let mut told = Told::default();
-        told.note(&timeout(LIMIT, call).await.unwrap().unwrap_err());
+        told.note(&soon(call).await.unwrap_err());
         assert_eq!(told.reasons, ["UPSTREAM_CONNECT_FAILED"]);
         search(serve, &collector, &told).await;
     }

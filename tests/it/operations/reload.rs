@@ -6,7 +6,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tonic::Code;
 
 use super::{Serve, reason, session, signed, watch};
-use crate::upstream::stub::{Stub, ok};
+use crate::kit::stub::{Stub, ok};
 
 /// `printf %s one | sha256sum`, and `two`.
 const ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";

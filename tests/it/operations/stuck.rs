@@ -110,9 +110,8 @@ async fn a_drain_waits_for_no_stream_whose_client_may_send_more() {
 
 async fn ends_within_the_grace(serve: &mut Serve) {
     let start = Instant::now();
-    let id = serve.child.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
-    let ended = timeout(LIMIT, serve.child.wait()).await.unwrap().unwrap();
+    serve.signal("-TERM").await;
+    let code = serve.exit_code().await;
     assert!(start.elapsed() < GRACE, "{:?}", start.elapsed());
-    assert_eq!(ended.code(), Some(0));
+    assert_eq!(code, Some(0));
 }

@@ -13,9 +13,9 @@ use tonic::{Request, transport::Identity};
 use super::{
     LIMIT, Serve,
     collector::{Collector, attribute},
-    session, signed, watch,
+    session, signed, soon, watch,
 };
-use crate::upstream::stub::{Step, Stub, answer, ok};
+use crate::kit::stub::{Step, Stub, answer, ok};
 
 const SERVICE: &str = "gotoassist.remotesupport.v1.RemoteSupportService";
 const QUICK: [&str; 4] = ["--upstream-rps", "1000", "--poll-active", "20ms"];
@@ -192,7 +192,7 @@ async fn a_collector_that_hangs_slows_no_call_and_what_is_lost_is_counted() {
         async move { client.get_session(signed(session(""), "Bearer a")).await.unwrap_err() }
     }));
     let start = Instant::now();
-    tokio::time::timeout(LIMIT, calls).await.unwrap();
+    soon(calls).await;
     assert!(start.elapsed() < LIMIT / 2, "{:?}", start.elapsed());
     let metrics = serve.page("/metrics").await;
     let dropped = metrics

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::{DOMAIN, GetSessionRequest, SESSION, refusal, start, with_grant};
-use crate::harness::trailers_only;
+use crate::kit::peer::trailers_only;
 
 const METHODS: [&str; 3] = ["GetSession", "ListSystemLinks", "WatchSession"];
 const SERVICE: &str = "gotoassist.remotesupport.v1.RemoteSupportService";

@@ -41,6 +41,7 @@ pub use super::{
     body,
     watcher::{End, Watcher},
 };
+use crate::kit::request::{self, authorized};
 
 /// When every world begins.
 pub const DAWN: &str = "2026-01-01T00:00:00Z";
@@ -292,11 +293,11 @@ impl Server {
 
     /// A watch of `id` by the token `t`.
     pub async fn watch(&self, id: &str) -> Watcher {
-        self.watch_with(request(id)).await.unwrap()
+        self.watch_with(request::watch(id)).await.unwrap()
     }
 
     pub async fn resume(&self, id: &str, token: &str) -> Watcher {
-        let message = WatchSessionRequest { resume_token: token.to_owned(), ..request(id) };
+        let message = WatchSessionRequest { resume_token: token.to_owned(), ..request::watch(id) };
         self.watch_with(message).await.unwrap()
     }
 
@@ -325,21 +326,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.cutter.abort();
     }
-}
-
-pub fn reason(status: &Status) -> String {
-    use tonic_types::StatusExt as _;
-    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
-}
-
-pub fn request(id: &str) -> WatchSessionRequest {
-    WatchSessionRequest { session_id: id.to_owned(), ..WatchSessionRequest::default() }
-}
-
-pub fn authorized<T>(token: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-    request
 }
 
 pub fn dawn() -> Timestamp {

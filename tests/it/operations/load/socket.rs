@@ -7,11 +7,10 @@ use prost::Message as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
-    time::timeout,
 };
 
 use super::{
-    super::{LIMIT, session},
+    super::{session, soon},
     Load, id,
 };
 use crate::kit::vendor::Vendor;
@@ -114,7 +113,7 @@ impl Peer {
         body.put_u32(message.len().try_into().unwrap());
         body.put_slice(&message);
         self.send(DATA, END_STREAM, stream, &body).await;
-        timeout(LIMIT, self.outcome(stream)).await.unwrap()
+        soon(self.outcome(stream)).await
     }
 
     async fn outcome(&mut self, stream: u32) -> Outcome {

@@ -33,7 +33,7 @@ use tokio::{
 
 use super::{Mechanism, Trouble};
 use crate::{
-    harness::authorized,
+    kit::request::authorized,
     upstream::{
         credential::{service_client, token_endpoint},
         id,
