@@ -16,6 +16,7 @@ use tonic::Code;
 use crate::kit::{
     LIMIT,
     fake_service::{End, FakeService, Script, message},
+    folder::Folder,
     request, soon,
 };
 
@@ -65,9 +66,8 @@ async fn the_deadline_is_told_as_such() {
 #[tokio::test]
 async fn each_form_of_credential_goes_out_as_it_should() {
     let service = FakeService::start([]);
-    let file = std::env::temp_dir().join(format!("gotoassist-token-{}", std::process::id()));
-    fs::write(&file, "from-file\n").unwrap();
-    let (url, path) = (service.url(), file.display().to_string());
+    let folder = Folder::new();
+    let (url, path) = (service.url(), folder.write("token", "from-file\n"));
     let from_file = client(&["--server", &url, "--token-file", &path]);
     for client in [
         client(&["--server", &url]),
@@ -77,9 +77,9 @@ async fn each_form_of_credential_goes_out_as_it_should() {
     ] {
         client.get_session("known", LIMIT).await.unwrap();
     }
-    fs::write(&file, "rotated").unwrap();
+    folder.write("token", "rotated");
     from_file.list_system_links("example.com", LIMIT).await.unwrap();
-    fs::remove_file(&file).unwrap();
+    fs::remove_file(&path).unwrap();
     let failure = from_file.list_system_links("example.com", LIMIT).await.unwrap_err();
     assert_eq!(failure.code, Code::Unauthenticated);
     assert_eq!(

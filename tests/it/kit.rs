@@ -4,6 +4,7 @@
 
 pub mod certificate;
 pub mod fake_service;
+pub mod folder;
 pub mod harness;
 pub mod peer;
 pub mod process;

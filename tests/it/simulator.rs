@@ -23,7 +23,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::kit::{LIMIT, soon, vendor::Vendor};
+use crate::kit::{LIMIT, folder::Folder, soon, vendor::Vendor};
 
 /// A simulator that runs until it is dropped, and a client for it.
 struct Running {
@@ -180,16 +180,15 @@ async fn an_id_is_one_segment_whatever_is_in_it() {
 
 #[tokio::test]
 async fn sessions_come_from_a_file_and_at_random() {
-    let path = std::env::temp_dir().join(format!("sessions-{}.json", std::process::id()));
-    std::fs::write(&path, r#"[{"id":"77","steps":[{"at":0,"status":"waiting"}]}]"#).unwrap();
+    let folder = Folder::new();
+    let script = r#"[{"id":"77","steps":[{"at":0,"status":"waiting"}]}]"#;
     let config = SimulateConfig {
-        sessions: Some(path.clone()),
+        sessions: Some(folder.write("sessions.json", script).into()),
         random: 2000,
         seed: 42,
         ..SimulateConfig::on_free_port()
     };
     let simulator = Running::with(config).await;
-    std::fs::remove_file(path).unwrap();
     assert_eq!(simulator.json("/sessions/77").await["status"], "waiting");
     assert!(simulator.session("900001999").is_some());
     assert!(simulator.session("900002000").is_none());

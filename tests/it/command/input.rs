@@ -1,13 +1,12 @@
 //! What people and templates give to the commands, in its odd forms.
 
-use std::fs;
-
 use clap::CommandFactory as _;
 use gotoassist_grpc::{config::Cli, proto::SessionStatus};
 
 use super::run;
 use crate::kit::{
     fake_service::{End, FakeService, Script, message},
+    folder::Folder,
     process::{Serve, binary, exit_code, signal},
     soon,
 };
@@ -40,10 +39,8 @@ async fn a_token_that_begins_with_a_dash_is_hinted_at_once() {
 #[tokio::test]
 async fn what_an_editor_puts_around_a_token_is_left_out() {
     let service = FakeService::start([Script(vec![message(1, SessionStatus::Complete)], End::Ok)]);
-    let (url, directory) = (service.url(), tempfile::tempdir().unwrap());
-    let path = directory.path().join("token");
-    fs::write(&path, format!("{MARK}secret\r\n")).unwrap();
-    let path = path.display().to_string();
+    let (url, folder) = (service.url(), Folder::new());
+    let path = folder.write("token", format!("{MARK}secret\r\n"));
     let (marked, resume) = (format!("{MARK}secret \n"), format!("{MARK}resume\r\n"));
     let words = ["get", "known", "--server", &url];
     for flags in [["--token-file", &path], ["--token", &marked]] {
@@ -85,8 +82,8 @@ async fn an_environment_variable_that_is_empty_is_not_set() {
 
 #[tokio::test]
 async fn every_client_command_speaks_over_a_unix_socket() {
-    let directory = tempfile::tempdir().unwrap();
-    let socket = format!("unix:{}", directory.path().join("grpc.sock").display());
+    let folder = Folder::new();
+    let socket = format!("unix:{}", folder.path("grpc.sock").display());
     let (mut vendor, url) =
         super::started(&["simulate", "--listen", "127.0.0.1:0"], "REST API").await;
     let serve = Serve::start(&["--listen", &socket, "--upstream-url", &url]).await;

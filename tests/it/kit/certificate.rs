@@ -1,47 +1,84 @@
 //! Certificates made for a test.
 
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
-use rcgen::{CertificateParams, KeyPair};
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use tempfile::NamedTempFile;
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+};
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate that is its own authority, and speaks for 127.0.0.1.
-pub struct SelfSigned {
-    /// As whoever is to trust it wants it: PEM in a file.
-    pub file: NamedTempFile,
-    config: rustls::ServerConfig,
+/// An authority of the test's own.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key.
+pub struct Certified {
+    certificate: Certificate,
+    key: KeyPair,
 }
 
-impl SelfSigned {
-    pub fn for_loopback() -> Self {
-        Self::new(&CertificateParams::new(["127.0.0.1".to_owned()]).unwrap())
+impl Authority {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    pub fn new(params: &CertificateParams) -> Self {
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let signing_key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&signing_key).unwrap();
-        let file = NamedTempFile::new().unwrap();
-        fs::write(file.path(), certificate.pem()).unwrap();
-        let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-        let config = rustls::ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key.into())
-            .unwrap();
-        Self { file, config }
+    pub fn issue(&self, name: &str) -> Certified {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params(name).signed_by(&key, &self.0).unwrap();
+        Certified { certificate, key }
     }
 
-    /// Where its file is, as a flag takes it.
-    pub fn path(&self) -> String {
-        self.file.path().display().to_string()
+    pub fn pem(&self) -> String {
+        self.0.pem()
     }
 
-    /// A TLS server with this certificate, which offers these protocols.
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+}
+
+impl Certified {
+    /// A certificate that is its own authority.
+    pub fn self_signed(params: &CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self { certificate, key }
+    }
+
+    pub fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.certificate.der().clone()
+    }
+
+    pub fn key_der(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
+    }
+
+    /// A TLS server that shows it, and offers these protocols.
     pub fn acceptor(&self, protocols: &[&str]) -> TlsAcceptor {
-        let mut config = self.config.clone();
+        let mut config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![self.der()], self.key_der())
+                .unwrap();
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
     }
+}
+
+/// What a certificate for one name says.
+pub fn params(name: &str) -> CertificateParams {
+    CertificateParams::new([name.to_owned()]).unwrap()
 }

@@ -3,7 +3,6 @@
 use std::{
     fmt::Write as _,
     net::SocketAddr,
-    path::Path,
     process::{Output, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
@@ -35,10 +34,10 @@ pub fn binary_after(preparation: &str, arguments: &[&str]) -> Command {
 }
 
 /// The binary, which sees the file `from` at `to`.
-pub fn binary_with((from, to): (&Path, &str), arguments: &[&str]) -> Command {
+pub fn binary_with((from, to): (&str, &str), arguments: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--map-root-user", "/bin/sh"]);
-    in_shell(command, &format!("mount --bind {} {to}", from.display()), arguments)
+    in_shell(command, &format!("mount --bind {from} {to}"), arguments)
 }
 
 fn in_shell(mut command: Command, preparation: &str, arguments: &[&str]) -> Command {
@@ -55,7 +54,7 @@ fn in_shell(mut command: Command, preparation: &str, arguments: &[&str]) -> Comm
 }
 
 /// Whether this machine lets [`binary_with`] do so.
-pub async fn can_bind_over(file: (&Path, &str)) -> bool {
+pub async fn can_bind_over(file: (&str, &str)) -> bool {
     let output = binary_with(file, &["--version"]).output().await;
     output.is_ok_and(|output| output.status.success())
 }
@@ -105,7 +104,7 @@ impl Serve {
     }
 
     /// As [`binary_with`].
-    pub async fn start_with(file: (&Path, &str), flags: &[&str]) -> Self {
+    pub async fn start_with(file: (&str, &str), flags: &[&str]) -> Self {
         Self::spawn(binary_with(file, &["serve"]), flags).await
     }
 

@@ -1,8 +1,7 @@
 //! `serve --check`.
 
-use std::fs;
-
 use super::{binary, binary_after, run};
+use crate::kit::folder::Folder;
 
 async fn check(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
     let mut command = binary(&[&["serve", "--check"], arguments].concat());
@@ -52,13 +51,9 @@ async fn a_limit_on_file_descriptors_below_max_connections_is_a_warning() {
 
 #[tokio::test]
 async fn all_problems_are_told_together_each_in_a_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let (tokens, ca) = (file("tokens", "no digest\n"), file("ca.pem", "no certificate\n"));
+    let folder = Folder::new();
+    let (tokens, ca) =
+        (folder.write("tokens", "no digest\n"), folder.write("ca.pem", "no certificate\n"));
     let (certificate, key) = ("no-such-certificate.pem", "no-such-key.pem");
     let secrets = ["--client-secret", "hush-secret", "--refresh-token-file", "no-such-token"];
     let given = [
@@ -126,9 +121,9 @@ async fn values_that_cannot_be_read_are_told_with_all_else_wherever_they_come_fr
 
 #[tokio::test]
 async fn a_machine_without_authorities_is_told_where_one_is_needed() {
-    let empty = tempfile::NamedTempFile::new().unwrap();
-    let file = empty.path().to_str().unwrap();
-    let without = [("SSL_CERT_FILE", file), ("SSL_CERT_DIR", "")];
+    let folder = Folder::new();
+    let empty = folder.write("empty", "");
+    let without = [("SSL_CERT_FILE", empty.as_str()), ("SSL_CERT_DIR", "")];
     let (status, _, stderr) = check(&[], &without).await;
     assert_eq!(status, 2);
     assert!(stderr.contains("the system has no certificate authorities"), "{stderr}");

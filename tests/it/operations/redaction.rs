@@ -11,6 +11,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tonic::{Request, Status, transport::Channel};
 
 use super::{Serve, collector::Collector, links, reason, session, signed, soon, watch};
+use crate::kit::folder::Folder;
 use crate::kit::stub::{Step, Stub, answer, ok};
 
 /// In every secret and personal datum.
@@ -223,14 +224,9 @@ async fn a_callers_secrets_and_the_vendors_words_are_said_nowhere() {
 async fn the_services_own_secrets_are_said_nowhere() {
     let vendor = vendor().await;
     let (url, token_url) = (vendor.url().to_string(), vendor.url().join("/oauth/token").unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let refresh = file("refresh-token", "MARK-refresh-token\n");
-    let secret = file("secret", "MARK-client-secret\n");
+    let folder = Folder::new();
+    let refresh = folder.write("refresh-token", "MARK-refresh-token\n");
+    let secret = folder.write("secret", "MARK-client-secret\n");
     let own = ["--credentials", "service", "--client-id", "MARK-client-id"];
     let files = ["--client-secret-file", &secret, "--refresh-token-file", &refresh];
     let urls = ["--upstream-url", &url, "--token-url", token_url.as_str()];

@@ -1,7 +1,6 @@
 //! A dead address of the vendor: its name has two, and the first one drops all packets.
 
 use std::{
-    fs,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
@@ -16,7 +15,7 @@ use super::{
     super::{Serve, can_bind_over},
     Load, P95,
 };
-use crate::kit::vendor::Vendor;
+use crate::kit::{folder::Folder, vendor::Vendor};
 
 const DEAD: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const LIVE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -26,10 +25,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2 * P95.as_secs());
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_address_costs_the_first_connections_their_share_and_no_later_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let hosts = directory.path().join("hosts");
-    fs::write(&hosts, format!("{DEAD} vendor.test\n{LIVE} vendor.test\n")).unwrap();
-    let hosts = (hosts.as_path(), "/etc/hosts");
+    let folder = Folder::new();
+    let hosts = folder.write("hosts", format!("{DEAD} vendor.test\n{LIVE} vendor.test\n"));
+    let hosts = (hosts.as_str(), "/etc/hosts");
     let Some(dead) = DeadServer::start().await else {
         return eprintln!("skipped: no address of this machine drops packets");
     };

@@ -14,7 +14,9 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::super::soon;
-use crate::kit::{certificate::SelfSigned, vendor::Vendor};
+use crate::kit::{certificate::Authority, folder::Folder, vendor::Vendor};
+
+const AUTHORITY: &str = "ca.pem";
 
 /// What becomes of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ pub enum Treatment {
 
 pub struct Gate {
     address: SocketAddr,
-    certificate: SelfSigned,
+    folder: Folder,
     treatment: watch::Sender<Treatment>,
     running: JoinHandle<()>,
 }
@@ -45,14 +47,16 @@ impl Gate {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (treatment, treated) = watch::channel(Treatment::Pass);
-        let (certificate, stranger) = (SelfSigned::for_loopback(), SelfSigned::for_loopback());
+        let (ours, stranger) = (Authority::new(), Authority::new());
+        let folder = Folder::new();
+        folder.write(AUTHORITY, ours.pem());
         let ways = Ways {
-            ours: certificate.acceptor(&[]),
-            stranger: stranger.acceptor(&[]),
+            ours: ours.issue("127.0.0.1").acceptor(&[]),
+            stranger: stranger.issue("127.0.0.1").acceptor(&[]),
             vendor: vendor.address,
         };
         let running = tokio::spawn(listen(listener, treated, ways));
-        Self { address, certificate, treatment, running }
+        Self { address, folder, treatment, running }
     }
 
     pub fn url(&self) -> String {
@@ -61,7 +65,7 @@ impl Gate {
 
     /// The file with the certificate to trust.
     pub fn authority(&self) -> String {
-        self.certificate.path()
+        self.folder.path(AUTHORITY).display().to_string()
     }
 
     /// Treats all connections like this that come from now on.

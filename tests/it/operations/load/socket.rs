@@ -13,15 +13,15 @@ use super::{
     super::{session, soon},
     Load, id,
 };
-use crate::kit::vendor::Vendor;
+use crate::kit::{folder::Folder, vendor::Vendor};
 
 /// More errors than h2 forgives a connection unless it is told otherwise (1,024).
 const CALLS: usize = 1_100;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_whose_authority_is_the_path_of_the_socket_harms_nobody_and_may_name_another() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("grpc.sock").display().to_string();
+    let folder = Folder::new();
+    let path = folder.path("grpc.sock").display().to_string();
     let encoded = path.replace('/', "%2F");
     let vendor = Vendor::start().await;
     let listen = format!("unix:{path}");
