@@ -1,14 +1,16 @@
 //! What the tests share. A test starts the service with [`harness::Harness`] in this process or with
 //! [`process::Serve`] in one of its own. The vendor is [`vendor::Vendor`], which answers as the real one
-//! does, or [`stub::Stub`], which sends any bytes.
+//! does, or [`stub::Stub`], which sends any bytes. Rules in time are tested with [`server::Server`], which has no sockets.
 
 pub mod certificate;
+pub mod credential;
 pub mod fake_service;
 pub mod folder;
 pub mod harness;
 pub mod peer;
 pub mod process;
 pub mod request;
+pub mod server;
 pub mod stub;
 pub mod vendor;
 

@@ -22,7 +22,7 @@ use gotoassist_grpc::{
     wire::{Error, Kind},
 };
 
-use crate::kit::stub::{self, Step, Stub};
+use crate::kit::stub::{Step, Stub};
 
 /// A client of `stub` with the defaults, but for a quota that no test waits for.
 fn client(stub: &Stub) -> Client {

@@ -12,8 +12,8 @@ use gotoassist_grpc::{
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{seconds, secret_file::TokenFile, silence::Captured, source_at, text};
-use crate::kit::vendor::Vendor;
+use super::{seconds, secret_file::TokenFile, silence::Captured, text};
+use crate::kit::{credential::token_source, vendor::Vendor};
 
 /// A token endpoint that plays each of these faults so many times, and then answers well.
 async fn endpoint(faults: &[(u64, &str)]) -> (Vendor, String) {
@@ -27,7 +27,7 @@ async fn endpoint(faults: &[(u64, &str)]) -> (Vendor, String) {
 }
 
 fn source(file: &TokenFile, url: &str) -> TokenSource {
-    source_at(url, &["--refresh-token-file", file.path.to_str().unwrap()])
+    token_source(url, &["--refresh-token-file", file.path.to_str().unwrap()])
 }
 
 /// How long it takes until the token endpoint was asked so many times.

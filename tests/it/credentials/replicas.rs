@@ -13,8 +13,8 @@ use gotoassist_grpc::{
 };
 use tokio::time::sleep;
 
-use super::{seconds, secret_file::TokenFile, silence::Captured, source_at};
-use crate::kit::vendor::Vendor;
+use super::{seconds, secret_file::TokenFile, silence::Captured};
+use crate::kit::{credential::token_source, vendor::Vendor};
 
 struct World {
     vendor: Vendor,
@@ -33,7 +33,7 @@ impl World {
         let flag = ["--refresh-token-file", file.path.to_str().unwrap()];
         let upstream = UpstreamConfig::at(vendor.rest_url.parse().unwrap());
         let replica = || {
-            let tokens = source_at(&vendor.token_url, &flag);
+            let tokens = token_source(&vendor.token_url, &flag);
             Client::new(&upstream, Some(tokens), Clock::system()).unwrap()
         };
         let replicas = (0..count).map(|_| replica()).collect();

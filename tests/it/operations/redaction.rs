@@ -11,8 +11,10 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tonic::{Request, Status, transport::Channel};
 
 use super::{Serve, collector::Collector, links, reason, session, signed, soon, watch};
-use crate::kit::folder::Folder;
-use crate::kit::stub::{Step, Stub, answer, ok};
+use crate::kit::{
+    folder::Folder,
+    stub::{Step, Stub, answer, ok},
+};
 
 /// In every secret and personal datum.
 const MARK: &str = "MARK-";

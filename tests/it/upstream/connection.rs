@@ -11,13 +11,11 @@ use gotoassist_grpc::{
 use rcgen::{DnType, date_time_ymd};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
-use super::{
-    caller, client_with, id,
+use super::{caller, client_with, id, terms, tls::vendor_with};
+use crate::kit::{
+    certificate::params,
     stub::{Step, Stub, answer},
-    terms,
-    tls::vendor_with,
 };
-use crate::kit::certificate::params;
 
 /// What a client of `url` that tries once is told.
 async fn error(url: &str, change: impl FnOnce(&mut UpstreamConfig)) -> Error {

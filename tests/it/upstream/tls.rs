@@ -17,14 +17,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{
-    caller, client_with, id,
-    stub::{SESSION, Stub, answer, ok},
-    terms,
-};
+use super::{caller, client_with, id, terms};
 use crate::kit::{
     certificate::{Certified, params},
     folder::Folder,
+    stub::{SESSION, Stub, answer, ok},
 };
 
 const AUTHORITY: &str = "ca.pem";
