@@ -24,11 +24,9 @@ struct World {
 
 impl World {
     async fn start(count: usize) -> Self {
-        let config = SimulateConfig {
-            refresh_tokens: RefreshTokens::SingleUse,
-            only_issued_tokens: true,
-            ..SimulateConfig::on_free_port()
-        };
+        let mut config = SimulateConfig::on_free_port();
+        config.settings.refresh_tokens = RefreshTokens::SingleUse;
+        config.settings.only_issued_tokens = true;
         let (vendor, file) = (Vendor::with(&config).await, TokenFile::new("first"));
         let flag = ["--refresh-token-file", file.path.to_str().unwrap()];
         let upstream = UpstreamConfig::at(vendor.rest_url.parse().unwrap());

@@ -13,7 +13,7 @@ const MANUAL: &str = include_str!("../../../docs/simulator.md");
 #[derive(Parser)]
 struct Line {
     #[command(flatten)]
-    _config: SimulateConfig,
+    config: SimulateConfig,
 }
 
 /// Every kind of fault, as the error for an unknown one lists them.
@@ -65,6 +65,11 @@ fn every_kind_of_fault_is_in_the_manual_and_in_the_help() {
         assert!(MANUAL.contains(&format!("\n| `{kind}` |")), "{kind}");
         assert!(words.contains(&&*kind), "{kind}");
     }
+}
+
+#[test]
+fn the_defaults_of_the_flags_are_the_defaults_of_the_type() {
+    assert_eq!(Line::parse_from(["simulate"]).config, SimulateConfig::default());
 }
 
 #[test]
