@@ -29,7 +29,7 @@ use crate::{
     credential::{Credential, CredentialId},
     model::{Session, SessionId, Status},
     trace::Cause,
-    traffic::{Identities, RequestContext, Urgency},
+    traffic::{Client, Identities, RequestContext, Urgency},
     wire,
     wire::Answer,
 };
@@ -60,6 +60,21 @@ pub type Reply = Result<Answer<Arc<Session>>, wire::Error>;
 pub type BoxedReply = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
 type Read = dyn Fn(Key, Ask) -> BoxedReply + Send + Sync;
+
+/// Asks the vendor through `client`.
+pub fn read(client: Client) -> impl Fn(Key, Ask) -> BoxedReply + Send + Sync {
+    move |Key { credential, session }, ask| {
+        let client = client.clone();
+        Box::pin(async move {
+            match ask {
+                Ask::First(terms) => client.session(&credential, &session, terms).await,
+                Ask::Next(urgency, cause) => {
+                    client.poll_session(&credential, &session, urgency, &cause).await
+                }
+            }
+        })
+    }
+}
 
 /// How polls behave.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     config::{ServeConfig, secret::Secret, serve::PollConfig},
     credential::token::TokenSource,
-    feed::{self, Ask, Feed, Key, Pace},
+    feed::{self, Feed, Pace},
     grpc::{
         Service,
         caller::Callers,
@@ -33,7 +33,8 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
         token_client.transpose()?.and_then(|http| TokenSource::new(&config.credentials, http));
     let client = traffic::Client::new(&config.upstream, tokens, clock)?;
     let identities = client.identities().clone();
-    let feed = Feed::new(read(client.clone()), feed_settings(&config.watch), clock, identities);
+    let feed =
+        Feed::new(feed::read(client.clone()), feed_settings(&config.watch), clock, identities);
     Ok(Service {
         watches: Watches::new(watch_settings(config), feed.clone()),
         feed,
@@ -83,21 +84,6 @@ fn tls_files(config: &ServeConfig) -> Option<tls::Files> {
 /// Where the service asks for tokens: nowhere, without a credential of its own.
 fn token_url(config: &ServeConfig) -> Option<&Url> {
     config.credentials.grant().map(|_| &config.credentials.token_url)
-}
-
-/// How the feed asks the vendor.
-fn read(client: traffic::Client) -> impl Fn(Key, Ask) -> feed::BoxedReply + Send + Sync {
-    move |Key { credential, session }, ask| {
-        let client = client.clone();
-        Box::pin(async move {
-            match ask {
-                Ask::First(terms) => client.session(&credential, &session, terms).await,
-                Ask::Next(urgency, cause) => {
-                    client.poll_session(&credential, &session, urgency, &cause).await
-                }
-            }
-        })
-    }
 }
 
 fn watch_settings(config: &ServeConfig) -> watch::Settings {

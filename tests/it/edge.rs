@@ -37,18 +37,18 @@ use gotoassist_grpc::{
     },
     trace::Tracer,
 };
-use http::{HeaderMap, Request};
-use prost::Message as _;
-use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+use http::HeaderMap;
+use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status, service::Routes};
 
-/// Longest a test waits for a fact.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::kit::{
+    peer::{self, USUAL_WINDOW},
+    request, soon,
+};
 
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("it should have happened by now")
-}
+/// Longer than any test here takes.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Plays the facade; `session_id` says how.
 struct Play;
@@ -232,8 +232,8 @@ impl Client {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
-        let (send, connection) = h2::client::handshake(socket).await.ok()?;
-        Some(Self { send, connection: tokio::spawn(connection) })
+        let peer = peer::Peer::over(socket, USUAL_WINDOW).await.ok()?;
+        Some(Self { send: peer.send, connection: peer.connection })
     }
 
     async fn begin(
@@ -242,36 +242,13 @@ impl Client {
         session_id: &str,
         headers: &[(&str, &str)],
     ) -> Result<http::Response<h2::RecvStream>, h2::Error> {
-        let path = format!("gotoassist.remotesupport.v1.RemoteSupportService/{method}");
         // The field is the first of both requests.
-        let message = GetSessionRequest { session_id: session_id.into() }.encode_to_vec();
-        self.begin_with(&path, &message, headers).await
+        let message = request::session(session_id);
+        peer::post(&self.send, &peer::path_of(method), peer::frame(&message), headers).await
     }
 
     async fn watch_health(&mut self) -> Result<http::Response<h2::RecvStream>, h2::Error> {
-        self.begin_with("grpc.health.v1.Health/Watch", &[], &[]).await
-    }
-
-    async fn begin_with(
-        &mut self,
-        path: &str,
-        message: &[u8],
-        headers: &[(&str, &str)],
-    ) -> Result<http::Response<h2::RecvStream>, h2::Error> {
-        let mut request = Request::post(format!("http://localhost/{path}"))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let mut frame = vec![0];
-        frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-        frame.extend(message);
-
-        let mut send = self.send.clone().ready().await?;
-        let (response, mut body) = send.send_request(request.body(()).unwrap(), false)?;
-        body.send_data(frame.into(), true)?;
-        response.await
+        peer::post(&self.send, "grpc.health.v1.Health/Watch", peer::frame(&()), &[]).await
     }
 
     async fn call(

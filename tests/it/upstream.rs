@@ -11,7 +11,6 @@ mod queued;
 mod refusals;
 mod retries;
 mod sharing;
-pub mod stub;
 mod tls;
 
 use gotoassist_grpc::{
@@ -23,7 +22,7 @@ use gotoassist_grpc::{
     wire::{Error, Kind},
 };
 
-use stub::{Step, Stub};
+use crate::kit::stub::{Step, Stub};
 
 /// A client of `stub` with the defaults, but for a quota that no test waits for.
 fn client(stub: &Stub) -> Client {

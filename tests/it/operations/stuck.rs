@@ -26,7 +26,7 @@ use tonic_health::pb::{
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
 use super::{LIMIT, Serve, reason, session, signed};
-use crate::harness::serve_config;
+use crate::kit::harness::serve_config;
 
 /// More lines than a pipe takes, which is 64 KiB on Linux.
 const CALLS: usize = 2_000;
@@ -46,7 +46,7 @@ async fn a_log_that_nobody_reads_stops_neither_calls_nor_probes_nor_the_end() {
         let refused = call.unwrap_or_else(|_| panic!("call {number} hangs")).unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated);
     }
-    let channel = Channel::from_shared(format!("http://{}", serve.address)).unwrap();
+    let channel = Channel::from_shared(serve.url()).unwrap();
     let mut health = HealthClient::new(channel.connect().await.unwrap());
     let asked = HealthCheckRequest { service: String::new() };
     let answer = timeout(LIMIT, health.check(asked)).await.unwrap().unwrap().into_inner();
@@ -143,7 +143,7 @@ fn workers_that_make_no_progress_show_in_livez_which_answers_all_the_same() {
 #[tokio::test]
 async fn a_drain_waits_for_no_stream_whose_client_may_send_more() {
     let mut serve = Serve::start(&["--upstream-url=http://127.0.0.1:9"]).await;
-    let channel = Channel::from_shared(format!("http://{}", serve.address)).unwrap();
+    let channel = Channel::from_shared(serve.url()).unwrap();
     let mut reflection = ServerReflectionClient::new(channel.connect().await.unwrap());
     let open = reflection.server_reflection_info(tokio_stream::pending()).await;
     let mut open = open.unwrap().into_inner();
@@ -157,9 +157,8 @@ async fn a_drain_waits_for_no_stream_whose_client_may_send_more() {
 
 async fn ends_within_the_grace(serve: &mut Serve) {
     let start = Instant::now();
-    let id = serve.child.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
-    let ended = timeout(LIMIT, serve.child.wait()).await.unwrap().unwrap();
+    serve.signal("-TERM").await;
+    let code = serve.exit_code().await;
     assert!(start.elapsed() < GRACE, "{:?}", start.elapsed());
-    assert_eq!(ended.code(), Some(0));
+    assert_eq!(code, Some(0));
 }

@@ -14,10 +14,9 @@ use tokio::time::{Instant, advance};
 use super::{
     caller, client_with,
     credential::{service_client, token_endpoint},
-    id,
-    stub::{SESSION, Step, Stub, answer, ok},
-    terms,
+    id, terms,
 };
+use crate::kit::stub::{SESSION, Step, Stub, answer, ok};
 
 const SECOND: Duration = Duration::from_secs(1);
 

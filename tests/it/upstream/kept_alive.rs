@@ -9,11 +9,8 @@ use gotoassist_grpc::{
 };
 use tokio::time::Instant;
 
-use super::{
-    caller, client_with, id,
-    stub::{SESSION, Step, Stub, ok},
-    terms,
-};
+use super::{caller, client_with, id, terms};
+use crate::kit::stub::{SESSION, Step, Stub, ok};
 
 /// A vendor that ends each connection with `end` in place of a second answer.
 async fn closing(end: Step) -> Stub {

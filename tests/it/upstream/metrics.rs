@@ -3,11 +3,8 @@
 use gotoassist_grpc::{admin::metrics::builder, traffic::RequestContext};
 use tokio::time::{Duration, Instant};
 
-use super::{
-    caller, client, client_with, id,
-    stub::{Step, Stub, answer, ok},
-    terms,
-};
+use super::{caller, client, client_with, id, terms};
+use crate::kit::stub::{Step, Stub, answer, ok};
 
 #[tokio::test(start_paused = true)]
 async fn requests_retries_sharing_drift_and_the_breaker_are_counted() {

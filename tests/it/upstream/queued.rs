@@ -15,9 +15,9 @@ use super::{
     credential::{service_client, token_endpoint},
     id,
     sharing::{SECOND, call, poll, urgency},
-    stub::{Stub, answer, ok},
     terms,
 };
+use crate::kit::stub::{Stub, answer, ok};
 
 /// A client whose quota is used up for a second, and two callers of the service's credential.
 async fn two_callers(stub: &Stub, endpoint: &Stub) -> (Client, Credential, Credential) {

@@ -9,11 +9,8 @@ use gotoassist_grpc::{
 };
 use tokio::time::Instant;
 
-use super::{
-    caller, client, client_with, id,
-    stub::{SESSION, Step, Stub, answer, ok},
-    terms,
-};
+use super::{caller, client, client_with, id, terms};
+use crate::kit::stub::{SESSION, Step, Stub, answer, ok};
 
 fn within(time: Duration) -> RequestContext {
     RequestContext { deadline: Some(Instant::now() + time), ..RequestContext::default() }

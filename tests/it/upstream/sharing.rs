@@ -15,11 +15,8 @@ use tokio::{
     time::{Instant, advance},
 };
 
-use super::{
-    caller, client, client_with, id,
-    stub::{SESSION, Step, Stub, answer, ok},
-    terms,
-};
+use super::{caller, client, client_with, id, terms};
+use crate::kit::stub::{SESSION, Step, Stub, answer, ok};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
