@@ -17,7 +17,7 @@ use crate::kit::{
     LIMIT,
     fake_service::{End, FakeService, Script, message},
     folder::Folder,
-    request, soon,
+    request, soon, unused_url,
 };
 
 #[derive(Parser)]
@@ -112,14 +112,14 @@ async fn a_credential_is_in_no_debug_output() {
 #[tokio::test]
 async fn a_call_goes_to_the_next_address_when_one_is_down() {
     let service = FakeService::start([]);
-    let down = unused_address();
+    let down = unused_url();
     let client = client(&["--server", &format!("{down},{}", service.url())]);
     client.get_session("known", LIMIT).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_service_that_is_down_is_named_as_the_cause() {
-    let down = unused_address();
+    let down = unused_url();
     let failure = client(&["--server", &down]).get_session("known", LIMIT).await.unwrap_err();
     assert_eq!(failure.code, Code::Unavailable);
     assert!(failure.message.starts_with("no connection to the service: "), "{failure}");
@@ -165,12 +165,6 @@ async fn a_watch_survives_a_restart_at_the_same_address() {
     assert_eq!(next(&mut watch).await, "token-2");
     assert!(watch.next().await.is_none());
     assert_eq!(second.watches().first().unwrap().resume_token, "token-1");
-}
-
-/// An address where nobody listens.
-fn unused_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
 }
 
 async fn next(watch: &mut ResumingWatch) -> String {

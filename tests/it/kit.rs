@@ -28,6 +28,12 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(LIMIT, future).await.expect("it should have happened by now")
 }
 
+/// The URL of a port at which nobody listens.
+pub fn unused_url() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
 /// The reason of an error, or nothing.
 pub fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()

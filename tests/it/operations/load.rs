@@ -24,8 +24,8 @@ use tokio::{
 };
 use tonic::{Streaming, transport::Channel};
 
-use super::{LIMIT, Serve, session, signed, soon, watch};
-use crate::kit::vendor::Vendor;
+use super::{LIMIT, Serve, session, soon, watch};
+use crate::kit::{request::authorized, vendor::Vendor};
 
 const SESSIONS: usize = 20;
 const WATCHES: usize = 1_000;
@@ -122,7 +122,7 @@ fn put_sessions(vendor: &Vendor, status: &str) {
 
 /// Opens a watch that has had its first message.
 async fn open_watch(client: &Client, id: String, token: &str) -> Messages {
-    let request = signed(watch(&id), &format!("Bearer {token}"));
+    let request = authorized(token, watch(&id));
     let messages = client.clone().watch_session(request).await;
     let mut messages = messages.unwrap().into_inner();
     messages.message().await.unwrap().unwrap();
@@ -158,7 +158,7 @@ async fn until_end(mut messages: Messages) -> Result<(), String> {
 /// How long a call takes, which must succeed.
 async fn call(mut client: Client, id: String) -> Result<Duration, String> {
     let start = Instant::now();
-    let call = client.get_session(signed(session(&id), "Bearer caller"));
+    let call = client.get_session(authorized("caller", session(&id)));
     match timeout(LIMIT, call).await {
         Ok(Ok(_)) => Ok(start.elapsed()),
         other => Err(format!("{other:?}")),

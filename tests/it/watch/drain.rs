@@ -30,7 +30,9 @@ async fn drain_with_ten_thousand_streams() {
         vendor.put_session(life).unwrap();
     }
     let grace = format!("--drain-grace={}s", GRACE.as_secs());
-    let served = Serve::before(&vendor, &["--drain-delay=200ms", &grace]).await;
+    // The vendor is in the same process as all the watchers, so it may be slow.
+    let flags = ["--drain-delay=200ms", &grace, "--upstream-timeout=1m", "--call-limit=1m"];
+    let served = Serve::before(&vendor, &flags).await;
 
     let open = Arc::new(Semaphore::new(0));
     let mut watchers = JoinSet::new();

@@ -1,5 +1,5 @@
-//! Trouble with some clients: they do not read stderr, cancel their calls, send huge credentials or half
-//! requests, or name an authority that HTTP/2 does not allow.
+//! Trouble with some clients, which cancel their calls, or send huge credentials or half requests, while
+//! nobody reads stderr.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -8,12 +8,12 @@ use gotoassist_grpc::{
 use tonic_types::{RpcStatusExt as _, StatusExt as _};
 
 use super::{
-    super::{Serve, session, signed, soon},
+    super::{Serve, session, soon},
     Load, Messages,
     gate::{Gate, Treatment},
     open_watch,
 };
-use crate::kit::vendor::Vendor;
+use crate::kit::{request::authorized, vendor::Vendor};
 
 /// More than the load ever needs at once.
 const CONNECTIONS: usize = 50;
@@ -47,7 +47,7 @@ async fn a_connection_that_fails_tells_its_cause_to_those_who_need_it_and_nobody
             // The vendor closes the connection instead of answering, so a new one is needed.
             vendor.add_fault(Rule::from(Fault::Close).for_session(cause));
             assert_eq!(stale_cause(watch).await, cause);
-            let call = client.get_session(signed(session(cause), &format!("Bearer {cause}")));
+            let call = client.get_session(authorized(cause, session(cause)));
             let info = call.await.unwrap_err().get_details_error_info().unwrap();
             assert_eq!(info.reason, "UPSTREAM_CONNECT_FAILED");
             assert_eq!(info.metadata["cause"], cause);
@@ -68,7 +68,7 @@ async fn open_connections(vendor: &Vendor, serve: &Serve) {
     let client = serve.client().await;
     let calls = (0..CONNECTIONS).map(async |number| {
         // Calls of one caller for one session would share a request.
-        let request = signed(session("250040353"), &format!("Bearer first-{number}"));
+        let request = authorized(&format!("first-{number}"), session("250040353"));
         client.clone().get_session(request).await.unwrap();
     });
     soon(join_all(calls)).await;
