@@ -22,7 +22,7 @@ pub use status::Status;
 pub use system_link::{SystemDomain, SystemLink};
 pub use time::UtcTime;
 pub use transition::{Progress, Transition};
-pub use validator::{Absence, Baseline, Disbelief, Identity, Validator, Verdict};
+pub use validator::{Absence, Baseline, Identity, Rejection, Validation, Validator};
 pub use value::{Fields, Value};
 
 /// Longest argument of a call, in bytes.

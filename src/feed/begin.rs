@@ -12,7 +12,7 @@ use super::{
     poller::Poller,
 };
 use crate::{
-    model::{Digest, Known, Session, Validator, Verdict},
+    model::{Digest, Known, Session, Validation, Validator},
     trace::Cause,
     traffic::Terms,
     wire,
@@ -57,7 +57,7 @@ impl Feed {
             match self.begin(key, reply, sent_at, &mut newcomer, &cause) {
                 Begun::Subscribed(subscription) => return Ok(subscription),
                 Begun::Failed(error) => return Err(error),
-                Begun::Doubtful(error) => refusal = error,
+                Begun::Unconfirmed(error) => refusal = error,
             }
         }
         Err(refusal)
@@ -72,12 +72,12 @@ impl Feed {
         cause: &Cause,
     ) -> Option<Subscription> {
         let reading = poller.state.borrow().reading.clone();
-        let verdict = newcomer.judge_reading(&reading);
+        let validation = newcomer.judge_reading(&reading);
         // Under this lock, so that nobody joins a poll which ends since nobody watches it.
         let pollers = self.shared.pollers();
         let running = pollers.by_key.get(&key.index());
         let is_running = running.is_some_and(|running| Arc::ptr_eq(running, poller));
-        (verdict == Verdict::Believed && is_running)
+        (validation == Validation::Accepted && is_running)
             .then(|| Subscription::to(poller, cause.clone()))
     }
 
@@ -99,11 +99,11 @@ impl Feed {
         };
         let session = &answer.content;
         match newcomer.judge(session, &Digest::of(session)) {
-            Verdict::Believed => {}
-            Verdict::Disbelieved(disbelief) if !newcomer.is_resumed() => {
-                return Begun::Failed(wire::Error::new(Kind::Malformed).caused_by(disbelief));
+            Validation::Accepted => {}
+            Validation::Rejected(rejection) if !newcomer.is_resumed() => {
+                return Begun::Failed(wire::Error::new(Kind::Malformed).caused_by(rejection));
             }
-            Verdict::Doubtful | Verdict::Disbelieved(_) => return Begun::doubtful(None),
+            Validation::Unconfirmed | Validation::Rejected(_) => return Begun::doubtful(None),
         }
         let validator = newcomer.validator();
         match self.start(key, answer.clone(), validator, cause) {
@@ -126,8 +126,8 @@ impl Feed {
         let trouble = || poller.trouble().map(Arc::unwrap_or_clone);
         match poller.accept(reply, sent_at, &self.shared.settings) {
             Effect::Unchanged | Effect::Changed => {}
-            Effect::Doubtful => return Begun::doubtful(trouble()),
-            Effect::Failed | Effect::Disbelieved => return Begun::failed(trouble()),
+            Effect::Unconfirmed => return Begun::doubtful(trouble()),
+            Effect::Failed | Effect::Rejected => return Begun::failed(trouble()),
             Effect::Ended => {
                 let end = poller.state.borrow().end.clone();
                 return Begun::failed(end.map(Arc::unwrap_or_clone));
@@ -177,14 +177,14 @@ enum Begun {
     /// It cannot begin.
     Failed(wire::Error),
     /// Another answer has to confirm this one; the error, if there is none.
-    Doubtful(wire::Error),
+    Unconfirmed(wire::Error),
 }
 
 impl Begun {
     /// There is no session.
     fn without_answer(error: wire::Error, newcomer: &mut Newcomer<'_>) -> Self {
         match Meaning::of(&error) {
-            Meaning::Absent(absence) if !newcomer.is_gone(absence) => Self::Doubtful(error),
+            Meaning::Absent(absence) if !newcomer.is_gone(absence) => Self::Unconfirmed(error),
             Meaning::Absent(_) | Meaning::Refused | Meaning::Trouble => Self::Failed(error),
         }
     }
@@ -194,6 +194,6 @@ impl Begun {
     }
 
     fn doubtful(error: Option<wire::Error>) -> Self {
-        Self::Doubtful(error.unwrap_or_else(|| wire::Error::new(Kind::Malformed)))
+        Self::Unconfirmed(error.unwrap_or_else(|| wire::Error::new(Kind::Malformed)))
     }
 }

@@ -20,9 +20,9 @@ pub(super) enum Effect {
     /// The session has changed.
     Changed,
     /// It waits for a second answer to confirm it.
-    Doubtful,
+    Unconfirmed,
     /// It was not believed.
-    Disbelieved,
+    Rejected,
     /// There is none.
     Failed,
     /// There will be no more.
@@ -37,8 +37,8 @@ impl Effect {
         match self {
             Effect::Unchanged => "unchanged",
             Effect::Changed => "changed",
-            Effect::Doubtful => "doubtful",
-            Effect::Disbelieved => "disbelieved",
+            Effect::Unconfirmed => "doubtful",
+            Effect::Rejected => "disbelieved",
             Effect::Failed => "failed",
             Effect::Ended => "ended",
             Effect::Superseded => "superseded",
@@ -48,10 +48,10 @@ impl Effect {
     /// Whether it is as it should be.
     pub fn outcome(self) -> Outcome {
         match self {
-            Effect::Failed | Effect::Disbelieved => Outcome::Failed,
+            Effect::Failed | Effect::Rejected => Outcome::Failed,
             Effect::Unchanged
             | Effect::Changed
-            | Effect::Doubtful
+            | Effect::Unconfirmed
             | Effect::Ended
             | Effect::Superseded => Outcome::Fine,
         }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Key, Reading, poller::Poller};
-use crate::model::{Absence, Baseline, Digest, History, Known, Session, Validator, Verdict};
+use crate::model::{Absence, Baseline, Digest, History, Known, Session, Validation, Validator};
 
 /// A watcher that is about to begin.
 pub(super) struct Newcomer<'a> {
@@ -31,21 +31,21 @@ impl<'a> Newcomer<'a> {
     }
 
     /// Judges what a running poll knows, which is believed by itself.
-    pub fn judge_reading(&mut self, reading: &Reading) -> Verdict {
+    pub fn judge_reading(&mut self, reading: &Reading) -> Validation {
         match &self.known {
-            None => Verdict::Believed,
+            None => Validation::Accepted,
             Some(_) => self.judge(&reading.session, &reading.digest),
         }
     }
 
     /// Judges an answer. Each one must be newer than the one before.
-    pub fn judge(&mut self, answer: &Session, digest: &Digest) -> Verdict {
+    pub fn judge(&mut self, answer: &Session, digest: &Digest) -> Validation {
         let Some((Known { digest: known, .. }, history)) = &self.known else {
             return self.validator.judge_first(answer);
         };
         if known.content == digest.content {
             self.validator.settle();
-            return Verdict::Believed;
+            return Validation::Accepted;
         }
         self.validator.judge(Baseline { digest: known, history, session: None }, answer, digest)
     }

@@ -12,7 +12,7 @@ pub struct Identity(pub(super) u32);
 
 /// Why an answer is not believed, whatever follows. Holds nothing of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Disbelief {
+pub enum Rejection {
     /// It has no session id, and no status that could be one.
     #[error("the answer is not a session")]
     NotASession,
@@ -26,13 +26,13 @@ pub enum Disbelief {
 
 /// What to make of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Validation {
     /// It is the session's state.
-    Believed,
+    Accepted,
     /// It shows an earlier status, or lacks what the session had. The next answer decides.
-    Doubtful,
+    Unconfirmed,
     /// It is as good as no answer.
-    Disbelieved(Disbelief),
+    Rejected(Rejection),
 }
 
 /// An answer that says the session is not there to be seen.
@@ -79,11 +79,11 @@ struct Doubt {
 ///
 /// The set of statuses is open, so without a session id any word is taken for one; but not once the
 /// session is known to have an id, for then the word is more likely an error's.
-pub fn check(identity: Option<Identity>, answer: &Session) -> Result<(), Disbelief> {
+pub fn check(identity: Option<Identity>, answer: &Session) -> Result<(), Rejection> {
     match (identity, Identity::of(answer)) {
-        (Some(identity), Some(shown)) if identity != shown => Err(Disbelief::OtherSession),
-        (Some(_), None) if answer.status() == Status::Unknown => Err(Disbelief::NotASession),
-        (None, None) if !is_word(&answer.upstream_status) => Err(Disbelief::NotASession),
+        (Some(identity), Some(shown)) if identity != shown => Err(Rejection::OtherSession),
+        (Some(_), None) if answer.status() == Status::Unknown => Err(Rejection::NotASession),
+        (None, None) if !is_word(&answer.upstream_status) => Err(Rejection::NotASession),
         (Some(_) | None, Some(_) | None) => Ok(()),
     }
 }
@@ -115,24 +115,29 @@ impl Validator {
     }
 
     /// Judges an answer before any other is believed.
-    pub fn judge_first(&mut self, answer: &Session) -> Verdict {
+    pub fn judge_first(&mut self, answer: &Session) -> Validation {
         match self.check(answer) {
-            Err(disbelief) => Verdict::Disbelieved(disbelief),
+            Err(rejection) => Validation::Rejected(rejection),
             Ok(()) if Identity::of(answer).is_none() && answer.status() == Status::Unknown => {
-                Verdict::Disbelieved(Disbelief::NotASession)
+                Validation::Rejected(Rejection::NotASession)
             }
-            Ok(()) if self.identifies(answer) => Verdict::Believed,
-            Ok(()) => Verdict::Doubtful,
+            Ok(()) if self.identifies(answer) => Validation::Accepted,
+            Ok(()) => Validation::Unconfirmed,
         }
     }
 
     /// Judges the next answer, whose content is `digest`.
-    pub fn judge(&mut self, baseline: Baseline<'_>, answer: &Session, digest: &Digest) -> Verdict {
-        if let Err(disbelief) = self.check(answer) {
-            return Verdict::Disbelieved(disbelief);
+    pub fn judge(
+        &mut self,
+        baseline: Baseline<'_>,
+        answer: &Session,
+        digest: &Digest,
+    ) -> Validation {
+        if let Err(rejection) = self.check(answer) {
+            return Validation::Rejected(rejection);
         }
         if !self.identifies(answer) {
-            return Verdict::Doubtful;
+            return Validation::Unconfirmed;
         }
         self.doubt_absence();
         let progress = Progress::of(answer);
@@ -142,10 +147,10 @@ impl Validator {
         let is_behind = baseline.history.is_ahead_of(answer);
         if (is_behind || !vanished.is_empty()) && !self.is_confirmed(progress, vanished) {
             self.doubt = Some(Doubt { progress, vanished });
-            return Verdict::Doubtful;
+            return Validation::Unconfirmed;
         }
         self.doubt = None;
-        Verdict::Believed
+        Validation::Accepted
     }
 
     /// Nothing is doubtful any more.
@@ -163,9 +168,9 @@ impl Validator {
         self.absence = None;
     }
 
-    fn check(&self, answer: &Session) -> Result<(), Disbelief> {
+    fn check(&self, answer: &Session) -> Result<(), Rejection> {
         check(self.identity, answer)?;
-        if answer.upstream_status.trim().is_empty() { Err(Disbelief::NoStatus) } else { Ok(()) }
+        if answer.upstream_status.trim().is_empty() { Err(Rejection::NoStatus) } else { Ok(()) }
     }
 
     /// Whether the answer's id is the session's, as far as can be known: it is what was asked for,
@@ -229,7 +234,7 @@ mod tests {
             }
         }
 
-        fn judge(&mut self, answer: &Session) -> Verdict {
+        fn judge(&mut self, answer: &Session) -> Validation {
             let digest = Digest::of(&self.session);
             let (history, session) = (&self.history, Some(&self.session));
             let baseline = Baseline { digest: &digest, history, session };
@@ -242,17 +247,17 @@ mod tests {
         let nothing = Session::default();
         let code = Session { upstream_status: "503".to_owned(), ..Session::default() };
         let notice = Session { upstream_status: "error".to_owned(), ..Session::default() };
-        assert_eq!(check(None, &nothing), Err(Disbelief::NotASession));
-        assert_eq!(check(None, &code), Err(Disbelief::NotASession));
+        assert_eq!(check(None, &nothing), Err(Rejection::NotASession));
+        assert_eq!(check(None, &code), Err(Rejection::NotASession));
         assert_eq!(check(None, &notice), Ok(()), "it could be a new status");
         for answer in [nothing, code, notice] {
             let mut first = Validator::new(&"250040353".parse().unwrap(), None);
-            let expected = Verdict::Disbelieved(Disbelief::NotASession);
+            let expected = Validation::Rejected(Rejection::NotASession);
             assert_eq!(first.judge_first(&answer), expected);
             let mut watched = Watched::beginning_with(session("active"));
             for _ in 0..3 {
-                let verdict = watched.judge(&answer);
-                assert_eq!(verdict, Verdict::Disbelieved(Disbelief::NotASession));
+                let validation = watched.judge(&answer);
+                assert_eq!(validation, Validation::Rejected(Rejection::NotASession));
             }
         }
         let not_started = Session { upstream_status: "NOT_STARTED".into(), ..Session::default() };
@@ -265,44 +270,44 @@ mod tests {
         let other = Session { session_id: "777".to_owned(), ..session("complete") };
         let mut watched = Watched::beginning_with(session("active"));
         for _ in 0..3 {
-            let verdict = watched.judge(&other);
-            assert_eq!(verdict, Verdict::Disbelieved(Disbelief::OtherSession));
+            let validation = watched.judge(&other);
+            assert_eq!(validation, Validation::Rejected(Rejection::OtherSession));
         }
-        assert_eq!(watched.judge(&session("active")), Verdict::Believed);
+        assert_eq!(watched.judge(&session("active")), Validation::Accepted);
     }
 
     #[test]
     fn an_id_that_was_not_asked_for_needs_a_second_answer() {
         let other = Session { session_id: "777".to_owned(), ..session("complete") };
         let mut by_token = Validator::new(&"token".parse().unwrap(), None);
-        assert_eq!(by_token.judge_first(&other), Verdict::Doubtful);
-        assert_eq!(by_token.judge_first(&session("active")), Verdict::Doubtful);
-        assert_eq!(by_token.judge_first(&session("active")), Verdict::Believed);
-        let verdict = by_token.judge_first(&other);
-        assert_eq!(verdict, Verdict::Disbelieved(Disbelief::OtherSession));
+        assert_eq!(by_token.judge_first(&other), Validation::Unconfirmed);
+        assert_eq!(by_token.judge_first(&session("active")), Validation::Unconfirmed);
+        assert_eq!(by_token.judge_first(&session("active")), Validation::Accepted);
+        let validation = by_token.judge_first(&other);
+        assert_eq!(validation, Validation::Rejected(Rejection::OtherSession));
         let mut by_id = Validator::new(&"250040353".parse().unwrap(), None);
-        assert_eq!(by_id.judge_first(&other), Verdict::Doubtful);
-        assert_eq!(by_id.judge_first(&session("active")), Verdict::Believed);
+        assert_eq!(by_id.judge_first(&other), Validation::Unconfirmed);
+        assert_eq!(by_id.judge_first(&session("active")), Validation::Accepted);
     }
 
     #[test]
     fn an_id_that_comes_late_counts_from_then_on() {
         let without_id = Session { session_id: String::new(), ..session("notStarted") };
         let mut watched = Watched::beginning_with(without_id);
-        assert_eq!(watched.judge(&session("waiting")), Verdict::Believed);
+        assert_eq!(watched.judge(&session("waiting")), Validation::Accepted);
         let other = Session { session_id: "777".to_owned(), ..session("waiting") };
-        let verdict = watched.judge(&other);
-        assert_eq!(verdict, Verdict::Disbelieved(Disbelief::OtherSession));
+        let validation = watched.judge(&other);
+        assert_eq!(validation, Validation::Rejected(Rejection::OtherSession));
     }
 
     #[test]
     fn an_answer_without_a_status_is_not_believed_in_a_watch() {
         let hollow = Session { upstream_status: " ".to_owned(), ..session("") };
         let mut first = Validator::new(&"250040353".parse().unwrap(), None);
-        assert_eq!(first.judge_first(&hollow), Verdict::Disbelieved(Disbelief::NoStatus));
+        assert_eq!(first.judge_first(&hollow), Validation::Rejected(Rejection::NoStatus));
         let mut watched = Watched::beginning_with(session("active"));
         for _ in 0..3 {
-            assert_eq!(watched.judge(&hollow), Verdict::Disbelieved(Disbelief::NoStatus));
+            assert_eq!(watched.judge(&hollow), Validation::Rejected(Rejection::NoStatus));
         }
     }
 
@@ -320,13 +325,13 @@ mod tests {
         let no_token = without(|answer| answer.additional_fields.clear());
         let mut watched = Watched::beginning_with(full.clone());
         for (answer, expected) in [
-            (&half, Verdict::Doubtful),
-            (&full, Verdict::Believed),
-            (&half, Verdict::Doubtful),
-            (&other_half, Verdict::Doubtful),
-            (&other_half, Verdict::Believed),
-            (&no_token, Verdict::Doubtful),
-            (&no_token, Verdict::Believed),
+            (&half, Validation::Unconfirmed),
+            (&full, Validation::Accepted),
+            (&half, Validation::Unconfirmed),
+            (&other_half, Validation::Unconfirmed),
+            (&other_half, Validation::Accepted),
+            (&no_token, Validation::Unconfirmed),
+            (&no_token, Validation::Accepted),
         ] {
             assert_eq!(watched.judge(answer), expected);
         }
@@ -334,17 +339,17 @@ mod tests {
             answer.upstream_status = "complete".to_owned();
             answer.notes = None;
         });
-        assert_eq!(watched.judge(&ended), Verdict::Believed, "with a new status it is no slip");
+        assert_eq!(watched.judge(&ended), Validation::Accepted, "with a new status it is no slip");
     }
 
     #[test]
     fn an_earlier_status_needs_a_second_answer() {
         let mut watched = Watched::beginning_with(session("active"));
-        assert_eq!(watched.judge(&session("waiting")), Verdict::Doubtful);
-        assert_eq!(watched.judge(&session("active")), Verdict::Believed);
-        assert_eq!(watched.judge(&session("waiting")), Verdict::Doubtful);
-        assert_eq!(watched.judge(&session("notStarted")), Verdict::Doubtful);
-        assert_eq!(watched.judge(&session("notStarted")), Verdict::Believed);
+        assert_eq!(watched.judge(&session("waiting")), Validation::Unconfirmed);
+        assert_eq!(watched.judge(&session("active")), Validation::Accepted);
+        assert_eq!(watched.judge(&session("waiting")), Validation::Unconfirmed);
+        assert_eq!(watched.judge(&session("notStarted")), Validation::Unconfirmed);
+        assert_eq!(watched.judge(&session("notStarted")), Validation::Accepted);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::wire::{
     ConnectionFailure,
-    json::{Members, text},
+    json::{Object, body_text},
 };
 
 /// How long an access token lives if the answer does not say so, or says that it is dead already
@@ -90,7 +90,7 @@ pub(crate) fn read(
     body: &[u8],
     issued_at: Instant,
 ) -> Result<(Fresh, Option<SecretString>), Cause> {
-    let mut members = text(body).and_then(Members::of).ok();
+    let mut members = body_text(body).and_then(Object::parse).ok();
     let mut member = |name| {
         let value = Zeroizing::new(members.as_mut()?.text(name)?);
         let is_plain = !value.trim().is_empty() && !value.trim().chars().any(char::is_control);

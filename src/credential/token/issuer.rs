@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::credentials::{CredentialsConfig, Grant},
-    wire::{HttpClient, http_client::Failed, status::retry_after},
+    wire::{Error, HttpClient, status::retry_after},
 };
 
 /// The longest time for one request to the token endpoint.
@@ -148,17 +148,14 @@ impl Issuer {
         &self,
         request: Request<Vec<u8>>,
     ) -> Result<(StatusCode, HeaderMap, Zeroizing<Vec<u8>>), Cause> {
-        let unanswered = |failed| match failed {
-            Failed::Connect(failure, _) | Failed::Broken(failure, _) => Cause::Connect(failure),
-            Failed::NotHttp(_) | Failed::BadEncoding(_) | Failed::TooLong => Cause::Malformed,
-        };
+        let unanswered = |error: Error| error.connection.map_or(Cause::Malformed, Cause::Connect);
         let mut response = self.http.send(request).await.map_err(unanswered)?;
         let (status, headers) = (response.status(), response.take_headers());
         let body = if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             // The status and its Retry-After count, whatever becomes of the body.
-            response.beginning(MAX_BODY, ERROR_BODY_PATIENCE).await
+            response.partial_body(MAX_BODY, ERROR_BODY_PATIENCE).await
         } else {
-            response.whole(MAX_BODY).await.map_err(unanswered)?
+            response.body(MAX_BODY).await.map_err(unanswered)?
         };
         Ok((status, headers, Zeroizing::new(body)))
     }

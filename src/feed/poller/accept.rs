@@ -14,7 +14,7 @@ use crate::{
         effect::{Effect, Meaning, outage, retry_pause},
         pace::jittered,
     },
-    model::{Baseline, Digest, Disbelief, Session, Verdict},
+    model::{Baseline, Digest, Rejection, Session, Validation},
     wire,
     wire::{Answer, Kind},
 };
@@ -58,20 +58,20 @@ impl Poller {
             session: Some(&latest.session),
         };
         match record.validator.judge(baseline, &session, &digest) {
-            Verdict::Believed => {}
-            Verdict::Doubtful => {
+            Validation::Accepted => {}
+            Validation::Unconfirmed => {
                 let cause = wire::Error::new(Kind::Malformed);
                 record.trouble.get_or_insert_with(|| Trouble::beginning_with(cause));
-                return (Effect::Doubtful, settings.confirm_after);
+                return (Effect::Unconfirmed, settings.confirm_after);
             }
-            Verdict::Disbelieved(disbelief) => {
+            Validation::Rejected(rejection) => {
                 if !mem::replace(&mut record.has_disbelieved, true) {
-                    self.warn(disbelief);
+                    self.warn(rejection);
                 }
-                let error = wire::Error::new(Kind::Malformed).caused_by(disbelief);
+                let error = wire::Error::new(Kind::Malformed).caused_by(rejection);
                 let (effect, pause) = self.fail(record, error, settings);
                 let is_end = effect == Effect::Ended;
-                return (if is_end { effect } else { Effect::Disbelieved }, pause);
+                return (if is_end { effect } else { Effect::Rejected }, pause);
             }
         }
         record.has_disbelieved = false;
@@ -110,7 +110,7 @@ impl Poller {
             Meaning::Absent(absence) if !record.validator.confirms_absence(absence) => {
                 record.failures = 0;
                 record.trouble.get_or_insert_with(|| Trouble::beginning_with(error));
-                (Effect::Doubtful, settings.confirm_after)
+                (Effect::Unconfirmed, settings.confirm_after)
             }
             Meaning::Absent(_) | Meaning::Refused => {
                 self.end(error);
@@ -159,10 +159,10 @@ impl Poller {
     }
 
     /// Is called once for a row of them.
-    fn warn(&self, disbelief: Disbelief) {
+    fn warn(&self, rejection: Rejection) {
         warn!(
             session = %self.name,
-            %disbelief,
+            %rejection,
             "an answer of GoToAssist is not believed: it is not the watched session's state"
         );
     }
