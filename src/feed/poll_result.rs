@@ -1,86 +1,75 @@
-//! What an answer or an error means to a poll, and how long it pauses then.
+//! What an answer or an error means to a poll.
 
-use std::time::Duration;
+use strum::IntoStaticStr;
 
-use crate::{model::Absence, trace::Outcome, wire, wire::Kind};
+use crate::{
+    model::Absence,
+    trace::Outcome,
+    wire::{Error, Kind},
+};
 
-/// After a failure the next request comes after so long, then after twice that, and so on.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
-
-/// A session is asked for again after so long, whatever the vendor's Retry-After says. The quota
-/// keeps what a 429 says.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-
-/// What an answer amounts to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// The session is as it was.
+/// What a poll makes of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub(super) enum PollResult {
+    /// The session is the same.
     Unchanged,
     /// The session has changed.
     Changed,
-    /// It waits for a second answer to confirm it.
+    /// A second answer must confirm this one.
+    #[strum(serialize = "doubtful")]
     Unconfirmed,
-    /// It was not believed.
+    /// The answer is not the session's state.
+    #[strum(serialize = "disbelieved")]
     Rejected,
-    /// There is none.
+    /// There is no answer.
     Failed,
-    /// There will be no more.
+    /// The poll has ended.
     Ended,
-    /// Another answer came after it was asked for, and may be newer.
+    /// An answer came after this one was asked for, and may be newer.
     Superseded,
 }
 
-impl Effect {
-    /// Its name in metrics and traces.
+impl PollResult {
+    /// The name in metrics and traces.
     pub fn name(self) -> &'static str {
-        match self {
-            Effect::Unchanged => "unchanged",
-            Effect::Changed => "changed",
-            Effect::Unconfirmed => "doubtful",
-            Effect::Rejected => "disbelieved",
-            Effect::Failed => "failed",
-            Effect::Ended => "ended",
-            Effect::Superseded => "superseded",
-        }
+        self.into()
     }
 
-    /// Whether it is as it should be.
+    /// The outcome of the poll's span.
     pub fn outcome(self) -> Outcome {
         match self {
-            Effect::Failed | Effect::Rejected => Outcome::Failed,
-            Effect::Unchanged
-            | Effect::Changed
-            | Effect::Unconfirmed
-            | Effect::Ended
-            | Effect::Superseded => Outcome::Fine,
+            PollResult::Failed | PollResult::Rejected => Outcome::Failed,
+            PollResult::Unchanged
+            | PollResult::Changed
+            | PollResult::Unconfirmed
+            | PollResult::Ended
+            | PollResult::Superseded => Outcome::Fine,
         }
     }
 }
 
 /// What an error means to a poll.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Meaning {
-    /// The session is not there to be seen, if a second answer says so too.
+pub(super) enum ErrorClass {
+    /// The session cannot be seen, if a second answer says so too.
     Absent(Absence),
-    /// There is nothing more to learn.
+    /// The poll must end.
     Refused,
-    /// The vendor is in trouble, or on its way to it something is.
-    Trouble,
+    /// The vendor, or something on the way to it, fails for now.
+    Transient,
 }
 
-impl Meaning {
-    pub fn of(error: &wire::Error) -> Self {
+impl ErrorClass {
+    pub fn of(error: &Error) -> Self {
         match error.kind {
             Kind::NotFound => Self::Absent(Absence::NotFound),
-            // Without a code that the vendor would give, something else may have refused it, such
-            // as a firewall.
+            // The vendor would give a code. Without one, a firewall may have refused the request.
             Kind::PermissionDenied if error.upstream_code.is_none() => {
                 Self::Absent(Absence::Forbidden)
             }
             Kind::CredentialRejected | Kind::NoSeat | Kind::PermissionDenied => Self::Refused,
-            // The vendor has answered this very request before, so whatever else it says now is its
-            // own trouble.
+            // The vendor has answered this very request before, so even these will pass.
             Kind::RejectedArgument
             | Kind::MethodNotSupported
             | Kind::Conflict
@@ -95,20 +84,7 @@ impl Meaning {
             | Kind::UnexpectedStatus
             | Kind::DeadlineExceeded
             | Kind::QuotaExhausted
-            | Kind::CredentialUnavailable => Self::Trouble,
+            | Kind::CredentialUnavailable => Self::Transient,
         }
     }
-}
-
-/// How long to pause after so many failures in a row.
-pub(super) fn retry_pause(failures: u32, retry_after: Option<Duration>) -> Duration {
-    let backoff = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(5));
-    backoff.min(LONGEST_RETRY).max(retry_after.unwrap_or_default().min(LONGEST_PAUSE))
-}
-
-/// Whatever the vendor's trouble is, in the end it is not available.
-pub(super) fn outage(cause: &wire::Error) -> wire::Error {
-    let mut error = cause.clone();
-    error.kind = Kind::Unavailable;
-    error
 }

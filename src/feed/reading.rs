@@ -1,4 +1,4 @@
-//! What one answer of the vendor says, with what all its watchers share.
+//! One version of a session's content, which all its watchers share.
 
 use std::{
     any::Any,
@@ -7,24 +7,24 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::model::{Digest, History, Session, Transition, change};
+use crate::model::{Digest, History, Session, Transition, field::changed_fields};
 
-/// One answer of the vendor that differs from the one before.
+/// An answer of the vendor that differs from the one before.
 #[derive(Debug)]
 pub struct Reading {
     /// The session.
     pub session: Arc<Session>,
-    /// The fingerprint of its content.
+    /// The fingerprint of the session.
     pub digest: Digest,
     /// Every status change since the poll began.
     pub history: History,
-    /// When the answer came that first had this content.
+    /// When the first answer with this content came.
     pub observed_at: Timestamp,
-    /// A place for whoever serves the reading to keep its encoded form.
+    /// The encoded form, which the server that sends the reading keeps here.
     pub encoded: OnceLock<Box<dyn Any + Send + Sync>>,
-    /// How it differs from the one before it; of the first, in nothing.
+    /// How it differs from the reading before it. The first reading differs in nothing.
     pub step: Difference,
-    /// How many came before it in its poll.
+    /// How many readings of the poll came before it.
     number: u64,
 }
 
@@ -33,12 +33,12 @@ pub struct Reading {
 pub struct Difference {
     /// Every status change since then, oldest first.
     pub transitions: Vec<Transition>,
-    /// The fields with another content, by their names in `session.proto`.
+    /// The changed fields, by their names in `session.proto`.
     pub changed_fields: Vec<&'static str>,
 }
 
 impl Reading {
-    /// The first one of a poll.
+    /// The first reading of a poll.
     pub(super) fn first(session: Arc<Session>, observed_at: Timestamp) -> Self {
         Self {
             digest: Digest::of(&session),
@@ -51,7 +51,7 @@ impl Reading {
         }
     }
 
-    /// The one that follows this, unless its content, which is `digest`, is the same.
+    /// The next reading, if its content, which is `digest`, differs.
     pub(super) fn next(
         &self,
         session: Arc<Session>,
@@ -76,16 +76,16 @@ impl Reading {
         Some(next)
     }
 
-    /// Whether it is the one right after `before`, from which it differs by its `step`.
+    /// Whether it comes right after `before`. Then `step` is the difference.
     pub fn follows(&self, before: &Self) -> bool {
         self.number == before.number + 1
     }
 
-    /// How it differs from any earlier one.
+    /// How it differs from an earlier reading.
     pub fn difference_from(&self, before: &Self) -> Difference {
         Difference {
             transitions: self.history.since(before.history.end()).collect(),
-            changed_fields: change::changed_fields(&before.session, &self.session),
+            changed_fields: changed_fields(&before.session, &self.session),
         }
     }
 }

@@ -1,199 +1,211 @@
-//! How a watch begins: with an answer that this watcher can be told.
+//! Starts a watch with an answer that its watcher can be told.
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Ask, Feed, Key, Reply, Shared, Subscription,
-    effect::{Effect, Meaning},
-    newcomer::Newcomer,
     poll,
+    poll_result::{ErrorClass, PollResult},
     poller::Poller,
+    reading::Reading,
+    registry::Registry,
+    request::{Ask, Key, Reply},
+    subscription::Subscription,
 };
 use crate::{
-    model::{Digest, Known, Session, Validation, Validator},
+    model::{Baseline, Digest, History, Known, Session, Validation, Validator},
     trace::Cause,
     traffic::Terms,
-    wire,
-    wire::{Answer, Kind},
+    wire::{Answer, Error, Kind},
 };
 
-/// How many answers a watch asks for before it starts, at most: doubtful ones need a second.
-const FIRST_ANSWERS: usize = 4;
+/// How many answers a watch asks for before it starts, at most. An unconfirmed answer needs a second
+/// one.
+const MAX_FIRST_ANSWERS: usize = 4;
 
-impl Feed {
-    /// Takes part in the poll of a session, which is started if there is none. `known` is what the
-    /// watcher was told in an earlier watch.
-    ///
-    /// Returns when there is an answer that this watcher can be told: one that is fresh, and not
-    /// behind what it knows, nor behind what a unary call was told. If that cannot be had, no poll
-    /// is started, and the error is that of the answer.
-    pub async fn subscribe(
-        &self,
-        key: &Key,
-        terms: Terms,
-        known: Option<&Known>,
-    ) -> Result<Subscription, wire::Error> {
-        let mut newcomer = Newcomer::new(key, known);
-        let running = self.running(key);
+/// A watcher without a subscription yet.
+pub(super) struct NewSubscription<'a> {
+    registry: &'a Arc<Registry>,
+    key: &'a Key,
+    /// What the watcher knows from an earlier watch. Another server may have told it more than this
+    /// server has seen.
+    known: Option<(&'a Known, History)>,
+    validator: Validator,
+    cause: Cause,
+}
+
+/// Why a reply does not start the watch.
+enum NotStarted {
+    /// The watch fails.
+    Failed(Error),
+    /// A second answer may start the watch. If none does, the watch fails with this error.
+    Unconfirmed(Error),
+}
+
+impl NotStarted {
+    fn failed(error: Option<Error>) -> Self {
+        Self::Failed(error.unwrap_or_else(|| Error::new(Kind::Unavailable)))
+    }
+
+    fn unconfirmed(error: Option<Error>) -> Self {
+        Self::Unconfirmed(error.unwrap_or_else(|| Error::new(Kind::Malformed)))
+    }
+}
+
+impl<'a> NewSubscription<'a> {
+    pub fn new(
+        registry: &'a Arc<Registry>,
+        key: &'a Key,
+        known: Option<&'a Known>,
+        cause: Cause,
+    ) -> Self {
+        let validator = Validator::new(&key.session, known.map(|known| &known.digest));
+        let known = known.map(|known| (known, History::starting_from(known.progress)));
+        Self { registry, key, known, validator, cause }
+    }
+
+    /// Subscribes to a running poll, or asks the vendor and starts one.
+    pub async fn start(mut self, terms: Terms) -> Result<Subscription, Error> {
+        let running = self.registry.running(self.key);
         if let Some(poller) = &running
-            && poller.is_fresh(newcomer.at_least(poller), &self.shared.settings)
-            && let Some(subscription) = self.join(key, poller, &mut newcomer, &terms.cause)
+            && poller.is_fresh(self.min_observed_at(poller), &self.registry.settings)
+            && let Some(subscription) = self.join(poller)
         {
             return Ok(subscription);
         }
-        let mut refusal = wire::Error::new(Kind::Malformed);
-        for attempt in 0..FIRST_ANSWERS {
+        let mut latest = Error::new(Kind::Malformed);
+        for attempt in 0..MAX_FIRST_ANSWERS {
             if attempt > 0 {
-                sleep(self.shared.settings.confirm_after).await;
+                sleep(self.registry.settings.confirm_after).await;
             }
-            // Who knows the session already needs an answer that is newer.
-            let skips_cache = attempt > 0 || known.is_some() || running.is_some();
+            // A watcher or poll that knows the session needs a newer answer.
+            let skips_cache = attempt > 0 || self.known.is_some() || running.is_some();
             let terms = Terms { skips_cache, ..terms.clone() };
-            let cause = terms.cause.clone();
             let sent_at = Instant::now();
-            let reply = (self.shared.read)(key.clone(), Ask::First(terms)).await;
-            match self.begin(key, reply, sent_at, &mut newcomer, &cause) {
-                Begun::Subscribed(subscription) => return Ok(subscription),
-                Begun::Failed(error) => return Err(error),
-                Begun::Unconfirmed(error) => refusal = error,
+            let reply = (self.registry.read)(self.key.clone(), Ask::First(terms)).await;
+            match self.start_with(reply, sent_at) {
+                Ok(subscription) => return Ok(subscription),
+                Err(NotStarted::Failed(error)) => return Err(error),
+                Err(NotStarted::Unconfirmed(error)) => latest = error,
             }
         }
-        Err(refusal)
+        Err(latest)
     }
 
-    /// A subscription to a running poll, if the watcher can be told what it knows.
-    fn join(
-        &self,
-        key: &Key,
-        poller: &Arc<Poller>,
-        newcomer: &mut Newcomer<'_>,
-        cause: &Cause,
-    ) -> Option<Subscription> {
+    /// How new the answer of a running poll must be. If the watcher has its content already, an older
+    /// answer will do.
+    fn min_observed_at(&self, poller: &Poller) -> Option<Timestamp> {
+        let (known, _) = self.known.as_ref()?;
+        let is_known = poller.state.borrow().reading.digest.content == known.digest.content;
+        (!is_known).then_some(known.observed_at)
+    }
+
+    /// Subscribes to a running poll, if its reading can be told to the watcher.
+    fn join(&mut self, poller: &Arc<Poller>) -> Option<Subscription> {
         let reading = poller.state.borrow().reading.clone();
-        let validation = newcomer.judge_reading(&reading);
-        // Under this lock, so that nobody joins a poll which ends since nobody watches it.
-        let pollers = self.shared.pollers();
-        let running = pollers.by_key.get(&key.index());
-        let is_running = running.is_some_and(|running| Arc::ptr_eq(running, poller));
-        (validation == Validation::Accepted && is_running)
-            .then(|| Subscription::to(poller, cause.clone()))
+        if self.validate_reading(&reading) != Validation::Accepted {
+            return None;
+        }
+        // Under this lock, so that the poll cannot end for lack of watchers meanwhile.
+        let polls = self.registry.polls.lock();
+        polls.has(self.key, poller).then(|| Subscription::to(poller, self.cause.clone()))
     }
 
-    /// Gives the first answer to the poll that is running, or starts one with it.
-    fn begin(
-        &self,
-        key: &Key,
-        reply: Reply,
-        sent_at: Instant,
-        newcomer: &mut Newcomer<'_>,
-        cause: &Cause,
-    ) -> Begun {
-        if let Some(poller) = self.running(key) {
-            return self.go_on(key, &poller, reply, sent_at, newcomer, cause);
+    /// Starts the watch with the reply to a request that was sent at `sent_at`.
+    fn start_with(&mut self, reply: Reply, sent_at: Instant) -> Result<Subscription, NotStarted> {
+        if let Some(poller) = self.registry.running(self.key) {
+            return self.pass_on(&poller, reply, sent_at);
         }
-        let answer = match reply {
-            Ok(answer) => answer,
-            Err(error) => return Begun::without_answer(error, newcomer),
-        };
-        let session = &answer.content;
-        match newcomer.judge(session, &Digest::of(session)) {
-            Validation::Accepted => {}
-            Validation::Rejected(rejection) if !newcomer.is_resumed() => {
-                return Begun::Failed(wire::Error::new(Kind::Malformed).caused_by(rejection));
+        let answer = reply.map_err(|error| match ErrorClass::of(&error) {
+            // If the watcher has seen the session, a second answer must confirm that it is gone.
+            ErrorClass::Absent(absence)
+                if self.known.is_some() && !self.validator.confirms_absence(absence) =>
+            {
+                NotStarted::Unconfirmed(error)
             }
-            Validation::Unconfirmed | Validation::Rejected(_) => return Begun::doubtful(None),
+            ErrorClass::Absent(_) | ErrorClass::Refused | ErrorClass::Transient => {
+                NotStarted::Failed(error)
+            }
+        })?;
+        match self.validate(&answer.content, &Digest::of(&answer.content)) {
+            Validation::Accepted => {}
+            Validation::Rejected(rejection) if self.known.is_none() => {
+                return Err(NotStarted::Failed(Error::new(Kind::Malformed).caused_by(rejection)));
+            }
+            Validation::Unconfirmed | Validation::Rejected(_) => {
+                return Err(NotStarted::unconfirmed(None));
+            }
         }
-        let validator = newcomer.validator();
-        match self.start(key, answer.clone(), validator, cause) {
-            Ok(subscription) => Begun::Subscribed(subscription),
-            // Another watch was quicker.
-            Err(poller) => self.go_on(key, &poller, Ok(answer), sent_at, newcomer, cause),
+        match self.start_poll(&answer) {
+            Ok(subscription) => Ok(subscription),
+            // Another watch was faster.
+            Err(poller) => self.pass_on(&poller, Ok(answer), sent_at),
         }
     }
 
-    /// Gives an answer to a running poll, and joins it.
-    fn go_on(
-        &self,
-        key: &Key,
+    /// Passes a reply on to a running poll, and subscribes to it.
+    fn pass_on(
+        &mut self,
         poller: &Arc<Poller>,
         reply: Reply,
         sent_at: Instant,
-        newcomer: &mut Newcomer<'_>,
-        cause: &Cause,
-    ) -> Begun {
+    ) -> Result<Subscription, NotStarted> {
         let trouble = || poller.trouble().map(Arc::unwrap_or_clone);
-        match poller.accept(reply, sent_at, &self.shared.settings) {
-            Effect::Unchanged | Effect::Changed => {}
-            Effect::Unconfirmed => return Begun::doubtful(trouble()),
-            Effect::Failed | Effect::Rejected => return Begun::failed(trouble()),
-            Effect::Ended => {
+        match poller.accept(reply, sent_at, &self.registry.settings) {
+            PollResult::Unchanged | PollResult::Changed => {}
+            PollResult::Unconfirmed => return Err(NotStarted::unconfirmed(trouble())),
+            PollResult::Failed | PollResult::Rejected => return Err(NotStarted::failed(trouble())),
+            PollResult::Ended => {
                 let end = poller.state.borrow().end.clone();
-                return Begun::failed(end.map(Arc::unwrap_or_clone));
+                return Err(NotStarted::failed(end.map(Arc::unwrap_or_clone)));
             }
-            Effect::Superseded => match trouble() {
+            PollResult::Superseded => match trouble() {
                 None => {}
-                trouble if poller.is_doubtful() => return Begun::doubtful(trouble),
-                trouble => return Begun::failed(trouble),
+                trouble if poller.is_unconfirmed() => return Err(NotStarted::unconfirmed(trouble)),
+                trouble => return Err(NotStarted::failed(trouble)),
             },
         }
-        match self.join(key, poller, newcomer, cause) {
-            Some(subscription) => Begun::Subscribed(subscription),
-            None => Begun::doubtful(None),
-        }
+        self.join(poller).ok_or_else(|| NotStarted::unconfirmed(None))
     }
 
-    /// Starts a poll with an answer, unless one is running.
-    fn start(
-        &self,
-        key: &Key,
-        answer: Answer<Arc<Session>>,
-        validator: Validator,
-        cause: &Cause,
-    ) -> Result<Subscription, Arc<Poller>> {
-        let Shared { settings, identities, .. } = &*self.shared;
-        let mut pollers = self.shared.pollers();
-        if let Some(running) = pollers.by_key.get(&key.index())
-            && running.state.borrow().end.is_none()
-        {
+    /// Starts a poll with an answer. Fails if another one is running.
+    fn start_poll(&self, answer: &Answer<Arc<Session>>) -> Result<Subscription, Arc<Poller>> {
+        let Self { registry, key, validator, .. } = self;
+        let mut polls = registry.polls.lock();
+        if let Some(running) = polls.running(key) {
             return Err(running.clone());
         }
-        identities.set(key.index(), validator.identity());
-        let name = key.session.clone();
-        let poller = Poller::new(name, answer, validator, pollers.is_closing, settings);
+        registry.identities.set(key.index(), validator.identity());
+        let (name, validator) = (key.session.clone(), validator.clone());
+        let poller = Poller::new(name, answer, validator, polls.is_closing, &registry.settings);
         let poller = Arc::new(poller);
-        let subscription = Subscription::to(&poller, cause.clone());
-        pollers.by_key.insert(key.index(), poller.clone());
-        drop(pollers);
-        poll::start(self.shared.clone(), key.clone(), poller);
+        let subscription = Subscription::to(&poller, self.cause.clone());
+        polls.by_key.insert(key.index(), poller.clone());
+        drop(polls);
+        poll::start(Arc::clone(registry), (*key).clone(), poller);
         Ok(subscription)
     }
-}
 
-/// What an answer means to a watch that is about to begin.
-enum Begun {
-    Subscribed(Subscription),
-    /// It cannot begin.
-    Failed(wire::Error),
-    /// Another answer has to confirm this one; the error, if there is none.
-    Unconfirmed(wire::Error),
-}
-
-impl Begun {
-    /// There is no session.
-    fn without_answer(error: wire::Error, newcomer: &mut Newcomer<'_>) -> Self {
-        match Meaning::of(&error) {
-            Meaning::Absent(absence) if !newcomer.is_gone(absence) => Self::Unconfirmed(error),
-            Meaning::Absent(_) | Meaning::Refused | Meaning::Trouble => Self::Failed(error),
+    /// Validates the reading of a running poll, which the poll itself has accepted.
+    fn validate_reading(&mut self, reading: &Reading) -> Validation {
+        match &self.known {
+            None => Validation::Accepted,
+            Some(_) => self.validate(&reading.session, &reading.digest),
         }
     }
 
-    fn failed(error: Option<wire::Error>) -> Self {
-        Self::Failed(error.unwrap_or_else(|| wire::Error::new(Kind::Unavailable)))
-    }
-
-    fn doubtful(error: Option<wire::Error>) -> Self {
-        Self::Unconfirmed(error.unwrap_or_else(|| wire::Error::new(Kind::Malformed)))
+    /// Validates an answer. Each one must be newer than the one before.
+    fn validate(&mut self, answer: &Session, digest: &Digest) -> Validation {
+        let Some((Known { digest: known, .. }, history)) = &self.known else {
+            return self.validator.validate_first(answer);
+        };
+        if known.content == digest.content {
+            self.validator.clear_unconfirmed();
+            return Validation::Accepted;
+        }
+        let baseline = Baseline { digest: known, history, session: None };
+        self.validator.validate(baseline, answer, digest)
     }
 }

@@ -1,22 +1,23 @@
-//! What makes two sessions different: the content digest and the field diff.
+//! Fingerprints of a session: of its content, of each field, of its id.
 
 use std::sync::LazyLock;
 
 use ring::digest::{Context, SHA256};
 
 use super::{
-    Collaborator, FieldSet, Fields, Identity, Session, UtcTime, Value,
-    field::{FIELD_COUNT, FIELD_NAMES},
+    field::{Content, FIELD_COUNT, FieldSet, named_fields},
+    session::{Collaborator, Session},
+    value::{Fields, Value},
 };
 
 /// A fingerprint of a session's content: equal digests mean equal content.
 ///
-/// It also holds a short fingerprint of each field, so that a watcher of whom only the digest is
-/// known can still be told which fields changed. The encoding behind it is part of the resume
-/// token: the same on every replica and in every release.
+/// It also holds a short fingerprint of each field. So a watcher can be told which fields changed,
+/// even if only the digest of what it knows is available. Resume tokens hold digests, so the encoding
+/// must stay the same on every replica and in every release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest {
-    /// The fingerprint of the whole: 128 bits, no collision to be expected.
+    /// The fingerprint of all fields: 128 bits, so that no collision is expected.
     pub content: [u8; 16],
     /// The fingerprint of each field, in the order of `session.proto`: 32 bits each.
     pub fields: [u32; FIELD_COUNT],
@@ -26,192 +27,132 @@ impl Digest {
     /// The fingerprint of `session`.
     pub fn of(session: &Session) -> Self {
         let mut whole = Context::new(&SHA256);
-        let mut fields = [0; FIELD_COUNT];
-        for ((name, content), short) in named_fields(session).into_iter().zip(&mut fields) {
+        let fields = named_fields(session).map(|(name, content)| {
             let field = fingerprint(name, &content);
-            *short = u32::from_be_bytes(head(field.as_ref()));
             whole.update(field.as_ref());
-        }
+            u32::from_be_bytes(head(field.as_ref()))
+        });
         Self { content: head(whole.finish().as_ref()), fields }
     }
 
-    /// The fields in which the content behind `after` differs. A field goes unnoticed once in four
-    /// thousand million changes.
+    /// The fields that differ in `after`. One change in four thousand million goes unnoticed.
     pub fn changed(&self, after: &Digest) -> FieldSet {
         FieldSet::of_different(&self.fields, &after.fields)
     }
 
-    /// The fields that hold nothing.
+    /// The fields that are empty.
     pub fn absent(&self) -> FieldSet {
-        FieldSet::ALL.without(self.changed(&NOTHING))
-    }
-
-    /// The identity of the session, if it has an id.
-    pub fn shown_identity(&self) -> Option<Identity> {
-        let [session_id, ..] = self.fields;
-        let [nothing, ..] = NOTHING.fields;
-        (session_id != nothing).then_some(Identity(session_id))
-    }
-
-    /// The identity of the session with this id: the fingerprint of that field.
-    pub(super) fn identity(session_id: &str) -> Identity {
-        let [name, ..] = FIELD_NAMES;
-        let field = fingerprint(name, &Content::Text(Some(session_id)));
-        Identity(u32::from_be_bytes(head(field.as_ref())))
+        FieldSet::ALL.without(self.changed(&EMPTY))
     }
 }
 
-/// The digest of a session that has no field.
-static NOTHING: LazyLock<Digest> = LazyLock::new(|| Digest::of(&Session::default()));
+/// The digest of a session without any field.
+static EMPTY: LazyLock<Digest> = LazyLock::new(|| Digest::of(&Session::default()));
 
-/// The fields in which two sessions differ, by their names in `session.proto`.
-pub fn changed_fields(before: &Session, after: &Session) -> Vec<&'static str> {
-    let contents = |session| named_fields(session).map(|(_, content)| content);
-    FieldSet::of_different(&contents(before), &contents(after)).names().collect()
+/// Tells sessions apart without naming them: a fingerprint of the vendor's session id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity(u32);
+
+impl Identity {
+    /// The identity of a session, if it has an id.
+    pub fn of(session: &Session) -> Option<Self> {
+        (!session.session_id.is_empty()).then(|| Self::of_id(&session.session_id))
+    }
+
+    /// The identity of the session with this id. It is the fingerprint of that field.
+    pub(super) fn of_id(session_id: &str) -> Self {
+        let field = fingerprint("session_id", &Content::Text(Some(session_id)));
+        Self(u32::from_be_bytes(head(field.as_ref())))
+    }
+
+    /// The identity of the session behind a digest, if it has an id.
+    pub(super) fn of_digest(digest: &Digest) -> Option<Self> {
+        let ([session_id, ..], [empty, ..]) = (digest.fields, EMPTY.fields);
+        (session_id != empty).then_some(Self(session_id))
+    }
 }
 
 fn fingerprint(name: &str, content: &Content<'_>) -> ring::digest::Digest {
-    let mut hash = Context::new(&SHA256);
-    hash.update(name.as_bytes());
-    content.feed(&mut hash);
-    hash.finish()
+    let mut hash = Hash(Context::new(&SHA256));
+    hash.0.update(name.as_bytes());
+    hash.content(content);
+    hash.0.finish()
 }
 
-#[derive(PartialEq)]
-enum Content<'a> {
-    Number(u8),
-    Text(Option<&'a str>),
-    Time(Option<UtcTime>),
-    Collaborators(&'a [Collaborator]),
-    Fields(&'a Fields),
-}
+/// The encoding of a field's content, of which the fingerprint is made.
+struct Hash(Context);
 
-fn named_fields(session: &Session) -> [(&'static str, Content<'_>); FIELD_COUNT] {
-    // Destructured, so that a field added to Session cannot be forgotten here.
-    let Session {
-        session_id,
-        session_type,
-        upstream_status,
-        account_key,
-        expert_name,
-        expert_email,
-        expert_user_key,
-        partner_object,
-        partner_object_url,
-        started_at,
-        customer_joined_at,
-        ended_at,
-        unattended_machine_name,
-        unattended_machine_uuid,
-        account_name,
-        customer_name,
-        customer_email,
-        customer_join_url,
-        notes,
-        session_recording_url,
-        collaborators,
-        additional_fields,
-    } = session;
-    let contents = [
-        Content::Text(Some(session_id)),
-        Content::Text(Some(session_type)),
-        Content::Number(session.status() as u8),
-        Content::Text(Some(upstream_status)),
-        Content::Text(Some(account_key)),
-        Content::Text(expert_name.as_deref()),
-        Content::Text(expert_email.as_deref()),
-        Content::Text(expert_user_key.as_deref()),
-        Content::Text(partner_object.as_deref()),
-        Content::Text(partner_object_url.as_deref()),
-        Content::Time(*started_at),
-        Content::Time(*customer_joined_at),
-        Content::Time(*ended_at),
-        Content::Text(unattended_machine_name.as_deref()),
-        Content::Text(unattended_machine_uuid.as_deref()),
-        Content::Text(account_name.as_deref()),
-        Content::Text(customer_name.as_deref()),
-        Content::Text(customer_email.as_deref()),
-        Content::Text(customer_join_url.as_deref()),
-        Content::Text(notes.as_deref()),
-        Content::Text(session_recording_url.as_deref()),
-        Content::Collaborators(collaborators),
-        Content::Fields(additional_fields),
-    ];
-    let mut names = FIELD_NAMES.into_iter();
-    contents.map(|content| (names.next().unwrap_or_default(), content))
-}
-
-impl Content<'_> {
-    fn feed(&self, context: &mut Context) {
-        match self {
-            Content::Number(number) => context.update(&[*number]),
-            Content::Text(None) | Content::Time(None) => context.update(&[0]),
+impl Hash {
+    fn content(&mut self, content: &Content<'_>) {
+        match content {
+            Content::Number(number) => self.0.update(&[*number]),
+            Content::Text(None) | Content::Time(None) => self.0.update(&[0]),
             Content::Text(Some(text)) => {
-                context.update(&[1]);
-                feed_text(text, context);
+                self.0.update(&[1]);
+                self.text(text);
             }
             Content::Time(Some(time)) => {
-                context.update(&[1]);
-                context.update(&time.nanoseconds().to_be_bytes());
+                self.0.update(&[1]);
+                self.0.update(&time.nanoseconds().to_be_bytes());
             }
             Content::Collaborators(collaborators) => {
-                feed_length(collaborators.len(), context);
+                self.length(collaborators.len());
                 for Collaborator { name, email, user_key, additional_fields } in *collaborators {
-                    feed_text(name, context);
-                    feed_text(email, context);
-                    feed_text(user_key, context);
-                    feed_fields(additional_fields, context);
+                    for text in [name, email, user_key] {
+                        self.text(text);
+                    }
+                    self.fields(additional_fields);
                 }
             }
-            Content::Fields(fields) => feed_fields(fields, context),
+            Content::Fields(fields) => self.fields(fields),
         }
     }
-}
 
-fn feed_fields(fields: &Fields, context: &mut Context) {
-    feed_length(fields.len(), context);
-    for (name, value) in fields {
-        feed_text(name, context);
-        feed_value(value, context);
+    fn fields(&mut self, fields: &Fields) {
+        self.length(fields.len());
+        for (name, value) in fields {
+            self.text(name);
+            self.value(value);
+        }
     }
-}
 
-fn feed_value(value: &Value, context: &mut Context) {
-    match value {
-        Value::Null => context.update(&[0]),
-        Value::Bool(answer) => context.update(&[1, u8::from(*answer)]),
-        Value::Number(number) => {
-            context.update(&[2]);
-            context.update(&number.to_bits().to_be_bytes());
-        }
-        Value::Text(text) => {
-            context.update(&[3]);
-            feed_text(text, context);
-        }
-        Value::List(values) => {
-            context.update(&[4]);
-            feed_length(values.len(), context);
-            for value in values {
-                feed_value(value, context);
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.0.update(&[0]),
+            Value::Bool(answer) => self.0.update(&[1, u8::from(*answer)]),
+            Value::Number(number) => {
+                self.0.update(&[2]);
+                self.0.update(&number.to_bits().to_be_bytes());
+            }
+            Value::Text(text) => {
+                self.0.update(&[3]);
+                self.text(text);
+            }
+            Value::List(values) => {
+                self.0.update(&[4]);
+                self.length(values.len());
+                for value in values {
+                    self.value(value);
+                }
+            }
+            Value::Object(fields) => {
+                self.0.update(&[5]);
+                self.fields(fields);
             }
         }
-        Value::Object(fields) => {
-            context.update(&[5]);
-            feed_fields(fields, context);
-        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.length(text.len());
+        self.0.update(text.as_bytes());
+    }
+
+    fn length(&mut self, length: usize) {
+        self.0.update(&(length as u64).to_be_bytes());
     }
 }
 
-fn feed_text(text: &str, context: &mut Context) {
-    feed_length(text.len(), context);
-    context.update(text.as_bytes());
-}
-
-fn feed_length(length: usize, context: &mut Context) {
-    context.update(&(length as u64).to_be_bytes());
-}
-
-/// The first bytes of a digest, which is longer than any `N` used here.
+/// The first bytes of a SHA-256 digest, which has more than any `N` used here.
 fn head<const N: usize>(digest: &[u8]) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(&digest[..N]);
@@ -222,7 +163,10 @@ fn head<const N: usize>(digest: &[u8]) -> [u8; N] {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{
+        super::{field::changed_fields, time::UtcTime},
+        *,
+    };
 
     fn alter(session: &mut Session, field: usize, text: &str) {
         let time = || UtcTime::from_nanoseconds(i128::try_from(text.len()).unwrap());
@@ -261,7 +205,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
-        /// Equal digests mean equal content, and what changed is named.
+        /// Equal digests mean equal content, and the changed fields are named.
         #[test]
         fn a_digest_tells_contents_apart(
             first in prop::collection::vec((0..FIELDS, "[a-z]{0,3}"), 0..6),
@@ -283,7 +227,7 @@ mod tests {
         }
     }
 
-    /// Resume tokens outlive releases: if this fails, tokens from before give one needless CHANGED.
+    /// Resume tokens outlive releases. If this fails, each older token leads to one needless CHANGED.
     #[test]
     fn the_digest_of_a_session_does_not_change_with_the_program() {
         let session = Session {

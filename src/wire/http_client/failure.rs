@@ -60,14 +60,14 @@ fn local_address(error: &reqwest::Error) -> Option<SocketAddr> {
 fn is_not_http(error: &reqwest::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput};
 
-    let is_tls = causes(error).any(|cause| cause.is::<rustls::Error>());
+    let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
     let is_unreadable = causes(error).any(|cause| {
         let is_parse = cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
         // hyper reports a malformed chunk so.
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         is_parse || matches!(kind, Some(InvalidData | InvalidInput))
     });
-    is_unreadable && !is_tls
+    is_unreadable && tls.is_none()
 }
 
 /// The failure that the first known cause stands for, from the outermost cause inwards.

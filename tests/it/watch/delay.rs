@@ -14,7 +14,7 @@ use fastrand::Rng;
 use gotoassist_grpc::{
     clock::Clock,
     credential::Credential,
-    feed::{Ask, BoxedReply, Feed, Key, Pace, Settings},
+    feed::{Ask, BoxedReply, Feed, Key, PollIntervals, Settings},
     model::{Session, Status},
     traffic::{
         Identities, Terms,
@@ -186,7 +186,7 @@ fn measure(lives: &[Vec<Life>]) -> Measured {
             })
         };
         let settings = Settings {
-            pace: Pace::default(),
+            intervals: PollIntervals::default(),
             confirm_after: Duration::from_secs(1),
             stale_after: 3,
             outage_limit: Duration::from_mins(15),

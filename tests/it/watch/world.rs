@@ -13,7 +13,7 @@ use std::{
 use gotoassist_grpc::{
     clock::Clock,
     config::UpstreamConfig,
-    feed::{Ask, BoxedReply, Feed, Key, Pace, Reply, Settings},
+    feed::{Ask, BoxedReply, Feed, Key, PollIntervals, Reply, Settings},
     grpc::{
         Service,
         caller::Callers,
@@ -232,7 +232,7 @@ impl Server {
         alter: impl FnOnce(&mut Settings, &mut watch::Settings),
     ) -> Self {
         let mut settings = Settings {
-            pace: Pace::default(),
+            intervals: PollIntervals::default(),
             confirm_after: Duration::from_secs(1),
             stale_after: 3,
             outage_limit: Duration::from_mins(15),

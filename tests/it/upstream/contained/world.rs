@@ -12,7 +12,7 @@ use gotoassist_grpc::{
     clock::Clock,
     config::{QuotaScope, UpstreamConfig},
     credential::Credential,
-    feed::{self, Ask, BoxedReply, Feed, Key, Pace},
+    feed::{self, Ask, BoxedReply, Feed, Key, PollIntervals},
     grpc::{
         Service,
         caller::Callers,
@@ -301,7 +301,7 @@ fn watch_without_reading(
 
 fn service(client: &Client, callers: Callers) -> (Service, Watches) {
     let settings = feed::Settings {
-        pace: Pace::default(),
+        intervals: PollIntervals::default(),
         confirm_after: Duration::from_secs(1),
         stale_after: 3,
         outage_limit: Duration::from_mins(15),
