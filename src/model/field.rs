@@ -13,7 +13,7 @@ pub const FIELD_COUNT: usize = 23;
 
 /// The content of one field.
 #[derive(PartialEq)]
-pub(super) enum Content<'a> {
+pub(crate) enum Content<'a> {
     Number(u8),
     Text(Option<&'a str>),
     Time(Option<UtcTime>),
@@ -22,7 +22,7 @@ pub(super) enum Content<'a> {
 }
 
 /// The fields of a session with their names, in the order of `session.proto`.
-pub(super) fn named_fields(session: &Session) -> [(&'static str, Content<'_>); FIELD_COUNT] {
+pub(crate) fn named_fields(session: &Session) -> [(&'static str, Content<'_>); FIELD_COUNT] {
     // A field that is added to `Session` must be added here, or this does not compile.
     let Session {
         session_id,

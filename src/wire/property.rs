@@ -120,8 +120,8 @@ fn object(random: &mut Rng) -> Vec<(String, Json)> {
         let name = match random.u8(..8) {
             0 => "collaborators",
             1 => one_of(random, OTHERS),
-            2 => one_of(random, TIMES),
-            _ => one_of(random, TEXTS),
+            2 => one_of(random, &TIMES),
+            _ => one_of(random, &TEXTS),
         };
         (name.to_owned(), json(random, 4))
     });

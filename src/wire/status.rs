@@ -159,12 +159,9 @@ mod tests {
 
     #[test]
     fn retry_after_is_an_hour_at_most_and_nothing_if_it_cannot_be_read() {
-        for value in [
-            "86400",
-            "99999999999999999999999",
-            "Mon, 07 Nov 1994 08:49:37 GMT",
-            "Fri, 31 Dec 9999 23:59:59 GMT",
-        ] {
+        let long = "86400|99999999999999999999999|Mon, 07 Nov 1994 08:49:37 GMT|\
+            Fri, 31 Dec 9999 23:59:59 GMT";
+        for value in long.split('|') {
             assert_eq!(wait(value), Some(3600), "{value}");
         }
         for value in ["", "soon", "-1", "+5", "1.5", "5s", "1994-11-06T08:49:37Z"] {

@@ -1,10 +1,13 @@
 //! A session as JSON again, to compare with the JSON it was read from.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
 use jiff::Timestamp;
 
-use crate::model::{Collaborator, Fields, Session, Value};
+use crate::model::{
+    Collaborator, Fields, Session, Value,
+    field::{Content, named_fields},
+};
 
 /// JSON as it is written: objects keep the order of their members, and numbers their digits.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,13 +20,30 @@ pub enum Json {
     Object(Vec<(String, Json)>),
 }
 
-pub const TEXTS: &str = "sessionId|sessionType|status|accountKey|expertName|expertEmail|\
-    expertUserKey|partnerObject|partnerObjectUrl|unattendedMachineName|unattendedMachineUuid|\
-    accountName|customerName|customerEmail|customerJoinUrl|notes|sessionRecordingUrl";
-/// The ones of them that are never absent.
-const REQUIRED: &str = "sessionId|sessionType|status|accountKey";
-pub const TIMES: &str = "startedAt|customerJoinedAt|endedAt";
+/// The vendor's names of the fields that hold a text, and of those that are never absent.
+pub static TEXTS: LazyLock<String> = LazyLock::new(|| names(|it| matches!(it, Content::Text(_))));
+static REQUIRED: LazyLock<String> =
+    LazyLock::new(|| names(|it| matches!(it, Content::Text(Some(_)))));
+/// The vendor's names of the fields that hold a time.
+pub static TIMES: LazyLock<String> = LazyLock::new(|| names(|it| matches!(it, Content::Time(_))));
 const COLLABORATOR: &str = "name|email|userKey";
+
+fn names(is_wanted: fn(&Content<'_>) -> bool) -> String {
+    let session = Session::default();
+    let wanted = named_fields(&session).into_iter().filter(|(_, content)| is_wanted(content));
+    wanted.map(|(name, _)| vendor_name(name)).collect::<Vec<_>>().join("|")
+}
+
+/// The vendor's name for a field of `session.proto`.
+fn vendor_name(name: &str) -> String {
+    if name == "upstream_status" {
+        return "status".to_owned();
+    }
+    let capitalised = |word: &str| word[..1].to_uppercase() + &word[1..];
+    let (first, rest) = name.split_once('_').unwrap_or((name, ""));
+    let rest = rest.split('_').filter(|word| !word.is_empty()).map(capitalised);
+    first.to_owned() + &rest.collect::<String>()
+}
 
 fn is_in(names: &str, name: &str) -> bool {
     names.split('|').any(|known| known == name)
@@ -32,7 +52,7 @@ fn is_in(names: &str, name: &str) -> bool {
 /// What the session must hold of an object: everything except null in known fields. A key, id or text
 /// that came as a number is a text, and so is a number that no double holds.
 pub fn expected(object: &[(String, Json)]) -> BTreeMap<String, Json> {
-    let mut all = known_fields(object, &[TEXTS, TIMES, "collaborators"].join("|"), TEXTS);
+    let mut all = known_fields(object, &[&TEXTS, &TIMES, "collaborators"].join("|"), &TEXTS);
     for name in TIMES.split('|') {
         if let Some(Json::Number(digits) | Json::Text(digits)) = all.get(name)
             && let Some(time) = since_1970(digits)
@@ -41,7 +61,7 @@ pub fn expected(object: &[(String, Json)]) -> BTreeMap<String, Json> {
         }
     }
     // In proto3, empty and absent are the same.
-    all.retain(|name, json| !is_in(REQUIRED, name) || !is_empty(json));
+    all.retain(|name, json| !is_in(&REQUIRED, name) || !is_empty(json));
     if let Some(Json::List(elements)) = all.get("collaborators") {
         let read: Option<Vec<_>> = elements.iter().map(expected_collaborator).collect();
         let list = read.map_or_else(|| normal(&Json::List(elements.clone())), Json::List);
@@ -129,35 +149,24 @@ fn written_out(digits: &str) -> String {
 
 /// The session as an object again.
 pub fn written(session: &Session) -> BTreeMap<String, Json> {
-    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    let texts = [
-        text(&session.session_id),
-        text(&session.session_type),
-        text(&session.upstream_status),
-        text(&session.account_key),
-        session.expert_name.clone(),
-        session.expert_email.clone(),
-        session.expert_user_key.clone(),
-        session.partner_object.clone(),
-        session.partner_object_url.clone(),
-        session.unattended_machine_name.clone(),
-        session.unattended_machine_uuid.clone(),
-        session.account_name.clone(),
-        session.customer_name.clone(),
-        session.customer_email.clone(),
-        session.customer_join_url.clone(),
-        session.notes.clone(),
-        session.session_recording_url.clone(),
-    ];
-    let times = [session.started_at, session.customer_joined_at, session.ended_at];
-    let times = times.map(|time| time.map(|time| time.to_timestamp().to_string()));
-    let known = TEXTS.split('|').zip(texts).chain(TIMES.split('|').zip(times));
-    let known = known.filter_map(|(name, text)| Some((name.to_owned(), Json::Text(text?))));
     let mut all: BTreeMap<_, _> = written_fields(&session.additional_fields).collect();
-    all.extend(known);
-    if !session.collaborators.is_empty() {
-        let collaborators = session.collaborators.iter().map(written_collaborator);
-        all.insert("collaborators".to_owned(), Json::List(collaborators.collect()));
+    for (name, content) in named_fields(session) {
+        let name = vendor_name(name);
+        let json = match content {
+            Content::Text(Some(text)) if !text.is_empty() || !is_in(&REQUIRED, &name) => {
+                Json::Text(text.to_owned())
+            }
+            Content::Time(Some(time)) => Json::Text(time.to_timestamp().to_string()),
+            Content::Collaborators(collaborators) if !collaborators.is_empty() => {
+                Json::List(collaborators.iter().map(written_collaborator).collect())
+            }
+            Content::Text(_)
+            | Content::Time(None)
+            | Content::Collaborators(_)
+            | Content::Number(_)
+            | Content::Fields(_) => continue,
+        };
+        all.insert(name, json);
     }
     all
 }
