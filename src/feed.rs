@@ -4,13 +4,14 @@
 //! paused time. Watchers see the newest state and no queue. A slow watcher finds what it missed in the
 //! [`History`](crate::model::History).
 
+mod metric;
 mod poll;
 mod poll_interval;
 mod poll_result;
 mod poller;
-mod reading;
 mod registry;
 mod request;
+mod revision;
 mod settings;
 mod state;
 mod subscribe;
@@ -20,8 +21,8 @@ mod unstable_fields;
 use std::{fmt, sync::Arc, time::Duration};
 
 pub use poll_interval::PollIntervals;
-pub use reading::{Difference, Reading};
 pub use request::{Ask, BoxedReply, Key, Reply};
+pub use revision::{Difference, Revision};
 pub use settings::Settings;
 pub use state::{Overview, State};
 pub use subscription::{Subscriber, Subscription, View};
@@ -47,7 +48,7 @@ impl Feed {
         clock: Clock,
         identities: Identities,
     ) -> Self {
-        poll::describe();
+        metric::describe();
         Self(Arc::new(Registry::new(Box::new(read), settings, clock, identities)))
     }
 
@@ -78,7 +79,7 @@ impl Feed {
         let poller = self.0.running(key)?;
         let observed_at = poller.up_to_date_at()?;
         let age = Duration::try_from(self.0.clock.now().duration_since(observed_at));
-        let content = poller.state.borrow().reading.session.clone();
+        let content = poller.state.borrow().revision.session.clone();
         (age.unwrap_or_default() <= max_staleness).then_some(Answer { content, observed_at })
     }
 

@@ -4,16 +4,16 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use metrics::{counter, describe_counter};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
+    metric,
     poll_interval::weight,
     poll_result::PollResult,
     poller::Poller,
-    reading::Reading,
     registry::Registry,
     request::{Ask, BoxedReply, Key, Reply},
+    revision::Revision,
 };
 use crate::{
     model::Status,
@@ -21,13 +21,6 @@ use crate::{
     traffic::Urgency,
     wire::{Error, Kind},
 };
-
-const POLLS: &str = "gotoassist_polls_total";
-
-/// Describes the metric. Does nothing before a recorder is installed.
-pub(super) fn describe() {
-    describe_counter!(POLLS, "Answers to polls of watched sessions, by what they brought");
-}
 
 /// Polls until there are no watchers any more, or the poll ends.
 pub(super) fn start(registry: Arc<Registry>, key: Key, poller: Arc<Poller>) {
@@ -80,7 +73,7 @@ impl Poll<'_> {
                 reply = reply(request.as_mut()) => {
                     let Some(Request { sent_at, span, .. }) = request.take() else { continue };
                     let result = self.poller.accept(reply, sent_at, &self.registry.settings);
-                    counter!(POLLS, "result" => result.name()).increment(1);
+                    metric::count_poll(result);
                     span.end_poll(result.name(), result.outcome());
                     if result == PollResult::Ended {
                         return;
@@ -110,7 +103,7 @@ impl Poll<'_> {
     }
 
     fn ask(&self, since: Instant) -> Request {
-        let latest = self.poller.state.borrow().reading.clone();
+        let latest = self.poller.state.borrow().revision.clone();
         let age = self.registry.clock.now().duration_since(status_since(&latest));
         let weight = weight(latest.session.status(), Duration::try_from(age).unwrap_or_default());
         let span = self.poller.links.poll();
@@ -151,14 +144,14 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// When the session got its status, by the vendor's timestamps or by the reading.
-fn status_since(reading: &Reading) -> Timestamp {
-    let session = &reading.session;
+/// When the session got its status, by the vendor's timestamps or by the revision.
+fn status_since(revision: &Revision) -> Timestamp {
+    let session = &revision.session;
     let time = match session.status() {
         Status::NotStarted | Status::Unknown => None,
         Status::Waiting => session.started_at,
         Status::Active => session.customer_joined_at,
         Status::Complete | Status::Abandoned => session.ended_at,
     };
-    time.map_or(reading.observed_at, |time| time.to_timestamp().min(reading.observed_at))
+    time.map_or(revision.observed_at, |time| time.to_timestamp().min(revision.observed_at))
 }

@@ -67,7 +67,7 @@ pub(super) fn backoff(failures: u32, retry_after: Option<Duration>) -> Duration 
 /// While the quota is scarce, a session is polled in proportion to its weight, so what one session
 /// gains another loses. Sessions that wait for somebody gain: most are started, and most customers
 /// join, within minutes or not for a long time. Sessions that have just become active lose, since few
-/// end after a minute; and so do finished ones. docs/watch.md has the figures.
+/// end after a minute; and so do finished ones. The documentation of watches has the figures.
 pub(super) fn weight(status: Status, age: Duration) -> f64 {
     let minutes = age.as_secs_f64() / 60.0;
     match status {

@@ -17,10 +17,8 @@ pub(super) enum PollResult {
     /// The session has changed.
     Changed,
     /// A second answer must confirm this one.
-    #[strum(serialize = "doubtful")]
     Unconfirmed,
     /// The answer is not the session's state.
-    #[strum(serialize = "disbelieved")]
     Rejected,
     /// There is no answer.
     Failed,

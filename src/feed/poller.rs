@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     poll_interval::jittered,
-    reading::Reading,
+    revision::Revision,
     settings::Settings,
     state::{Overview, State},
     unstable_fields::UnstableFields,
@@ -108,10 +108,10 @@ impl Poller {
         let Answer { content: session, observed_at } = answer.clone();
         let now = Instant::now();
         let due_at = now + jittered(settings.intervals.of(session.status()));
-        let reading = Arc::new(Reading::first(session, observed_at));
+        let revision = Arc::new(Revision::first(session, observed_at));
         let record = Record {
             validator,
-            unstable_fields: UnstableFields::new(reading.digest),
+            unstable_fields: UnstableFields::new(revision.digest),
             failures: 0,
             trouble: None,
             has_rejected: false,
@@ -122,7 +122,7 @@ impl Poller {
             due_at,
         };
         Self {
-            state: watch::Sender::new(State { reading, trouble: None, end: None, is_closing }),
+            state: watch::Sender::new(State { revision, trouble: None, end: None, is_closing }),
             times: Mutex::new(Times { observed_at, told_elsewhere: None }),
             record: Mutex::new(record),
             subscribers: watch::Sender::new(0),
@@ -169,7 +169,7 @@ impl Poller {
         };
         let is_new = is_newer && {
             let state = self.state.borrow();
-            state.trouble.is_some() || *state.reading.session != *answer.content
+            state.trouble.is_some() || *state.revision.session != *answer.content
         };
         if is_new {
             let mut record = self.record.lock();
@@ -185,7 +185,7 @@ impl Poller {
     /// watch would need a request of its own.
     pub fn is_fresh(&self, at_least: Option<Timestamp>, settings: &Settings) -> bool {
         let record = self.record.lock();
-        let status = self.state.borrow().reading.session.status();
+        let status = self.state.borrow().revision.session.status();
         let max_age = 2 * settings.intervals.of(status).max(record.gap);
         let times = self.times.lock();
         record.trouble.is_none()
@@ -224,7 +224,7 @@ impl Poller {
         let state = self.state.borrow();
         Overview {
             session,
-            status: state.reading.session.status(),
+            status: state.revision.session.status(),
             watchers: *self.subscribers.borrow(),
             observed_at: self.observed_at(),
             is_stale: state.trouble.is_some(),

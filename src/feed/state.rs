@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::reading::Reading;
+use super::revision::Revision;
 use crate::{
     model::{SessionId, Status},
     wire::Error,
@@ -13,8 +13,8 @@ use crate::{
 /// What is known of a polled session.
 #[derive(Debug)]
 pub struct State {
-    /// The latest reading.
-    pub reading: Arc<Reading>,
+    /// The latest revision.
+    pub revision: Arc<Revision>,
     /// Why there is no good answer at present, once that has lasted.
     pub trouble: Option<Arc<Error>>,
     /// Why the poll has ended.

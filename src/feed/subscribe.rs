@@ -9,9 +9,9 @@ use super::{
     poll,
     poll_result::{ErrorClass, PollResult},
     poller::Poller,
-    reading::Reading,
     registry::Registry,
     request::{Ask, Key, Reply},
+    revision::Revision,
     subscription::Subscription,
 };
 use crate::{
@@ -98,14 +98,16 @@ impl<'a> NewSubscription<'a> {
     /// answer will do.
     fn min_observed_at(&self, poller: &Poller) -> Option<Timestamp> {
         let (known, _) = self.known.as_ref()?;
-        let is_known = poller.state.borrow().reading.digest.content == known.digest.content;
+        let is_known = poller.state.borrow().revision.digest.content == known.digest.content;
         (!is_known).then_some(known.observed_at)
     }
 
-    /// Subscribes to a running poll, if its reading can be told to the watcher.
+    /// Subscribes to a running poll, if its revision can be told to the watcher.
     fn join(&mut self, poller: &Arc<Poller>) -> Option<Subscription> {
-        let reading = poller.state.borrow().reading.clone();
-        if self.validate_reading(&reading) != Validation::Accepted {
+        let revision = poller.state.borrow().revision.clone();
+        let Revision { session, digest, .. } = &*revision;
+        // The poll itself has accepted it.
+        if self.known.is_some() && self.validate(session, digest) != Validation::Accepted {
             return None;
         }
         // Under this lock, so that the poll cannot end for lack of watchers meanwhile.
@@ -186,14 +188,6 @@ impl<'a> NewSubscription<'a> {
         drop(polls);
         poll::start(Arc::clone(registry), (*key).clone(), poller);
         Ok(subscription)
-    }
-
-    /// Validates the reading of a running poll, which the poll itself has accepted.
-    fn validate_reading(&mut self, reading: &Reading) -> Validation {
-        match &self.known {
-            None => Validation::Accepted,
-            Some(_) => self.validate(&reading.session, &reading.digest),
-        }
     }
 
     /// Validates an answer. Each one must be newer than the one before.

@@ -47,7 +47,7 @@ impl Subscription {
         let poller = &self.subscriber.poller;
         let state = self.state.borrow_and_update();
         // The state is locked, so this is not the time of an answer that it does not show yet.
-        let observed_at = poller.observed_at().max(state.reading.observed_at);
+        let observed_at = poller.observed_at().max(state.revision.observed_at);
         View { state, observed_at }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
-use strum::IntoStaticStr;
+use strum::{IntoStaticStr, VariantNames};
 
 /// Why a request to the vendor gave no answer.
 ///
@@ -121,7 +121,7 @@ impl Kind {
 }
 
 /// Why a connection could not be made, or broke. It names no host and no address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum ConnectionFailure {
     /// The name has no address, or the name servers do not answer.

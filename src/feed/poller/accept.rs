@@ -12,8 +12,8 @@ use crate::{
     feed::{
         poll_interval::{backoff, jittered},
         poll_result::{ErrorClass, PollResult},
-        reading::Reading,
         request::Reply,
+        revision::Revision,
         settings::Settings,
     },
     model::{Baseline, Digest, Rejection, Session, Validation},
@@ -52,9 +52,9 @@ impl Poller {
     ) -> (PollResult, Duration) {
         let Answer { content: session, observed_at } = answer;
         record.answered_at = record.replied_at;
-        let latest = self.state.borrow().reading.clone();
+        let latest = self.state.borrow().revision.clone();
         let digest = Digest::of(&session);
-        let Reading { digest: latest_digest, history, session: latest_session, .. } = &*latest;
+        let Revision { digest: latest_digest, history, session: latest_session, .. } = &*latest;
         let baseline = Baseline { digest: latest_digest, history, session: Some(latest_session) };
         match record.validator.validate(baseline, &session, &digest) {
             Validation::Accepted => {}
@@ -90,9 +90,9 @@ impl Poller {
                 self.state.send_if_modified(|state| state.trouble.take().is_some());
                 (PollResult::Unchanged, pause)
             }
-            Some(reading) => {
+            Some(revision) => {
                 record.unstable_fields.note_published();
-                self.publish(reading, observed_at);
+                self.publish(revision, observed_at);
                 (PollResult::Changed, pause)
             }
         }
@@ -140,9 +140,9 @@ impl Poller {
         (PollResult::Failed, pause)
     }
 
-    fn publish(&self, reading: Reading, observed_at: Timestamp) {
+    fn publish(&self, revision: Revision, observed_at: Timestamp) {
         self.state.send_modify(|state| {
-            state.reading = Arc::new(reading);
+            state.revision = Arc::new(revision);
             state.trouble = None;
         });
         // After the state, so that nobody takes the old content for new in between.

@@ -11,7 +11,7 @@ use prost::{EncodeError, Message as _};
 use tonic::codec::EncodeBuf;
 
 use crate::{
-    feed::Reading,
+    feed::Revision,
     grpc::{codec::Outgoing, session},
     model::Known,
     proto,
@@ -77,28 +77,28 @@ impl fmt::Debug for Parts {
     }
 }
 
-/// What all who are told of a reading share.
+/// What all who are told of a revision share.
 struct Encoded {
     session: Bytes,
     /// The token sealed last: mostly all watchers know the same.
     token: Mutex<Option<(Known, Bytes)>>,
-    /// The message for those who were told of the reading before, and what they know after it.
+    /// The message for those who were told of the revision before, and what they know after it.
     next: OnceLock<(Known, Frame)>,
 }
 
-/// The session of a reading, encoded at the first call and shared by all later ones.
-pub(super) fn encoded_session(reading: &Reading) -> Bytes {
-    encoded(reading).map(|encoded| encoded.session.clone()).unwrap_or_default()
+/// The session of a revision, encoded at the first call and shared by all later ones.
+pub(super) fn encoded_session(revision: &Revision) -> Bytes {
+    encoded(revision).map(|encoded| encoded.session.clone()).unwrap_or_default()
 }
 
-/// The resume token of a watcher who was told of `reading` and knows `known`, sealed by `seal` only
+/// The resume token of a watcher who was told of `revision` and knows `known`, sealed by `seal` only
 /// if it differs from that of the watcher before. The same of one session gives the same token.
 pub(super) fn resume_token(
-    reading: &Reading,
+    revision: &Revision,
     known: &Known,
     seal: impl FnOnce() -> String,
 ) -> Bytes {
-    let Some(encoded) = encoded(reading) else { return seal().into() };
+    let Some(encoded) = encoded(revision) else { return seal().into() };
     let mut latest = encoded.token.lock().unwrap_or_else(PoisonError::into_inner);
     match &*latest {
         Some((same, token)) if same == known => token.clone(),
@@ -106,22 +106,22 @@ pub(super) fn resume_token(
     }
 }
 
-/// The message for a watcher who is told of `reading` after the one before it, and knows `known`
+/// The message for a watcher who is told of `revision` after the one before it, and knows `known`
 /// then: that of the first such watcher if it fits this one too, else made by `make`.
 pub(super) fn next_frame(
-    reading: &Reading,
+    revision: &Revision,
     known: &Known,
     is_terminal: bool,
     make: impl FnOnce() -> Frame,
 ) -> Frame {
-    let Some(encoded) = encoded(reading) else { return make() };
+    let Some(encoded) = encoded(revision) else { return make() };
     match encoded.next.get() {
         Some((same, frame)) if same == known && frame.is_terminal == is_terminal => frame.clone(),
         Some(_) => make(),
         None => {
             let frame = make();
             // What a strange resume token has brought along is not what the others know.
-            if known.observed_at == reading.observed_at {
+            if known.observed_at == revision.observed_at {
                 // Another watcher may have been quicker, and theirs is as good.
                 let _ = encoded.next.set((*known, frame.clone()));
             }
@@ -130,9 +130,9 @@ pub(super) fn next_frame(
     }
 }
 
-fn encoded(reading: &Reading) -> Option<&Encoded> {
-    let encoded = reading.encoded.get_or_init(|| {
-        let session = session::to_proto((*reading.session).clone());
+fn encoded(revision: &Revision) -> Option<&Encoded> {
+    let encoded = revision.encoded.get_or_init(|| {
+        let session = session::to_proto((*revision.session).clone());
         Box::new(Encoded {
             session: session.encode_to_vec().into(),
             token: Mutex::default(),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    feed::{Difference, Reading, Subscription},
+    feed::{Difference, Revision, Subscription},
     grpc::{
         metric::WatchMetrics, place::WatchPlace, resume_token::Sealer, session::status_to_proto,
         status, value,
@@ -144,10 +144,10 @@ impl Watch {
         drop(view);
         let Some(news) = news else { return silence };
         // What a watch begins with may have been known here for long.
-        if was_told && let Some(reading) = self.told.reading() {
+        if was_told && let Some(revision) = self.told.revision() {
             match &news {
                 News::Next(_) | News::Changed(_) => {
-                    self.metrics.record_delivery(reading.observed_at, now);
+                    self.metrics.record_delivery(revision.observed_at, now);
                 }
                 News::Snapshot | News::Unchanged | News::Stale(_) => {}
             }
@@ -158,7 +158,7 @@ impl Watch {
     fn tell(&mut self, news: News) -> Frame {
         let terminal = self.is_over();
         match news {
-            News::Next(reading) => self.next_reading(&reading, terminal),
+            News::Next(revision) => self.next_revision(&revision, terminal),
             News::Changed(difference) => {
                 self.speak(EventType::Changed);
                 self.metrics.count_transitions(&difference.transitions);
@@ -166,7 +166,7 @@ impl Watch {
             }
             News::Snapshot => {
                 self.speak(EventType::Snapshot);
-                let session = self.told.reading().map(encoded_session);
+                let session = self.told.revision().map(encoded_session);
                 Parts { session, terminal, ..self.parts(EventType::Snapshot) }.into()
             }
             News::Unchanged => self.heartbeat(terminal),
@@ -174,13 +174,13 @@ impl Watch {
         }
     }
 
-    /// The change that all are told of who were told of the reading before.
-    fn next_reading(&mut self, reading: &Reading, terminal: bool) -> Frame {
+    /// The change that all are told of who were told of the revision before.
+    fn next_revision(&mut self, revision: &Revision, terminal: bool) -> Frame {
         self.speak(EventType::Changed);
-        self.metrics.count_transitions(&reading.step.transitions);
-        let make = || self.change(&reading.step, terminal);
+        self.metrics.count_transitions(&revision.step.transitions);
+        let make = || self.change(&revision.step, terminal);
         match self.told.known() {
-            Some(known) => next_frame(reading, &known, terminal, make),
+            Some(known) => next_frame(revision, &known, terminal, make),
             None => make(),
         }
     }
@@ -188,7 +188,7 @@ impl Watch {
     fn change(&self, difference: &Difference, terminal: bool) -> Frame {
         let paths = difference.changed_fields.iter().copied().map(str::to_owned).collect();
         Parts {
-            session: self.told.reading().map(encoded_session),
+            session: self.told.revision().map(encoded_session),
             transitions: difference.transitions.iter().map(transition_to_proto).collect(),
             changed_fields: Some(prost_types::FieldMask { paths }),
             terminal,
@@ -223,8 +223,8 @@ impl Watch {
     /// What every message holds.
     fn parts(&self, event_type: EventType) -> Parts {
         let seal = |known: &Known| self.sealer.seal(&self.session, known);
-        let token = |known: Known| match self.told.reading() {
-            Some(reading) => resume_token(reading, &known, || seal(&known)),
+        let token = |known: Known| match self.told.revision() {
+            Some(revision) => resume_token(revision, &known, || seal(&known)),
             None => seal(&known).into(),
         };
         Parts {

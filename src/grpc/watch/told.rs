@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::{
-    feed::{Difference, Reading, State},
+    feed::{Difference, Revision, State},
     model::{Known, Progress},
     wire,
 };
@@ -27,16 +27,16 @@ enum Last {
     Nothing,
     /// Told in an earlier watch, perhaps by another server.
     Earlier(Box<Known>),
-    Reading(Arc<Reading>),
+    Revision(Arc<Revision>),
 }
 
-/// What there is to tell. Where it is the session, that is [`Told::reading`].
+/// What there is to tell. Where it is the session, that is [`Told::revision`].
 #[derive(Debug)]
 pub(super) enum News {
     /// The session as it is.
     Snapshot,
-    /// The session, one reading after what was told last: it differs from that by its `step`.
-    Next(Arc<Reading>),
+    /// The session, one revision after what was told last: it differs from that by its `step`.
+    Next(Arc<Revision>),
     /// The session, and how it differs from what was told last.
     Changed(Difference),
     /// That nothing changed.
@@ -62,20 +62,20 @@ impl Told {
     ///
     /// `observed_at`: when the latest good answer came.
     pub fn next(&mut self, state: &State, observed_at: Timestamp, now: Timestamp) -> Option<News> {
-        let content = self.content(&state.reading);
+        let content = self.content(&state.revision);
         // Those who were there are told the same, whenever each of them looks.
         let (observed_at, now) = match content {
-            Some(News::Next(_)) => (state.reading.observed_at, state.reading.observed_at),
+            Some(News::Next(_)) => (state.revision.observed_at, state.revision.observed_at),
             None | Some(News::Snapshot | News::Changed(_) | News::Unchanged | News::Stale(_)) => {
                 (observed_at, now)
             }
         };
         self.observed_at = self.observed_at.max(observed_at);
-        let session = &state.reading.session;
+        let session = &state.revision.session;
         let progress = self.progress.map_or(Progress::of(session), |known| known.after(session));
         self.progress = Some(progress);
         self.over_since = progress.is_over().then(|| self.over_since.unwrap_or(now));
-        self.last = Last::Reading(state.reading.clone());
+        self.last = Last::Revision(state.revision.clone());
         if content.is_some() {
             self.has_begun = true;
             self.is_stale &= state.trouble.is_some();
@@ -104,10 +104,10 @@ impl Told {
         self.observed_at
     }
 
-    /// The reading that was told last, if one was in this watch.
-    pub fn reading(&self) -> Option<&Reading> {
+    /// The revision that was told last, if one was in this watch.
+    pub fn revision(&self) -> Option<&Revision> {
         match &self.last {
-            Last::Reading(reading) => Some(reading),
+            Last::Revision(revision) => Some(revision),
             Last::Nothing | Last::Earlier(_) => None,
         }
     }
@@ -117,29 +117,29 @@ impl Told {
         let digest = match &self.last {
             Last::Nothing => return None,
             Last::Earlier(known) => known.digest,
-            Last::Reading(reading) => reading.digest,
+            Last::Revision(revision) => revision.digest,
         };
         let Self { observed_at, over_since, .. } = *self;
         Some(Known { digest, progress: self.progress?, observed_at, over_since })
     }
 
-    fn content(&self, reading: &Arc<Reading>) -> Option<News> {
+    fn content(&self, revision: &Arc<Revision>) -> Option<News> {
         match &self.last {
             Last::Nothing => Some(News::Snapshot),
-            Last::Earlier(known) if known.digest.content == reading.digest.content => None,
+            Last::Earlier(known) if known.digest.content == revision.digest.content => None,
             Last::Earlier(known) => {
                 let Known { digest, progress, observed_at, .. } = &**known;
-                let session = &reading.session;
+                let session = &revision.session;
                 Some(News::Changed(Difference {
-                    transitions: reading.history.since_known(*progress, *observed_at, session),
-                    changed_fields: digest.changed(&reading.digest).names().collect(),
+                    transitions: revision.history.since_known(*progress, *observed_at, session),
+                    changed_fields: digest.changed(&revision.digest).names().collect(),
                 }))
             }
-            Last::Reading(last) if reading.follows(last) => Some(News::Next(reading.clone())),
-            Last::Reading(last) => {
-                let is_same = reading.digest.content == last.digest.content;
-                let is_told = is_same && reading.history.end() == last.history.end();
-                (!is_told).then(|| News::Changed(reading.difference_from(last)))
+            Last::Revision(last) if revision.follows(last) => Some(News::Next(revision.clone())),
+            Last::Revision(last) => {
+                let is_same = revision.digest.content == last.digest.content;
+                let is_told = is_same && revision.history.end() == last.history.end();
+                (!is_told).then(|| News::Changed(revision.difference_from(last)))
             }
         }
     }

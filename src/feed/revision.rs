@@ -11,7 +11,7 @@ use crate::model::{Digest, History, Session, Transition, field::changed_fields};
 
 /// An answer of the vendor that differs from the one before.
 #[derive(Debug)]
-pub struct Reading {
+pub struct Revision {
     /// The session.
     pub session: Arc<Session>,
     /// The fingerprint of the session.
@@ -20,15 +20,15 @@ pub struct Reading {
     pub history: History,
     /// When the first answer with this content came.
     pub observed_at: Timestamp,
-    /// The encoded form, which the server that sends the reading keeps here.
+    /// The encoded form, which the server that sends the revision keeps here.
     pub encoded: OnceLock<Box<dyn Any + Send + Sync>>,
-    /// How it differs from the reading before it. The first reading differs in nothing.
+    /// How it differs from the revision before it. The first revision differs in nothing.
     pub step: Difference,
-    /// How many readings of the poll came before it.
+    /// How many revisions of the poll came before it.
     number: u64,
 }
 
-/// How a reading differs from an earlier one of the same poll.
+/// How a revision differs from an earlier one of the same poll.
 #[derive(Clone, Debug, Default)]
 pub struct Difference {
     /// Every status change since then, oldest first.
@@ -37,8 +37,8 @@ pub struct Difference {
     pub changed_fields: Vec<&'static str>,
 }
 
-impl Reading {
-    /// The first reading of a poll.
+impl Revision {
+    /// The first revision of a poll.
     pub(super) fn first(session: Arc<Session>, observed_at: Timestamp) -> Self {
         Self {
             digest: Digest::of(&session),
@@ -51,7 +51,7 @@ impl Reading {
         }
     }
 
-    /// The next reading, if its content, which is `digest`, differs.
+    /// The next revision, if its content, which is `digest`, differs.
     pub(super) fn next(
         &self,
         session: Arc<Session>,
@@ -81,7 +81,7 @@ impl Reading {
         self.number == before.number + 1
     }
 
-    /// How it differs from an earlier reading.
+    /// How it differs from an earlier revision.
     pub fn difference_from(&self, before: &Self) -> Difference {
         Difference {
             transitions: self.history.since(before.history.end()).collect(),
