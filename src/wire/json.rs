@@ -41,9 +41,7 @@ pub(crate) fn elements(json: &str) -> Result<Vec<&RawValue>, InvalidBody> {
 
 /// Parses an array or object, which begins with `first`.
 fn parse<'a, T: Deserialize<'a>>(json: &'a str, first: char) -> Result<T, InvalidBody> {
-    let is_other_shape =
-        !json.starts_with(first) && serde_json::from_str::<IgnoredAny>(json).is_ok();
-    if is_other_shape {
+    if !json.starts_with(first) && serde_json::from_str::<IgnoredAny>(json).is_ok() {
         return Err(InvalidBody::WrongShape);
     }
     serde_json::from_str(json).map_err(|_| InvalidBody::NotJson)
@@ -66,7 +64,7 @@ impl<'a> Object<'a> {
         self.take(name, |value| match type_of(value) {
             JsonType::String => Some(string(value)),
             JsonType::Number => Some(value.get().to_owned()),
-            _ => None,
+            JsonType::Null | JsonType::Bool | JsonType::Array | JsonType::Object => None,
         })
     }
 
@@ -80,7 +78,7 @@ impl<'a> Object<'a> {
         self.take(name, |value| match type_of(value) {
             JsonType::String => timestamp(&string(value)),
             JsonType::Number => since_1970(value.get()),
-            _ => None,
+            JsonType::Null | JsonType::Bool | JsonType::Array | JsonType::Object => None,
         })
     }
 
