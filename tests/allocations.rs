@@ -39,7 +39,8 @@ fn no_step_allocates_more_than_it_did() {
             complaints.push(format!("{step}: {count} allocations, not {limit}"));
         }
     };
-    hold("decode", texts + 1, &mut || drop(session()));
+    // And the map of the fields takes five.
+    hold("decode", texts + 5, &mut || drop(session()));
     hold("encode", 1, &mut || drop(step::encode(&message)));
     hold("digest", 0, &mut || {
         step::digest(&one);

@@ -3,7 +3,7 @@
 use gotoassist_grpc::{
     credential::Credential,
     grpc::{resume_token::ResumeTokenCodec, session::to_proto},
-    model::{Digest, History, Known, Progress, Session, SessionId, change},
+    model::{Digest, History, Known, Progress, Session, SessionId, field::changed_fields},
     proto,
     traffic::quota::{Class, Quota, Scope, Settings},
     wire::session,
@@ -36,7 +36,7 @@ pub fn digest(session: &Session) -> Digest {
 
 /// Which fields changed.
 pub fn diff(before: &Session, after: &Session) -> Vec<&'static str> {
-    change::changed_fields(before, after)
+    changed_fields(before, after)
 }
 
 /// The status changes so far, one more looked at.

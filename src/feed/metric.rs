@@ -1,8 +1,8 @@
-//! The metrics of the polls: their names, and what each tells an operator.
+//! The metrics of the polls.
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 
-use super::{Overview, effect::Effect};
+use super::{Overview, poll_result::PollResult};
 use crate::model::Status;
 
 const POLLS: &str = "gotoassist_polls_total";
@@ -10,7 +10,7 @@ const RUNNING_POLLS: &str = "gotoassist_polls";
 const WATCHES: &str = "gotoassist_watches";
 const STALE_WATCHES: &str = "gotoassist_stale_watches";
 
-/// Gives each its help text. Does nothing before a recorder is installed.
+/// Describes the metrics. Does nothing before a recorder is installed.
 pub(super) fn describe() {
     describe_counter!(POLLS, "Answers to polls of watched sessions, by what they brought");
     describe_gauge!(RUNNING_POLLS, "Sessions that are polled, by the status seen last");
@@ -18,8 +18,8 @@ pub(super) fn describe() {
     describe_gauge!(STALE_WATCHES, "Open watches whose session GoToAssist has failed to tell of");
 }
 
-pub(super) fn count_poll(effect: Effect) {
-    counter!(POLLS, "result" => effect.name()).increment(1);
+pub(super) fn count_poll(result: PollResult) {
+    counter!(POLLS, "result" => result.name()).increment(1);
 }
 
 /// Brings the gauges up to date.

@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     config::{ServeConfig, secret::Secret, serve::PollConfig},
     credential::token::TokenSource,
-    feed::{self, Feed, Pace},
+    feed::{self, Feed, PollIntervals},
     grpc::{
         Service,
         caller::Callers,
@@ -98,7 +98,7 @@ fn watch_settings(config: &ServeConfig) -> watch::Settings {
 
 fn feed_settings(config: &PollConfig) -> feed::Settings {
     feed::Settings {
-        pace: Pace {
+        intervals: PollIntervals {
             not_started: config.poll_not_started,
             waiting: config.poll_waiting,
             active: config.poll_active,

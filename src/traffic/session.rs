@@ -122,7 +122,7 @@ impl Client {
         let identity = self.0.identities.get(&(credential.id(), id.clone()));
         let believed = answer.and_then(|answer| {
             let checked = validator::check(identity, &answer.content.0);
-            checked.map_err(|disbelief| Error::new(Kind::Malformed).caused_by(disbelief))?;
+            checked.map_err(|rejection| Error::new(Kind::Malformed).caused_by(rejection))?;
             Ok(answer)
         });
         match believed {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    feed::{Difference, Reading, Subscription},
+    feed::{Difference, Revision, Subscription},
     grpc::{
         concurrency::WatchPermit, metric::WatchMetrics, resume_token::ResumeTokenCodec,
         session::status_to_proto, status, value,
@@ -149,11 +149,11 @@ impl Watch {
         };
         drop(view);
         let Some(update) = update else { return otherwise };
-        // A watch may begin with a reading that is old.
-        if has_begun && let Some(reading) = self.watcher.reading() {
+        // A watch may begin with a revision that is old.
+        if has_begun && let Some(revision) = self.watcher.revision() {
             match &update {
                 Update::Next(_) | Update::Changed(_) => {
-                    self.metrics.record_delivery(reading.observed_at, now);
+                    self.metrics.record_delivery(revision.observed_at, now);
                 }
                 Update::Snapshot | Update::Unchanged | Update::Stale(_) => {}
             }
@@ -164,7 +164,7 @@ impl Watch {
     fn message(&mut self, update: Update) -> Message {
         let terminal = self.is_over();
         match update {
-            Update::Next(reading) => self.next_reading(&reading, terminal),
+            Update::Next(revision) => self.next_revision(&revision, terminal),
             Update::Changed(difference) => {
                 self.count(EventType::Changed);
                 self.metrics.count_transitions(&difference.transitions);
@@ -180,13 +180,13 @@ impl Watch {
         }
     }
 
-    /// The message of a change for all watchers who were sent the reading before it.
-    fn next_reading(&mut self, reading: &Arc<Reading>, terminal: bool) -> Message {
+    /// The message of a change for all watchers who were sent the revision before it.
+    fn next_revision(&mut self, revision: &Arc<Revision>, terminal: bool) -> Message {
         self.count(EventType::Changed);
-        self.metrics.count_transitions(&reading.step.transitions);
-        let make = || self.change(&reading.step, terminal);
+        self.metrics.count_transitions(&revision.step.transitions);
+        let make = || self.change(&revision.step, terminal);
         match self.watcher.known() {
-            Some(known) => self.encodings.of(reading).next(reading, &known, terminal, make),
+            Some(known) => self.encodings.of(revision).next(revision, &known, terminal, make),
             None => make(),
         }
     }
@@ -204,7 +204,7 @@ impl Watch {
     }
 
     fn encoded_session(&self) -> Option<Bytes> {
-        self.watcher.reading().map(|reading| self.encodings.of(reading).session(reading))
+        self.watcher.revision().map(|revision| self.encodings.of(revision).session(revision))
     }
 
     /// A message without an update: a heartbeat, or STALE again while an outage lasts, because a heartbeat
@@ -233,8 +233,8 @@ impl Watch {
     /// What every message holds.
     fn parts(&self, event_type: EventType) -> Parts {
         let encode = |known: &Known| self.resume_tokens.encode(&self.session, known);
-        let token = |known: Known| match self.watcher.reading() {
-            Some(reading) => self.encodings.of(reading).resume_token(&known, || encode(&known)),
+        let token = |known: Known| match self.watcher.revision() {
+            Some(revision) => self.encodings.of(revision).resume_token(&known, || encode(&known)),
             None => encode(&known).into(),
         };
         Parts {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::{
-    feed::{Difference, Reading, State},
+    feed::{Difference, Revision, State},
     model::{Known, Progress},
     wire,
 };
@@ -27,16 +27,16 @@ enum Last {
     Nothing,
     /// Sent in an earlier watch, perhaps by another server.
     Earlier(Box<Known>),
-    Reading(Arc<Reading>),
+    Revision(Arc<Revision>),
 }
 
-/// What to send. Where it is the session, that is [`WatcherState::reading`].
+/// What to send. Where it is the session, that is [`WatcherState::revision`].
 #[derive(Debug)]
 pub(super) enum Update {
     /// The session as it is.
     Snapshot,
-    /// The reading that follows the one sent last, from which it differs by its `step`.
-    Next(Arc<Reading>),
+    /// The revision that follows the one sent last, from which it differs by its `step`.
+    Next(Arc<Revision>),
     /// The session, and how it differs from what was sent last.
     Changed(Difference),
     /// That nothing changed.
@@ -67,21 +67,21 @@ impl WatcherState {
         observed_at: Timestamp,
         now: Timestamp,
     ) -> Option<Update> {
-        let content = self.content(&state.reading);
-        // All watchers who were sent the reading before get the same message, whenever each comes here.
+        let content = self.content(&state.revision);
+        // All watchers who were sent the revision before get the same message, whenever each comes here.
         let (observed_at, now) = match content {
-            Some(Update::Next(_)) => (state.reading.observed_at, state.reading.observed_at),
+            Some(Update::Next(_)) => (state.revision.observed_at, state.revision.observed_at),
             None
             | Some(Update::Snapshot | Update::Changed(_) | Update::Unchanged | Update::Stale(_)) => {
                 (observed_at, now)
             }
         };
         self.observed_at = self.observed_at.max(observed_at);
-        let session = &state.reading.session;
+        let session = &state.revision.session;
         let progress = self.progress.map_or(Progress::of(session), |known| known.after(session));
         self.progress = Some(progress);
         self.over_since = progress.is_over().then(|| self.over_since.unwrap_or(now));
-        self.last = Last::Reading(state.reading.clone());
+        self.last = Last::Revision(state.revision.clone());
         if content.is_some() {
             self.has_begun = true;
             self.is_stale &= state.trouble.is_some();
@@ -110,10 +110,10 @@ impl WatcherState {
         self.observed_at
     }
 
-    /// The reading that was sent last, if one was in this watch.
-    pub fn reading(&self) -> Option<&Arc<Reading>> {
+    /// The revision that was sent last, if one was in this watch.
+    pub fn revision(&self) -> Option<&Arc<Revision>> {
         match &self.last {
-            Last::Reading(reading) => Some(reading),
+            Last::Revision(revision) => Some(revision),
             Last::Nothing | Last::Earlier(_) => None,
         }
     }
@@ -123,29 +123,29 @@ impl WatcherState {
         let digest = match &self.last {
             Last::Nothing => return None,
             Last::Earlier(known) => known.digest,
-            Last::Reading(reading) => reading.digest,
+            Last::Revision(revision) => revision.digest,
         };
         let Self { observed_at, over_since, .. } = *self;
         Some(Known { digest, progress: self.progress?, observed_at, over_since })
     }
 
-    fn content(&self, reading: &Arc<Reading>) -> Option<Update> {
+    fn content(&self, revision: &Arc<Revision>) -> Option<Update> {
         match &self.last {
             Last::Nothing => Some(Update::Snapshot),
-            Last::Earlier(known) if known.digest.content == reading.digest.content => None,
+            Last::Earlier(known) if known.digest.content == revision.digest.content => None,
             Last::Earlier(known) => {
                 let Known { digest, progress, observed_at, .. } = &**known;
-                let session = &reading.session;
+                let session = &revision.session;
                 Some(Update::Changed(Difference {
-                    transitions: reading.history.since_known(*progress, *observed_at, session),
-                    changed_fields: digest.changed(&reading.digest).names().collect(),
+                    transitions: revision.history.since_known(*progress, *observed_at, session),
+                    changed_fields: digest.changed(&revision.digest).names().collect(),
                 }))
             }
-            Last::Reading(last) if reading.follows(last) => Some(Update::Next(reading.clone())),
-            Last::Reading(last) => {
-                let is_same = reading.digest.content == last.digest.content;
-                let is_sent = is_same && reading.history.end() == last.history.end();
-                (!is_sent).then(|| Update::Changed(reading.difference_from(last)))
+            Last::Revision(last) if revision.follows(last) => Some(Update::Next(revision.clone())),
+            Last::Revision(last) => {
+                let is_same = revision.digest.content == last.digest.content;
+                let is_sent = is_same && revision.history.end() == last.history.end();
+                (!is_sent).then(|| Update::Changed(revision.difference_from(last)))
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use gotoassist_grpc::{
     admin::failures::Failures,
     clock::Clock,
-    feed::{self, Ask, BoxedReply, Feed, Key, Pace},
+    feed::{self, Ask, BoxedReply, Feed, Key, PollIntervals},
     grpc::{
         Service,
         caller::Callers,
@@ -43,7 +43,7 @@ impl Server {
         alter: impl FnOnce(&mut feed::Settings, &mut watch::Settings),
     ) -> Self {
         let mut feed_settings = feed::Settings {
-            pace: Pace::default(),
+            intervals: PollIntervals::default(),
             confirm_after: Duration::from_secs(1),
             stale_after: 3,
             outage_limit: Duration::from_mins(15),

@@ -14,7 +14,7 @@ use fastrand::Rng;
 use gotoassist_grpc::{
     clock::Clock,
     credential::Credential,
-    feed::{Ask, BoxedReply, Feed, Key, Pace, Settings},
+    feed::{Ask, BoxedReply, Feed, Key, PollIntervals, Settings},
     model::{Session, Status},
     traffic::{
         Identities, RequestContext,
@@ -186,7 +186,7 @@ fn measure(lives: &[Vec<Life>]) -> Measured {
             })
         };
         let settings = Settings {
-            pace: Pace::default(),
+            intervals: PollIntervals::default(),
             confirm_after: Duration::from_secs(1),
             stale_after: 3,
             outage_limit: Duration::from_mins(15),
@@ -222,18 +222,18 @@ async fn watch_desk(
             session: format!("{place}-{number}").parse().unwrap(),
         };
         let mut subscription = feed.subscribe(&key, RequestContext::default(), None).await.unwrap();
-        let mut seen = subscription.look().state.reading.history.end();
+        let mut seen = subscription.look().state.revision.history.end();
         loop {
-            let reading = subscription.look().state.reading.clone();
+            let revision = subscription.look().state.revision.clone();
             let now = start.elapsed().as_secs_f64();
-            for step in reading.history.since(seen) {
+            for step in revision.history.since(seen) {
                 let (at, _) = life.iter().find(|(_, status)| *status == step.to).unwrap();
                 if now > WARM_UP {
                     delays.lock().unwrap().push(now - at);
                 }
             }
-            seen = reading.history.end();
-            if reading.session.status().is_final() {
+            seen = revision.history.end();
+            if revision.session.status().is_final() {
                 break;
             }
             subscription.changed().await;

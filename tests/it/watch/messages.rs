@@ -157,7 +157,7 @@ async fn inferred_transition_waiting_complete() {
     let vendor = Vendor::new();
     vendor.life("s", &[(0, "waiting"), (100, "active"), (101, "complete")]);
     let server = Server::with(&vendor, |settings, _| {
-        settings.pace.waiting = Duration::from_mins(3);
+        settings.intervals.waiting = Duration::from_mins(3);
     });
     let mut watcher = server.watch("s").await;
     watcher.news().await;

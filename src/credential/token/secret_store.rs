@@ -1,4 +1,4 @@
-//! The service's secrets: where they come from, and where a new refresh token is kept.
+//! Reads a secret of the service, and stores a new refresh token in its file.
 
 use std::{
     fs,
@@ -15,34 +15,33 @@ use tracing::{error, info, warn};
 
 use crate::config::secret::Secret;
 
-/// The longest time for writing a refresh token: a volume that hangs must not hold up the access
-/// token that came with it.
-const WRITE: Duration = Duration::from_secs(4);
+/// The time limit for writing a refresh token. A hanging volume must not hold up the access token.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A secret that may be replaced by the operator, by the vendor, or by another replica.
+/// A secret that the operator, the vendor or another replica may replace.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct SecretStore {
     source: Secret,
     known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// What the source held when it was last looked at.
+    /// What the source held when it was last read.
     source: Option<SecretString>,
-    /// What the vendor sent since, if it could not be written there.
+    /// What the vendor sent since then, if it could not be written to the source.
     newer: Option<SecretString>,
-    /// Whether the source could not be read when it was last looked at.
+    /// Whether the source could not be read the last time.
     is_unreadable: bool,
 }
 
-impl Kept {
+impl SecretStore {
     pub(crate) fn new(source: Secret) -> Self {
         Self { source, known: Mutex::default() }
     }
 
-    /// The secret to use now. What somebody put into the file goes before what the vendor sent. If
-    /// the file cannot be read any more, it is the latest secret known.
+    /// The secret to use now. A change of the file takes precedence over what the vendor sent. If the
+    /// file cannot be read any more, this is the latest known secret.
     pub(crate) fn current(&self) -> io::Result<SecretString> {
         let mut known = self.known.lock();
         let source = match self.source.read() {
@@ -63,23 +62,30 @@ impl Kept {
         Ok(known.newer.clone().unwrap_or(source))
     }
 
-    /// Whether the source holds another secret than when it was last looked at, or can be read
-    /// again.
+    /// Whether the source holds another secret than when it was last read, or can be read again.
     pub(crate) fn has_changed(&self) -> bool {
         let known = self.known.lock();
-        let is_news = |source| known.is_unreadable || !is_same(known.source.as_ref(), &source);
-        self.source.read().is_ok_and(is_news)
+        let is_new = |source| known.is_unreadable || !is_same(known.source.as_ref(), &source);
+        self.source.read().is_ok_and(is_new)
     }
 
-    /// Whether it comes from a file, in which others may replace it.
+    /// Whether the secret comes from a file, in which others may replace it.
     pub(crate) fn is_in_file(&self) -> bool {
         self.source.path().is_some()
     }
 
-    /// The vendor sent a new token with its answer, if any: from now on the old one may be worth
-    /// nothing. One that could not be written before is tried again.
-    pub(crate) async fn replace(&self, new: Option<SecretString>) {
-        let Some(newer) = self.newer(new) else { return };
+    /// Stores the new refresh token that the vendor sent, if it sent one: the old one may be invalid
+    /// now. Otherwise tries again to write a token that could not be written before.
+    pub(crate) async fn store(&self, new: Option<SecretString>) {
+        let newer = {
+            let mut known = self.known.lock();
+            // It counts from now on, whether it can be written or not.
+            if let Some(new) = new.filter(|new| !is_same(known.source.as_ref(), new)) {
+                known.newer = Some(new);
+            }
+            known.newer.clone()
+        };
+        let Some(newer) = newer else { return };
         let Some(path) = self.source.path() else {
             warn!(
                 "GoToAssist sent a new refresh token, which is lost when this process ends: \
@@ -88,7 +94,7 @@ impl Kept {
             return;
         };
         let (path, secret) = (path.clone(), newer.clone());
-        let writing = timeout(WRITE, spawn_blocking(move || write(&path, &secret)));
+        let writing = timeout(WRITE_TIMEOUT, spawn_blocking(move || write(&path, &secret)));
         match async { writing.await?? }.await {
             Ok(()) => {
                 *self.known.lock() = Known { source: Some(newer), ..Known::default() };
@@ -102,31 +108,22 @@ impl Kept {
             ),
         }
     }
-
-    /// What is newer than the source. Known from here on, written or not.
-    fn newer(&self, new: Option<SecretString>) -> Option<SecretString> {
-        let mut known = self.known.lock();
-        if let Some(new) = new.filter(|new| !is_same(known.source.as_ref(), new)) {
-            known.newer = Some(new);
-        }
-        known.newer.clone()
-    }
 }
 
 fn is_same(known: Option<&SecretString>, other: &SecretString) -> bool {
     known.is_some_and(|known| known.expose_secret() == other.expose_secret())
 }
 
-/// Puts the secret into the file, so that whenever the machine stops, the file holds the old one
-/// or the new one, whole. A link stays, and the file it leads to is replaced.
+/// Replaces the content of the file. If the machine stops meanwhile, the file holds the old secret or
+/// the new one, whole. If the path is a link, the link stays and its target is replaced.
 fn write(path: &Path, secret: &SecretString) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let directory = path.parent().unwrap_or(Path::new("/"));
-    // Only its owner may read it. It is removed again if anything fails.
+    // Only the owner can read it. If anything fails, it is removed again.
     let mut file = tempfile::Builder::new().prefix(".refresh-token-").tempfile_in(directory)?;
     writeln!(file, "{}", secret.expose_secret())?;
     file.as_file().sync_all()?;
     file.persist(&path)?;
-    // Now the new name is on the disk too, not only the new content.
+    // This puts the renaming on the disk.
     fs::File::open(directory)?.sync_all()
 }

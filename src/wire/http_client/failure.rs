@@ -1,61 +1,54 @@
-//! What an error of reqwest means, found in the chain of its causes.
+//! Sorts the errors of reqwest by the chain of their causes.
 
 use std::{error::Error as StdError, io, net::SocketAddr};
 
 use hyper_util::client::legacy::{self, connect::HttpInfo};
 use rustls::CertificateError;
 
-use super::addresses::Unresolved;
-use crate::wire::error::ConnectionFailure;
+use super::resolver::Unresolved;
+use crate::wire::{
+    error::{ConnectionFailure, Error, Kind},
+    invalid_body::InvalidBody,
+};
 
-/// Why there is no answer, or not all of it.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Failed {
-    #[error("no connection: {}", .0.name())]
-    Connect(ConnectionFailure, #[source] reqwest::Error),
-    #[error("the connection broke off: {}", .0.name())]
-    Broken(ConnectionFailure, #[source] reqwest::Error),
-    #[error("the answer is not HTTP")]
-    NotHttp(#[source] reqwest::Error),
-    #[error("the body is not encoded as its content-encoding says")]
-    BadEncoding(#[source] io::Error),
-    #[error("the body is too long")]
-    TooLong,
+/// The error of a request that got no answer. `is_reused` tells whether the connection with this local
+/// address has carried an answer before.
+pub(super) fn unanswered(
+    error: reqwest::Error,
+    is_reused: impl FnOnce(SocketAddr) -> bool,
+) -> Error {
+    let failure = connection_failure(&error);
+    if error.is_connect() {
+        let failure = failure.unwrap_or(ConnectionFailure::Other);
+        return failed(Kind::ConnectFailed, failure, error);
+    }
+    // Else only one stream of HTTP/2 may have been reset.
+    let is_closed = failure == Some(ConnectionFailure::Reset);
+    let is_kept_alive = is_closed && local_address(&error).is_some_and(is_reused);
+    let mut error = broken(error);
+    if is_kept_alive && error.kind == Kind::Unavailable {
+        error.connection = Some(ConnectionFailure::KeepAliveClosed);
+    }
+    error
 }
 
-impl Failed {
-    /// For an error before the head of an answer was read.
-    pub(super) fn unanswered(error: reqwest::Error) -> Self {
-        if error.is_connect() {
-            let failure = connection_failure(&error).unwrap_or(ConnectionFailure::Other);
-            return Self::Connect(failure, error.without_url());
-        }
-        Self::on_the_wire(error)
+/// The error of an open connection.
+pub(super) fn broken(error: reqwest::Error) -> Error {
+    if is_not_http(&error) {
+        return Error::new(Kind::Malformed).caused_by(InvalidBody::NotHttp);
     }
+    let failure = connection_failure(&error).unwrap_or(ConnectionFailure::Reset);
+    failed(Kind::Unavailable, failure, error)
+}
 
-    /// For an error on an open connection.
-    pub(super) fn on_the_wire(error: reqwest::Error) -> Self {
-        if is_not_http(&error) {
-            return Self::NotHttp(error.without_url());
-        }
-        let failure = connection_failure(&error).unwrap_or(ConnectionFailure::Reset);
-        // The URL holds the session's id.
-        Self::Broken(failure, error.without_url())
-    }
-
-    /// The same failure, seen on a connection that was used before.
-    pub(super) fn on_kept_alive(self) -> Self {
-        match self {
-            Self::Broken(_, error) if is_closed(&error) => {
-                Self::Broken(ConnectionFailure::KeepAliveClosed, error)
-            }
-            failed => failed,
-        }
-    }
+fn failed(kind: Kind, failure: ConnectionFailure, error: reqwest::Error) -> Error {
+    // The URL holds the session's id.
+    let error = Error::new(kind).caused_by(error.without_url());
+    Error { connection: Some(failure), ..error }
 }
 
 /// Our end of the connection on which a request failed, if there was one.
-pub(super) fn local_address(error: &reqwest::Error) -> Option<SocketAddr> {
+fn local_address(error: &reqwest::Error) -> Option<SocketAddr> {
     let connected = causes(error).find_map(|cause| {
         cause.downcast_ref::<legacy::Error>().and_then(legacy::Error::connect_info)
     })?;
@@ -64,36 +57,29 @@ pub(super) fn local_address(error: &reqwest::Error) -> Option<SocketAddr> {
     info.get().map(HttpInfo::local_addr)
 }
 
-/// Whether the whole connection is gone, and not only one stream of HTTP/2.
-fn is_closed(error: &reqwest::Error) -> bool {
-    connection_failure(error) == Some(ConnectionFailure::Reset)
-}
-
 fn is_not_http(error: &reqwest::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput};
 
-    let is_tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()).is_some();
-    let is_unread = causes(error).any(|cause| {
+    let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
+    let is_unreadable = causes(error).any(|cause| {
         let is_parse = cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
-        // A malformed chunk.
+        // hyper reports a malformed chunk so.
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         is_parse || matches!(kind, Some(InvalidData | InvalidInput))
     });
-    is_unread && !is_tls
+    is_unreadable && tls.is_none()
 }
 
-/// The failure that the first known cause means, from the outermost cause inwards.
+/// The failure that the first known cause stands for, from the outermost cause inwards.
 fn connection_failure(error: &reqwest::Error) -> Option<ConnectionFailure> {
-    let word = causes(error).find_map(|cause| {
-        if cause.is::<Unresolved>() {
-            return Some(ConnectionFailure::Dns);
-        }
+    let failure = causes(error).find_map(|cause| {
+        let dns = cause.is::<Unresolved>().then_some(ConnectionFailure::Dns);
         let tls = || cause.downcast_ref().map(of_tls);
         let io = || cause.downcast_ref().and_then(of_io);
         let hyper = || cause.downcast_ref().and_then(of_hyper);
-        tls().or_else(io).or_else(hyper).or_else(|| of_tunnel(cause))
+        dns.or_else(tls).or_else(io).or_else(hyper).or_else(|| of_tunnel(cause))
     });
-    word.or_else(|| error.is_timeout().then_some(ConnectionFailure::TimedOut))
+    failure.or_else(|| error.is_timeout().then_some(ConnectionFailure::TimedOut))
 }
 
 fn of_tls(error: &rustls::Error) -> ConnectionFailure {
@@ -101,7 +87,7 @@ fn of_tls(error: &rustls::Error) -> ConnectionFailure {
 
     let rustls::Error::InvalidCertificate(error) = error else { return ConnectionFailure::Tls };
     match error {
-        // A bad signature: the authority has a known name but another key, as after its renewal.
+        // After its renewal an authority may have a known name with another key: a bad signature.
         C::UnknownIssuer | C::BadSignature => ConnectionFailure::CertificateUnknownIssuer,
         C::NotValidForName | C::NotValidForNameContext { .. } => ConnectionFailure::CertificateName,
         C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. } => {
@@ -134,7 +120,7 @@ fn of_hyper(error: &hyper::Error) -> Option<ConnectionFailure> {
     error.is_incomplete_message().then_some(ConnectionFailure::Reset)
 }
 
-/// The type of a tunnel's error is private in hyper-util, so its text is compared.
+/// hyper-util keeps the type of a tunnel's error private, so this compares its text.
 fn of_tunnel(error: &(dyn StdError + 'static)) -> Option<ConnectionFailure> {
     match error.to_string().strip_prefix("tunnel error: ")? {
         "proxy authorization required" => Some(ConnectionFailure::ProxyAuthRequired),
@@ -146,7 +132,7 @@ fn of_tunnel(error: &(dyn StdError + 'static)) -> Option<ConnectionFailure> {
     }
 }
 
-/// The error itself, what caused it, and so on, also through an `io::Error` that wraps another.
+/// The error and the chain of its causes, also through an `io::Error` that wraps another error.
 fn causes<'e>(
     error: &'e (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {

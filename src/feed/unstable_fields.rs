@@ -6,46 +6,43 @@ use tokio::time::Instant;
 
 use crate::model::{Digest, FieldSet};
 
-/// A field that differs in so many answers in a row differs in all of them.
+/// A field is unstable if it differs in this many answers in a row.
 const ROW: usize = 3;
 
-/// How often a change is told that is in such fields alone.
+/// How often a change is published that affects only unstable fields.
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// Notices fields that differ in every answer, so that they are not told each time.
+/// Detects unstable fields, so that not each of their changes is published.
 #[derive(Debug)]
-pub(super) struct Churn {
+pub(super) struct UnstableFields {
     latest: Digest,
-    /// The fields that differed between the latest answers, newest first.
+    /// The fields that differed between the latest answers.
     changes: [FieldSet; ROW],
     published_at: Instant,
 }
 
-impl Churn {
-    /// Begins with the first answer, which is told.
-    pub fn beginning_with(first: Digest) -> Self {
+impl UnstableFields {
+    /// Begins with the first answer, which is published.
+    pub fn new(first: Digest) -> Self {
         Self { latest: first, changes: [FieldSet::NONE; ROW], published_at: Instant::now() }
     }
 
     /// Takes in an answer.
     pub fn observe(&mut self, answer: &Digest) {
-        let changed = self.latest.changed(answer);
-        self.changes.rotate_right(1);
-        let [newest, ..] = &mut self.changes;
-        *newest = changed;
+        let [first, second, _] = self.changes;
+        self.changes = [self.latest.changed(answer), first, second];
         self.latest = *answer;
     }
 
-    /// Whether a change in these fields waits until it is worth telling. The course of a session
-    /// never waits.
-    pub fn holds(&self, changed: FieldSet) -> bool {
-        let churning = self.changes.into_iter().fold(FieldSet::ALL, FieldSet::and);
-        let is_told = self.published_at.elapsed() >= INTERVAL;
-        !is_told && changed.is_subset_of(churning.without(FieldSet::COURSE))
+    /// Whether a change of these fields must wait. A change in the course of the session never waits.
+    pub fn hold_back(&self, changed: FieldSet) -> bool {
+        let unstable = self.changes.into_iter().fold(FieldSet::ALL, FieldSet::and);
+        let is_due = self.published_at.elapsed() >= INTERVAL;
+        !is_due && changed.is_subset_of(unstable.without(FieldSet::COURSE))
     }
 
-    /// The latest answer was told.
-    pub fn published(&mut self) {
+    /// Notes that the latest answer is published.
+    pub fn note_published(&mut self) {
         self.published_at = Instant::now();
     }
 }
@@ -65,16 +62,16 @@ mod tests {
         })
     }
 
-    /// Feeds answers, and gives those that are told, as a poll does.
+    /// Takes in answers as a poll does, and returns the places of those that are published.
     fn told(answers: &[Digest]) -> Vec<usize> {
         let mut shown = answers[0];
-        let mut churn = Churn::beginning_with(shown);
+        let mut fields = UnstableFields::new(shown);
         let mut told = Vec::new();
         for (place, answer) in answers.iter().enumerate().skip(1) {
-            churn.observe(answer);
+            fields.observe(answer);
             let changed = shown.changed(answer);
-            if !changed.is_empty() && !churn.holds(changed) {
-                churn.published();
+            if !changed.is_empty() && !fields.hold_back(changed) {
+                fields.note_published();
                 told.push(place);
                 shown = *answer;
             }
@@ -99,19 +96,5 @@ mod tests {
             *late = answer(7, "a note", "complete");
         }
         assert_eq!(told(&answers), [1, 2, 5, 7]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_field_that_always_differs_is_told_once_a_minute() {
-        let mut churn = Churn::beginning_with(answer(0, "", "active"));
-        for url in 1..5 {
-            churn.observe(&answer(url, "", "active"));
-        }
-        let changed = answer(0, "", "active").changed(&answer(1, "", "active"));
-        assert!(churn.holds(changed));
-        tokio::time::advance(INTERVAL).await;
-        assert!(!churn.holds(changed));
-        churn.published();
-        assert!(churn.holds(changed));
     }
 }

@@ -1,5 +1,4 @@
-//! What the clients of reqwest are built from: the authorities they trust, the proxy on their way, and
-//! the rules of the connections.
+//! The settings of reqwest's clients: trusted authorities, proxy, timeouts, and rules of HTTP.
 
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -9,18 +8,18 @@ use rustls::crypto::ring;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::{addresses::Addresses, no_proxy};
+use super::{no_proxy, resolver::Resolver};
 use crate::config::UpstreamConfig;
 
-/// Shorter than the minute after which load balancers close, so that we close first.
-const IDLE: Duration = Duration::from_secs(45);
+/// Load balancers close a connection after a minute without requests. The client closes it earlier.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// A dead path is noticed by nothing else (hyperium/hyper#4186): how often a connection in use is
-/// asked whether it lives, and how long it may take to answer.
+/// The interval and the timeout of HTTP/2 pings on a connection in use. Nothing else notices a dead
+/// path (hyperium/hyper#4186).
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(5));
 
-/// Header fields of an HTTP/1.1 answer. hyper takes 100 if nobody says otherwise.
-const HEADER_FIELDS: usize = 1024;
+/// The most header fields of an HTTP/1.1 answer. The default of hyper is 100.
+const MAX_HEADERS: usize = 1024;
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
@@ -33,53 +32,53 @@ pub enum SetUpError {
     /// The file with certificate authorities holds no PEM certificate.
     #[error("no PEM certificate in the file of certificate authorities {0}")]
     NoCertificate(PathBuf),
-    /// The address of the proxy is no HTTP URL. The message does not show it: it may hold a password.
+    /// The address of the proxy is no HTTP URL. The message omits it, since it may hold a password.
     #[error("the address of the proxy is no http or https URL such as http://proxy.example:3128")]
     Proxy,
-    /// The address of the vendor is no HTTP URL.
+    /// The address of the API is no HTTP URL.
     #[error("the address of the API is none that HTTP can carry")]
     Address(#[from] InvalidUri),
-    /// There is no authority to check the vendor's certificate against.
+    /// No authority is known that could have signed the vendor's certificate.
     #[error("the system has no certificate authorities: name a file of them")]
     NoAuthority,
-    /// reqwest or rustls refuses the settings.
+    /// reqwest or rustls rejects the settings.
     #[error("cannot set up the HTTP client")]
     Client(#[source] reqwest::Error),
 }
 
-/// Builds clients that are alike but share no connection.
-pub(super) struct SetUp {
-    /// Those of the configuration.
+/// Builds clients with the same settings, which share no connection.
+pub(super) struct ClientSettings {
+    /// The authorities of the configuration.
     pub authorities: Vec<Certificate>,
-    needs_system: bool,
+    needs_system_authorities: bool,
     proxy: Option<Proxy>,
-    addresses: Arc<Addresses>,
+    resolver: Arc<Resolver>,
     connect_timeout: Duration,
 }
 
-impl SetUp {
-    /// The authorities and the proxy of `config`, as they apply to `url`.
+impl ClientSettings {
+    /// The settings of `config` for requests to `url`.
     pub fn new(
         config: &UpstreamConfig,
         url: &Url,
-        addresses: Arc<Addresses>,
+        resolver: Arc<Resolver>,
     ) -> Result<Self, SetUpError> {
         url.as_str().parse::<Uri>()?;
         let proxy = proxy(config, url)?;
         let is_https = |url: &Url| url.scheme() == "https";
         Ok(Self {
-            authorities: given_authorities(config)?,
-            // Where no certificate is checked, the system need not have any authorities.
-            needs_system: is_https(url) || proxy.as_ref().is_some_and(is_https),
+            authorities: configured_authorities(config)?,
+            // A system without authorities is no problem if no certificate is checked.
+            needs_system_authorities: is_https(url) || proxy.as_ref().is_some_and(is_https),
             proxy: proxy.map(Proxy::all).transpose().map_err(|_| SetUpError::Proxy)?,
-            addresses,
+            resolver,
             connect_timeout: config.connect_timeout,
         })
     }
 
     /// A client that keeps its connections for later requests.
     pub fn pooled(&self) -> Result<Client, SetUpError> {
-        self.build(Client::builder().pool_idle_timeout(IDLE))
+        self.build(Client::builder().pool_idle_timeout(IDLE_TIMEOUT))
     }
 
     /// A client that makes a new connection for each request.
@@ -94,19 +93,19 @@ impl SetUp {
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .referer(false)
-            // Bodies are unpacked in `coding`, also where reqwest is built with gzip.
+            // `coding` decompresses the bodies, also if reqwest is built with gzip.
             .no_gzip()
-            .dns_resolver(Arc::clone(&self.addresses))
+            .dns_resolver(Arc::clone(&self.resolver))
             .connect_timeout(self.connect_timeout)
-            .http1_max_headers(HEADER_FIELDS)
-            // As curl and browsers do: a bad header field, such as a cookie, does not spoil the answer.
+            .http1_max_headers(MAX_HEADERS)
+            // As in curl and browsers, a bad header field, such as a cookie, does not spoil the answer.
             .http1_ignore_invalid_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .http2_keep_alive_interval(interval)
             .http2_keep_alive_timeout(limit);
         let authorities = self.authorities.iter().cloned();
-        let builder = if self.needs_system {
+        let builder = if self.needs_system_authorities {
             builder.tls_certs_merge(authorities)
         } else {
             builder.tls_certs_only(authorities)
@@ -115,16 +114,18 @@ impl SetUp {
             Some(proxy) => builder.proxy(proxy.clone()),
             None => builder.no_proxy(),
         };
-        // Without a provider, building the client panics. Whoever installed another one keeps it.
+        // Building the client panics without a provider. A provider that is installed already stays.
         let _ = ring::default_provider().install_default();
         builder.build().map_err(|error| match error {
-            _ if self.needs_system && self.authorities.is_empty() => SetUpError::NoAuthority,
+            _ if self.needs_system_authorities && self.authorities.is_empty() => {
+                SetUpError::NoAuthority
+            }
             error => SetUpError::Client(error),
         })
     }
 }
 
-fn given_authorities(config: &UpstreamConfig) -> Result<Vec<Certificate>, SetUpError> {
+fn configured_authorities(config: &UpstreamConfig) -> Result<Vec<Certificate>, SetUpError> {
     let Some(file) = &config.ca_file else { return Ok(Vec::new()) };
     let pem = fs::read(file).map_err(|error| SetUpError::CertificateFile(file.clone(), error))?;
     match Certificate::from_pem_bundle(&pem) {
@@ -133,7 +134,7 @@ fn given_authorities(config: &UpstreamConfig) -> Result<Vec<Certificate>, SetUpE
     }
 }
 
-/// The proxy on the way to `url`, if there is one.
+/// The proxy for requests to `url`, if there is one.
 fn proxy(config: &UpstreamConfig, url: &Url) -> Result<Option<Url>, SetUpError> {
     let is_set = |proxy: &&SecretString| !proxy.expose_secret().is_empty();
     let for_all = config.proxy.as_ref().filter(is_set);
@@ -145,16 +146,13 @@ fn proxy(config: &UpstreamConfig, url: &Url) -> Result<Option<Url>, SetUpError> 
     let is_for_url = for_all.is_some() || (url.scheme() == "https" && !no_proxy::is_local(url));
     let lists = [&config.no_proxy, &config.no_proxy_lower_case];
     let list = lists.into_iter().flatten().find(|list| !list.is_empty());
-    let is_exception = list.is_some_and(|list| no_proxy::names(list, url));
+    let is_exception = list.is_some_and(|list| no_proxy::lists(list, url));
     Ok((is_for_url && !is_exception).then_some(proxy))
 }
 
-/// `address` as the URL of a proxy; `http` is meant where no scheme is named.
+/// The URL of a proxy. The scheme is `http` if the address has none.
 fn http_url(address: &str) -> Option<Url> {
-    let url = if address.contains("://") {
-        Url::parse(address)
-    } else {
-        Url::parse(&format!("http://{address}"))
-    };
+    let scheme = if address.contains("://") { "" } else { "http://" };
+    let url = Url::parse(&[scheme, address].concat());
     url.ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }

@@ -1,39 +1,39 @@
-//! What one answer of the vendor says, with what all its watchers share.
+//! One version of a session's content, which all its watchers share.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::{Digest, History, Session, Transition, change};
+use crate::model::{Digest, History, Session, Transition, field::changed_fields};
 
-/// One answer of the vendor that differs from the one before.
+/// An answer of the vendor that differs from the one before.
 #[derive(Debug)]
-pub struct Reading {
+pub struct Revision {
     /// The session.
     pub session: Arc<Session>,
-    /// The fingerprint of its content.
+    /// The fingerprint of the session.
     pub digest: Digest,
     /// Every status change since the poll began.
     pub history: History,
-    /// When the answer came that first had this content.
+    /// When the first answer with this content came.
     pub observed_at: Timestamp,
-    /// How it differs from the one before it; of the first, in nothing.
+    /// How it differs from the revision before it. The first revision differs in nothing.
     pub step: Difference,
-    /// How many came before it in its poll.
+    /// How many revisions of the poll came before it.
     number: u64,
 }
 
-/// How a reading differs from an earlier one of the same poll.
+/// How a revision differs from an earlier one of the same poll.
 #[derive(Clone, Debug, Default)]
 pub struct Difference {
     /// Every status change since then, oldest first.
     pub transitions: Vec<Transition>,
-    /// The fields with another content, by their names in `session.proto`.
+    /// The changed fields, by their names in `session.proto`.
     pub changed_fields: Vec<&'static str>,
 }
 
-impl Reading {
-    /// The first one of a poll.
+impl Revision {
+    /// The first revision of a poll.
     pub fn first(session: Arc<Session>, observed_at: Timestamp) -> Self {
         Self {
             digest: Digest::of(&session),
@@ -45,7 +45,7 @@ impl Reading {
         }
     }
 
-    /// The one that follows this, unless its content, which is `digest`, is the same.
+    /// The next revision, if its content, which is `digest`, differs.
     pub(super) fn next(
         &self,
         session: Arc<Session>,
@@ -69,16 +69,16 @@ impl Reading {
         Some(next)
     }
 
-    /// Whether it is the one right after `before`, from which it differs by its `step`.
+    /// Whether it comes right after `before`. Then `step` is the difference.
     pub fn follows(&self, before: &Self) -> bool {
         self.number == before.number + 1
     }
 
-    /// How it differs from any earlier one.
+    /// How it differs from an earlier revision.
     pub fn difference_from(&self, before: &Self) -> Difference {
         Difference {
             transitions: self.history.since(before.history.end()).collect(),
-            changed_fields: change::changed_fields(&before.session, &self.session),
+            changed_fields: changed_fields(&before.session, &self.session),
         }
     }
 }
