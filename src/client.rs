@@ -4,7 +4,6 @@
 pub mod connection;
 pub mod credential;
 pub mod failure;
-pub mod json;
 pub mod watch;
 
 use std::{future::Future, path::PathBuf, time::Duration};

@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod get;
 pub mod health;
+mod json;
 pub mod links;
 pub mod output;
 pub mod serve;
@@ -10,11 +11,14 @@ pub mod signal;
 pub mod simulate;
 pub mod watch;
 
-use std::{env, io, process::ExitCode};
+use std::{env, process::ExitCode};
 
-use tokio::runtime::{self, Runtime};
+use tokio::runtime;
 
-use crate::config::{Command, Line};
+use crate::{
+    client::Client,
+    config::{Cli, Command, ConnectionConfig},
+};
 
 /// Something failed that no gRPC status tells of.
 const FAILED: u8 = 1;
@@ -25,46 +29,30 @@ const INTERRUPTED: u8 = 130;
 /// Nobody reads the output any more, as a shell tells it: 128 + SIGPIPE.
 const UNREAD: u8 = 141;
 
-/// Parses the command line; `Err` if there is nothing to run, after help or a complaint.
-pub fn parse() -> Result<Command, ExitCode> {
-    let Line { cli, faults } = Line::read(env::args_os()).map_err(|asked| output::usage(&asked))?;
-    let command = match cli.map(|cli| cli.command) {
-        Some(command) if faults.is_empty() => return Ok(command),
-        command => command,
+/// Reads the command line and the environment, and runs the command to its end.
+pub fn run() -> ExitCode {
+    let command = match Cli::read(env::args_os()) {
+        Ok(cli) => cli.command,
+        Err(error) => return output::usage(&error),
     };
-    for fault in &faults {
-        output::usage(&fault.error);
-    }
-    // What else is wrong with it is told as well.
-    if let Some(command) = command
-        && let Ok(runtime) = runtime(&command)
-        && let Command::Serve(config) = command
-    {
-        runtime.block_on(serve::tell_problems(&config, &faults));
-    }
-    Err(ExitCode::from(USAGE))
-}
-
-/// Runs a command to its end.
-pub fn run(command: Command) -> ExitCode {
     // Who has already installed one is welcome.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match runtime(&command) {
-        Ok(runtime) => ExitCode::from(runtime.block_on(dispatch(command))),
-        Err(error) => ExitCode::from(output::fail(FAILED, &error)),
-    }
-}
-
-fn runtime(command: &Command) -> io::Result<Runtime> {
     let mut runtime = match command {
         // Its calls have threads of their own.
         Command::Serve(_) => runtime::Builder::new_current_thread(),
         _ => runtime::Builder::new_multi_thread(),
     };
-    runtime.enable_all().build()
+    match runtime.enable_all().build() {
+        Ok(runtime) => match runtime.block_on(dispatch(command)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(status) => ExitCode::from(status),
+        },
+        Err(error) => ExitCode::from(output::fail(FAILED, &error)),
+    }
 }
 
-async fn dispatch(command: Command) -> u8 {
+/// `Err` is the exit status.
+async fn dispatch(command: Command) -> Result<(), u8> {
     match command {
         Command::Serve(config) => serve::run(*config).await,
         Command::Simulate(config) => simulate::run(&config).await,
@@ -74,4 +62,9 @@ async fn dispatch(command: Command) -> u8 {
         Command::Watch(config) => watch::run(&config).await,
         Command::Health(config) => health::run(&config).await,
     }
+}
+
+/// A client of the service that the command line names.
+fn client(config: &ConnectionConfig) -> Result<Client, u8> {
+    Client::connect(config).map_err(|error| output::fail(USAGE, &error))
 }

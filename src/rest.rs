@@ -103,9 +103,13 @@ pub struct Urgency {
 #[derive(Clone)]
 pub struct Client(Arc<Parts>);
 
+/// How many unary calls may wait for quota at the same time: at 8 requests a second, what has two
+/// minutes to wait. The next one is refused at once.
+const QUEUE_LIMIT: usize = 1_000;
+
 struct Parts {
     upstream: Upstream,
-    coalescing: Option<Coalescing>,
+    coalescing: Coalescing,
     finished: Finished,
     identities: Identities,
     drift: Drift,
@@ -130,7 +134,7 @@ impl Client {
                         QuotaScope::Process => quota::Scope::Process,
                         QuotaScope::Credential => quota::Scope::Credential,
                     },
-                    queue_limit: config.quota_queue,
+                    queue_limit: QUEUE_LIMIT,
                 }),
                 breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
                 retries: Retries::new(config.retries),
@@ -139,7 +143,7 @@ impl Client {
                 metrics: RequestMetrics::new(),
                 clock,
             },
-            coalescing: config.coalesce.then(Coalescing::default),
+            coalescing: Coalescing::default(),
             finished: Finished::new(config.finished_cache),
             identities: Identities::default(),
             drift: Drift::default(),

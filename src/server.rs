@@ -206,7 +206,7 @@ impl Server {
             max_header_list: header_check::http2_limit(config.limits.max_header_list),
             max_age: Some(config.limits.max_connection_age),
             // Longer than any watch lives.
-            age_grace: config.watch.max_stream_age.mul_f64(1.2) + config.limits.call_limit,
+            age_grace: config.watch.max_stream_age.mul_f64(1.2) + config.limits.default_deadline,
         };
 
         let watches = service.watches.clone();
@@ -243,12 +243,13 @@ impl Server {
             background.spawn(async move { tls.follow(interval, asked).await });
         }
 
-        let incoming = accept::incoming(listener, tls, config.limits.opening_limit, gate.clone());
+        let incoming =
+            accept::incoming(listener, tls, config.limits.handshake_timeout, gate.clone());
         let stop = CancellationToken::new();
         let mut workers = Workers::start(&liveness, {
             let (stop, tracer) = (stop.clone(), tracer.clone());
             let log_ok_calls = config.telemetry.log_ok_calls;
-            let call_limit = config.limits.call_limit;
+            let call_limit = config.limits.default_deadline;
             let header_check = HeaderCheck::new(config.limits.max_header_list);
             // In each worker.
             move |arrivals| {

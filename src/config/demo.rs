@@ -1,10 +1,10 @@
-//! The knobs of `demo`.
+//! The settings of `demo`.
 
 use std::net::SocketAddr;
 
-use clap::{Args, Command, FromArgMatches as _, builder::Resettable};
+use clap::Args;
 
-use super::{ServeConfig, SimulateConfig};
+use super::{ServeConfig, SimulateConfig, from_flags};
 
 /// `demo`.
 #[derive(Args, Clone, Debug)]
@@ -43,23 +43,18 @@ impl DemoConfig {
     /// A service in front of the simulated vendor at `upstream_url`: quick, since nobody's quota is
     /// at stake, and untouched by an environment that is meant for `serve`.
     pub fn serve(&self, upstream_url: &str) -> Result<ServeConfig, clap::Error> {
-        let matches = ServeConfig::augment_args(Command::new("serve"))
-            .mut_args(|argument| argument.env(Resettable::Reset))
-            .try_get_matches_from([
-                "serve",
-                &format!("--listen={}", self.listen),
-                &format!("--admin-listen={}", self.admin_listen),
-                &format!("--upstream-url={upstream_url}"),
-                "--poll-not-started=300ms",
-                "--poll-waiting=300ms",
-                "--poll-active=300ms",
-                "--poll-ended=300ms",
-                "--poll-linger=0s",
-                "--finished-cache=0s",
-                "--drain-delay=0s",
-                "--drain-grace=2s",
-            ])?;
-        ServeConfig::from_arg_matches(&matches)
+        from_flags([
+            &*format!("--listen={}", self.listen),
+            &format!("--admin-listen={}", self.admin_listen),
+            &format!("--upstream-url={upstream_url}"),
+            "--poll-not-started=300ms",
+            "--poll-waiting=300ms",
+            "--poll-active=300ms",
+            "--poll-ended=300ms",
+            "--finished-cache=0s",
+            "--drain-delay=0s",
+            "--drain-grace=2s",
+        ])
     }
 
     /// The simulated vendor.

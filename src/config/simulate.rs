@@ -1,4 +1,4 @@
-//! The knobs of `simulate`: where it listens, which sessions live in it, and how its answers look.
+//! The settings of `simulate`: where it listens, which sessions live in it, and how its answers look.
 
 pub mod shape;
 
@@ -173,26 +173,7 @@ impl SimulateConfig {
 
 impl Default for SimulateConfig {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8089)),
-            sessions: None,
-            random: 0,
-            seed: 0,
-            speed: 1.0,
-            clock: None,
-            rate_limit: 10,
-            rate_limit_scope: RateLimitScope::Api,
-            rate_limit_retry_after: RetryAfterForm::None,
-            retention: Duration::from_hours(30 * 24),
-            refusal: Refusal::InvalidToken,
-            error_body: ErrorBody::Product,
-            token_lifetime: Duration::from_hours(1),
-            refresh_tokens: RefreshTokens::Keep,
-            expires_in: KeyForm::Number,
-            only_issued_tokens: false,
-            faults: Vec::new(),
-            shape: Shape::default(),
-        }
+        super::command_line::defaults()
     }
 }
 
@@ -261,22 +242,4 @@ pub enum RefreshTokens {
     Rotate,
     /// The answer holds a new one; the old one is refused from then on.
     SingleUse,
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::SimulateConfig;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        config: SimulateConfig,
-    }
-
-    #[test]
-    fn the_defaults_of_the_flags_are_the_defaults_of_the_type() {
-        assert_eq!(Line::parse_from(["simulate"]).config, SimulateConfig::default());
-    }
 }

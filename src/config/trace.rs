@@ -15,7 +15,7 @@ pub struct Args {
         long,
         env = "GOTOASSIST_OTLP_ENDPOINT",
         value_name = "URL",
-        value_parser = super::base_url
+        value_parser = super::value::base_url
     )]
     pub otlp_endpoint: Option<Url>,
 
@@ -29,7 +29,7 @@ pub struct Args {
         long,
         env = "GOTOASSIST_OTLP_SAMPLE",
         value_name = "SHARE",
-        value_parser = super::share,
+        value_parser = super::value::share,
         default_value = "1"
     )]
     pub otlp_sample: f64,

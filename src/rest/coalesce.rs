@@ -45,10 +45,7 @@ impl Client {
             return Ok(answer);
         }
         within(terms.deadline, async {
-            let Some(Coalescing { calls, .. }) = &self.0.coalescing else {
-                let bound = Bound::fixed(terms.deadline);
-                return self.call(credential, id, &bound, terms.asking()).await;
-            };
+            let Coalescing { calls, .. } = &self.0.coalescing;
             let key = (credential.id(), credential.caller(), id.clone());
             loop {
                 let (call, is_joined) = calls.join_or_start(&key, terms.deadline, |bound| {
@@ -114,11 +111,7 @@ impl Client {
     ) -> Result<Answer<Arc<Session>>, Failed> {
         let upstream = &self.0.upstream;
         let pass = || upstream.pass(credential, question, class, deadline);
-        let Some(Coalescing { requests, .. }) = &self.0.coalescing else {
-            let pass = pass().await.map_err(Failed::NotSent)?;
-            let answer = upstream.send(pass, question, deadline, &asking).await;
-            return self.landed(credential, id, answer).map_err(Failed::Sent);
-        };
+        let Coalescing { requests, .. } = &self.0.coalescing;
         let key = (credential.id(), id.clone());
         loop {
             let request = match requests.join(&key) {

@@ -14,7 +14,7 @@ from mesh.processes import Envoy, Replica, Simulator, until
 from mesh.watching import Watchers
 
 SESSIONS = [f"83{number:04}" for number in range(30)]
-QUICK = ["--upstream-timeout", "1s", "--upstream-connect-timeout", "1s", "--breaker-pause", "1s"]
+QUICK = ["--upstream-timeout", "1s", "--upstream-connect-timeout", "1s"]
 
 
 def ip(*words):

@@ -71,17 +71,6 @@ async fn a_hundred_identical_calls_in_flight_cost_one_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_coalescing_each_call_asks_for_itself() {
-    let stub = Stub::always(slow(SESSION)).await;
-    let client = client_with(&stub, |config| config.coalesce = false);
-    let calls = [(); 3].map(|()| call(&client, caller(), id("1"), terms()));
-    for call in calls {
-        call.await.unwrap().unwrap();
-    }
-    assert_eq!(stub.requests(), 3);
-}
-
-#[tokio::test(start_paused = true)]
 async fn calls_with_different_credentials_or_ids_share_nothing() {
     let stub = Stub::scripted(|_, head| {
         if head.contains("other-token") {

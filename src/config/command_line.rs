@@ -1,0 +1,161 @@
+//! Reads the command line and the environment. An environment variable that is empty counts as
+//! unset: templates of containers and units often set all variables, and leave some empty.
+
+use std::{env, ffi::OsString};
+
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, CommandFactory as _, Error, FromArgMatches as _, Parser,
+    Subcommand, builder::Resettable, parser::ValueSource,
+};
+
+use super::{
+    DemoConfig, GetConfig, HealthConfig, LinksConfig, ServeConfig, SimulateConfig, WatchConfig,
+};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the gRPC API in front of the GoToAssist REST API
+    Serve(Box<ServeConfig>),
+    /// Play the GoToAssist REST API, for tests
+    Simulate(SimulateConfig),
+    /// Show it all in one process, without network: simulator, service and client
+    Demo(DemoConfig),
+    /// Print one session
+    Get(GetConfig),
+    /// Print the partner-system links of a domain
+    Links(LinksConfig),
+    /// Print a session and every change of it until it is over
+    Watch(WatchConfig),
+    /// Ask a service whether it serves (grpc.health.v1)
+    Health(HealthConfig),
+}
+
+impl Cli {
+    /// Reads `words`, the name of the program first, and the environment. The error may also be
+    /// help or the version, if that was asked for.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
+        Self::from_arg_matches(&command().try_get_matches_from(words)?)
+    }
+}
+
+fn command() -> clap::Command {
+    Cli::command().mut_subcommands(|command| {
+        command.mut_args(|argument| {
+            let value = argument.get_env().and_then(env::var_os);
+            let is_empty = value.is_some_and(|value| value.is_empty());
+            let argument = if is_empty { argument.env(Resettable::Reset) } else { argument };
+            // So that a negative number is a bad value of its flag, and not an unknown flag.
+            let takes_value = argument.get_action().takes_values();
+            argument.allow_negative_numbers(takes_value)
+        })
+    })
+}
+
+/// The configuration that `words` and the environment give, as flags, one a line, secrets hidden.
+pub fn effective(words: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Error> {
+    let command = command();
+    let matches = command.clone().try_get_matches_from(words)?;
+    let Some((name, matches)) = matches.subcommand() else { return Ok(Vec::new()) };
+    let arguments =
+        command.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
+    Ok(arguments.flat_map(|argument| lines(argument, matches)).collect())
+}
+
+fn lines(argument: &Arg, matches: &ArgMatches) -> Vec<String> {
+    let id = argument.get_id().as_str();
+    let (Some(flag), Some(values)) = (argument.get_long(), matches.get_raw(id)) else {
+        return Vec::new();
+    };
+    // What --help hides may be a secret as well: HTTPS_PROXY holds a password.
+    if argument.is_hide_env_values_set() || argument.is_hide_set() {
+        let is_set = matches.value_source(id) != Some(ValueSource::DefaultValue);
+        return is_set.then(|| format!("--{flag} (set)")).into_iter().collect();
+    }
+    let values = values.map(|value| value.to_string_lossy());
+    if matches!(argument.get_action(), ArgAction::SetTrue) {
+        return values.filter(|value| value == "true").map(|_| format!("--{flag}")).collect();
+    }
+    values.map(|value| format!("--{flag} {value}")).collect()
+}
+
+/// The configuration that `flags` and the defaults give, whatever the environment holds. Of several
+/// flags of one name, the last one counts.
+pub fn from_flags<A: Args>(
+    flags: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<A, Error> {
+    let command = A::augment_args(clap::Command::new("").no_binary_name(true))
+        .args_override_self(true)
+        .mut_args(|argument| argument.env(Resettable::Reset));
+    A::from_arg_matches(&command.try_get_matches_from(flags)?)
+}
+
+/// The defaults, which can always be read.
+pub(super) fn defaults<A: Args>() -> A {
+    from_flags::<A>([""; 0]).unwrap_or_else(|error| error.exit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(words: &[&str]) -> Vec<String> {
+        let words = ["gotoassist-grpc", "serve"].into_iter().chain(words.iter().copied());
+        effective(words.map(OsString::from)).unwrap()
+    }
+
+    #[test]
+    fn what_is_shown_is_what_was_given_and_what_is_default() {
+        let lines = shown(&["--listen", "[::1]:1", "--allow-client", "a,b", "--trust-network"]);
+        for line in [
+            "--listen [::1]:1",
+            "--poll-waiting 3s",
+            "--max-calls 2000",
+            "--allow-client a",
+            "--allow-client b",
+            "--trust-network",
+        ] {
+            assert!(lines.iter().any(|shown| shown == line), "{line}: {lines:#?}");
+        }
+        assert!(shown(&[]).iter().all(|line| line != "--trust-network"));
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let secrets = [
+            "--client-secret",
+            "--refresh-token",
+            "--personal-access-token",
+            "--resume-key",
+            "--upstream-proxy",
+            "--https-proxy",
+        ];
+        let words: Vec<_> = secrets.iter().flat_map(|flag| [*flag, "hush"]).collect();
+        let lines = shown(&words);
+        for flag in secrets {
+            assert!(lines.contains(&format!("{flag} (set)")), "{flag}: {lines:#?}");
+        }
+        assert!(!lines.concat().contains("hush"), "{lines:#?}");
+    }
+
+    #[test]
+    fn zero_is_refused_where_nothing_would_work_with_it() {
+        for flag in ["--max-calls", "--max-streams", "--upstream-burst", "--max-header-list"] {
+            let error = from_flags::<ServeConfig>([flag, "0"]).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains("must be at least 1"), "{error}");
+        }
+        for flag in ["--poll-active", "--drain-grace", "--upstream-timeout", "--max-stream-age"] {
+            let error = from_flags::<ServeConfig>([flag, "0s"]).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains("must be longer than zero"), "{error}");
+        }
+    }
+}
