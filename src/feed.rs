@@ -32,9 +32,12 @@ pub use subscription::{Subscriber, Subscription, View};
 
 use crate::{
     clock::Clock,
+    credential::{Credential, CredentialId},
     model::{Session, SessionId, Status},
-    rest::{self, Answer, Credential, CredentialId, Identities, Terms, Urgency},
     trace::Cause,
+    traffic::{Identities, Terms, Urgency},
+    wire,
+    wire::Answer,
 };
 use poller::Poller;
 
@@ -57,7 +60,7 @@ pub enum Ask {
 }
 
 /// What an [`Ask`] gives.
-pub type Reply = Result<Answer<Arc<Session>>, rest::Error>;
+pub type Reply = Result<Answer<Arc<Session>>, wire::Error>;
 
 /// A [`Reply`] to come.
 pub type BoxedReply = Pin<Box<dyn Future<Output = Reply> + Send>>;
@@ -106,9 +109,9 @@ pub struct State {
     /// The latest reading.
     pub reading: Arc<Reading>,
     /// Why there is no good answer at present, once that has lasted.
-    pub trouble: Option<Arc<rest::Error>>,
+    pub trouble: Option<Arc<wire::Error>>,
     /// Why there will be no more readings.
-    pub end: Option<Arc<rest::Error>>,
+    pub end: Option<Arc<wire::Error>>,
     /// Whether the feed closes, so that watchers are to go elsewhere.
     pub is_closing: bool,
 }

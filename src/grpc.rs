@@ -23,9 +23,11 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     clock::Clock,
+    credential::Credential,
     feed::Feed,
     proto::{self, serving::remote_support_service_server::RemoteSupportService},
-    rest::{self, Credential, Terms},
+    traffic,
+    traffic::Terms,
 };
 use caller::Callers;
 use deadline::Deadline;
@@ -38,7 +40,7 @@ use watch::{Frames, Watches};
 #[derive(Clone, Debug)]
 pub struct Service {
     /// Asks the vendor.
-    pub client: rest::Client,
+    pub client: traffic::Client,
     /// The shared polls.
     pub feed: Feed,
     /// What all watches have to do with each other.
@@ -98,7 +100,7 @@ impl Service {
         Terms {
             deadline: Some(deadline),
             cause: extension.get().cloned().unwrap_or_default(),
-            tally: extension.get().cloned().unwrap_or_default(),
+            call_stats: extension.get().cloned().unwrap_or_default(),
             skips_cache: false,
         }
     }

@@ -7,7 +7,9 @@
 //! * [`clock`] what time it is, also in tests
 //! * [`model`] what a session is, the order of its statuses, what changed: pure
 //! * [`trace`] what a collector of traces is told: the only place that knows `OpenTelemetry`
-//! * [`rest`] the south face: the only place that knows HTTP and JSON
+//! * [`wire`] the vendor's endpoints, JSON and errors: the only place that knows HTTP and JSON
+//! * [`credential`] by what right the vendor is asked; the service's own token, kept fresh
+//! * [`traffic`] when the vendor may be asked: quota, circuit breaker, retries, shared requests
 //! * [`feed`] what stays awake: one poll per watched session and credential
 //! * [`proto`] the messages generated from the protos
 //! * [`grpc`] the north face: the only place that knows protobuf and gRPC
@@ -23,12 +25,14 @@ pub mod client;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod credential;
 pub mod feed;
 pub mod grpc;
 pub mod model;
 pub mod proto;
-pub mod rest;
 pub mod server;
 pub mod simulator;
 pub mod telemetry;
 pub mod trace;
+pub mod traffic;
+pub mod wire;

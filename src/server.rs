@@ -39,8 +39,8 @@ use crate::{
         health::{self, Health},
         methods,
     },
-    rest,
     trace::{self, Tracer},
+    wire,
 };
 use accept::Gate;
 use api::Api;
@@ -102,7 +102,7 @@ pub enum Error {
     Tls(#[from] tls::Error),
     /// The client for the vendor cannot be set up.
     #[error(transparent)]
-    Upstream(#[from] rest::SetUpError),
+    Upstream(#[from] wire::SetUpError),
     /// There is no way to the collector of traces.
     #[error(transparent)]
     Trace(#[from] trace::Error),

@@ -30,7 +30,7 @@ pub enum Error {
     /// `--log-level` cannot be read.
     #[error(
         "--log-level must be off, error, warn, info, debug or trace, or a filter such as \
-         info,gotoassist_grpc::rest=debug"
+         info,gotoassist_grpc::traffic=debug"
     )]
     Level,
     /// There is a log already.
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn inner_lines_of_libraries_are_never_shown() {
-        assert!(is_shown("gotoassist_grpc::rest::upstream", Level::TRACE));
+        assert!(is_shown("gotoassist_grpc::traffic::upstream", Level::TRACE));
         assert!(is_shown("hyper::proto", Level::INFO));
         assert!(!is_shown("hyper::proto", Level::DEBUG));
         assert!(!is_shown("gotoassist_grpc_else", Level::TRACE));
@@ -181,9 +181,9 @@ mod tests {
 
     #[test]
     fn a_filter_of_ones_own_is_taken_as_it_is_or_refused() {
-        let own = "info,gotoassist_grpc::rest=debug";
+        let own = "info,gotoassist_grpc::traffic=debug";
         let filter = filter(&args(own)).unwrap().to_string();
-        assert!(filter.contains("gotoassist_grpc::rest=debug") && filter.contains("info"));
+        assert!(filter.contains("gotoassist_grpc::traffic=debug") && filter.contains("info"));
         for bad in ["info=no=filter", "loud", "inof"] {
             assert!(check(&args(bad)).is_err(), "{bad}");
         }

@@ -1,14 +1,12 @@
 //! What a call and an event of a watch are made of, on a session with every usual field.
 
 use gotoassist_grpc::{
+    credential::Credential,
     grpc::{resume_token::Sealer, session::to_proto},
     model::{Digest, History, Known, Progress, Session, SessionId, change},
     proto,
-    rest::{
-        Credential,
-        quota::{Class, Quota, Scope, Settings},
-        session,
-    },
+    traffic::quota::{Class, Quota, Scope, Settings},
+    wire::session,
 };
 use jiff::Timestamp;
 use prost::Message as _;

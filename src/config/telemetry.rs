@@ -18,7 +18,7 @@ pub struct Args {
     pub log_format: LogFormat,
 
     /// Least level that is logged: off, error, warn, info, debug or trace; or levels by target, such
-    /// as `info,gotoassist_grpc::rest=debug`, in the form of a tracing-subscriber filter. Lines of
+    /// as `info,gotoassist_grpc::traffic=debug`, in the form of a tracing-subscriber filter. Lines of
     /// libraries below `info` are never shown: they may hold secrets
     #[arg(long, env = "GOTOASSIST_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: String,

@@ -13,8 +13,10 @@ use super::{
 };
 use crate::{
     model::{Digest, Known, Session, Validator, Verdict},
-    rest::{self, Answer, Kind, Terms},
     trace::Cause,
+    traffic::Terms,
+    wire,
+    wire::{Answer, Kind},
 };
 
 /// How many answers a watch asks for before it starts, at most: doubtful ones need a second.
@@ -32,7 +34,7 @@ impl Feed {
         key: &Key,
         terms: Terms,
         known: Option<&Known>,
-    ) -> Result<Subscription, rest::Error> {
+    ) -> Result<Subscription, wire::Error> {
         let mut newcomer = Newcomer::new(key, known);
         let running = self.running(key);
         if let Some(poller) = &running
@@ -41,7 +43,7 @@ impl Feed {
         {
             return Ok(subscription);
         }
-        let mut refusal = rest::Error::new(Kind::Malformed);
+        let mut refusal = wire::Error::new(Kind::Malformed);
         for attempt in 0..FIRST_ANSWERS {
             if attempt > 0 {
                 sleep(self.shared.settings.confirm_after).await;
@@ -99,7 +101,7 @@ impl Feed {
         match newcomer.judge(session, &Digest::of(session)) {
             Verdict::Believed => {}
             Verdict::Disbelieved(disbelief) if !newcomer.is_resumed() => {
-                return Begun::Failed(rest::Error::new(Kind::Malformed).caused_by(disbelief));
+                return Begun::Failed(wire::Error::new(Kind::Malformed).caused_by(disbelief));
             }
             Verdict::Doubtful | Verdict::Disbelieved(_) => return Begun::doubtful(None),
         }
@@ -173,25 +175,25 @@ impl Feed {
 enum Begun {
     Subscribed(Subscription),
     /// It cannot begin.
-    Failed(rest::Error),
+    Failed(wire::Error),
     /// Another answer has to confirm this one; the error, if there is none.
-    Doubtful(rest::Error),
+    Doubtful(wire::Error),
 }
 
 impl Begun {
     /// There is no session.
-    fn without_answer(error: rest::Error, newcomer: &mut Newcomer<'_>) -> Self {
+    fn without_answer(error: wire::Error, newcomer: &mut Newcomer<'_>) -> Self {
         match Meaning::of(&error) {
             Meaning::Absent(absence) if !newcomer.is_gone(absence) => Self::Doubtful(error),
             Meaning::Absent(_) | Meaning::Refused | Meaning::Trouble => Self::Failed(error),
         }
     }
 
-    fn failed(error: Option<rest::Error>) -> Self {
-        Self::Failed(error.unwrap_or_else(|| rest::Error::new(Kind::Unavailable)))
+    fn failed(error: Option<wire::Error>) -> Self {
+        Self::Failed(error.unwrap_or_else(|| wire::Error::new(Kind::Unavailable)))
     }
 
-    fn doubtful(error: Option<rest::Error>) -> Self {
-        Self::Doubtful(error.unwrap_or_else(|| rest::Error::new(Kind::Malformed)))
+    fn doubtful(error: Option<wire::Error>) -> Self {
+        Self::Doubtful(error.unwrap_or_else(|| wire::Error::new(Kind::Malformed)))
     }
 }

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    model::Absence,
-    rest::{self, Kind},
-    trace::Outcome,
-};
+use crate::{model::Absence, trace::Outcome, wire, wire::Kind};
 
 /// After a failure the next request comes after so long, then after twice that, and so on.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -74,7 +70,7 @@ pub(super) enum Meaning {
 }
 
 impl Meaning {
-    pub fn of(error: &rest::Error) -> Self {
+    pub fn of(error: &wire::Error) -> Self {
         match error.kind {
             Kind::NotFound => Self::Absent(Absence::NotFound),
             // Without a code that the vendor would give, something else may have refused it, such
@@ -111,7 +107,7 @@ pub(super) fn retry_pause(failures: u32, retry_after: Option<Duration>) -> Durat
 }
 
 /// Whatever the vendor's trouble is, in the end it is not available.
-pub(super) fn outage(cause: &rest::Error) -> rest::Error {
+pub(super) fn outage(cause: &wire::Error) -> wire::Error {
     let mut error = cause.clone();
     error.kind = Kind::Unavailable;
     error

@@ -9,11 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     Ask, BoxedReply, Key, Reading, Shared, effect::Effect, metric, pace::weight, poller::Poller,
 };
-use crate::{
-    model::Status,
-    rest::{self, Kind, Urgency},
-    trace::Span,
-};
+use crate::{model::Status, trace::Span, traffic::Urgency, wire, wire::Kind};
 
 /// Polls until nobody watches any more, or there is nothing more to learn.
 pub(super) fn start(shared: Arc<Shared>, key: Key, poller: Arc<Poller>) {
@@ -48,7 +44,7 @@ impl Drop for Poll<'_> {
         self.poller.state.send_if_modified(|state| {
             let is_lost = state.end.is_none() && !state.is_closing;
             if is_lost {
-                state.end = Some(Arc::new(rest::Error::new(Kind::Unavailable)));
+                state.end = Some(Arc::new(wire::Error::new(Kind::Unavailable)));
             }
             is_lost
         });

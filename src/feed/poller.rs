@@ -19,8 +19,9 @@ use tokio::{
 use super::{Overview, Reading, Settings, State, churn::Churn, effect::outage, pace::jittered};
 use crate::{
     model::{Identity, Session, SessionId, Validator},
-    rest::{self, Answer},
     trace::Links,
+    wire,
+    wire::Answer,
 };
 
 /// Without a good answer for so long after a failure, the session is stale, however few the
@@ -69,7 +70,7 @@ struct Record {
 /// Why there is no good answer at present.
 struct Trouble {
     since: Instant,
-    cause: Arc<rest::Error>,
+    cause: Arc<wire::Error>,
 }
 
 /// When what happened, and is to happen next.
@@ -200,7 +201,7 @@ impl Poller {
     }
 
     /// Why there is no good answer at present.
-    pub fn trouble(&self) -> Option<Arc<rest::Error>> {
+    pub fn trouble(&self) -> Option<Arc<wire::Error>> {
         self.record().trouble.as_ref().map(|trouble| trouble.cause.clone())
     }
 
@@ -233,11 +234,11 @@ impl Poller {
 
     /// Tells the watchers of an outage. They are woken once for each; a later cause is for those
     /// who look anyway.
-    fn tell(&self, cause: &Arc<rest::Error>) {
+    fn tell(&self, cause: &Arc<wire::Error>) {
         self.state.send_if_modified(|state| state.trouble.replace(cause.clone()).is_none());
     }
 
-    fn end(&self, error: rest::Error) {
+    fn end(&self, error: wire::Error) {
         self.state.send_modify(|state| state.end = Some(Arc::new(error)));
     }
 
@@ -247,7 +248,7 @@ impl Poller {
 }
 
 impl Trouble {
-    fn beginning_with(cause: rest::Error) -> Self {
+    fn beginning_with(cause: wire::Error) -> Self {
         Self { since: Instant::now(), cause: Arc::new(cause) }
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{State, poller::Poller};
-use crate::{rest, trace::Cause};
+use crate::{trace::Cause, wire};
 
 /// A watcher's part in a poll. The poll goes on as long as there is a subscription.
 pub struct Subscription {
@@ -53,7 +53,7 @@ impl Subscription {
 
     /// Why there is no good answer at present, once that has lasted. Not a look: what is new stays
     /// new.
-    pub fn trouble(&self) -> Option<Arc<rest::Error>> {
+    pub fn trouble(&self) -> Option<Arc<wire::Error>> {
         self.state.borrow().trouble.clone()
     }
 

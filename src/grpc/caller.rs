@@ -12,7 +12,7 @@ pub use self::{
 };
 use crate::{
     config::credentials::{CredentialsConfig, Mode},
-    rest::Credential,
+    credential::Credential,
 };
 
 /// Who may call.

@@ -12,9 +12,9 @@ use tonic::Status;
 
 use super::status;
 use crate::{
+    credential::{Credential, CredentialId},
     feed::Key,
     model::SessionId,
-    rest::{Credential, CredentialId},
 };
 
 /// The places of unary calls: of all, and of each caller.

@@ -9,7 +9,7 @@ use crate::{
     feed::Key,
     model::{self, Collaborator},
     proto,
-    rest::Answer,
+    wire::Answer,
 };
 
 /// Metadata by which a caller accepts an answer that a watch already holds: the greatest age, as

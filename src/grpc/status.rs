@@ -13,10 +13,7 @@ use super::{
     caller,
     resume_token::{Forged, Opened},
 };
-use crate::{
-    model::SessionId,
-    rest::{self, Kind},
-};
+use crate::{model::SessionId, wire, wire::Kind};
 
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "remotesupport.gotoassist";
@@ -41,7 +38,7 @@ pub fn is_planned(reason: &str) -> bool {
 }
 
 /// How a caller sees an error of the south face, in a call about one session.
-pub fn of_session(error: &rest::Error, session: &SessionId) -> Status {
+pub fn of_session(error: &wire::Error, session: &SessionId) -> Status {
     let mut refusal = Refusal::of(error, "SESSION_NOT_FOUND");
     if error.kind == Kind::NotFound {
         refusal.details.set_resource_info(
@@ -55,7 +52,7 @@ pub fn of_session(error: &rest::Error, session: &SessionId) -> Status {
 }
 
 /// The same for a call about the links of a domain.
-pub fn of_system_links(error: &rest::Error) -> Status {
+pub fn of_system_links(error: &wire::Error) -> Status {
     Refusal::of(error, "SYSTEM_LINKS_NOT_FOUND").into_status()
 }
 
@@ -233,7 +230,7 @@ impl Refusal {
     }
 
     /// The table. What was not found has a reason of its own in each call.
-    fn of(error: &rest::Error, not_found: &str) -> Self {
+    fn of(error: &wire::Error, not_found: &str) -> Self {
         let (code, reason) = match error.kind {
             Kind::RejectedArgument => (Code::InvalidArgument, "UPSTREAM_REJECTED_ARGUMENT"),
             Kind::CredentialRejected => (Code::Unauthenticated, "CREDENTIAL_REJECTED"),
@@ -260,7 +257,7 @@ impl Refusal {
         refusal.describe_remedy(error)
     }
 
-    fn describe_answer(&mut self, error: &rest::Error, reason: &str) {
+    fn describe_answer(&mut self, error: &wire::Error, reason: &str) {
         let metadata = [
             ("http_status", error.http_status.map(|status| status.to_string())),
             ("upstream_code", error.upstream_code.clone()),
@@ -274,7 +271,7 @@ impl Refusal {
         self.details.set_error_info(reason, DOMAIN, metadata);
     }
 
-    fn describe_remedy(mut self, error: &rest::Error) -> Self {
+    fn describe_remedy(mut self, error: &wire::Error) -> Self {
         match error.kind {
             Kind::RateLimited => {
                 self.quota("GoToAssist allows 10 requests a second by default");

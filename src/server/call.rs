@@ -29,8 +29,8 @@ use super::metric;
 use crate::{
     admin::failures::Failures,
     grpc::{code, peer::Peer},
-    rest::Tally,
     trace::{self, Outcome, Tracer},
+    traffic::CallStats,
 };
 
 /// Counts and logs every call.
@@ -146,7 +146,7 @@ struct Call {
     /// The id of the caller's trace, or of our own.
     trace_id: Option<String>,
     /// What it has asked of the vendor.
-    tally: Tally,
+    stats: CallStats,
     end: Option<(Code, Option<Why>)>,
 }
 
@@ -157,15 +157,15 @@ impl Call {
         let peer = request.extensions().get::<Peer>().and_then(Peer::address);
         let trace = shared.tracer.call(&method.name, request.headers());
         let trace_id = trace.trace_id().or_else(|| trace_id(request.headers()).map(str::to_owned));
-        let tally = Tally::default();
-        request.extensions_mut().insert(tally.clone());
+        let stats = CallStats::default();
+        request.extensions_mut().insert(stats.clone());
         method.active.increment(1);
         let peer = peer.map(|address| address.ip());
         if shared.tracer.is_on() {
             request.extensions_mut().insert(trace.cause());
         }
         let start = Instant::now();
-        Self { shared, method, peer, start, trace, trace_id, tally, end: None }
+        Self { shared, method, peer, start, trace, trace_id, stats, end: None }
     }
 
     /// It ended with a status that these headers hold.
@@ -192,8 +192,8 @@ impl Call {
                     reason = why.map(|why| &*why.reason),
                     cause = why.and_then(|why| why.cause.as_deref()),
                     seconds,
-                    upstream_status = self.tally.upstream_status(),
-                    attempts = self.tally.attempts(),
+                    upstream_status = self.stats.upstream_status(),
+                    attempts = self.stats.attempts(),
                     peer = self.peer.map(tracing::field::display),
                     trace_id = self.trace_id.as_deref(),
                     $text

@@ -4,11 +4,7 @@
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use tokio::runtime::Handle;
 
-use crate::{
-    feed,
-    model::Status,
-    rest::{quota, token},
-};
+use crate::{credential::token, feed, model::Status, traffic::quota};
 
 pub(super) const CALL_DURATION: &str = "rpc_server_call_duration_seconds";
 pub(super) const ACTIVE_CALLS: &str = "rpc_server_active_calls";

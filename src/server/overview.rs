@@ -39,7 +39,7 @@ impl Overview {
             Poll::new(poll.session.as_str(), poll.status.name(), poll.watchers, age)
         });
         let quota = self.service.client.quota().snapshot();
-        let traffic = self.service.client.traffic();
+        let traffic = self.service.client.stats();
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.started_at.elapsed(),
@@ -63,7 +63,7 @@ impl Overview {
         let mut rounds = interval(ROUND);
         loop {
             rounds.tick().await;
-            health.set(health::UPSTREAM, self.service.client.traffic().is_well());
+            health.set(health::UPSTREAM, self.service.client.stats().is_well());
             self.set_gauges();
         }
     }
@@ -74,7 +74,7 @@ impl Overview {
             &feed.overview(),
             &client.quota().snapshot(),
             client.token().as_ref(),
-            client.traffic().is_well(),
+            client.stats().is_well(),
         );
     }
 }

@@ -4,7 +4,7 @@ use std::{convert::Infallible, future::pending, sync::Arc};
 
 use tokio::{sync::watch, task::spawn_blocking};
 
-use crate::{grpc::caller::Callers, rest};
+use crate::{grpc::caller::Callers, traffic};
 
 /// Asks for it. All clones are one.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,7 @@ impl Reload {
 pub(super) async fn follow(
     mut asked: Asked,
     callers: Arc<Callers>,
-    client: rest::Client,
+    client: traffic::Client,
 ) -> Infallible {
     while asked.changed().await.is_ok() {
         let (callers, client) = (callers.clone(), client.clone());

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::{ServeConfig, secret::Secret, serve::PollConfig},
+    credential::token::TokenSource,
     feed::{self, Ask, Feed, Key, Pace},
     grpc::{
         Service,
@@ -20,17 +21,17 @@ use crate::{
         resume_token::Sealer,
         watch::{self, Watches},
     },
-    rest::{self, token::TokenSource},
     trace::Tracer,
+    traffic, wire,
 };
 
 /// The service.
 pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
     let clock = Clock::system();
-    let token_client = token_url(config).map(|url| rest::HttpClient::new(&config.upstream, url));
+    let token_client = token_url(config).map(|url| wire::HttpClient::new(&config.upstream, url));
     let tokens =
         token_client.transpose()?.and_then(|http| TokenSource::new(&config.credentials, http));
-    let client = rest::Client::new(&config.upstream, tokens, clock)?;
+    let client = traffic::Client::new(&config.upstream, tokens, clock)?;
     let identities = client.identities().clone();
     let feed = Feed::new(read(client.clone()), feed_settings(&config.watch), clock, identities);
     Ok(Service {
@@ -52,7 +53,7 @@ pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
         problems.extend(tls::problems(&files).await.into_iter().map(Error::Tls));
     }
     let urls = [Some(&config.upstream.url), token_url(config)].into_iter().flatten();
-    let mut clients = urls.map(|url| rest::HttpClient::new(&config.upstream, url));
+    let mut clients = urls.map(|url| wire::HttpClient::new(&config.upstream, url));
     // Two that fail do so for the same reason.
     problems.extend(clients.find_map(Result::err).map(Error::Upstream));
     problems.extend(Callers::new(&config.credentials).err().map(Error::CallerTokens));
@@ -85,7 +86,7 @@ fn token_url(config: &ServeConfig) -> Option<&Url> {
 }
 
 /// How the feed asks the vendor.
-fn read(client: rest::Client) -> impl Fn(Key, Ask) -> feed::BoxedReply + Send + Sync {
+fn read(client: traffic::Client) -> impl Fn(Key, Ask) -> feed::BoxedReply + Send + Sync {
     move |Key { credential, session }, ask| {
         let client = client.clone();
         Box::pin(async move {

@@ -15,10 +15,8 @@ use clap::Parser;
 use futures_util::future::join_all;
 use gotoassist_grpc::{
     config::{UpstreamConfig, credentials::CredentialsConfig},
-    rest::{
-        HttpClient, Kind,
-        token::{Authorization, TokenSource},
-    },
+    credential::token::{Authorization, TokenSource},
+    wire::{HttpClient, Kind},
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance};

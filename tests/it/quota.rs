@@ -13,9 +13,13 @@ use std::{
     time::Duration,
 };
 
-use gotoassist_grpc::rest::{
-    Credential, CredentialId, Kind, Urgency,
-    quota::{Class, Quota, Scope, Settings},
+use gotoassist_grpc::{
+    credential::{Credential, CredentialId},
+    traffic::{
+        Urgency,
+        quota::{Class, Quota, Scope, Settings},
+    },
+    wire::Kind,
 };
 use tokio::{
     task::JoinSet,

@@ -17,8 +17,10 @@ mod tls;
 use gotoassist_grpc::{
     clock::Clock,
     config::UpstreamConfig,
+    credential::Credential,
     model::SessionId,
-    rest::{Client, Credential, Error, Kind, Terms},
+    traffic::{Client, Terms},
+    wire::{Error, Kind},
 };
 
 use stub::{Step, Stub};

@@ -15,7 +15,8 @@ use crate::{
         pace::jittered,
     },
     model::{Baseline, Digest, Disbelief, Session, Verdict},
-    rest::{self, Answer, Kind},
+    wire,
+    wire::{Answer, Kind},
 };
 
 impl Poller {
@@ -59,7 +60,7 @@ impl Poller {
         match record.validator.judge(baseline, &session, &digest) {
             Verdict::Believed => {}
             Verdict::Doubtful => {
-                let cause = rest::Error::new(Kind::Malformed);
+                let cause = wire::Error::new(Kind::Malformed);
                 record.trouble.get_or_insert_with(|| Trouble::beginning_with(cause));
                 return (Effect::Doubtful, settings.confirm_after);
             }
@@ -67,7 +68,7 @@ impl Poller {
                 if !mem::replace(&mut record.has_disbelieved, true) {
                     self.warn(disbelief);
                 }
-                let error = rest::Error::new(Kind::Malformed).caused_by(disbelief);
+                let error = wire::Error::new(Kind::Malformed).caused_by(disbelief);
                 let (effect, pause) = self.fail(record, error, settings);
                 let is_end = effect == Effect::Ended;
                 return (if is_end { effect } else { Effect::Disbelieved }, pause);
@@ -102,7 +103,7 @@ impl Poller {
     fn accept_error(
         &self,
         record: &mut Record,
-        error: rest::Error,
+        error: wire::Error,
         settings: &Settings,
     ) -> (Effect, Duration) {
         match Meaning::of(&error) {
@@ -123,7 +124,7 @@ impl Poller {
     fn fail(
         &self,
         record: &mut Record,
-        error: rest::Error,
+        error: wire::Error,
         settings: &Settings,
     ) -> (Effect, Duration) {
         record.failures += 1;

@@ -4,7 +4,7 @@ use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
 use super::Refusal;
-use crate::rest::CredentialId;
+use crate::credential::CredentialId;
 
 /// The names of which a certificate must bear one, as DNS or URI alternative name (a SPIFFE id is
 /// a URI). Empty: any certificate of the authority will do.

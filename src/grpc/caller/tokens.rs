@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Refusal;
-use crate::{config::secret::trimmed, rest::CredentialId};
+use crate::{config::secret::trimmed, credential::CredentialId};
 
 /// How long a look at the file is good for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -24,7 +24,7 @@ use crate::{
     },
     model::{Known, SessionId, Transition},
     proto::{self, watch_session_response::EventType},
-    rest,
+    wire,
 };
 
 /// How long before the caller's deadline the last heartbeat goes out, at most.
@@ -70,7 +70,7 @@ enum Look {
     /// Nothing new, and the watch is to go on elsewhere.
     Leave,
     /// There will be nothing more.
-    End(Arc<rest::Error>),
+    End(Arc<wire::Error>),
 }
 
 /// The messages, until the watch ends: with OK after a terminal message, else with an error.
@@ -209,7 +209,7 @@ impl Watch {
         Parts { terminal, ..self.parts(EventType::Heartbeat) }.into()
     }
 
-    fn stale(&mut self, cause: &rest::Error, terminal: bool) -> Frame {
+    fn stale(&mut self, cause: &wire::Error, terminal: bool) -> Frame {
         self.speak(EventType::Stale);
         let cause = status::to_proto(&status::of_session(cause, &self.session));
         Parts { stale_cause: Some(cause), terminal, ..self.parts(EventType::Stale) }.into()

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     feed::{Difference, Reading, State},
     model::{Known, Progress},
-    rest,
+    wire,
 };
 
 /// What a watcher was told so far.
@@ -42,7 +42,7 @@ pub(super) enum News {
     /// That nothing changed.
     Unchanged,
     /// That the vendor is in trouble.
-    Stale(Arc<rest::Error>),
+    Stale(Arc<wire::Error>),
 }
 
 impl Told {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use gotoassist_grpc::rest::{Kind, token::TokenSource};
+use gotoassist_grpc::{credential::token::TokenSource, wire::Kind};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 

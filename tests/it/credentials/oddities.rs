@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use gotoassist_grpc::{
     config::SimulateConfig,
-    rest::{Kind, token::TokenSource},
+    credential::token::TokenSource,
     simulator::{Control, Rule, Simulator},
+    wire::Kind,
 };
 use serde_json::json;
 use tokio::time::{Instant, sleep};

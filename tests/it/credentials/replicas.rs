@@ -6,8 +6,10 @@ use futures_util::future::join_all;
 use gotoassist_grpc::{
     clock::Clock,
     config::{SimulateConfig, UpstreamConfig, simulate::RefreshTokens},
-    rest::{Client, Credential, Error, Kind, Terms},
+    credential::Credential,
     simulator::{Control, Rule, Simulator},
+    traffic::{Client, Terms},
+    wire::{Error, Kind},
 };
 use tokio::time::sleep;
 

@@ -4,7 +4,7 @@
 
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
-use gotoassist_grpc::rest::{Kind, token::TokenSource};
+use gotoassist_grpc::{credential::token::TokenSource, wire::Kind};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::{Instant, advance, sleep, timeout};

@@ -10,6 +10,33 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
+/// Every source file of the service.
+fn sources() -> Vec<String> {
+    let (mut folders, mut sources) = (vec![root().join("src")], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                sources.push(fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    sources
+}
+
+/// The metrics that a source file names: the constants that hold a metric's name.
+fn metrics(source: &str) -> Vec<String> {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    let constants = source.split(": &str = \"").skip(1).filter_map(|text| text.split('"').next());
+    let is_metric = |name: &&str| {
+        let known = ["gotoassist_", "grpc_", "http_client_"];
+        known.iter().any(|prefix| name.starts_with(prefix)) && name.bytes().all(is_part)
+    };
+    constants.filter(is_metric).map(str::to_owned).collect()
+}
+
 /// The texts in double quotes that are made of these bytes alone, seven or more.
 fn quoted(path: &Path, is_part: fn(u8) -> bool) -> BTreeSet<String> {
     let source = fs::read_to_string(path).unwrap();
@@ -24,13 +51,7 @@ fn every_reason_and_every_metric_is_in_the_runbook() {
         byte.is_ascii_uppercase() || byte == b'_'
     });
     assert!(reasons.len() > 25 && reasons.contains("OVERLOADED"), "{reasons:?}");
-    let rooms = ["feed", "grpc", "rest", "server", "telemetry", "trace"];
-    let metrics = rooms.iter().flat_map(|room| {
-        quoted(&root().join("src").join(room).join("metric.rs"), |byte| {
-            byte.is_ascii_lowercase() || byte == b'_'
-        })
-    });
-    let metrics: BTreeSet<_> = metrics.filter(|name| name.contains('_')).collect();
+    let metrics: BTreeSet<_> = sources().iter().flat_map(|source| metrics(source)).collect();
     assert!(metrics.len() > 30, "{metrics:?}");
     let missing: Vec<_> = reasons
         .iter()
@@ -43,7 +64,7 @@ fn every_reason_and_every_metric_is_in_the_runbook() {
 #[test]
 fn every_cause_of_a_connection_failure_is_in_the_runbook() {
     let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let source = fs::read_to_string(root().join("src/rest/error.rs")).unwrap();
+    let source = fs::read_to_string(root().join("src/wire/error.rs")).unwrap();
     let names = source.split("impl ConnectionFailure").nth(1).unwrap();
     let names = names.split("impl Error").next().unwrap();
     let causes: Vec<_> = names.split('"').skip(1).step_by(2).collect();
@@ -68,21 +89,11 @@ fn logged(source: &str, name: &str) -> Vec<String> {
 #[test]
 fn every_warning_in_the_log_is_in_the_runbook() {
     let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let mut folders = vec![root().join("src")];
-    let mut lines = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let source = fs::read_to_string(path).unwrap();
-                for level in ["warn", "error"] {
-                    lines.extend(logged(&source, level));
-                }
-            }
-        }
-    }
+    let levels = ["warn", "error"];
+    let lines: Vec<_> = sources()
+        .iter()
+        .flat_map(|source| levels.iter().flat_map(move |level| logged(source, level)))
+        .collect();
     assert!(
         lines.len() > 12 && lines.iter().any(|line| line == "certificates not reloaded"),
         "{lines:#?}"

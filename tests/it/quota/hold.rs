@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gotoassist_grpc::rest::{
-    Error, Kind,
-    quota::{Class, LONGEST_SILENCE, Quota},
+use gotoassist_grpc::{
+    traffic::quota::{Class, LONGEST_SILENCE, Quota},
+    wire::{Error, Kind},
 };
 use tokio::{
     task::{JoinHandle, yield_now},

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gotoassist_grpc::rest::quota::Class;
+use gotoassist_grpc::traffic::quota::Class;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},

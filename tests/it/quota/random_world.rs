@@ -4,9 +4,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gotoassist_grpc::rest::{
-    Kind,
-    quota::{Class, Quota, Settings},
+use gotoassist_grpc::{
+    traffic::quota::{Class, Quota, Settings},
+    wire::Kind,
 };
 use tokio::{
     task::JoinSet,

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gotoassist_grpc::rest::quota::{Class, WATCH_SHARE};
+use gotoassist_grpc::traffic::quota::{Class, WATCH_SHARE};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{Log, caller, keep_calling, quota, urgency};

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use gotoassist_grpc::{
-    rest::{Client, Credential, Error, Kind, Terms, Urgency},
+    credential::Credential,
     trace::Cause,
+    traffic::{Client, Terms, Urgency},
+    wire::{Error, Kind},
 };
 use tokio::time::{Instant, advance};
 

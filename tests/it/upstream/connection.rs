@@ -5,7 +5,8 @@ use std::time::Duration;
 use gotoassist_grpc::{
     clock::Clock,
     config::UpstreamConfig,
-    rest::{Client, ConnectionFailure, Error, Kind},
+    traffic::Client,
+    wire::{ConnectionFailure, Error, Kind},
 };
 use rcgen::{CertificateParams, DnType, date_time_ymd};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};

@@ -14,8 +14,10 @@ use futures_util::future::join_all;
 use gotoassist_grpc::{
     clock::Clock,
     config::{UpstreamConfig, credentials::CredentialsConfig},
-    rest::{Client, Credential, HttpClient, Kind, Terms, Urgency, token::TokenSource},
+    credential::{Credential, token::TokenSource},
     trace::Cause,
+    traffic::{Client, Terms, Urgency},
+    wire::{HttpClient, Kind},
 };
 use tokio::time::{Instant, sleep, timeout};
 

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, time::Duration};
 
-use gotoassist_grpc::{model::Status, rest::Kind};
+use gotoassist_grpc::{model::Status, wire::Kind};
 use tokio::time::Instant;
 
 use super::{

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use gotoassist_grpc::{
-    rest::{Client, ConnectionFailure, Error, Kind, Terms, Urgency},
     trace::Cause,
+    traffic::{Client, Terms, Urgency},
+    wire::{ConnectionFailure, Error, Kind},
 };
 use tokio::time::Instant;
 
@@ -46,8 +47,8 @@ async fn a_kept_alive_connection_that_closes_fails_no_call_and_no_poll() {
             poll(&client).await.unwrap();
         }
         assert!(stub.requests() > 40, "some were sent twice");
-        assert_eq!(client.traffic().requests(), stub.requests() as u64);
-        assert_eq!(client.traffic().failed(), 0);
+        assert_eq!(client.stats().requests(), stub.requests() as u64);
+        assert_eq!(client.stats().failed(), 0);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an operator can see of the way to the vendor.
 
-use gotoassist_grpc::{admin::metrics::builder, rest::Terms};
+use gotoassist_grpc::{admin::metrics::builder, traffic::Terms};
 use tokio::time::{Duration, Instant};
 
 use super::{

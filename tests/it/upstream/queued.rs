@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use gotoassist_grpc::{
-    rest::{Client, Credential, Kind, Terms},
+    credential::Credential,
     trace::Cause,
+    traffic::{Client, Terms},
+    wire::Kind,
 };
 use tokio::{task::JoinHandle, time::Instant};
 

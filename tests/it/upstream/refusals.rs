@@ -2,7 +2,7 @@
 
 use std::{error::Error as _, fmt::Write as _};
 
-use gotoassist_grpc::rest::Kind;
+use gotoassist_grpc::wire::Kind;
 
 use super::{
     caller, client, client_with, id, kind, outcome,

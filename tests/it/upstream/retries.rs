@@ -3,8 +3,9 @@
 use std::{pin::pin, time::Duration};
 
 use gotoassist_grpc::{
-    rest::{Kind, Terms, Urgency},
     trace::Cause,
+    traffic::{Terms, Urgency},
+    wire::Kind,
 };
 use tokio::time::Instant;
 

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use gotoassist_grpc::{
+    credential::Credential,
     model::SessionId,
-    rest::{Client, Credential, Kind, Terms, Urgency},
     trace::Cause,
+    traffic::{Client, Terms, Urgency},
+    wire::Kind,
 };
 use tokio::{
     runtime,

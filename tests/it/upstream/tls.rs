@@ -6,7 +6,8 @@ use bytes::Bytes;
 use gotoassist_grpc::{
     clock::Clock,
     config::UpstreamConfig,
-    rest::{Client, Kind, SetUpError},
+    traffic::Client,
+    wire::{Kind, SetUpError},
 };
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;

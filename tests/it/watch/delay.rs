@@ -13,12 +13,14 @@ use std::{
 use fastrand::Rng;
 use gotoassist_grpc::{
     clock::Clock,
+    credential::Credential,
     feed::{Ask, BoxedReply, Feed, Key, Pace, Settings},
     model::{Session, Status},
-    rest::{
-        Answer, Credential, Identities, Terms,
+    traffic::{
+        Identities, Terms,
         quota::{self, Class, Quota, Scope},
     },
+    wire::Answer,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 

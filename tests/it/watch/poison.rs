@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use gotoassist_grpc::rest::Kind;
+use gotoassist_grpc::wire::Kind;
 use tokio::time::sleep;
 
 use super::{

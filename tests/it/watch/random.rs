@@ -15,7 +15,7 @@ use gotoassist_grpc::{
     grpc::session::to_proto,
     model::Session,
     proto::{self, SessionStatus, WatchSessionRequest},
-    rest::Kind,
+    wire::Kind,
 };
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;

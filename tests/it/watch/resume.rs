@@ -5,7 +5,7 @@ use std::time::Duration;
 use gotoassist_grpc::{
     grpc::resume_token::Sealer,
     proto::{WatchSessionRequest, watch_session_response::EventType},
-    rest::Kind,
+    wire::Kind,
 };
 use tokio::time::{Instant, sleep};
 use tonic::Code;

@@ -124,7 +124,7 @@ impl Footprint {
 }
 
 #[derive(Default)]
-struct Tally {
+struct CallStats {
     messages: AtomicUsize,
     streams: AtomicUsize,
     transitions: AtomicUsize,
@@ -145,7 +145,7 @@ async fn soak(name: &str, size: &Size, vendor: &Vendor, served: &Served) {
         .collect();
     troubles(&vendor.control);
 
-    let tally = Arc::new(Tally::default());
+    let call_stats = Arc::new(CallStats::default());
     let mut watchers = JoinSet::new();
     let calm_at = Instant::now() + size.span.mul_f64(0.7);
     let mut channels = Vec::new();
@@ -161,7 +161,7 @@ async fn soak(name: &str, size: &Size, vendor: &Vendor, served: &Served) {
             truth: truths[session].clone(),
             calm_at,
             span: size.span,
-            tally: tally.clone(),
+            call_stats: call_stats.clone(),
         };
         watchers.spawn(watcher.watch());
     }
@@ -192,9 +192,9 @@ async fn soak(name: &str, size: &Size, vendor: &Vendor, served: &Served) {
         start.elapsed(),
         size.watchers,
         size.sessions,
-        of(&tally.streams),
-        of(&tally.messages),
-        of(&tally.transitions),
+        of(&call_stats.streams),
+        of(&call_stats.messages),
+        of(&call_stats.transitions),
         counters.requests,
         counters.faults,
         peak / 1e6,
@@ -276,7 +276,7 @@ struct Watcher {
     truth: Vec<i32>,
     calm_at: Instant,
     span: Duration,
-    tally: Arc<Tally>,
+    call_stats: Arc<CallStats>,
 }
 
 impl Watcher {
@@ -301,7 +301,7 @@ impl Watcher {
                 sleep(self.some(1.0)).await;
             }
         }
-        self.tally.transitions.fetch_add(ledger.path.len() - 1, Ordering::Relaxed);
+        self.call_stats.transitions.fetch_add(ledger.path.len() - 1, Ordering::Relaxed);
         ledger.check_against(&self.truth).map_err(|fault| format!("{}: {fault}", self.id))
     }
 
@@ -312,7 +312,7 @@ impl Watcher {
         mut begin: Begin,
         ledger: &mut Ledger,
     ) -> Result<(), String> {
-        self.tally.streams.fetch_add(1, Ordering::Relaxed);
+        self.call_stats.streams.fetch_add(1, Ordering::Relaxed);
         let leaves_at = Instant::now() + self.some(self.span.as_secs_f64());
         let told = |fault| format!("{}: {fault}", self.id);
         loop {
@@ -331,7 +331,7 @@ impl Watcher {
             let end = match next.await {
                 Err(_) => return Ok(()),
                 Ok(Ok(Some(message))) => {
-                    self.tally.messages.fetch_add(1, Ordering::Relaxed);
+                    self.call_stats.messages.fetch_add(1, Ordering::Relaxed);
                     ledger.enter(begin, &message).map_err(told)?;
                     begin = Begin::Under;
                     continue;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gotoassist_grpc::{
     proto::{WatchSessionResponse, watch_session_response::EventType},
-    rest::Kind,
+    wire::Kind,
 };
 use tokio::time::Instant;
 use tonic::Code;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gotoassist_grpc::{
     model::Session,
     proto::{WatchSessionResponse, watch_session_response::EventType},
-    rest::{Error, Kind},
+    wire::{Error, Kind},
 };
 use tokio::time::Instant;
 use tonic::Code;

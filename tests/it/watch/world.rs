@@ -26,11 +26,10 @@ use gotoassist_grpc::{
         WatchSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
         serving::remote_support_service_server::RemoteSupportServiceServer,
     },
-    rest::{
-        self, Answer, Error, Kind,
-        quota::{self, Class, Quota, Scope},
-    },
     server::deadline::{DeadlineLayer, DeadlineService},
+    traffic,
+    traffic::quota::{self, Class, Quota, Scope},
+    wire::{Answer, Error, Kind},
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
@@ -202,7 +201,7 @@ impl Vendor {
 }
 
 /// A client for unary calls, which no test here makes.
-fn unconnected_client(clock: Clock) -> rest::Client {
+fn unconnected_client(clock: Clock) -> traffic::Client {
     #[derive(clap::Parser)]
     struct Arguments {
         #[command(flatten)]
@@ -211,7 +210,7 @@ fn unconnected_client(clock: Clock) -> rest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let Arguments { upstream } =
         clap::Parser::parse_from(["", "--upstream-url", "http://127.0.0.1:9"]);
-    rest::Client::new(&upstream, None, clock).unwrap()
+    traffic::Client::new(&upstream, None, clock).unwrap()
 }
 
 /// One replica of the service.

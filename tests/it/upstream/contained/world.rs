@@ -11,6 +11,7 @@ use std::{
 use gotoassist_grpc::{
     clock::Clock,
     config::{QuotaScope, UpstreamConfig},
+    credential::Credential,
     feed::{self, Ask, BoxedReply, Feed, Key, Pace},
     grpc::{
         Service,
@@ -23,7 +24,7 @@ use gotoassist_grpc::{
         WatchSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
         serving::remote_support_service_server::RemoteSupportServiceServer,
     },
-    rest::{Client, Credential, Terms},
+    traffic::{Client, Terms},
 };
 use tokio::{
     task::JoinSet,

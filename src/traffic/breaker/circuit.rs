@@ -1,0 +1,127 @@
+//! One circuit: closed, open, or half-open, where each caller may make one trial at a time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::credential::CredentialId;
+
+/// Longest pause between two trials.
+const PAUSE_LIMIT: Duration = Duration::from_mins(1);
+
+/// After so long without an answer, a trial no longer keeps its caller from another.
+const TRIAL_LIMIT: Duration = Duration::from_secs(1);
+
+/// When circuits open, and for how long at first.
+#[derive(Clone, Copy)]
+pub(super) struct Rule {
+    pub failure_limit: u32,
+    pub pause: Duration,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Circuit {
+    pub failures: u32,
+    open: Option<Open>,
+}
+
+struct Open {
+    until: Instant,
+    pause: Duration,
+    /// Whose trial is in flight, and until when it keeps that caller from another. One of each
+    /// caller, so that no caller can keep the others from theirs.
+    trials: Vec<(CredentialId, Instant)>,
+}
+
+impl Circuit {
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Whether `caller` may ask; the error is how long to wait at least.
+    pub fn check(&self, caller: CredentialId, now: Instant) -> Result<(), Duration> {
+        let Some(open) = &self.open else { return Ok(()) };
+        let trial = open.trials.iter().find(|(by, _)| *by == caller);
+        let until = trial.map_or(open.until, |(_, until)| open.until.max(*until));
+        if now < until { Err(until - now) } else { Ok(()) }
+    }
+
+    /// If the circuit is half-open, an attempt that may begin is a trial.
+    pub fn begin(&mut self, caller: CredentialId, now: Instant) {
+        if let Some(open) = &mut self.open {
+            open.trials.retain(|(by, until)| *by != caller && now < *until);
+            open.trials.push((caller, now + TRIAL_LIMIT));
+        }
+    }
+
+    /// The caller's trial ended without telling anything.
+    pub fn leave(&mut self, caller: CredentialId) {
+        if let Some(open) = &mut self.open {
+            open.trials.retain(|(by, _)| *by != caller);
+        }
+    }
+
+    /// Counts a failure, which opens the circuit if there were enough in a row and `may_open`.
+    pub fn fail(&mut self, may_open: bool, rule: Rule, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        let pause = match &self.open {
+            // Attempts that were in flight when it opened say nothing new.
+            Some(open) if now < open.until => return,
+            Some(open) => (open.pause * 2).min(PAUSE_LIMIT),
+            None if may_open && self.failures >= rule.failure_limit => rule.pause,
+            None => return,
+        };
+        self.open = Some(Open { until: now + pause, pause, trials: Vec::new() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::Credential;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn caller(name: &str) -> CredentialId {
+        Credential::from_authorization(&format!("Bearer {name}")).unwrap().id()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_caller_keeps_the_others_from_their_trials_nor_itself_for_long() {
+        let rule = Rule { failure_limit: 2, pause: 5 * SECOND };
+        let (start, a, b) = (Instant::now(), caller("a"), caller("b"));
+        let mut circuit = Circuit::default();
+        circuit.fail(true, rule, start);
+        assert_eq!(circuit.check(a, start), Ok(()));
+        circuit.fail(true, rule, start);
+        assert_eq!(circuit.check(a, start), Err(5 * SECOND));
+
+        let half_open = start + 5 * SECOND;
+        assert_eq!(circuit.check(a, half_open), Ok(()));
+        circuit.begin(a, half_open);
+        assert_eq!(circuit.check(a, half_open), Err(SECOND));
+        assert_eq!(circuit.check(b, half_open), Ok(()));
+        // An answer may never come.
+        assert_eq!(circuit.check(a, half_open + TRIAL_LIMIT), Ok(()));
+        circuit.leave(a);
+        assert_eq!(circuit.check(a, half_open), Ok(()));
+
+        circuit.begin(b, half_open);
+        circuit.fail(true, rule, half_open);
+        assert_eq!(circuit.check(a, half_open), Err(10 * SECOND));
+        assert_eq!(circuit.check(b, half_open), Err(10 * SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_may_count_before_they_may_open() {
+        let rule = Rule { failure_limit: 2, pause: SECOND };
+        let mut circuit = Circuit::default();
+        for _ in 0..10 {
+            circuit.fail(false, rule, Instant::now());
+        }
+        assert!(!circuit.is_open());
+        circuit.fail(true, rule, Instant::now());
+        assert!(circuit.is_open());
+    }
+}

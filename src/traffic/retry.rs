@@ -1,0 +1,67 @@
+//! When a unary call is tried again: which failures, after what pause, and how many in all.
+
+mod budget;
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use tokio::time::Instant;
+
+use crate::{
+    traffic::breaker::Subject,
+    wire::{Error, Kind},
+};
+use budget::Budget;
+
+/// How long a caller without a deadline is kept waiting for a retry.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The rule of all retries of a process.
+pub(super) struct Retries {
+    budget: Budget,
+    delays: ExponentialBuilder,
+}
+
+impl Retries {
+    /// At most `limit` retries a call, and of all calls together what the budget allows.
+    pub fn new(limit: u32) -> Self {
+        Self {
+            budget: Budget::default(),
+            delays: ExponentialBuilder::new()
+                .with_min_delay(Duration::from_millis(100))
+                .with_max_delay(Duration::from_secs(2))
+                .with_factor(2.0)
+                .with_jitter()
+                .with_max_times(usize::try_from(limit).unwrap_or(usize::MAX)),
+        }
+    }
+
+    /// The pauses of one call, which thereby adds to the budget.
+    pub fn of_call(&self) -> ExponentialBackoff {
+        self.budget.deposit();
+        self.delays.build()
+    }
+
+    /// How long to pause after `error`, if it is worth another attempt before `deadline`.
+    pub fn pause(
+        &self,
+        subject: Subject,
+        error: &Error,
+        delays: &mut ExponentialBackoff,
+        deadline: Option<Instant>,
+    ) -> Option<Duration> {
+        let pause = delays.next()?.max(shortest_wait(error)?);
+        let now = Instant::now();
+        let fits = now + pause < deadline.unwrap_or(now + PATIENCE);
+        (fits && self.budget.withdraw(subject)).then_some(pause)
+    }
+}
+
+/// How long to wait at least after `error`; nothing if it is not worth another attempt.
+fn shortest_wait(error: &Error) -> Option<Duration> {
+    match error.kind {
+        Kind::ConnectFailed | Kind::Unavailable => Some(error.retry_after.unwrap_or_default()),
+        Kind::RateLimited => error.retry_after,
+        _ => None,
+    }
+}
