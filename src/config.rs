@@ -1,25 +1,50 @@
 //! Every setting, with its unit and default: one file a command. The only place that reads the
 //! environment.
 
-pub mod client;
+#[cfg(feature = "command")]
+mod client;
+#[cfg(feature = "command")]
 mod command_line;
-pub mod connection;
+#[cfg(feature = "client")]
+mod connection;
+#[cfg(feature = "service")]
 pub mod credentials;
-pub mod demo;
+#[cfg(feature = "command")]
+mod demo;
+#[cfg(any(feature = "service", feature = "simulator"))]
+mod flags;
+#[cfg(feature = "service")]
 pub mod listen;
+#[cfg(any(feature = "client", feature = "service"))]
 pub mod secret;
+#[cfg(feature = "service")]
 pub mod serve;
+#[cfg(feature = "simulator")]
 pub mod simulate;
+#[cfg(feature = "service")]
 pub mod telemetry;
+#[cfg(feature = "service")]
 pub mod tls;
+#[cfg(feature = "service")]
 pub mod trace;
+#[cfg(feature = "service")]
 pub mod upstream;
+#[cfg(feature = "service")]
 mod value;
 
+#[cfg(feature = "command")]
 pub use client::{GetConfig, HealthConfig, LinksConfig, WatchConfig};
-pub use command_line::{Cli, Command, effective, from_flags};
+#[cfg(feature = "command")]
+pub use command_line::{Cli, Command, effective};
+#[cfg(feature = "client")]
 pub use connection::{ConnectionConfig, CredentialConfig};
+#[cfg(feature = "command")]
 pub use demo::DemoConfig;
+#[cfg(any(feature = "service", feature = "simulator"))]
+pub use flags::from_flags;
+#[cfg(feature = "service")]
 pub use serve::ServeConfig;
+#[cfg(feature = "simulator")]
 pub use simulate::SimulateConfig;
+#[cfg(feature = "service")]
 pub use upstream::{QuotaScope, UpstreamConfig};

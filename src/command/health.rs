@@ -1,9 +1,7 @@
 //! `health`.
 
-use tonic_health::pb::health_check_response::ServingStatus;
-
 use super::{FAILED, client, output};
-use crate::config::HealthConfig;
+use crate::{config::HealthConfig, proto::health::health_check_response::ServingStatus};
 
 /// Asks and prints the answer; `Err` is the exit status of a service that does not serve.
 pub async fn run(config: &HealthConfig) -> Result<(), u8> {

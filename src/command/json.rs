@@ -37,11 +37,7 @@ pub fn line(type_name: &str, message: &impl Message) -> Result<String, Error> {
 
 fn messages() -> Result<DescriptorPool, Box<dyn std::error::Error>> {
     let mut pool = DescriptorPool::new();
-    for descriptors in [
-        proto::DESCRIPTORS,
-        tonic_types::pb::FILE_DESCRIPTOR_SET,
-        tonic_health::pb::FILE_DESCRIPTOR_SET,
-    ] {
+    for descriptors in [proto::DESCRIPTORS, tonic_types::pb::FILE_DESCRIPTOR_SET] {
         let set = FileDescriptorSet::decode(descriptors)?;
         let new: Vec<_> = set.file.into_iter().filter(|file| !is_known(&pool, file)).collect();
         pool.add_file_descriptor_protos(new)?;
@@ -96,7 +92,7 @@ mod tests {
     #[test]
     fn defaults_are_left_out() {
         assert_eq!(line_of(&WatchSessionResponse::default()), "{}");
-        let health = tonic_health::pb::HealthCheckResponse::default();
+        let health = proto::health::HealthCheckResponse::default();
         assert_eq!(line("grpc.health.v1.HealthCheckResponse", &health).unwrap(), "{}");
     }
 

@@ -4,7 +4,7 @@
 use std::{env, ffi::OsString};
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Args, CommandFactory as _, Error, FromArgMatches as _, Parser,
+    Arg, ArgAction, ArgMatches, CommandFactory as _, Error, FromArgMatches as _, Parser,
     Subcommand, builder::Resettable, parser::ValueSource,
 };
 
@@ -88,22 +88,6 @@ fn lines(argument: &Arg, matches: &ArgMatches) -> Vec<String> {
     values.map(|value| format!("--{flag} {value}")).collect()
 }
 
-/// The configuration that `flags` and the defaults give, whatever the environment holds. Of several
-/// flags of one name, the last one counts.
-pub fn from_flags<A: Args>(
-    flags: impl IntoIterator<Item = impl Into<OsString> + Clone>,
-) -> Result<A, Error> {
-    let command = A::augment_args(clap::Command::new("").no_binary_name(true))
-        .args_override_self(true)
-        .mut_args(|argument| argument.env(Resettable::Reset));
-    A::from_arg_matches(&command.try_get_matches_from(flags)?)
-}
-
-/// The defaults, which can always be read.
-pub(super) fn defaults<A: Args>() -> A {
-    from_flags::<A>([""; 0]).unwrap_or_else(|error| error.exit())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,17 +129,5 @@ mod tests {
             assert!(lines.contains(&format!("{flag} (set)")), "{flag}: {lines:#?}");
         }
         assert!(!lines.concat().contains("hush"), "{lines:#?}");
-    }
-
-    #[test]
-    fn zero_is_refused_where_nothing_would_work_with_it() {
-        for flag in ["--max-calls", "--max-streams", "--upstream-burst", "--max-header-list"] {
-            let error = from_flags::<ServeConfig>([flag, "0"]).unwrap_err().to_string();
-            assert!(error.contains(flag) && error.contains("must be at least 1"), "{error}");
-        }
-        for flag in ["--poll-active", "--drain-grace", "--upstream-timeout", "--max-stream-age"] {
-            let error = from_flags::<ServeConfig>([flag, "0s"]).unwrap_err().to_string();
-            assert!(error.contains(flag) && error.contains("must be longer than zero"), "{error}");
-        }
     }
 }

@@ -2,49 +2,54 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
 use secrecy::SecretString;
 
 /// Where the service is, and who calls it.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Connection")]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "command", derive(clap::Args), command(next_help_heading = "Connection"))]
 pub struct ConnectionConfig {
     /// Addresses of the service, separated by commas: http://, https:// or unix:PATH; the next one is
     /// tried when one cannot be reached
-    #[arg(
+    #[cfg_attr(feature = "command", arg(
         long,
         env = "GOTOASSIST_SERVER",
         value_name = "URL",
         value_delimiter = ',',
         default_value = "http://127.0.0.1:50051",
         value_parser = server_address
-    )]
+    ))]
     pub server: Vec<String>,
 
     /// Certificates (PEM) to trust for https, in place of the system's
-    #[arg(long, env = "GOTOASSIST_CA_FILE", value_name = "FILE")]
+    #[cfg_attr(feature = "command", arg(long, env = "GOTOASSIST_CA_FILE", value_name = "FILE"))]
     pub ca_file: Option<PathBuf>,
 
     /// Certificate (PEM, with its chain) to show to the service
-    #[arg(
-        long,
-        env = "GOTOASSIST_CLIENT_CERTIFICATE_FILE",
-        value_name = "FILE",
-        requires = "client_key_file"
+    #[cfg_attr(
+        feature = "command",
+        arg(
+            long,
+            env = "GOTOASSIST_CLIENT_CERTIFICATE_FILE",
+            value_name = "FILE",
+            requires = "client_key_file"
+        )
     )]
     pub client_certificate_file: Option<PathBuf>,
 
     /// Private key (PEM) of that certificate
-    #[arg(
-        long,
-        env = "GOTOASSIST_CLIENT_KEY_FILE",
-        value_name = "FILE",
-        requires = "client_certificate_file"
+    #[cfg_attr(
+        feature = "command",
+        arg(
+            long,
+            env = "GOTOASSIST_CLIENT_KEY_FILE",
+            value_name = "FILE",
+            requires = "client_certificate_file"
+        )
     )]
     pub client_key_file: Option<PathBuf>,
 
     /// Who calls.
-    #[command(flatten)]
+    #[cfg_attr(feature = "command", command(flatten))]
     pub credential: CredentialConfig,
 }
 
@@ -66,23 +71,30 @@ impl ConnectionConfig {
 }
 
 /// Who calls. At most one of them.
-#[derive(Args, Clone, Debug)]
-#[group(multiple = false)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "command", derive(clap::Args), group(multiple = false))]
 pub struct CredentialConfig {
     /// Access token, sent as `authorization: Bearer TOKEN`
-    #[arg(long, env = "GOTOASSIST_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[cfg_attr(
+        feature = "command",
+        arg(long, env = "GOTOASSIST_TOKEN", hide_env_values = true, value_name = "TOKEN")
+    )]
     pub token: Option<SecretString>,
 
     /// File that holds the access token; read again for each call
-    #[arg(long, env = "GOTOASSIST_TOKEN_FILE", value_name = "FILE")]
+    #[cfg_attr(feature = "command", arg(long, env = "GOTOASSIST_TOKEN_FILE", value_name = "FILE"))]
     pub token_file: Option<PathBuf>,
 
     /// The whole `authorization`, such as `OAuth oauth_token=TOKEN`
-    #[arg(long, env = "GOTOASSIST_AUTHORIZATION", hide_env_values = true, value_name = "VALUE")]
+    #[cfg_attr(
+        feature = "command",
+        arg(long, env = "GOTOASSIST_AUTHORIZATION", hide_env_values = true, value_name = "VALUE")
+    )]
     pub authorization: Option<SecretString>,
 }
 
 /// `host:port` alone means http.
+#[cfg(feature = "command")]
 fn server_address(text: &str) -> Result<String, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         let is_path = !path.trim_start_matches('/').is_empty();

@@ -219,3 +219,21 @@ pub struct LimitsConfig {
         default_value = "25s", value_parser = positive_duration)]
     pub drain_grace: Duration,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::from_flags;
+
+    #[test]
+    fn zero_is_refused_where_nothing_would_work_with_it() {
+        for flag in ["--max-calls", "--max-streams", "--upstream-burst", "--max-header-list"] {
+            let error = from_flags::<ServeConfig>([flag, "0"]).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains("must be at least 1"), "{error}");
+        }
+        for flag in ["--poll-active", "--drain-grace", "--upstream-timeout", "--max-stream-age"] {
+            let error = from_flags::<ServeConfig>([flag, "0s"]).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains("must be longer than zero"), "{error}");
+        }
+    }
+}

@@ -173,7 +173,7 @@ impl SimulateConfig {
 
 impl Default for SimulateConfig {
     fn default() -> Self {
-        super::command_line::defaults()
+        super::flags::defaults()
     }
 }
 

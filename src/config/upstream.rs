@@ -166,7 +166,7 @@ pub enum QuotaScope {
 impl UpstreamConfig {
     /// The defaults, for another address.
     pub fn at(url: Url) -> Self {
-        Self { url, ..super::command_line::defaults() }
+        Self { url, ..super::flags::defaults() }
     }
 }
 
