@@ -35,7 +35,7 @@ mod value;
 #[cfg(feature = "command")]
 pub use client::{GetConfig, HealthConfig, LinksConfig, WatchConfig};
 #[cfg(feature = "command")]
-pub use command_line::{Cli, Command, effective};
+pub use command_line::{Cli, Command, command, effective};
 #[cfg(feature = "client")]
 pub use connection::{ConnectionConfig, CredentialConfig};
 #[cfg(feature = "command")]

@@ -37,7 +37,7 @@ pub struct GetConfig {
     pub session_id: String,
 
     /// Give up after this time
-    #[arg(long, env = "GOTOASSIST_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub timeout: Duration,
 
     /// Where the service is.
@@ -54,7 +54,7 @@ pub struct LinksConfig {
     pub system_domain: String,
 
     /// Give up after this time
-    #[arg(long, env = "GOTOASSIST_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub timeout: Duration,
 
     /// Where the service is.
@@ -71,23 +71,23 @@ pub struct WatchConfig {
     pub session_id: String,
 
     /// Go on after the message that this token came with
-    #[arg(long, env = "GOTOASSIST_RESUME_TOKEN", value_name = "TOKEN", value_parser = resume_token)]
+    #[arg(long, value_name = "TOKEN", value_parser = resume_token)]
     pub resume_token: Option<String>,
 
     /// Longest silence, from 5 s to 5 min; the service's default is 30 s
-    #[arg(long, env = "GOTOASSIST_HEARTBEAT", value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub heartbeat: Option<Duration>,
 
     /// How long to go on after the session's end, for late notes and the recording; at most 24 h
-    #[arg(long, env = "GOTOASSIST_FOLLOW_AFTER_END", value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub follow_after_end: Option<Duration>,
 
     /// End with the first broken stream instead of resuming it
-    #[arg(long, env = "GOTOASSIST_NO_RESUME")]
+    #[arg(long)]
     pub no_resume: bool,
 
     /// Give up after this time, all resumed streams together; without it, never
-    #[arg(long, env = "GOTOASSIST_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
 
     /// Where the service is.
@@ -104,7 +104,7 @@ pub struct HealthConfig {
     pub service: String,
 
     /// Give up after this time
-    #[arg(long, env = "GOTOASSIST_TIMEOUT", value_name = "DURATION", default_value = "3s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = parse_duration)]
     pub timeout: Duration,
 
     /// Where the service is.

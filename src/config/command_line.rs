@@ -48,15 +48,30 @@ impl Cli {
     }
 }
 
-fn command() -> clap::Command {
+/// The command line, each of whose flags has an environment variable: `--listen` of `serve` is
+/// `GOTOASSIST_LISTEN`, `--seed` of `simulate` is `GOTOASSIST_SIMULATE_SEED`.
+pub fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| {
+        let is_simulator = command.get_name() == "simulate";
+        let prefix = if is_simulator { "GOTOASSIST_SIMULATE_" } else { "GOTOASSIST_" };
         command.mut_args(|argument| {
-            let value = argument.get_env().and_then(env::var_os);
-            let is_empty = value.is_some_and(|value| value.is_empty());
-            let argument = if is_empty { argument.env(Resettable::Reset) } else { argument };
             // So that a negative number is a bad value of its flag, and not an unknown flag.
             let takes_value = argument.get_action().takes_values();
-            argument.allow_negative_numbers(takes_value)
+            let argument = argument.allow_negative_numbers(takes_value);
+            let variable = match (argument.get_env(), argument.get_long()) {
+                (Some(variable), _) => variable.to_owned(),
+                // A check that somebody forgot in the environment would keep a service down.
+                (None, None | Some("check")) => return argument,
+                (None, Some(flag)) => {
+                    format!("{prefix}{}", flag.replace('-', "_").to_uppercase()).into()
+                }
+            };
+            let is_empty = env::var_os(&variable).is_some_and(|value| value.is_empty());
+            argument.env(if is_empty {
+                Resettable::Reset
+            } else {
+                Resettable::Value(variable.into())
+            })
         })
     })
 }

@@ -10,41 +10,22 @@ use secrecy::SecretString;
 pub struct ConnectionConfig {
     /// Addresses of the service, separated by commas: http://, https:// or unix:PATH; the next one is
     /// tried when one cannot be reached
-    #[cfg_attr(feature = "command", arg(
-        long,
-        env = "GOTOASSIST_SERVER",
-        value_name = "URL",
-        value_delimiter = ',',
-        default_value = "http://127.0.0.1:50051",
-        value_parser = server_address
-    ))]
+    #[cfg_attr(feature = "command", arg(long, value_name = "URL", value_delimiter = ',',
+        default_value = "http://127.0.0.1:50051", value_parser = server_address))]
     pub server: Vec<String>,
 
     /// Certificates (PEM) to trust for https, in place of the system's
-    #[cfg_attr(feature = "command", arg(long, env = "GOTOASSIST_CA_FILE", value_name = "FILE"))]
+    #[cfg_attr(feature = "command", arg(long, value_name = "FILE"))]
     pub ca_file: Option<PathBuf>,
 
     /// Certificate (PEM, with its chain) to show to the service
-    #[cfg_attr(
-        feature = "command",
-        arg(
-            long,
-            env = "GOTOASSIST_CLIENT_CERTIFICATE_FILE",
-            value_name = "FILE",
-            requires = "client_key_file"
-        )
-    )]
+    #[cfg_attr(feature = "command", arg(long, value_name = "FILE", requires = "client_key_file"))]
     pub client_certificate_file: Option<PathBuf>,
 
     /// Private key (PEM) of that certificate
     #[cfg_attr(
         feature = "command",
-        arg(
-            long,
-            env = "GOTOASSIST_CLIENT_KEY_FILE",
-            value_name = "FILE",
-            requires = "client_certificate_file"
-        )
+        arg(long, value_name = "FILE", requires = "client_certificate_file")
     )]
     pub client_key_file: Option<PathBuf>,
 
@@ -75,21 +56,15 @@ impl ConnectionConfig {
 #[cfg_attr(feature = "command", derive(clap::Args), group(multiple = false))]
 pub struct CredentialConfig {
     /// Access token, sent as `authorization: Bearer TOKEN`
-    #[cfg_attr(
-        feature = "command",
-        arg(long, env = "GOTOASSIST_TOKEN", hide_env_values = true, value_name = "TOKEN")
-    )]
+    #[cfg_attr(feature = "command", arg(long, hide_env_values = true, value_name = "TOKEN"))]
     pub token: Option<SecretString>,
 
     /// File that holds the access token; read again for each call
-    #[cfg_attr(feature = "command", arg(long, env = "GOTOASSIST_TOKEN_FILE", value_name = "FILE"))]
+    #[cfg_attr(feature = "command", arg(long, value_name = "FILE"))]
     pub token_file: Option<PathBuf>,
 
     /// The whole `authorization`, such as `OAuth oauth_token=TOKEN`
-    #[cfg_attr(
-        feature = "command",
-        arg(long, env = "GOTOASSIST_AUTHORIZATION", hide_env_values = true, value_name = "VALUE")
-    )]
+    #[cfg_attr(feature = "command", arg(long, hide_env_values = true, value_name = "VALUE"))]
     pub authorization: Option<SecretString>,
 }
 

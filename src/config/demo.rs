@@ -13,29 +13,19 @@ use super::{ServeConfig, SimulateConfig, from_flags};
 )]
 pub struct DemoConfig {
     /// Show the walk and exit, instead of serving until Ctrl-C
-    #[arg(long, env = "GOTOASSIST_ONCE")]
+    #[arg(long)]
     pub once: bool,
 
     /// Where the service listens; port 0 means a free one
-    #[arg(long, env = "GOTOASSIST_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
 
     /// Where the service's metrics and status page listen; port 0 means a free one
-    #[arg(
-        long,
-        env = "GOTOASSIST_ADMIN_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:0"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub admin_listen: SocketAddr,
 
     /// Where the simulated vendor listens; port 0 means a free one
-    #[arg(
-        long,
-        env = "GOTOASSIST_SIMULATOR_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:0"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub simulator_listen: SocketAddr,
 }
 

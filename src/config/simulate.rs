@@ -5,6 +5,7 @@ pub mod shape;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
+use humantime::parse_duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -22,116 +23,63 @@ pub struct SimulateConfig {
     pub listen: SocketAddr,
 
     /// JSON file with an array of scripted sessions.
-    #[arg(long, value_name = "FILE", env = "GOTOASSIST_SIMULATE_SESSIONS")]
+    #[arg(long, value_name = "FILE")]
     pub sessions: Option<PathBuf>,
 
     /// How many sessions with random lives to add, with the ids 900000000 and up.
-    #[arg(long, value_name = "COUNT", env = "GOTOASSIST_SIMULATE_RANDOM", default_value_t = 0)]
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub random: u32,
 
     /// Seed of the random lives and of the faults that strike with a probability.
-    #[arg(long, env = "GOTOASSIST_SIMULATE_SEED", default_value_t = 0)]
+    #[arg(long, default_value_t = 0)]
     pub seed: u64,
 
     /// How many times faster than real ones the random lives pass.
-    #[arg(long, value_name = "FACTOR", env = "GOTOASSIST_SIMULATE_SPEED", default_value_t = 1.0)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     pub speed: f64,
 
     /// Time of day at the start, such as 2026-01-01T00:00:00Z [default: the machine's].
-    #[arg(long, value_name = "TIME", env = "GOTOASSIST_SIMULATE_CLOCK")]
+    #[arg(long, value_name = "TIME")]
     pub clock: Option<Timestamp>,
 
     /// REST requests allowed in any one second before 429 is answered; 0 for no limit.
-    #[arg(
-        long,
-        value_name = "COUNT",
-        env = "GOTOASSIST_SIMULATE_RATE_LIMIT",
-        default_value_t = 10
-    )]
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
     pub rate_limit: u32,
 
     /// Who shares the rate limit.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "SCOPE",
-        env = "GOTOASSIST_SIMULATE_RATE_LIMIT_SCOPE",
-        default_value = "api"
-    )]
+    #[arg(long, value_enum, value_name = "SCOPE", default_value = "api")]
     pub rate_limit_scope: RateLimitScope,
 
     /// Form of the Retry-After header on such a 429.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FORM",
-        env = "GOTOASSIST_SIMULATE_RATE_LIMIT_RETRY_AFTER",
-        default_value = "none"
-    )]
+    #[arg(long, value_enum, value_name = "FORM", default_value = "none")]
     pub rate_limit_retry_after: RetryAfterForm,
 
     /// How long after its end a session is kept, before it is 404.
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "GOTOASSIST_SIMULATE_RETENTION",
-        value_parser = humantime::parse_duration,
-        default_value = "30days"
-    )]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30days")]
     pub retention: Duration,
 
     /// How a missing or bad token is refused.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FORM",
-        env = "GOTOASSIST_SIMULATE_REFUSAL",
-        default_value = "invalid-token"
-    )]
+    #[arg(long, value_enum, value_name = "FORM", default_value = "invalid-token")]
     pub refusal: Refusal,
 
     /// Body of ordinary errors, such as 404.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FORM",
-        env = "GOTOASSIST_SIMULATE_ERROR_BODY",
-        default_value = "product"
-    )]
+    #[arg(long, value_enum, value_name = "FORM", default_value = "product")]
     pub error_body: ErrorBody,
 
     /// How long an access token from the token endpoint is valid.
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "GOTOASSIST_SIMULATE_TOKEN_LIFETIME",
-        value_parser = humantime::parse_duration,
-        default_value = "1h"
-    )]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1h")]
     pub token_lifetime: Duration,
 
     /// What a refresh does to the refresh token.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "RULE",
-        env = "GOTOASSIST_SIMULATE_REFRESH_TOKENS",
-        default_value = "keep"
-    )]
+    #[arg(long, value_enum, value_name = "RULE", default_value = "keep")]
     pub refresh_tokens: RefreshTokens,
 
     /// Form of `expires_in` in the token endpoint's answer.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "FORM",
-        env = "GOTOASSIST_SIMULATE_EXPIRES_IN",
-        default_value = "number"
-    )]
+    #[arg(long, value_enum, value_name = "FORM", default_value = "number")]
     pub expires_in: KeyForm,
 
     /// Accept only tokens that the token endpoint issued or the control API accepted.
-    #[arg(long, env = "GOTOASSIST_SIMULATE_ONLY_ISSUED_TOKENS")]
+    #[arg(long)]
     pub only_issued_tokens: bool,
 
     /// A fault to play: its kind (`reset`), or a whole rule as JSON in one line. May be repeated; in
@@ -151,12 +99,7 @@ pub struct SimulateConfig {
     /// or `{"fault":{"kind":"shape","statuses":"upper-snake"},"probability":0.1}`; its fields, and the
     /// parameters of each kind, are in docs/simulator.md. `right` is the right answer, for a rule that
     /// only delays.
-    #[arg(
-        long = "fault",
-        value_name = "KIND|JSON",
-        env = "GOTOASSIST_SIMULATE_FAULT",
-        value_delimiter = '\n'
-    )]
+    #[arg(long = "fault", value_name = "KIND|JSON", value_delimiter = '\n')]
     pub faults: Vec<String>,
 
     /// The shape of bodies.

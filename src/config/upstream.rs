@@ -2,6 +2,7 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
+use humantime::parse_duration;
 use secrecy::SecretString;
 use url::Url;
 
@@ -22,96 +23,47 @@ const BREAKER_PAUSE: Duration = Duration::from_secs(5);
 #[command(next_help_heading = "Upstream (the GoToAssist REST API)")]
 pub struct UpstreamConfig {
     /// Base URL of the REST API
-    #[arg(
-        id = "upstream_url",
-        long = "upstream-url",
-        env = "GOTOASSIST_UPSTREAM_URL",
-        value_name = "URL",
-        default_value = VENDOR_URL,
-        value_parser = base_url
-    )]
+    #[arg(long = "upstream-url", value_name = "URL", default_value = VENDOR_URL,
+        value_parser = base_url)]
     pub url: Url,
 
     /// Longest time for one attempt, from sending the request to the last byte of the answer
-    #[arg(
-        id = "upstream_timeout",
-        long = "upstream-timeout",
-        env = "GOTOASSIST_UPSTREAM_TIMEOUT",
-        value_name = "DURATION",
-        default_value = "10s",
-        value_parser = positive_duration
-    )]
+    #[arg(long = "upstream-timeout", value_name = "DURATION", default_value = "10s",
+        value_parser = positive_duration)]
     pub timeout: Duration,
 
     /// Longest time for setting up a connection: DNS, TCP, TLS and proxy together
-    #[arg(
-        id = "upstream_connect_timeout",
-        long = "upstream-connect-timeout",
-        env = "GOTOASSIST_UPSTREAM_CONNECT_TIMEOUT",
-        value_name = "DURATION",
-        default_value = "3s",
-        value_parser = positive_duration
-    )]
+    #[arg(long = "upstream-connect-timeout", value_name = "DURATION", default_value = "3s",
+        value_parser = positive_duration)]
     pub connect_timeout: Duration,
 
     /// How often a unary call is tried again after a failed connect, a reset, 502, 503, 504, or
     /// 429 with a Retry-After that fits (0 = never)
-    #[arg(
-        id = "upstream_retries",
-        long = "upstream-retries",
-        env = "GOTOASSIST_UPSTREAM_RETRIES",
-        value_name = "COUNT",
-        default_value_t = 3
-    )]
+    #[arg(long = "upstream-retries", value_name = "COUNT", default_value_t = 3)]
     pub retries: u32,
 
     /// Requests per second, all callers and watches together, from 0.001 to 100000; the vendor allows
     /// 10
-    #[arg(
-        id = "upstream_rps",
-        long = "upstream-rps",
-        env = "GOTOASSIST_UPSTREAM_RPS",
-        value_name = "RATE",
-        default_value_t = 8.0,
-        value_parser = rate
-    )]
+    #[arg(long = "upstream-rps", value_name = "RATE", default_value_t = 8.0, value_parser = rate)]
     pub rps: f64,
 
     /// Requests that may go out at once after a quiet time
-    #[arg(
-        id = "upstream_burst",
-        long = "upstream-burst",
-        env = "GOTOASSIST_UPSTREAM_BURST",
-        value_name = "COUNT",
-        default_value_t = 8,
-        value_parser = positive::<u32>
-    )]
+    #[arg(long = "upstream-burst", value_name = "COUNT", default_value_t = 8,
+        value_parser = positive::<u32>)]
     pub burst: u32,
 
     /// Who shares one quota: the whole process, or each credential its own (only where every
     /// caller brings a vendor client of its own)
-    #[arg(
-        long,
-        env = "GOTOASSIST_QUOTA_SCOPE",
-        value_name = "SCOPE",
-        value_enum,
-        default_value_t = QuotaScope::Process
-    )]
+    #[arg(long, value_name = "SCOPE", value_enum, default_value_t = QuotaScope::Process)]
     pub quota_scope: QuotaScope,
 
     /// How long a finished session (complete, abandoned) is served from memory (0 = never)
-    #[arg(
-        long,
-        env = "GOTOASSIST_FINISHED_CACHE",
-        value_name = "DURATION",
-        default_value = "30s",
-        value_parser = humantime::parse_duration
-    )]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub finished_cache: Duration,
 
     /// Failures in a row (transport, 5xx) of one session after which calls for it fail at once
     /// instead of trying; of three sessions or more: all calls of that credential (0 = never)
-    #[arg(long, env = "GOTOASSIST_BREAKER_FAILURES", value_name = "COUNT", default_value_t = 5)]
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
     pub breaker_failures: u32,
 
     /// How long they fail at once before a call is let through to try; doubles up to 1 min while
@@ -120,24 +72,13 @@ pub struct UpstreamConfig {
     pub breaker_pause: Duration,
 
     /// PEM file with certificate authorities to trust besides the system's
-    #[arg(
-        id = "upstream_ca_file",
-        long = "upstream-ca-file",
-        env = "GOTOASSIST_UPSTREAM_CA_FILE",
-        value_name = "FILE"
-    )]
+    #[arg(long = "upstream-ca-file", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 
     /// Proxy for all requests; without it `HTTPS_PROXY` counts for an https URL. Hosts in
     /// `NO_PROXY` are reached directly
-    #[arg(
-        id = "upstream_proxy",
-        long = "upstream-proxy",
-        env = "GOTOASSIST_UPSTREAM_PROXY",
-        value_name = "URL",
-        hide_env_values = true,
-        value_parser = secret
-    )]
+    #[arg(long = "upstream-proxy", value_name = "URL", hide_env_values = true,
+        value_parser = secret)]
     pub proxy: Option<SecretString>,
 
     /// The usual variables, in both of their usual spellings.
