@@ -44,6 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .skip_debug(SECRETIVE.map(|message| format!("{PACKAGE}.{message}")))
+        .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
+        .server_mod_attribute(".", "#[cfg(feature = \"service\")]")
         .compile_fds(descriptors.clone())?;
 
     // The stubs that the service itself implements: the same, but for the message of a watch, which is

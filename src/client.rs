@@ -4,7 +4,6 @@
 pub mod connection;
 pub mod credential;
 pub mod failure;
-pub mod json;
 pub mod watch;
 
 use std::{future::Future, path::PathBuf, time::Duration};
@@ -13,13 +12,14 @@ use futures_util::StreamExt as _;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Code, Request, Response, Status, transport::Channel};
-use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
 
 use crate::{
     config::ConnectionConfig,
     proto::{
         GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
-        WatchSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
+        WatchSessionRequest,
+        health::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient},
+        remote_support_service_client::RemoteSupportServiceClient,
     },
 };
 use credential::Credential;

@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod get;
 pub mod health;
+mod json;
 pub mod links;
 pub mod output;
 pub mod serve;
@@ -14,7 +15,10 @@ use std::{env, io, num::NonZero, process::ExitCode, thread};
 
 use tokio::runtime::{self, Runtime};
 
-use crate::config::{Command, Line};
+use crate::{
+    client::Client,
+    config::{Cli, Command, ConnectionConfig},
+};
 
 /// Something failed that no gRPC status tells of.
 const FAILED: u8 = 1;
@@ -29,38 +33,15 @@ const UNREAD: u8 = 141;
 /// callers that come in bursts, and for watchers that all hear of a change.
 const MAX_WORKERS: usize = 4;
 
-/// Parses the command line; `Err` if there is nothing to run, after help or a complaint.
-pub fn parse() -> Result<Command, ExitCode> {
-    let Line { cli, faults } = Line::read(env::args_os()).map_err(|asked| output::usage(&asked))?;
-    let command = match cli.map(|cli| cli.command) {
-        Some(command) if faults.is_empty() => return Ok(command),
-        command => command,
+/// Reads the command line and the environment, and runs the command to its end.
+pub fn run() -> ExitCode {
+    let command = match Cli::read(env::args_os()) {
+        Ok(cli) => cli.command,
+        Err(error) => return output::usage(&error),
     };
-    for fault in &faults {
-        output::usage(&fault.error);
-    }
-    // What else is wrong with it is told as well.
-    if let Some(command) = command
-        && let Ok(runtime) = runtime(&command)
-        && let Command::Serve(config) = command
-    {
-        runtime.block_on(serve::tell_problems(&config, &faults));
-    }
-    Err(ExitCode::from(USAGE))
-}
-
-/// Runs a command to its end.
-pub fn run(command: Command) -> ExitCode {
     // Who has already installed one is welcome.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match runtime(&command) {
-        Ok(runtime) => ExitCode::from(runtime.block_on(dispatch(command))),
-        Err(error) => ExitCode::from(output::fail(FAILED, &error)),
-    }
-}
-
-fn runtime(command: &Command) -> io::Result<Runtime> {
-    match command {
+    let runtime = match &command {
         // This one only waits for signals; the calls have a runtime of their own.
         Command::Serve(_) => runtime::Builder::new_current_thread().enable_all().build(),
         Command::Simulate(_)
@@ -69,6 +50,13 @@ fn runtime(command: &Command) -> io::Result<Runtime> {
         | Command::Links(_)
         | Command::Watch(_)
         | Command::Health(_) => worker_runtime(),
+    };
+    match runtime {
+        Ok(runtime) => match runtime.block_on(dispatch(command)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(status) => ExitCode::from(status),
+        },
+        Err(error) => ExitCode::from(output::fail(FAILED, &error)),
     }
 }
 
@@ -82,7 +70,8 @@ fn worker_runtime() -> io::Result<Runtime> {
         .build()
 }
 
-async fn dispatch(command: Command) -> u8 {
+/// `Err` is the exit status.
+async fn dispatch(command: Command) -> Result<(), u8> {
     match command {
         Command::Serve(config) => serve::run(*config).await,
         Command::Simulate(config) => simulate::run(&config).await,
@@ -92,4 +81,9 @@ async fn dispatch(command: Command) -> u8 {
         Command::Watch(config) => watch::run(&config).await,
         Command::Health(config) => health::run(&config).await,
     }
+}
+
+/// A client of the service that the command line names.
+fn client(config: &ConnectionConfig) -> Result<Client, u8> {
+    Client::connect(config).map_err(|error| output::fail(USAGE, &error))
 }

@@ -1,80 +1,50 @@
-//! Every knob, with its unit and default: one file a command. The only place that reads the
+//! Every setting, with its unit and default: one file a command. The only place that reads the
 //! environment.
 
-pub mod client;
+#[cfg(feature = "command")]
+mod client;
+#[cfg(feature = "command")]
+mod command_line;
+#[cfg(feature = "client")]
+mod connection;
+#[cfg(feature = "service")]
 pub mod credentials;
-pub mod demo;
-mod effective;
-mod environment;
-mod line;
+#[cfg(feature = "command")]
+mod demo;
+#[cfg(any(feature = "service", feature = "simulator"))]
+mod flags;
+#[cfg(feature = "service")]
 pub mod listen;
+#[cfg(any(feature = "client", feature = "service"))]
 pub mod secret;
+#[cfg(feature = "service")]
 pub mod serve;
+#[cfg(feature = "simulator")]
 pub mod simulate;
+#[cfg(feature = "service")]
 pub mod telemetry;
+#[cfg(feature = "service")]
 pub mod tls;
+#[cfg(feature = "service")]
 pub mod trace;
+#[cfg(feature = "service")]
 pub mod upstream;
+#[cfg(feature = "service")]
+mod value;
 
-pub use client::{
-    ConnectionConfig, CredentialConfig, GetConfig, HealthConfig, LinksConfig, WatchConfig,
-};
+#[cfg(feature = "command")]
+pub use client::{GetConfig, HealthConfig, LinksConfig, WatchConfig};
+#[cfg(feature = "command")]
+pub use command_line::{Cli, Command, command, effective};
+#[cfg(feature = "client")]
+pub use connection::{ConnectionConfig, CredentialConfig};
+#[cfg(feature = "command")]
 pub use demo::DemoConfig;
-pub use effective::effective;
-pub use line::{Fault, Line};
+#[cfg(any(feature = "service", feature = "simulator"))]
+pub use flags::from_flags;
+#[cfg(feature = "service")]
 pub use serve::ServeConfig;
+#[cfg(feature = "simulator")]
 pub use simulate::SimulateConfig;
+#[cfg(feature = "service")]
 pub use upstream::{QuotaScope, UpstreamConfig};
-
-use clap::{Parser, Subcommand};
-use url::Url;
-
-/// The command line.
-#[derive(Debug, Parser)]
-#[command(version, about, propagate_version = true, max_term_width = 100)]
-pub struct Cli {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// What the binary can do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Serve the gRPC API in front of the GoToAssist REST API
-    Serve(Box<ServeConfig>),
-    /// Play the GoToAssist REST API, for tests
-    Simulate(SimulateConfig),
-    /// Show it all in one process, without network: simulator, service and client
-    Demo(DemoConfig),
-    /// Print one session
-    Get(GetConfig),
-    /// Print the partner-system links of a domain
-    Links(LinksConfig),
-    /// Print a session and every change of it until it is over
-    Watch(WatchConfig),
-    /// Ask a service whether it serves (grpc.health.v1)
-    Health(HealthConfig),
-}
-
-/// An address under which there is more.
-fn base_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
-    if !matches!(url.scheme(), "http" | "https") {
-        Err("must begin with http:// or https://".to_owned())
-    } else if !url.username().is_empty() || url.password().is_some() {
-        Err("must not hold a user name or password".to_owned())
-    } else if url.query().is_some() || url.fragment().is_some() {
-        Err("must not hold a query or fragment".to_owned())
-    } else {
-        Ok(url)
-    }
-}
-
-/// A part of the whole.
-fn share(text: &str) -> Result<f64, &'static str> {
-    match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("must be a number from 0 to 1"),
-    }
-}

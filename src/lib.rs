@@ -19,20 +19,38 @@
 //! * [`client`] beside them: the small client behind `get`, `links`, `watch`
 //! * [`simulator`] beside them: the vendor, played
 //! * [`command`] what the binary does
+//!
+//! The Cargo feature `client` builds [`proto`] and [`client`] alone, `simulator` the [`simulator`],
+//! `service` the [`server`] and all below it, and `command`, the default, everything.
 
+#[cfg(feature = "service")]
 pub mod admin;
+#[cfg(feature = "client")]
 pub mod client;
+#[cfg(any(feature = "service", feature = "simulator"))]
 pub mod clock;
+#[cfg(feature = "command")]
 pub mod command;
 pub mod config;
+#[cfg(feature = "service")]
 pub mod credential;
+#[cfg(feature = "service")]
 pub mod feed;
+#[cfg(feature = "service")]
 pub mod grpc;
+#[cfg(feature = "service")]
 pub mod model;
+#[cfg(any(feature = "client", feature = "service"))]
 pub mod proto;
+#[cfg(feature = "service")]
 pub mod server;
+#[cfg(feature = "simulator")]
 pub mod simulator;
+#[cfg(feature = "command")]
 pub mod telemetry;
+#[cfg(feature = "service")]
 pub mod trace;
+#[cfg(feature = "service")]
 pub mod traffic;
+#[cfg(feature = "service")]
 pub mod wire;

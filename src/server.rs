@@ -199,7 +199,7 @@ impl Server {
             api::service(service.clone(), &health, header_check)?,
             CallSettings {
                 log_ok_calls: config.telemetry.log_ok_calls,
-                default_deadline: config.limits.call_limit,
+                default_deadline: config.limits.default_deadline,
                 failures: failures.clone(),
                 tracer: tracer.clone(),
                 drain: stop.clone(),
@@ -210,7 +210,7 @@ impl Server {
             max_header_list: header_check::http2_limit(config.limits.max_header_list),
             max_age: Some(config.limits.max_connection_age),
             // Longer than any watch lives.
-            age_grace: config.watch.max_stream_age.mul_f64(1.2) + config.limits.call_limit,
+            age_grace: config.watch.max_stream_age.mul_f64(1.2) + config.limits.default_deadline,
         };
 
         let watches = service.watches.clone();
@@ -249,7 +249,7 @@ impl Server {
 
         let acceptor = Acceptor {
             tls,
-            handshake_timeout: config.limits.opening_limit,
+            handshake_timeout: config.limits.handshake_timeout,
             gate: gate.clone(),
             http2,
             calls,

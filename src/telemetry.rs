@@ -22,14 +22,17 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::config::telemetry::{Args, LogFormat, LogLevel};
+use crate::config::telemetry::{Args, LogFormat};
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `--log` is no filter.
-    #[error("--log is no filter of log levels")]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// `--log-level` cannot be read.
+    #[error(
+        "--log-level must be off, error, warn, info, debug or trace, or a filter such as \
+         info,gotoassist_grpc::traffic=debug"
+    )]
+    Level,
     /// There is a log already.
     #[error("the log is set up already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
@@ -112,21 +115,19 @@ pub fn check(args: &Args) -> Result<(), Error> {
 }
 
 fn filter(args: &Args) -> Result<EnvFilter, Error> {
-    if let Some(filter) = &args.log {
-        return Ok(EnvFilter::builder().parse(filter)?);
-    }
-    let level = match args.log_level {
-        LogLevel::Off => LevelFilter::OFF,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
+    let filter = &args.log_level;
+    // A bare word that is no level would be a target, and hide everything else.
+    let level = match filter.parse::<LevelFilter>() {
+        Ok(level) => level,
+        Err(_) if filter.contains('=') => {
+            return EnvFilter::builder().parse(filter).map_err(|_| Error::Level);
+        }
+        Err(_) => return Err(Error::Level),
     };
     let most = if level == LevelFilter::TRACE { LevelFilter::INFO } else { LevelFilter::WARN };
     let libraries = level.min(most);
-    let filter = EnvFilter::builder().with_default_directive(libraries.into()).parse("")?;
-    Ok(filter.add_directive(format!("gotoassist_grpc={level}").parse()?))
+    let filter = format!("gotoassist_grpc={level},{libraries}");
+    EnvFilter::builder().parse(filter).map_err(|_| Error::Level)
 }
 
 /// Whether a line may be shown at all.
@@ -154,24 +155,19 @@ mod tests {
 
     use super::*;
 
-    fn args(log_level: LogLevel, log: Option<&str>) -> Args {
-        Args {
-            log_format: LogFormat::Json,
-            log_level,
-            log: log.map(str::to_owned),
-            log_ok_calls: 1.0,
-        }
+    fn args(log_level: &str) -> Args {
+        Args { log_format: LogFormat::Json, log_level: log_level.to_owned(), log_ok_calls: 1.0 }
     }
 
     #[test]
     fn libraries_stay_quiet_unless_asked() {
         for (level, directives) in [
-            (LogLevel::Off, "gotoassist_grpc=off,off"),
-            (LogLevel::Error, "gotoassist_grpc=error,error"),
-            (LogLevel::Debug, "gotoassist_grpc=debug,warn"),
-            (LogLevel::Trace, "gotoassist_grpc=trace,info"),
+            ("off", "gotoassist_grpc=off,off"),
+            ("error", "gotoassist_grpc=error,error"),
+            ("debug", "gotoassist_grpc=debug,warn"),
+            ("trace", "gotoassist_grpc=trace,info"),
         ] {
-            assert_eq!(filter(&args(level, None)).unwrap().to_string(), directives);
+            assert_eq!(filter(&args(level)).unwrap().to_string(), directives);
         }
     }
 
@@ -186,9 +182,11 @@ mod tests {
     #[test]
     fn a_filter_of_ones_own_is_taken_as_it_is_or_refused() {
         let own = "info,gotoassist_grpc::traffic=debug";
-        let filter = filter(&args(LogLevel::Off, Some(own))).unwrap().to_string();
+        let filter = filter(&args(own)).unwrap().to_string();
         assert!(filter.contains("gotoassist_grpc::traffic=debug") && filter.contains("info"));
-        assert!(check(&args(LogLevel::Info, Some("info=no=filter"))).is_err());
+        for bad in ["info=no=filter", "loud", "inof"] {
+            assert!(check(&args(bad)).is_err(), "{bad}");
+        }
     }
 
     /// A reader of stderr that sometimes does not read: writes wait for `gate`.
@@ -217,7 +215,7 @@ mod tests {
         let gate = Arc::new(Mutex::new(()));
         let (lines, written) = mpsc::channel();
         let (writer, log) = Log::new(Stderr { gate: gate.clone(), lines }, BUFFERED);
-        let args = Args { log_format: LogFormat::Pretty, ..args(LogLevel::Info, None) };
+        let args = Args { log_format: LogFormat::Pretty, ..args("info") };
         let subscriber = subscriber(&args, writer, false).unwrap();
         // With one subscriber only, tracing asks that of whatever thread first meets a line, and
         // other tests' threads have none.

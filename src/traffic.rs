@@ -45,6 +45,10 @@ use crate::{
 #[derive(Clone)]
 pub struct Client(Arc<Parts>);
 
+/// How many unary calls may wait for quota at the same time: at 8 requests a second, what has two
+/// minutes to wait. The next one is refused at once.
+const QUEUE_LIMIT: usize = 1_000;
+
 struct Parts {
     upstream: Upstream,
     /// The unary calls in flight, by credential, caller and session.
@@ -72,7 +76,7 @@ impl Client {
                     rps: config.rps,
                     burst: config.burst,
                     scope: config.quota_scope,
-                    queue_limit: config.quota_queue,
+                    queue_limit: QUEUE_LIMIT,
                 }),
                 breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
                 retries: Retries::new(config.retries),

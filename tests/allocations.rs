@@ -3,6 +3,7 @@
 //!
 //! A program of its own, for it counts in place of the allocator.
 
+#![cfg(feature = "command")]
 #![expect(clippy::expect_used, reason = "a test may panic")]
 
 #[path = "../benches/steps/step.rs"]

@@ -12,31 +12,19 @@ use std::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{FAILED, INTERRUPTED, output, signal::Signals};
+use super::{FAILED, INTERRUPTED, client, output, signal::Signals};
 use crate::{
-    client::Client,
     config::{ConnectionConfig, DemoConfig},
     server::Server,
     simulator::{Control, Simulator},
 };
-use screen::Screen;
-use walk::Walk;
-
 /// The simulator takes any bearer token.
 const TOKEN: &str = "demo";
 const SYSTEM_DOMAIN: &str = "two.example.com";
 const SERVICE: &str = "gotoassist.remotesupport.v1.RemoteSupportService";
 
-/// Shows it all; gives the exit status.
-pub async fn run(config: &DemoConfig) -> u8 {
-    match stage(config).await {
-        Ok(()) => 0,
-        Err(status) => status,
-    }
-}
-
-/// Starts the parts, plays, and takes the parts down in order.
-async fn stage(config: &DemoConfig) -> Result<(), u8> {
+/// Starts the parts, plays, and takes the parts down in order; `Err` is the exit status.
+pub async fn run(config: &DemoConfig) -> Result<(), u8> {
     let fail = |error: &dyn std::error::Error| output::fail(FAILED, &output::whole(error));
     let mut signals = Signals::new().map_err(|error| fail(&error))?;
     let simulator = Simulator::bind(&config.simulate()).await.map_err(|error| fail(&error))?;
@@ -83,71 +71,51 @@ struct Play {
 
 impl Play {
     async fn run(&self, is_once: bool) -> Result<(), u8> {
-        let mut screen = Screen::new();
-        screen.line(
-            "GoToAssist Remote Support over gRPC: vendor, service and client in one process.",
+        output::text(
+            &"GoToAssist Remote Support over gRPC: vendor, service and client in one process.\n",
         )?;
-        screen.space()?;
-        screen.pair("vendor, simulated", &self.vendor)?;
-        screen.pair("service", self.service)?;
+        screen::pair("vendor, simulated", &self.vendor)?;
+        screen::pair("service", self.service)?;
 
         let invalid = |error| output::fail(FAILED, &error);
         session::put(&self.control).map_err(invalid)?;
-        let walk = Walk {
-            session_id: session::ID,
-            system_domain: SYSTEM_DOMAIN,
-            follow_after_end: session::AFTER_END,
-        };
-        walk.run(&self.client()?, &mut screen).await?;
+        let server = format!("http://{}", self.service);
+        walk::run(&client(&ConnectionConfig::bearer(server, TOKEN))?).await?;
         if is_once {
             return Ok(());
         }
-        self.invite(&mut screen)?;
+        self.invite()?;
         Err(invalid(session::renew(&self.control).await))
     }
 
-    fn client(&self) -> Result<Client, u8> {
-        let config = ConnectionConfig::bearer(format!("http://{}", self.service), TOKEN);
-        Client::connect(&config).map_err(|error| output::fail(FAILED, &error))
-    }
-
     /// The commands to try.
-    fn invite(&self, screen: &mut Screen) -> Result<(), u8> {
-        let service = self.service;
-        let call = |method: &str, request: &str| {
-            [
-                format!("grpcurl -plaintext -H 'authorization: Bearer {TOKEN}' -d '{request}' \\"),
-                format!("  {service} {SERVICE}/{method}"),
-            ]
+    fn invite(&self) -> Result<(), u8> {
+        let (service, session) = (self.service, session::ID);
+        let call = |about, method, request| {
+            let lines = format!(
+                "grpcurl -plaintext -H 'authorization: Bearer {TOKEN}' -d '{request}' \\\n    \
+                 {service} {SERVICE}/{method}"
+            );
+            screen::command(about, &lines)
         };
-        screen.head("Try it", "no .proto needed: the service describes itself")?;
-        screen.command(
+        screen::head("Try it", "no .proto needed: the service describes itself")?;
+        screen::command(
             "what is there",
-            &[
-                format!("grpcurl -plaintext {service} list"),
-                format!("grpcurl -plaintext {service} describe {SERVICE}"),
-            ],
+            &format!(
+                "grpcurl -plaintext {service} list\n  \
+                 grpcurl -plaintext {service} describe {SERVICE}"
+            ),
         )?;
-        screen.command(
-            "a session with every field",
-            &call("GetSession", r#"{"session_id": "250040353"}"#),
-        )?;
-        screen.command(
-            "the links of a domain",
-            &call("ListSystemLinks", &format!(r#"{{"system_domain": "{SYSTEM_DOMAIN}"}}"#)),
-        )?;
-        screen.command(
-            "a life, streaming by",
-            &call("WatchSession", &format!(r#"{{"session_id": "{}"}}"#, session::ID)),
-        )?;
-        screen.command(
+        let request = r#"{"session_id": "250040353"}"#.to_owned();
+        call("a session with every field", "GetSession", request)?;
+        let request = format!(r#"{{"system_domain": "{SYSTEM_DOMAIN}"}}"#);
+        call("the links of a domain", "ListSystemLinks", request)?;
+        let request = format!(r#"{{"session_id": "{session}"}}"#);
+        call("a life, streaming by", "WatchSession", request)?;
+        screen::command(
             "the same with the client that resumes by itself",
-            &[format!(
-                "gotoassist-grpc watch {} --server http://{service} --token {TOKEN}",
-                session::ID
-            )],
+            &format!("gotoassist-grpc watch {session} --server http://{service} --token {TOKEN}"),
         )?;
-        screen.space()?;
-        screen.line(screen::aside("Serving until Ctrl-C."))
+        output::text(&"\nServing until Ctrl-C.")
     }
 }

@@ -1,26 +1,11 @@
 //! `get`.
 
-use super::{FAILED, USAGE, output};
-use crate::{
-    client::{Client, json::Printer},
-    config::GetConfig,
-};
+use super::{client, output};
+use crate::config::GetConfig;
 
-/// Calls and prints the answer; gives the exit status.
-pub async fn run(config: &GetConfig) -> u8 {
-    match call(config).await {
-        Ok(()) => 0,
-        Err(status) => status,
-    }
-}
-
-async fn call(config: &GetConfig) -> Result<(), u8> {
-    let client =
-        Client::connect(&config.connection).map_err(|error| output::fail(USAGE, &error))?;
-    let printer = Printer::new().map_err(|error| output::fail(FAILED, &error))?;
-    let answer = client
-        .get_session(&config.session_id, config.timeout)
-        .await
-        .map_err(|failure| output::failure(&failure))?;
-    output::message(&printer, &answer)
+/// Calls and prints the answer; `Err` is the exit status.
+pub async fn run(config: &GetConfig) -> Result<(), u8> {
+    let call = client(&config.connection)?.get_session(&config.session_id, config.timeout).await;
+    let answer = call.map_err(|failure| output::failure(&failure))?;
+    output::message("gotoassist.remotesupport.v1.GetSessionResponse", &answer)
 }

@@ -1,30 +1,15 @@
 //! `health`.
 
-use tonic_health::pb::health_check_response::ServingStatus;
+use super::{FAILED, client, output};
+use crate::{config::HealthConfig, proto::health::health_check_response::ServingStatus};
 
-use super::{FAILED, USAGE, output};
-use crate::{
-    client::{Client, json::Printer},
-    config::HealthConfig,
-};
-
-/// Asks and prints the answer; gives the exit status: 0 if it serves.
-pub async fn run(config: &HealthConfig) -> u8 {
-    match ask(config).await {
-        Ok(true) => 0,
-        Ok(false) => FAILED,
-        Err(status) => status,
-    }
-}
-
-async fn ask(config: &HealthConfig) -> Result<bool, u8> {
-    let client =
-        Client::connect(&config.connection).map_err(|error| output::fail(USAGE, &error))?;
-    let printer = Printer::new().map_err(|error| output::fail(FAILED, &error))?;
-    let answer = client.health(&config.service, config.timeout).await.map_err(|failure| {
+/// Asks and prints the answer; `Err` is the exit status of a service that does not serve.
+pub async fn run(config: &HealthConfig) -> Result<(), u8> {
+    let call = client(&config.connection)?.health(&config.service, config.timeout).await;
+    let answer = call.map_err(|failure| {
         output::failure(&failure);
         FAILED
     })?;
-    output::message(&printer, &answer)?;
-    Ok(answer.status() == ServingStatus::Serving)
+    output::message("grpc.health.v1.HealthCheckResponse", &answer)?;
+    if answer.status() == ServingStatus::Serving { Ok(()) } else { Err(FAILED) }
 }

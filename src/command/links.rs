@@ -1,26 +1,12 @@
 //! `links`.
 
-use super::{FAILED, USAGE, output};
-use crate::{
-    client::{Client, json::Printer},
-    config::LinksConfig,
-};
+use super::{client, output};
+use crate::config::LinksConfig;
 
-/// Calls and prints the answer; gives the exit status.
-pub async fn run(config: &LinksConfig) -> u8 {
-    match call(config).await {
-        Ok(()) => 0,
-        Err(status) => status,
-    }
-}
-
-async fn call(config: &LinksConfig) -> Result<(), u8> {
-    let client =
-        Client::connect(&config.connection).map_err(|error| output::fail(USAGE, &error))?;
-    let printer = Printer::new().map_err(|error| output::fail(FAILED, &error))?;
-    let answer = client
-        .list_system_links(&config.system_domain, config.timeout)
-        .await
-        .map_err(|failure| output::failure(&failure))?;
-    output::message(&printer, &answer)
+/// Calls and prints the answer; `Err` is the exit status.
+pub async fn run(config: &LinksConfig) -> Result<(), u8> {
+    let client = client(&config.connection)?;
+    let call = client.list_system_links(&config.system_domain, config.timeout).await;
+    let answer = call.map_err(|failure| output::failure(&failure))?;
+    output::message("gotoassist.remotesupport.v1.ListSystemLinksResponse", &answer)
 }

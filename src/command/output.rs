@@ -7,23 +7,23 @@ use std::{
     process::ExitCode,
 };
 
-use super::{FAILED, UNREAD, USAGE};
-use crate::client::{
-    Failure,
-    json::{Named, Printer},
-};
+use prost::Message;
+
+use super::{FAILED, UNREAD, USAGE, json};
+use crate::client::Failure;
 
 /// What grpcurl adds to a gRPC status code.
 const STATUS: u8 = 64;
 
-/// Prints `message` as a line of JSON; `Err` is the exit status.
-pub fn message<M: Named>(printer: &Printer, message: &M) -> Result<(), u8> {
-    text(&printer.line(message).map_err(|error| fail(FAILED, &error))?)
+/// Prints the message of this type as a line of JSON; `Err` is the exit status.
+pub fn message(type_name: &str, message: &impl Message) -> Result<(), u8> {
+    text(&json::line(type_name, message).map_err(|error| fail(FAILED, &error))?)
 }
 
-/// Prints a text; `Err` is the exit status.
-pub fn text(text: &str) -> Result<(), u8> {
-    let mut stdout = io::stdout().lock();
+/// Prints a text, in colour if stdout is a terminal and `NO_COLOR` is not set; `Err` is the exit
+/// status.
+pub fn text(text: &dyn Display) -> Result<(), u8> {
+    let mut stdout = anstream::stdout().lock();
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe { UNREAD } else { fail(FAILED, &error) }
     })

@@ -17,7 +17,7 @@ use super::{
     worker_runtime,
 };
 use crate::{
-    config::{self, Fault, ServeConfig},
+    config::{self, ServeConfig},
     server::{Error, Server},
     telemetry,
 };
@@ -28,33 +28,23 @@ const STDERR_LIMIT: Duration = Duration::from_secs(1);
 /// The same when the grace period is over.
 const LATE_STDERR_LIMIT: Duration = Duration::from_millis(50);
 
-/// Serves until a signal, then drains; a second signal ends it at once. Gives the exit status.
-pub async fn run(config: ServeConfig) -> u8 {
+/// Serves until a signal, then drains; a second signal ends it at once. `Err` is the exit status.
+pub async fn run(config: ServeConfig) -> Result<(), u8> {
     // First of all, since until then SIGHUP ends the process.
     let hangups = Hangups::new();
-    if tell_problems(&config, &[]).await {
-        return USAGE;
-    }
+    report_problems(&config).await?;
     if config.check {
         for warning in Server::warnings(&config) {
             output::note(&format_args!("warning: {warning}"));
         }
         return show();
     }
-    let log = match telemetry::install(&config.telemetry) {
-        Ok(log) => log,
-        Err(error) => return output::fail(USAGE, &output::whole(&error)),
-    };
-    let signals = Signals::new().and_then(|signals| Ok((signals, hangups?)));
-    let (mut signals, hangups) = match signals {
-        Ok(signals) => signals,
-        Err(error) => return output::fail(FAILED, &error),
-    };
+    let log = telemetry::install(&config.telemetry)
+        .map_err(|error| output::fail(USAGE, &output::whole(&error)))?;
+    let failed = |error| output::fail(FAILED, &error);
+    let (mut signals, hangups) = (Signals::new().map_err(failed)?, hangups.map_err(failed)?);
     let grace = config.limits.drain_grace;
-    let workers = match worker_runtime() {
-        Ok(workers) => workers,
-        Err(error) => return output::fail(FAILED, &error),
-    };
+    let workers = worker_runtime().map_err(failed)?;
     let (drain, draining) = oneshot::channel();
     let (ended, serving) = oneshot::channel();
     workers.spawn(log.report_dropped());
@@ -64,10 +54,10 @@ pub async fn run(config: ServeConfig) -> u8 {
     });
 
     let (ended, deadline) = supervise(serving, async || signals.next().await, drain, grace).await;
-    let (status, error) = match ended {
-        Ended::Server(Ok(())) => (0, None),
-        Ended::Server(Err(error)) => (status_of(&error), Some(output::whole(&error))),
-        Ended::Process(status) => (status, None),
+    let (result, error) = match ended {
+        Ended::Server(Ok(())) => (Ok(()), None),
+        Ended::Server(Err(error)) => (Err(status_of(&error)), Some(output::whole(&error))),
+        Ended::Process(status) => (Err(status), None),
     };
     // Waits for no worker: one may be stuck.
     workers.shutdown_background();
@@ -75,10 +65,10 @@ pub async fn run(config: ServeConfig) -> u8 {
     within(left.clamp(LATE_STDERR_LIMIT, STDERR_LIMIT), move || {
         drop(log);
         if let Some(error) = error {
-            output::fail(status, &error);
+            output::note(&format_args!("error: {error}"));
         }
     });
-    status
+    result
 }
 
 /// What ended.
@@ -150,34 +140,21 @@ fn within(limit: Duration, task: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Tells everything that is wrong with the configuration, files included; whether there is anything.
-/// What is about a flag that could not be read is left out: it has been told, and the default that
-/// stands in for it is nobody's mistake.
-pub(super) async fn tell_problems(config: &ServeConfig, faults: &[Fault]) -> bool {
+/// Reports everything that is wrong with the configuration, files included.
+async fn report_problems(config: &ServeConfig) -> Result<(), u8> {
     let mut problems: Vec<_> =
         Server::problems(config).await.iter().map(|error| output::whole(error)).collect();
-    problems.extend(telemetry::check(&config.telemetry).err().map(|error| output::whole(&error)));
-    let is_named = |problem: &str, flag: &str| {
-        problem.split(|c: char| c != '-' && !c.is_ascii_alphanumeric()).any(|word| word == flag)
-    };
-    let flags: Vec<_> = faults.iter().filter_map(|fault| fault.flag.as_deref()).collect();
-    problems.retain(|problem| !flags.iter().any(|flag| is_named(problem, flag)));
+    problems.extend(telemetry::check(&config.telemetry).err().map(|error| error.to_string()));
     for problem in &problems {
         output::fail(USAGE, problem);
     }
-    !problems.is_empty()
+    if problems.is_empty() { Ok(()) } else { Err(USAGE) }
 }
 
 /// Prints the configuration in effect.
-fn show() -> u8 {
-    let lines = match config::effective(env::args_os()) {
-        Ok(lines) => lines,
-        Err(error) => return output::fail(FAILED, &error),
-    };
-    match output::text(&lines.join("\n")) {
-        Ok(()) => 0,
-        Err(status) => status,
-    }
+fn show() -> Result<(), u8> {
+    let lines = config::effective(env::args_os()).map_err(|error| output::fail(FAILED, &error))?;
+    output::text(&lines.join("\n"))
 }
 
 fn status_of(error: &Error) -> u8 {

@@ -3,32 +3,25 @@
 use super::{FAILED, output, signal::Signals};
 use crate::{config::SimulateConfig, simulator::Simulator};
 
-/// Plays the vendor until a signal; gives the exit status.
-pub async fn run(config: &SimulateConfig) -> u8 {
-    let simulator = match Simulator::bind(config).await {
-        Ok(simulator) => simulator,
-        Err(error) => return output::fail(FAILED, &output::whole(&error)),
-    };
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => return output::fail(FAILED, &error),
-    };
-    let introduction = format!(
+/// Plays the vendor until a signal; `Err` is the exit status.
+pub async fn run(config: &SimulateConfig) -> Result<(), u8> {
+    let simulator = Simulator::bind(config)
+        .await
+        .map_err(|error| output::fail(FAILED, &output::whole(&error)))?;
+    let mut signals = Signals::new().map_err(|error| output::fail(FAILED, &error))?;
+    output::text(&format_args!(
         "The vendor, simulated. Any bearer token is good; Ctrl-C ends it.\n\
          \n\
          \x20 REST API     {}\n\
          \x20 token        {}\n\
-         \x20 control API  {}\n",
+         \x20 control API  http://{}/control\n",
         simulator.rest_url(),
         simulator.token_url(),
-        format_args!("http://{}/control", simulator.local_addr()),
-    );
-    if let Err(status) = output::text(&introduction) {
-        return status;
-    }
+        simulator.local_addr(),
+    ))?;
     let stop = async {
         signals.next().await;
     };
     simulator.run(stop).await;
-    0
+    Ok(())
 }

@@ -4,9 +4,9 @@ use std::{future, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{FAILED, USAGE, output, signal::Signals};
+use super::{FAILED, USAGE, client, output, signal::Signals};
 use crate::{
-    client::{Client, Interruption, ResumingWatch, json::Printer},
+    client::{Interruption, ResumingWatch},
     config::WatchConfig,
     proto::WatchSessionRequest,
 };
@@ -14,51 +14,32 @@ use crate::{
 /// The status of a watch that `--timeout` ended: `DEADLINE_EXCEEDED`.
 const OUT_OF_TIME: u8 = 64 + 4;
 
-/// Watches and prints each message; gives the exit status.
-pub async fn run(config: &WatchConfig) -> u8 {
-    let request = match request(config) {
-        Ok(request) => request,
-        Err(reason) => return output::fail(USAGE, &reason),
-    };
-    let client = match Client::connect(&config.connection) {
-        Ok(client) => client,
-        Err(error) => return output::fail(USAGE, &error),
-    };
-    let printer = match Printer::new() {
-        Ok(printer) => printer,
-        Err(error) => return output::fail(FAILED, &error),
-    };
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => return output::fail(FAILED, &error),
-    };
+/// Watches and prints each message; `Err` is the exit status.
+pub async fn run(config: &WatchConfig) -> Result<(), u8> {
+    let request = request(config).map_err(|reason| output::fail(USAGE, &reason))?;
+    let client = client(&config.connection)?;
+    let mut signals = Signals::new().map_err(|error| output::fail(FAILED, &error))?;
     let mut watch = client.watch(request).on_interruption(tell);
     if config.no_resume {
         watch = watch.without_resuming();
     }
-    let status = tokio::select! {
-        status = print(&mut watch, &printer) => status,
-        status = signals.next() => status,
-        () = limit(config.timeout) => output::fail(OUT_OF_TIME, &"the time is over"),
+    let result = tokio::select! {
+        result = print(&mut watch) => result,
+        status = signals.next() => Err(status),
+        () = limit(config.timeout) => Err(output::fail(OUT_OF_TIME, &"the time is over")),
     };
-    if status != 0 && !watch.resume_token().is_empty() {
+    if result.is_err() && !watch.resume_token().is_empty() {
         output::note(&format_args!("to go on: --resume-token {}", watch.resume_token()));
     }
-    status
+    result
 }
 
-async fn print(watch: &mut ResumingWatch, printer: &Printer) -> u8 {
+async fn print(watch: &mut ResumingWatch) -> Result<(), u8> {
     while let Some(next) = watch.next().await {
-        match next {
-            Ok(message) => {
-                if let Err(status) = output::message(printer, &message) {
-                    return status;
-                }
-            }
-            Err(failure) => return output::failure(&failure),
-        }
+        let message = next.map_err(|failure| output::failure(&failure))?;
+        output::message("gotoassist.remotesupport.v1.WatchSessionResponse", &message)?;
     }
-    0
+    Ok(())
 }
 
 fn tell(interruption: &Interruption) {

@@ -26,76 +26,60 @@ pub enum Mode {
 #[command(next_help_heading = "Credentials")]
 pub struct CredentialsConfig {
     /// Whose credential goes to GoToAssist
-    #[arg(
-        id = "credentials",
-        long = "credentials",
-        env = "GOTOASSIST_CREDENTIALS",
-        value_enum,
-        default_value_t = Mode::Caller
-    )]
+    #[arg(long = "credentials", value_enum, default_value_t = Mode::Caller)]
     pub mode: Mode,
 
     /// OAuth client id of the service
-    #[arg(long, env = "GOTOASSIST_CLIENT_ID", value_name = "ID")]
+    #[arg(long, value_name = "ID")]
     pub client_id: Option<String>,
 
     /// OAuth client secret of the service. Better in a file: flags show in the list of processes
-    #[arg(long, env = "GOTOASSIST_CLIENT_SECRET", value_name = "SECRET", hide_env_values = true)]
+    #[arg(long, value_name = "SECRET", hide_env_values = true)]
     pub client_secret: Option<SecretString>,
 
     /// File that holds the client secret. Read at each refresh
-    #[arg(long, env = "GOTOASSIST_CLIENT_SECRET_FILE", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub client_secret_file: Option<PathBuf>,
 
     /// OAuth refresh token of the service. Better in a file, where a new one that the vendor sends
     /// can be kept
-    #[arg(long, env = "GOTOASSIST_REFRESH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub refresh_token: Option<SecretString>,
 
     /// File that holds the refresh token. Read at each refresh, and replaced when the vendor sends
     /// a new one
-    #[arg(long, env = "GOTOASSIST_REFRESH_TOKEN_FILE", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub refresh_token_file: Option<PathBuf>,
 
     /// Personal access token of the service, in place of a refresh token
-    #[arg(
-        long,
-        env = "GOTOASSIST_PERSONAL_ACCESS_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub personal_access_token: Option<SecretString>,
 
     /// File that holds the personal access token. Read at each refresh
-    #[arg(long, env = "GOTOASSIST_PERSONAL_ACCESS_TOKEN_FILE", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub personal_access_token_file: Option<PathBuf>,
 
     /// Where access tokens are fetched
-    #[arg(
-        long,
-        env = "GOTOASSIST_TOKEN_URL",
-        value_name = "URL",
-        default_value = VENDOR_TOKEN_URL
-    )]
+    #[arg(long, value_name = "URL", default_value = VENDOR_TOKEN_URL)]
     pub token_url: Url,
 
     /// PEM file with the authority that signs the callers' certificates: callers without one are
     /// refused
-    #[arg(long, env = "GOTOASSIST_CLIENT_CA", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub client_ca: Option<PathBuf>,
 
     /// Name a caller's certificate must bear as DNS or URI (SPIFFE) alternative name; may end in
     /// `*`; may be given several times [default: any certificate of the authority]
-    #[arg(long, env = "GOTOASSIST_ALLOW_CLIENT", value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub allow_client: Vec<String>,
 
     /// File with the SHA-256 digests of the bearer tokens callers may use, one a line. Read again
     /// when it changes
-    #[arg(long, env = "GOTOASSIST_CLIENT_TOKENS_FILE", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub client_tokens_file: Option<PathBuf>,
 
     /// The network lets in nobody but those who may call (a mesh, a policy)
-    #[arg(long, env = "GOTOASSIST_TRUST_NETWORK")]
+    #[arg(long)]
     pub trust_network: bool,
 }
 

@@ -1,10 +1,10 @@
-//! The knobs of `demo`.
+//! The settings of `demo`.
 
 use std::net::SocketAddr;
 
-use clap::{Args, Command, FromArgMatches as _, builder::Resettable};
+use clap::Args;
 
-use super::{ServeConfig, SimulateConfig};
+use super::{ServeConfig, SimulateConfig, from_flags};
 
 /// `demo`.
 #[derive(Args, Clone, Debug)]
@@ -13,29 +13,19 @@ use super::{ServeConfig, SimulateConfig};
 )]
 pub struct DemoConfig {
     /// Show the walk and exit, instead of serving until Ctrl-C
-    #[arg(long, env = "GOTOASSIST_ONCE")]
+    #[arg(long)]
     pub once: bool,
 
     /// Where the service listens; port 0 means a free one
-    #[arg(long, env = "GOTOASSIST_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
 
     /// Where the service's metrics and status page listen; port 0 means a free one
-    #[arg(
-        long,
-        env = "GOTOASSIST_ADMIN_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:0"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub admin_listen: SocketAddr,
 
     /// Where the simulated vendor listens; port 0 means a free one
-    #[arg(
-        long,
-        env = "GOTOASSIST_SIMULATOR_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:0"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub simulator_listen: SocketAddr,
 }
 
@@ -43,23 +33,18 @@ impl DemoConfig {
     /// A service in front of the simulated vendor at `upstream_url`: quick, since nobody's quota is
     /// at stake, and untouched by an environment that is meant for `serve`.
     pub fn serve(&self, upstream_url: &str) -> Result<ServeConfig, clap::Error> {
-        let matches = ServeConfig::augment_args(Command::new("serve"))
-            .mut_args(|argument| argument.env(Resettable::Reset))
-            .try_get_matches_from([
-                "serve",
-                &format!("--listen={}", self.listen),
-                &format!("--admin-listen={}", self.admin_listen),
-                &format!("--upstream-url={upstream_url}"),
-                "--poll-not-started=300ms",
-                "--poll-waiting=300ms",
-                "--poll-active=300ms",
-                "--poll-ended=300ms",
-                "--poll-linger=0s",
-                "--finished-cache=0s",
-                "--drain-delay=0s",
-                "--drain-grace=2s",
-            ])?;
-        ServeConfig::from_arg_matches(&matches)
+        from_flags([
+            &*format!("--listen={}", self.listen),
+            &format!("--admin-listen={}", self.admin_listen),
+            &format!("--upstream-url={upstream_url}"),
+            "--poll-not-started=300ms",
+            "--poll-waiting=300ms",
+            "--poll-active=300ms",
+            "--poll-ended=300ms",
+            "--finished-cache=0s",
+            "--drain-delay=0s",
+            "--drain-grace=2s",
+        ])
     }
 
     /// The simulated vendor.

@@ -1,12 +1,16 @@
-//! The knobs of `serve`.
+//! The settings of `serve`.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use humantime::parse_duration;
 use secrecy::SecretString;
 
 use super::{
-    credentials::CredentialsConfig, listen::ListenAddress, telemetry, tls, trace,
+    credentials::CredentialsConfig,
+    listen::ListenAddress,
+    telemetry, tls, trace,
     upstream::UpstreamConfig,
+    value::{positive, positive_duration},
 };
 
 /// How the service runs. Durations are written like `10s`, `500ms` or `1m 30s`.
@@ -20,21 +24,11 @@ pub struct ServeConfig {
     /// Where the gRPC API listens: ADDRESS:PORT, or unix:PATH. There, clients of grpcio, C++, Ruby, PHP
     /// and Java must set the authority themselves, such as the channel option
     /// `grpc.default_authority=localhost`: theirs is the path, which HTTP/2 does not allow
-    #[arg(
-        long,
-        env = "GOTOASSIST_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:50051"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
     pub listen: ListenAddress,
 
     /// Where /metrics, /livez, /readyz and the status page listen
-    #[arg(
-        long,
-        env = "GOTOASSIST_ADMIN_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:9464"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     pub admin_listen: SocketAddr,
 
     #[command(flatten)]
@@ -77,31 +71,6 @@ impl ServeConfig {
             let text = "Only one of --resume-key and --resume-key-file can be used.";
             problems.push(text.to_owned());
         }
-        let is_never = [
-            ("--poll-not-started", self.watch.poll_not_started),
-            ("--poll-waiting", self.watch.poll_waiting),
-            ("--poll-active", self.watch.poll_active),
-            ("--poll-ended", self.watch.poll_ended),
-            ("--confirm-after", self.watch.confirm_after),
-            ("--max-stream-age", self.watch.max_stream_age),
-            ("--slow-watcher-limit", self.watch.slow_watcher_limit),
-            ("--call-limit", self.limits.call_limit),
-            ("--opening-limit", self.limits.opening_limit),
-            ("--drain-grace", self.limits.drain_grace),
-        ];
-        let zero = is_never.into_iter().filter(|(_, duration)| duration.is_zero());
-        problems.extend(zero.map(|(flag, _)| format!("{flag} must be longer than zero.")));
-        let is_none = [
-            ("--max-watches", self.limits.max_watches),
-            ("--max-watches-per-caller", self.limits.max_watches_per_caller),
-            ("--max-watches-per-session", self.limits.max_watches_per_session),
-            ("--max-calls", self.limits.max_calls),
-            ("--max-connections", self.limits.max_connections),
-            ("--max-streams", self.limits.max_streams as usize),
-            ("--max-header-list", self.limits.max_header_list as usize),
-        ];
-        let none = is_none.into_iter().filter(|(_, count)| *count == 0);
-        problems.extend(none.map(|(flag, _)| format!("{flag} must be at least 1.")));
         if self.limits.drain_delay >= self.limits.drain_grace {
             problems.push("--drain-delay must be shorter than --drain-grace.".to_owned());
         }
@@ -115,62 +84,41 @@ impl ServeConfig {
 #[group(skip)]
 pub struct PollConfig {
     /// Time between two polls of a session that is not started, with quota to spare
-    #[arg(long, env = "GOTOASSIST_POLL_NOT_STARTED", value_name = "DURATION",
-        default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub poll_not_started: Duration,
 
     /// Time between two polls of a session that waits for the customer
-    #[arg(long, env = "GOTOASSIST_POLL_WAITING", value_name = "DURATION",
-        default_value = "3s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = positive_duration)]
     pub poll_waiting: Duration,
 
     /// Time between two polls of an active session
-    #[arg(long, env = "GOTOASSIST_POLL_ACTIVE", value_name = "DURATION",
-        default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration)]
     pub poll_active: Duration,
 
     /// Time between two polls of a session that is over, for late notes
-    #[arg(long, env = "GOTOASSIST_POLL_ENDED", value_name = "DURATION",
-        default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = positive_duration)]
     pub poll_ended: Duration,
 
-    /// How long a poll outlives its last watcher, for those who reconnect
-    #[arg(long, env = "GOTOASSIST_POLL_LINGER", value_name = "DURATION",
-        default_value = "2s", value_parser = humantime::parse_duration)]
-    pub poll_linger: Duration,
-
-    /// How soon a doubtful answer (an earlier status, a 404) is checked by a second one
-    #[arg(long, env = "GOTOASSIST_CONFIRM_AFTER", value_name = "DURATION",
-        default_value = "1s", value_parser = humantime::parse_duration)]
-    pub confirm_after: Duration,
-
-    /// After how many failures in a row the watchers of a session are told that it is stale
-    #[arg(long, env = "GOTOASSIST_STALE_AFTER", value_name = "COUNT", default_value_t = 3)]
-    pub stale_after: u32,
-
     /// How long the vendor may fail before watches end with UNAVAILABLE
-    #[arg(long, env = "GOTOASSIST_OUTAGE_LIMIT", value_name = "DURATION",
-        default_value = "15m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_duration)]
     pub outage_limit: Duration,
 
     /// Greatest age of a watch stream, ± 10 %; its client then reconnects, perhaps elsewhere
-    #[arg(long, env = "GOTOASSIST_MAX_STREAM_AGE", value_name = "DURATION",
-        default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = positive_duration)]
     pub max_stream_age: Duration,
 
     /// How long a message may wait for a watcher to take it
-    #[arg(long, env = "GOTOASSIST_SLOW_WATCHER_LIMIT", value_name = "DURATION",
-        default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = positive_duration)]
     pub slow_watcher_limit: Duration,
 
     /// Key of the resume tokens, any text, the same on all replicas. Without it they are sealed
     /// with a built-in key: damage and mix-ups are told all the same, and they give no access to
     /// anything
-    #[arg(long, env = "GOTOASSIST_RESUME_KEY", value_name = "TEXT", hide_env_values = true)]
+    #[arg(long, value_name = "TEXT", hide_env_values = true)]
     pub resume_key: Option<SecretString>,
 
     /// File with the key of the resume tokens
-    #[arg(long, env = "GOTOASSIST_RESUME_KEY_FILE", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub resume_key_file: Option<PathBuf>,
 }
 
@@ -181,80 +129,69 @@ pub struct PollConfig {
 pub struct LimitsConfig {
     /// How long a call without a deadline of its own may take, from its headers on; a watch: until
     /// its first message
-    #[arg(long, env = "GOTOASSIST_CALL_LIMIT", value_name = "DURATION",
-        default_value = "30s", value_parser = humantime::parse_duration)]
-    pub call_limit: Duration,
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = positive_duration)]
+    pub default_deadline: Duration,
 
     /// Open watches at once
-    #[arg(long, env = "GOTOASSIST_MAX_WATCHES", value_name = "COUNT", default_value_t = 100_000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = positive::<usize>)]
     pub max_watches: usize,
 
     /// Open watches at once of one caller: one credential, or one client of the service
-    #[arg(
-        long,
-        env = "GOTOASSIST_MAX_WATCHES_PER_CALLER",
-        value_name = "COUNT",
-        default_value_t = 100_000
-    )]
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = positive::<usize>)]
     pub max_watches_per_caller: usize,
-
-    /// Open watches at once of one session with one credential
-    #[arg(
-        long,
-        env = "GOTOASSIST_MAX_WATCHES_PER_SESSION",
-        value_name = "COUNT",
-        default_value_t = 100_000
-    )]
-    pub max_watches_per_session: usize,
 
     /// Unary calls at once; one more is refused at once (health and reflection do not count). One
     /// caller gets half of them at most
-    #[arg(long, env = "GOTOASSIST_MAX_CALLS", value_name = "COUNT", default_value_t = 2_000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 2_000, value_parser = positive::<usize>)]
     pub max_calls: usize,
 
     /// Open connections at once; fewer if the limit on file descriptors leaves no room for so many
-    #[arg(
-        long,
-        env = "GOTOASSIST_MAX_CONNECTIONS",
-        value_name = "COUNT",
-        default_value_t = 10_000
-    )]
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = positive::<usize>)]
     pub max_connections: usize,
 
     /// Calls at once on one connection, watches among them
-    #[arg(long, env = "GOTOASSIST_MAX_STREAMS", value_name = "COUNT", default_value_t = 1_000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = positive::<u32>)]
     pub max_streams: u32,
 
     /// Most bytes of metadata in a call, credentials among it, as HTTP/2 counts them (name, value and
     /// 32 for each entry); 2 KiB more for what every call has. A call with more gets
     /// `INVALID_ARGUMENT`; with more than twice as much, a bare HTTP 431
-    #[arg(
-        long,
-        env = "GOTOASSIST_MAX_HEADER_LIST",
-        value_name = "BYTES",
-        default_value_t = 65_536
-    )]
+    #[arg(long, value_name = "BYTES", default_value_t = 65_536, value_parser = positive::<u32>)]
     pub max_header_list: u32,
 
     /// Greatest age of a connection, ± 10 %: then it takes no new calls, and its client makes a new
     /// one, perhaps to another replica. Its open calls and watches go on to their end
-    #[arg(long, env = "GOTOASSIST_MAX_CONNECTION_AGE", value_name = "DURATION",
-        default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
     pub max_connection_age: Duration,
 
     /// How long a client may take from connecting to its first HTTP/2 frame, TLS included
-    #[arg(long, env = "GOTOASSIST_OPENING_LIMIT", value_name = "DURATION",
-        default_value = "10s", value_parser = humantime::parse_duration)]
-    pub opening_limit: Duration,
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
+    pub handshake_timeout: Duration,
 
     /// On SIGTERM, how long to go on as before while load balancers notice that health says
     /// NOT_SERVING
-    #[arg(long, env = "GOTOASSIST_DRAIN_DELAY", value_name = "DURATION",
-        default_value = "3s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = parse_duration)]
     pub drain_delay: Duration,
 
     /// On SIGTERM, time until the process is gone, whatever is still open; --drain-delay included
-    #[arg(long, env = "GOTOASSIST_DRAIN_GRACE", value_name = "DURATION",
-        default_value = "25s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = positive_duration)]
     pub drain_grace: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::from_flags;
+
+    #[test]
+    fn zero_is_refused_where_nothing_would_work_with_it() {
+        for flag in ["--max-calls", "--max-streams", "--upstream-burst", "--max-header-list"] {
+            let error = from_flags::<ServeConfig>([flag, "0"]).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains("must be at least 1"), "{error}");
+        }
+        for flag in ["--poll-active", "--drain-grace", "--upstream-timeout", "--max-stream-age"] {
+            let error = from_flags::<ServeConfig>([flag, "0s"]).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains("must be longer than zero"), "{error}");
+        }
+    }
 }

@@ -8,6 +8,8 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::flags::defaults;
+
 pub use shape::{
     AbsentForm, CollaboratorForm, EncodingForm, KeyForm, LinksForm, Shape, StatusForm,
     TimestampForm,
@@ -17,27 +19,27 @@ pub use shape::{
 #[derive(Clone, Debug, PartialEq, Args)]
 pub struct SimulateConfig {
     /// Address to listen on, for the REST API, the token endpoint and the control API.
-    #[arg(long, env = "GOTOASSIST_LISTEN", default_value = "127.0.0.1:8089")]
+    #[arg(long, default_value = "127.0.0.1:8089")]
     pub listen: SocketAddr,
 
     /// JSON file with an array of scripted sessions.
-    #[arg(long, value_name = "FILE", env = "GOTOASSIST_SIMULATE_SESSIONS")]
+    #[arg(long, value_name = "FILE")]
     pub sessions: Option<PathBuf>,
 
     /// How many sessions with random lives to add, with the ids 900000000 and up.
-    #[arg(long, value_name = "COUNT", env = "GOTOASSIST_SIMULATE_RANDOM", default_value_t)]
+    #[arg(long, value_name = "COUNT", default_value_t)]
     pub random: u32,
 
     /// Seed of the random lives, and of the rules that have a probability.
-    #[arg(long, env = "GOTOASSIST_SIMULATE_SEED", default_value_t)]
+    #[arg(long, default_value_t)]
     pub seed: u64,
 
     /// How many times faster than real ones the random lives pass.
-    #[arg(long, value_name = "FACTOR", env = "GOTOASSIST_SIMULATE_SPEED", default_value_t = 1.0)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     pub speed: f64,
 
     /// Time of day at the start, such as 2026-01-01T00:00:00Z [default: the machine's].
-    #[arg(long, value_name = "TIME", env = "GOTOASSIST_SIMULATE_CLOCK")]
+    #[arg(long, value_name = "TIME")]
     pub clock: Option<Timestamp>,
 
     /// A fault to play: its kind, such as `reset`, or a whole rule as JSON on one line. May be
@@ -56,12 +58,7 @@ pub struct SimulateConfig {
     /// A rule says more, such as `{"fault":{"kind":"maintenance"},"sessionId":"250040303","times":3}`.
     /// docs/simulator.md lists its fields and the parameters of each kind. The kind `right` is the
     /// right answer, for a rule that only delays.
-    #[arg(
-        long = "fault",
-        value_name = "KIND|JSON",
-        env = "GOTOASSIST_SIMULATE_FAULT",
-        value_delimiter = '\n'
-    )]
+    #[arg(long = "fault", value_name = "KIND|JSON", value_delimiter = '\n')]
     pub faults: Vec<String>,
 
     /// What the control API can change later.
@@ -75,52 +72,39 @@ pub struct SimulateConfig {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// REST requests allowed in any one second before 429 is answered; 0 for no limit.
-    #[arg(
-        long,
-        value_name = "COUNT",
-        env = "GOTOASSIST_SIMULATE_RATE_LIMIT",
-        default_value_t = 10
-    )]
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
     pub rate_limit: u32,
 
     /// Who shares the rate limit.
     #[arg(long, value_enum, value_name = "SCOPE", default_value_t)]
-    #[arg(env = "GOTOASSIST_SIMULATE_RATE_LIMIT_SCOPE")]
     pub rate_limit_scope: RateLimitScope,
 
     /// Form of the Retry-After header on such a 429.
     #[arg(long, value_enum, value_name = "FORM", default_value_t)]
-    #[arg(env = "GOTOASSIST_SIMULATE_RATE_LIMIT_RETRY_AFTER")]
     pub rate_limit_retry_after: RetryAfterForm,
 
     /// How long after its end a session is kept, before it is 404. In JSON, seconds.
     #[arg(long, value_name = "DURATION", value_parser = seconds, default_value = "30days")]
-    #[arg(env = "GOTOASSIST_SIMULATE_RETENTION")]
     pub retention: f64,
 
     /// How a missing or bad token is refused.
     #[arg(long, value_enum, value_name = "FORM", default_value_t)]
-    #[arg(env = "GOTOASSIST_SIMULATE_REFUSAL")]
     pub refusal: Refusal,
 
     /// Body of ordinary errors, such as 404.
     #[arg(long, value_enum, value_name = "FORM", default_value_t)]
-    #[arg(env = "GOTOASSIST_SIMULATE_ERROR_BODY")]
     pub error_body: ErrorBody,
 
     /// How long an access token from the token endpoint is valid. In JSON, seconds.
     #[arg(long, value_name = "DURATION", value_parser = seconds, default_value = "1h")]
-    #[arg(env = "GOTOASSIST_SIMULATE_TOKEN_LIFETIME")]
     pub token_lifetime: f64,
 
     /// What a refresh does to the refresh token.
     #[arg(long, value_enum, value_name = "RULE", default_value_t)]
-    #[arg(env = "GOTOASSIST_SIMULATE_REFRESH_TOKENS")]
     pub refresh_tokens: RefreshTokens,
 
     /// Form of `expires_in` in the token endpoint's answer.
     #[arg(long, value_enum, value_name = "FORM", default_value_t)]
-    #[arg(env = "GOTOASSIST_SIMULATE_EXPIRES_IN")]
     pub expires_in: KeyForm,
 
     /// Whether the token endpoint's answer has a `token_type`.
@@ -128,7 +112,7 @@ pub struct Settings {
     pub token_type: bool,
 
     /// Accept only tokens that the token endpoint issued or the control API accepted.
-    #[arg(long, env = "GOTOASSIST_SIMULATE_ONLY_ISSUED_TOKENS")]
+    #[arg(long)]
     pub only_issued_tokens: bool,
 
     /// The shape of bodies.
@@ -151,35 +135,13 @@ impl SimulateConfig {
 
 impl Default for SimulateConfig {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8089)),
-            sessions: None,
-            random: 0,
-            seed: 0,
-            speed: 1.0,
-            clock: None,
-            faults: Vec::new(),
-            settings: Settings::default(),
-        }
+        defaults()
     }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            rate_limit: 10,
-            rate_limit_scope: RateLimitScope::default(),
-            rate_limit_retry_after: RetryAfterForm::default(),
-            retention: 30.0 * 24.0 * 3600.0,
-            refusal: Refusal::default(),
-            error_body: ErrorBody::default(),
-            token_lifetime: 3600.0,
-            refresh_tokens: RefreshTokens::default(),
-            expires_in: KeyForm::default(),
-            token_type: false,
-            only_issued_tokens: false,
-            shape: Shape::default(),
-        }
+        defaults()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use humantime::parse_duration;
+
 /// TLS of the gRPC port.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "TLS")]
@@ -9,21 +11,15 @@ use std::{path::PathBuf, time::Duration};
 pub struct Args {
     /// PEM file with the server's certificate and its intermediates. Without it the server speaks
     /// plain HTTP/2. Read again when it changes
-    #[arg(long, env = "GOTOASSIST_TLS_CERT", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
 
     /// PEM file with the private key of the certificate
-    #[arg(long, env = "GOTOASSIST_TLS_KEY", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
     /// How often certificate, key and client CA are looked at for changes; SIGHUP does it at once
-    #[arg(
-        long,
-        env = "GOTOASSIST_TLS_RELOAD_INTERVAL",
-        value_name = "DURATION",
-        value_parser = humantime::parse_duration,
-        default_value = "10s"
-    )]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s")]
     pub tls_reload_interval: Duration,
 }
 

@@ -11,31 +11,20 @@ use url::Url;
 pub struct Args {
     /// Collector that gets the traces, by OTLP over gRPC, such as `http://127.0.0.1:4317`. Without
     /// it there are none
-    #[arg(
-        long,
-        env = "GOTOASSIST_OTLP_ENDPOINT",
-        value_name = "URL",
-        value_parser = super::base_url
-    )]
+    #[arg(long, value_name = "URL", value_parser = super::value::base_url)]
     pub otlp_endpoint: Option<Url>,
 
     /// PEM file with certificate authorities to trust at the collector besides the system's
-    #[arg(long, env = "GOTOASSIST_OTLP_CA_FILE", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub otlp_ca_file: Option<PathBuf>,
 
     /// Share of calls that are traced, from 0 to 1. For a call that brings a `traceparent`, its
     /// sampled flag decides instead
-    #[arg(
-        long,
-        env = "GOTOASSIST_OTLP_SAMPLE",
-        value_name = "SHARE",
-        value_parser = super::share,
-        default_value = "1"
-    )]
+    #[arg(long, value_name = "SHARE", value_parser = super::value::share, default_value = "1")]
     pub otlp_sample: f64,
 
     /// Send `traceparent` and `tracestate` to the vendor too
-    #[arg(long, env = "GOTOASSIST_OTLP_PROPAGATE_UPSTREAM")]
+    #[arg(long)]
     pub otlp_propagate_upstream: bool,
 }
 

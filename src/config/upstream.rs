@@ -1,9 +1,12 @@
 //! How the vendor is reached: address, limits, retries, proxy and certificates.
 
-use std::{convert::Infallible, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
+use humantime::parse_duration;
 use secrecy::SecretString;
 use url::Url;
+
+use super::value::{base_url, positive, positive_duration, secret};
 
 /// The vendor's API, as its documentation gives it.
 pub const VENDOR_URL: &str = "https://api.getgo.com/G2A/rest/v1";
@@ -11,147 +14,71 @@ pub const VENDOR_URL: &str = "https://api.getgo.com/G2A/rest/v1";
 /// What `--upstream-rps` may be. The quota remembers the requests of a second one by one.
 pub const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
 
+/// How long requests fail at once after the breaker has opened for the first time. Short, because
+/// while it lasts a vendor that works again is not asked.
+const BREAKER_PAUSE: Duration = Duration::from_secs(5);
+
 /// How the vendor is reached. Durations are written like `10s`, `500ms` or `1m 30s`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Upstream (the GoToAssist REST API)")]
 pub struct UpstreamConfig {
     /// Base URL of the REST API
-    #[arg(
-        id = "upstream_url",
-        long = "upstream-url",
-        env = "GOTOASSIST_UPSTREAM_URL",
-        value_name = "URL",
-        default_value = VENDOR_URL,
-        value_parser = super::base_url
-    )]
+    #[arg(long = "upstream-url", value_name = "URL", default_value = VENDOR_URL,
+        value_parser = base_url)]
     pub url: Url,
 
     /// Longest time for one attempt, from sending the request to the last byte of the answer
-    #[arg(
-        id = "upstream_timeout",
-        long = "upstream-timeout",
-        env = "GOTOASSIST_UPSTREAM_TIMEOUT",
-        value_name = "DURATION",
-        default_value = "10s",
-        value_parser = positive_duration
-    )]
+    #[arg(long = "upstream-timeout", value_name = "DURATION", default_value = "10s",
+        value_parser = positive_duration)]
     pub timeout: Duration,
 
     /// Longest time for setting up a connection: DNS, TCP, TLS and proxy together
-    #[arg(
-        id = "upstream_connect_timeout",
-        long = "upstream-connect-timeout",
-        env = "GOTOASSIST_UPSTREAM_CONNECT_TIMEOUT",
-        value_name = "DURATION",
-        default_value = "3s",
-        value_parser = positive_duration
-    )]
+    #[arg(long = "upstream-connect-timeout", value_name = "DURATION", default_value = "3s",
+        value_parser = positive_duration)]
     pub connect_timeout: Duration,
 
     /// How often a unary call is tried again after a failed connect, a reset, 502, 503, 504, or
     /// 429 with a Retry-After that fits (0 = never)
-    #[arg(
-        id = "upstream_retries",
-        long = "upstream-retries",
-        env = "GOTOASSIST_UPSTREAM_RETRIES",
-        value_name = "COUNT",
-        default_value_t = 3
-    )]
+    #[arg(long = "upstream-retries", value_name = "COUNT", default_value_t = 3)]
     pub retries: u32,
 
     /// Requests per second, all callers and watches together, from 0.001 to 100000; the vendor allows
     /// 10
-    #[arg(
-        id = "upstream_rps",
-        long = "upstream-rps",
-        env = "GOTOASSIST_UPSTREAM_RPS",
-        value_name = "RATE",
-        default_value_t = 8.0,
-        value_parser = rate
-    )]
+    #[arg(long = "upstream-rps", value_name = "RATE", default_value_t = 8.0, value_parser = rate)]
     pub rps: f64,
 
     /// Requests that may go out at once after a quiet time
-    #[arg(
-        id = "upstream_burst",
-        long = "upstream-burst",
-        env = "GOTOASSIST_UPSTREAM_BURST",
-        value_name = "COUNT",
-        default_value_t = 8,
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
+    #[arg(long = "upstream-burst", value_name = "COUNT", default_value_t = 8,
+        value_parser = positive::<u32>)]
     pub burst: u32,
 
     /// Who shares one quota: the whole process, or each credential its own (only where every
     /// caller brings a vendor client of its own)
-    #[arg(
-        long,
-        env = "GOTOASSIST_QUOTA_SCOPE",
-        value_name = "SCOPE",
-        value_enum,
-        default_value_t = QuotaScope::Process
-    )]
+    #[arg(long, value_name = "SCOPE", value_enum, default_value_t = QuotaScope::Process)]
     pub quota_scope: QuotaScope,
 
-    /// Unary calls that may wait for quota at the same time; the next one is refused at once
-    #[arg(long, env = "GOTOASSIST_QUOTA_QUEUE", value_name = "COUNT", default_value_t = 1_000)]
-    pub quota_queue: usize,
-
     /// How long a finished session (complete, abandoned) is served from memory (0 = never)
-    #[arg(
-        long,
-        env = "GOTOASSIST_FINISHED_CACHE",
-        value_name = "DURATION",
-        default_value = "30s",
-        value_parser = humantime::parse_duration
-    )]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub finished_cache: Duration,
-
-    /// Whether identical calls in flight with the same credential share one request
-    #[arg(
-        long,
-        env = "GOTOASSIST_COALESCE",
-        value_name = "BOOL",
-        default_value_t = true,
-        action = clap::ArgAction::Set
-    )]
-    pub coalesce: bool,
 
     /// Failures in a row (transport, 5xx) of one session after which calls for it fail at once
     /// instead of trying; of three sessions or more: all calls of that credential (0 = never)
-    #[arg(long, env = "GOTOASSIST_BREAKER_FAILURES", value_name = "COUNT", default_value_t = 5)]
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
     pub breaker_failures: u32,
 
     /// How long they fail at once before a call is let through to try; doubles up to 1 min while
-    /// the trials fail
-    #[arg(
-        long,
-        env = "GOTOASSIST_BREAKER_PAUSE",
-        value_name = "DURATION",
-        default_value = "5s",
-        value_parser = positive_duration
-    )]
+    /// the trials fail.
+    #[arg(skip = BREAKER_PAUSE)]
     pub breaker_pause: Duration,
 
     /// PEM file with certificate authorities to trust besides the system's
-    #[arg(
-        id = "upstream_ca_file",
-        long = "upstream-ca-file",
-        env = "GOTOASSIST_UPSTREAM_CA_FILE",
-        value_name = "FILE"
-    )]
+    #[arg(long = "upstream-ca-file", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 
     /// Proxy for all requests; without it `HTTPS_PROXY` counts for an https URL. Hosts in
     /// `NO_PROXY` are reached directly
-    #[arg(
-        id = "upstream_proxy",
-        long = "upstream-proxy",
-        env = "GOTOASSIST_UPSTREAM_PROXY",
-        value_name = "URL",
-        hide_env_values = true,
-        value_parser = secret
-    )]
+    #[arg(long = "upstream-proxy", value_name = "URL", hide_env_values = true,
+        value_parser = secret)]
     pub proxy: Option<SecretString>,
 
     /// The usual variables, in both of their usual spellings.
@@ -180,34 +107,7 @@ pub enum QuotaScope {
 impl UpstreamConfig {
     /// The defaults, for another address.
     pub fn at(url: Url) -> Self {
-        Self {
-            url,
-            timeout: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(3),
-            retries: 3,
-            rps: 8.0,
-            burst: 8,
-            quota_scope: QuotaScope::Process,
-            quota_queue: 1_000,
-            finished_cache: Duration::from_secs(30),
-            coalesce: true,
-            breaker_failures: 5,
-            breaker_pause: Duration::from_secs(5),
-            ca_file: None,
-            proxy: None,
-            https_proxy: None,
-            https_proxy_lower_case: None,
-            no_proxy: None,
-            no_proxy_lower_case: None,
-        }
-    }
-}
-
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("must be longer than zero".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(error.to_string()),
+        Self { url, ..super::flags::defaults() }
     }
 }
 
@@ -218,34 +118,10 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Takes anything: clap would print what it refuses, and this may hold a password.
-#[expect(clippy::unnecessary_wraps, reason = "the form clap wants")]
-fn secret(text: &str) -> Result<SecretString, Infallible> {
-    Ok(text.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        upstream: UpstreamConfig,
-    }
-
-    #[test]
-    fn without_flags_the_defaults_are_those_of_at() {
-        let parsed = Command::parse_from(["test"]).upstream;
-        let mut expected = UpstreamConfig::at(VENDOR_URL.parse().unwrap());
-        // The machine's own.
-        expected.https_proxy.clone_from(&parsed.https_proxy);
-        expected.https_proxy_lower_case.clone_from(&parsed.https_proxy_lower_case);
-        expected.no_proxy.clone_from(&parsed.no_proxy);
-        expected.no_proxy_lower_case.clone_from(&parsed.no_proxy_lower_case);
-        assert_eq!(format!("{parsed:?}"), format!("{expected:?}"));
-    }
+    use crate::config::from_flags;
 
     #[test]
     fn a_bad_value_is_refused_with_the_name_of_its_flag() {
@@ -263,15 +139,15 @@ mod tests {
             ("--quota-scope", "planet"),
             ("--finished-cache", "soon"),
         ] {
-            let error = Command::try_parse_from(["test", flag, value]).err().expect(value);
+            let error = from_flags::<UpstreamConfig>([flag, value]).expect_err(value);
             assert!(error.to_string().contains(flag), "{error}");
         }
     }
 
     #[test]
     fn a_proxy_is_shown_in_no_debug_output() {
-        let parsed =
-            Command::parse_from(["test", "--upstream-proxy", "http://user:hunter2@proxy.example"]);
-        assert!(!format!("{:?}", parsed.upstream).contains("hunter2"));
+        let proxy = ["--upstream-proxy", "http://user:hunter2@proxy.example"];
+        let parsed = from_flags::<UpstreamConfig>(proxy).unwrap();
+        assert!(!format!("{parsed:?}").contains("hunter2"));
     }
 }

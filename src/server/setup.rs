@@ -1,6 +1,6 @@
 //! Builds the parts of the service from its configuration.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use secrecy::ExposeSecret as _;
 use url::Url;
@@ -43,7 +43,7 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
         resume_tokens: Arc::new(resume_tokens(config)?),
         clock,
         callers: Arc::new(Callers::new(&config.credentials)?),
-        default_deadline: config.limits.call_limit,
+        default_deadline: config.limits.default_deadline,
     })
 }
 
@@ -86,15 +86,29 @@ fn token_url(config: &ServeConfig) -> Option<&Url> {
     config.credentials.grant().map(|_| &config.credentials.token_url)
 }
 
+/// Open watches at once of one session with one credential: as many as of all sessions by default.
+const MAX_WATCHES_PER_SESSION: usize = 100_000;
+
 fn watch_settings(config: &ServeConfig) -> watch::Settings {
     watch::Settings {
         max_age: config.watch.max_stream_age,
         slow_consumer_limit: config.watch.slow_watcher_limit,
         max_watches: config.limits.max_watches,
         max_per_caller: config.limits.max_watches_per_caller,
-        max_per_session: config.limits.max_watches_per_session,
+        max_per_session: MAX_WATCHES_PER_SESSION,
     }
 }
+
+/// How soon a doubtful answer (an earlier status, a 404) is checked by a second one. Long enough for
+/// the vendor's servers to agree with each other.
+const CONFIRM_AFTER: Duration = Duration::from_secs(1);
+
+/// After how many failures in a row the watchers of a session are told that it is stale. One or two
+/// are nothing unusual.
+const STALE_AFTER: u32 = 3;
+
+/// How long a poll outlives its last watcher, for those who reconnect.
+const LINGER: Duration = Duration::from_secs(2);
 
 fn feed_settings(config: &PollConfig) -> feed::Settings {
     feed::Settings {
@@ -104,10 +118,10 @@ fn feed_settings(config: &PollConfig) -> feed::Settings {
             active: config.poll_active,
             ended: config.poll_ended,
         },
-        confirm_after: config.confirm_after,
-        stale_after: config.stale_after,
+        confirm_after: CONFIRM_AFTER,
+        stale_after: STALE_AFTER,
         outage_limit: config.outage_limit,
-        linger: config.poll_linger,
+        linger: LINGER,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The whole service from outside, in one test binary.
 
+#![cfg(feature = "command")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod api_page;

@@ -169,7 +169,7 @@ async fn when_the_callers_time_is_over_that_is_what_it_is_told() {
 
 #[tokio::test]
 async fn the_deadline_that_calls_have_without_one_is_told_alike() {
-    let harness = start(&["--call-limit=300ms"]).await;
+    let harness = start(&["--default-deadline=300ms"]).await;
     harness.vendor.add_fault(Fault::Hang);
     let peer = harness.peer().await;
     for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
@@ -181,7 +181,7 @@ async fn the_deadline_that_calls_have_without_one_is_told_alike() {
 
 #[tokio::test]
 async fn a_callers_own_deadline_may_be_longer_than_the_default_one() {
-    let harness = start(&["--call-limit=100ms"]).await;
+    let harness = start(&["--default-deadline=100ms"]).await;
     harness.vendor.add_fault(Rule { delay: 0.5, ..Rule::from(Fault::Right) });
     let peer = harness.peer().await;
     let message = GetSessionRequest { session_id: SESSION.into() };

@@ -35,8 +35,9 @@ const BESIDE: [(&str, &[&str]); 3] = [
 ];
 
 /// Who knows which crate: HTTP and JSON, protobuf and gRPC, traces.
-const CRATES: [(&[&str], &[&str]); 3] = [
-    (&["reqwest", "serde_json"], &["wire", "simulator", "client"]),
+const CRATES: [(&[&str], &[&str]); 4] = [
+    (&["reqwest"], &["wire", "simulator"]),
+    (&["serde_json"], &["wire", "simulator", "command"]),
     (
         &["tonic", "tonic_types", "tonic_prost", "prost", "prost_types", "prost_reflect"],
         &["proto", "grpc", "admin", "server", "client", "command"],

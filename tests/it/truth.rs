@@ -21,7 +21,7 @@ const STRANGER: &str = "250040399";
 
 async fn harness() -> Harness {
     let flags = ["--upstream-retries=0", "--upstream-rps=1000", "--upstream-burst=1000"];
-    let polls = ["--poll-active=1s", "--poll-waiting=1s", "--confirm-after=100ms"];
+    let polls = ["--poll-active=1s", "--poll-waiting=1s"];
     Harness::with(&[&flags[..], &polls].concat()).await
 }
 

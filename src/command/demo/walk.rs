@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     super::{FAILED, output},
-    screen::{self, Screen},
+    SYSTEM_DOMAIN, screen, session,
 };
 use crate::{
     client::Client,
@@ -18,8 +18,8 @@ use crate::{
 };
 
 /// How long a call may take, and how long the whole watch.
-const CALL_LIMIT: Duration = Duration::from_secs(10);
-const WATCH_LIMIT: Duration = Duration::from_mins(2);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const WATCH_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The life that the walk must have seen.
 const LIFE: [SessionStatus; 4] = [
@@ -29,146 +29,113 @@ const LIFE: [SessionStatus; 4] = [
     SessionStatus::Complete,
 ];
 
-/// What to walk through.
-pub struct Walk<'a> {
-    /// The session.
-    pub session_id: &'a str,
-    /// The domain whose links are listed.
-    pub system_domain: &'a str,
-    /// How long to watch after the end.
-    pub follow_after_end: Duration,
-}
-
-impl Walk<'_> {
-    /// Makes the calls and shows what comes; `Err` is the exit status.
-    pub async fn run(&self, client: &Client, screen: &mut Screen) -> Result<(), u8> {
-        self.get(client, screen).await?;
-        self.list(client, screen).await?;
-        let seen = tokio::time::timeout(WATCH_LIMIT, self.watch(client, screen)).await;
-        match seen {
-            Ok(Ok(seen)) if seen == LIFE => Ok(()),
-            Ok(Ok(_)) => {
-                Err(output::fail(FAILED, &"the watch did not show the session's whole life"))
-            }
-            Ok(Err(status)) => Err(status),
-            Err(_) => Err(output::fail(FAILED, &"the watch did not end")),
-        }
-    }
-
-    async fn get(&self, client: &Client, screen: &mut Screen) -> Result<(), u8> {
-        screen.head("GetSession", self.session_id)?;
-        let answer = client
-            .get_session(self.session_id, CALL_LIMIT)
-            .await
-            .map_err(|failure| output::failure(&failure))?;
-        for (name, value) in answer.session.iter().flat_map(shown) {
-            screen.pair(name, value)?;
-        }
-        Ok(())
-    }
-
-    async fn list(&self, client: &Client, screen: &mut Screen) -> Result<(), u8> {
-        screen.head("ListSystemLinks", self.system_domain)?;
-        let answer = client
-            .list_system_links(self.system_domain, CALL_LIMIT)
-            .await
-            .map_err(|failure| output::failure(&failure))?;
-        for link in answer.system_links {
-            screen.pair(&link.system_name, link.callback_url)?;
-        }
-        Ok(())
-    }
-
-    /// The statuses that the watch showed, each once.
-    async fn watch(&self, client: &Client, screen: &mut Screen) -> Result<Vec<SessionStatus>, u8> {
-        screen.head("WatchSession", self.session_id)?;
-        let start = Instant::now();
-        let mut watch = client.watch(WatchSessionRequest {
-            session_id: self.session_id.to_owned(),
-            follow_after_end: self.follow_after_end.try_into().ok(),
-            ..WatchSessionRequest::default()
-        });
-        let mut seen = Vec::new();
-        while let Some(message) = watch.next().await {
-            let message = message.map_err(|failure| output::failure(&failure))?;
-            note(&message, &mut seen);
-            let event = message.event_type().as_str_name().trim_start_matches("EVENT_TYPE_");
-            let (what, behind) = describe(&message);
-            screen.event(start.elapsed(), event, &what, &behind)?;
-        }
-        screen.event(start.elapsed(), "OK", "", "the last message was terminal")?;
-        Ok(seen)
+/// Makes the calls and shows what comes; `Err` is the exit status.
+pub async fn run(client: &Client) -> Result<(), u8> {
+    get(client).await?;
+    list(client).await?;
+    match timeout(WATCH_TIMEOUT, watch(client)).await {
+        Ok(Ok(seen)) if seen == LIFE => Ok(()),
+        Ok(Ok(_)) => Err(output::fail(FAILED, &"the watch did not show the session's whole life")),
+        Ok(Err(status)) => Err(status),
+        Err(_) => Err(output::fail(FAILED, &"the watch did not end")),
     }
 }
 
-/// The fields that are shown at the session's start, by the vendor's names, as far as it has them.
-fn shown(session: &Session) -> impl Iterator<Item = (&'static str, &str)> {
-    let fields = [
-        ("sessionId", Some(session.session_id.as_str())),
-        ("status", Some(session.status().as_str_name())),
-        ("accountKey", Some(session.account_key.as_str())),
-        ("expertName", session.expert_name.as_deref()),
-        ("customerName", session.customer_name.as_deref()),
-        ("partnerObject", session.partner_object.as_deref()),
-    ];
-    fields
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .filter(|(_, value)| !value.is_empty())
+async fn get(client: &Client) -> Result<(), u8> {
+    screen::head("GetSession", session::ID)?;
+    let answer = client.get_session(session::ID, CALL_TIMEOUT).await;
+    let answer = answer.map_err(|failure| output::failure(&failure))?;
+    let session = answer.session.unwrap_or_default();
+    for (name, value) in [
+        ("sessionId", session.session_id.as_str()),
+        ("status", session.status().as_str_name()),
+        ("accountKey", &session.account_key),
+        ("expertName", session.expert_name()),
+        ("customerName", session.customer_name()),
+        ("partnerObject", session.partner_object()),
+    ] {
+        if !value.is_empty() {
+            screen::pair(name, value)?;
+        }
+    }
+    Ok(())
 }
 
-fn note(message: &WatchSessionResponse, seen: &mut Vec<SessionStatus>) {
-    let first = seen.is_empty().then(|| message.session.as_ref().map(Session::status));
-    seen.extend(first.flatten());
-    seen.extend(message.transitions.iter().map(StatusTransition::to_status));
+async fn list(client: &Client) -> Result<(), u8> {
+    screen::head("ListSystemLinks", SYSTEM_DOMAIN)?;
+    let answer = client.list_system_links(SYSTEM_DOMAIN, CALL_TIMEOUT).await;
+    let answer = answer.map_err(|failure| output::failure(&failure))?;
+    answer
+        .system_links
+        .iter()
+        .try_for_each(|link| screen::pair(&link.system_name, &link.callback_url))
 }
 
-/// What a message tells, and what lies behind it.
+/// The statuses that the watch showed, each once.
+async fn watch(client: &Client) -> Result<Vec<SessionStatus>, u8> {
+    screen::head("WatchSession", session::ID)?;
+    let start = Instant::now();
+    let mut watch = client.watch(WatchSessionRequest {
+        session_id: session::ID.to_owned(),
+        follow_after_end: session::AFTER_END.try_into().ok(),
+        ..WatchSessionRequest::default()
+    });
+    let mut seen = Vec::new();
+    while let Some(message) = watch.next().await {
+        let message = message.map_err(|failure| output::failure(&failure))?;
+        if seen.is_empty() {
+            seen.extend(message.session.as_ref().map(Session::status));
+        }
+        seen.extend(message.transitions.iter().map(StatusTransition::to_status));
+        let event = message.event_type().as_str_name().trim_start_matches("EVENT_TYPE_");
+        let (what, more) = describe(&message);
+        screen::event(start.elapsed(), event, &what, &more)?;
+    }
+    screen::event(start.elapsed(), "OK", "", "the last message was terminal")?;
+    Ok(seen)
+}
+
+/// What a message says, and more about that.
 fn describe(message: &WatchSessionResponse) -> (String, String) {
-    match (message.event_type(), &message.session) {
-        (EventType::Snapshot, Some(session)) => (screen::status(session.status()), String::new()),
-        (EventType::Changed, Some(session)) if message.transitions.is_empty() => {
-            news(message, session).unwrap_or_else(|| (String::new(), changed_fields(message)))
+    let session = message.session.clone().unwrap_or_default();
+    let paths: Vec<_> = message.changed_fields.iter().flat_map(|mask| &mask.paths).collect();
+    match message.event_type() {
+        EventType::Snapshot => (screen::status(session.status()), String::new()),
+        EventType::Changed if message.transitions.is_empty() => {
+            // What came late, in its own words.
+            let late = [
+                ("notes", session.notes()),
+                ("session_recording_url", session.session_recording_url()),
+            ];
+            let changed = late.into_iter().find(|(name, _)| paths.iter().any(|path| path == name));
+            changed.map_or_else(
+                || (String::new(), fields(&paths)),
+                |(name, text)| {
+                    (
+                        name.trim_start_matches("session_").trim_end_matches("_url").to_owned(),
+                        text.to_owned(),
+                    )
+                },
+            )
         }
-        (EventType::Changed, Some(_)) => {
+        EventType::Changed => {
             let steps: Vec<_> = message.transitions.iter().map(describe_transition).collect();
-            (steps.join(", "), changed_fields(message))
+            (steps.join(", "), fields(&paths))
         }
-        (EventType::Heartbeat, _) => (String::new(), "nothing changed".to_owned()),
-        (EventType::Stale, _) => (String::new(), "the vendor does not answer".to_owned()),
-        (EventType::Unspecified, _) | (EventType::Snapshot | EventType::Changed, None) => {
-            (String::new(), String::new())
-        }
+        EventType::Heartbeat => (String::new(), "nothing changed".to_owned()),
+        EventType::Stale => (String::new(), "the vendor does not answer".to_owned()),
+        EventType::Unspecified => (String::new(), String::new()),
     }
 }
 
 fn describe_transition(transition: &StatusTransition) -> String {
     let from = screen::status(transition.from_status());
     let to = screen::status(transition.to_status());
-    if transition.inferred {
-        format!("{from} → {to} (inferred)")
-    } else {
-        format!("{from} → {to}")
-    }
+    format!("{from} → {to}{}", if transition.inferred { " (inferred)" } else { "" })
 }
 
-/// What came late, in its own words.
-fn news(message: &WatchSessionResponse, session: &Session) -> Option<(String, String)> {
-    let mask = message.changed_fields.as_ref()?;
-    let has_changed = |name| mask.paths.iter().any(|path| path == name);
-    let told = |name: &str, text: &String| (name.to_owned(), text.clone());
-    if has_changed("notes") {
-        session.notes.as_ref().map(|text| told("notes", text))
-    } else if has_changed("session_recording_url") {
-        session.session_recording_url.as_ref().map(|text| told("recording", text))
-    } else {
-        None
-    }
-}
-
-fn changed_fields(message: &WatchSessionResponse) -> String {
-    let paths = message.changed_fields.iter().flat_map(|mask| &mask.paths);
-    // The transition has told of these.
-    let paths = paths.filter(|path| !matches!(path.as_str(), "status" | "upstream_status"));
-    paths.cloned().collect::<Vec<_>>().join(", ")
+/// The changed fields, but for the status, of which the transition tells.
+fn fields(paths: &[&String]) -> String {
+    let others = paths.iter().filter(|path| !matches!(path.as_str(), "status" | "upstream_status"));
+    others.map(|path| path.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -9,67 +9,67 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Shape {
     /// Form of accountKey and partnerObject [default: as scripted, or number].
-    #[arg(long, value_name = "FORM", env = "GOTOASSIST_SIMULATE_KEYS")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeyForm>,
 
     /// Form of sessionId, where it is made of digits [default: string].
-    #[arg(long, value_name = "FORM", env = "GOTOASSIST_SIMULATE_SESSION_IDS")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_ids: Option<KeyForm>,
 
     /// What a field that does not apply looks like [default: omitted].
-    #[arg(long, value_name = "FORM", env = "GOTOASSIST_SIMULATE_ABSENT")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub absent: Option<AbsentForm>,
 
     /// Form of startedAt, customerJoinedAt and endedAt [default: zulu].
-    #[arg(long, value_name = "FORM", env = "GOTOASSIST_SIMULATE_TIMESTAMPS")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<TimestampForm>,
 
     /// Send the times that a session has in falling order: it ended before it started [default:
     /// false].
-    #[arg(long, env = "GOTOASSIST_SIMULATE_FALLING_TIMES")]
+    #[arg(long)]
     #[arg(num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub falling_times: Option<bool>,
 
     /// Letters of status [default: as scripted].
-    #[arg(long, value_name = "FORM", env = "GOTOASSIST_SIMULATE_STATUSES")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statuses: Option<StatusForm>,
 
     /// Send another customerJoinUrl in every answer [default: false].
-    #[arg(long, env = "GOTOASSIST_SIMULATE_NEW_JOIN_URL")]
+    #[arg(long)]
     #[arg(num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_join_url: Option<bool>,
 
     /// Give sessions without scripted collaborators two of this form [default: none].
-    #[arg(long, value_name = "FORM", env = "GOTOASSIST_SIMULATE_COLLABORATORS")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collaborators: Option<CollaboratorForm>,
 
     /// Add fields that no documentation names [default: false].
-    #[arg(long, env = "GOTOASSIST_SIMULATE_UNKNOWN_FIELDS")]
+    #[arg(long)]
     #[arg(num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown_fields: Option<bool>,
 
     /// Form of the answer of /systemLinks [default: array].
-    #[arg(long, value_name = "FORM", env = "GOTOASSIST_SIMULATE_LINKS")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<LinksForm>,
 
     /// Compress bodies with gzip for clients that accept it [default: false].
-    #[arg(long, env = "GOTOASSIST_SIMULATE_COMPRESS")]
+    #[arg(long)]
     #[arg(num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compress: Option<bool>,
 
     /// The same in this form, whether or not compress is set [default: gzip].
-    #[arg(long, value_name = "FORM", env = "GOTOASSIST_SIMULATE_ENCODING")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<EncodingForm>,
 }

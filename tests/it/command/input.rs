@@ -1,7 +1,6 @@
 //! What people and templates give to the commands, in its odd forms.
 
-use clap::CommandFactory as _;
-use gotoassist_grpc::{config::Cli, proto::SessionStatus};
+use gotoassist_grpc::{config, proto::SessionStatus};
 
 use super::run;
 use crate::kit::{
@@ -55,7 +54,7 @@ async fn what_an_editor_puts_around_a_token_is_left_out() {
 
 #[tokio::test]
 async fn an_environment_variable_that_is_empty_is_not_set() {
-    let cli = Cli::command();
+    let cli = config::command();
     let arguments = cli.get_subcommands().flat_map(clap::Command::get_arguments);
     let names: Vec<_> = arguments.filter_map(|argument| argument.get_env()).collect();
     assert!(names.len() > 80, "{names:?}");

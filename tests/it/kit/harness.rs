@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use clap::{Args as _, Command, FromArgMatches as _, builder::Resettable};
 use gotoassist_grpc::{
-    config::ServeConfig, proto::remote_support_service_client::RemoteSupportServiceClient,
+    config::{ServeConfig, from_flags},
+    proto::remote_support_service_client::RemoteSupportServiceClient,
     server::Server,
 };
 use tokio::task::JoinHandle;
@@ -74,9 +74,6 @@ impl Drop for Harness {
 
 /// What `serve` makes of these flags, untouched by the environment of whoever runs the tests.
 pub fn serve_config(flags: &[&str]) -> ServeConfig {
-    let command = ServeConfig::augment_args(Command::new("serve").args_override_self(true))
-        .mut_args(|argument| argument.env(Resettable::Reset));
-    let own = ["serve", "--admin-listen=127.0.0.1:0"];
-    let matches = command.get_matches_from([&own, flags].concat());
-    ServeConfig::from_arg_matches(&matches).expect("flags of serve")
+    let own = ["--admin-listen=127.0.0.1:0"];
+    from_flags([&own, flags].concat()).expect("flags of serve")
 }

@@ -9,7 +9,7 @@ use crate::kit::unused_url;
 async fn the_cause_is_in_the_error_the_log_the_metrics_and_the_status_page() {
     let url = unused_url();
     let given = ["--upstream-url", &url, "--upstream-retries", "0"];
-    let log = ["--log-format", "json", "--log", "debug"];
+    let log = ["--log-format", "json", "--log-level", "debug"];
     let serve = Serve::start(&[given, log].concat()).await;
     let mut client = serve.client().await;
     let call = client.get_session(signed(session("1"), "Bearer t"));

@@ -65,7 +65,7 @@ async fn vendor() -> Stub {
             "ok" => ok(marked("active")),
             "watched" => match polled.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
                 0 => ok(marked("waiting")),
-                1 => answer("500 MARK-reason", &headers, refusal.to_string()),
+                1..=3 => answer("500 MARK-reason", &headers, refusal.to_string()),
                 _ => ok(marked("complete")),
             },
             "html" => ok("<html>MARK-page</html>"),
@@ -169,13 +169,11 @@ async fn search(serve: Serve, collector: &Collector, told: &Told) -> String {
     log
 }
 
-const QUICK: [&str; 10] = [
+const QUICK: [&str; 8] = [
     "--poll-waiting",
     "20ms",
     "--poll-active",
     "20ms",
-    "--stale-after",
-    "1",
     "--breaker-failures",
     "0",
     "--upstream-retries",
@@ -186,7 +184,7 @@ const QUICK: [&str; 10] = [
 async fn a_callers_secrets_and_the_vendors_words_are_said_nowhere() {
     let vendor = vendor().await;
     let url = vendor.url().to_string();
-    let given = ["--upstream-url", &url, "--upstream-rps", "1000", "--log", "trace"];
+    let given = ["--upstream-url", &url, "--upstream-rps", "1000", "--log-level", "trace"];
     let json = ["--log-format", "json", "--resume-key", "MARK-resume-key"];
     let collector = Collector::start().await;
     let traces = ["--otlp-endpoint", &collector.url()];
@@ -232,7 +230,7 @@ async fn the_services_own_secrets_are_said_nowhere() {
     let own = ["--credentials", "service", "--client-id", "MARK-client-id"];
     let files = ["--client-secret-file", &secret, "--refresh-token-file", &refresh];
     let urls = ["--upstream-url", &url, "--token-url", token_url.as_str()];
-    let log = ["--log", "trace", "--upstream-rps", "1000"];
+    let log = ["--log-level", "trace", "--upstream-rps", "1000"];
     let collector = Collector::start().await;
     let traces = ["--otlp-endpoint", &collector.url()];
     let serve = Serve::start(&[&own[..], &files, &urls, &log, &QUICK, &traces].concat()).await;
@@ -251,7 +249,7 @@ async fn the_password_of_a_proxy_and_a_broken_tls_are_said_nowhere() {
     let plain = format!("https://{address}/G2A/rest/v1");
     let behind = ["--upstream-url", "https://127.0.0.1:9/rest", "--upstream-proxy", &proxy];
     for given in [&behind[..], &["--upstream-url", &plain]] {
-        let common = ["--log", "trace", "--upstream-retries", "0"];
+        let common = ["--log-level", "trace", "--upstream-retries", "0"];
         let collector = Collector::start().await;
         let traces = ["--otlp-endpoint", &collector.url()];
         let serve = Serve::start(&[given, &common, &traces].concat()).await;

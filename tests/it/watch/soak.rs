@@ -59,7 +59,6 @@ const REDUCED: Size = Size {
         "--poll-waiting=500ms",
         "--poll-active=500ms",
         "--poll-ended=1s",
-        "--confirm-after=200ms",
     ],
     warm_up: Duration::ZERO,
     growth: 2.5,

@@ -22,11 +22,10 @@ use crate::kit::{
 };
 
 /// Polls so often that tests need not wait.
-const QUICK: [&str; 6] = [
+const QUICK: [&str; 5] = [
     "--poll-not-started=100ms",
     "--poll-waiting=100ms",
     "--poll-active=100ms",
-    "--poll-linger=0s",
     "--upstream-rps=1000",
     "--drain-delay=0s",
 ];

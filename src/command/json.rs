@@ -1,0 +1,137 @@
+//! The proto3 JSON form of the service's messages, one line each.
+
+use std::sync::LazyLock;
+
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions, Value};
+use prost_types::{Any, FileDescriptorProto, FileDescriptorSet};
+
+use crate::proto;
+
+/// Why a message has no JSON form.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot print the answer: {0}")]
+pub struct Error(String);
+
+/// All messages that this program knows: its own, health's, and google.rpc's error details, which a
+/// STALE message carries.
+static MESSAGES: LazyLock<Result<DescriptorPool, String>> =
+    LazyLock::new(|| messages().map_err(|error| error.to_string()));
+
+/// The message of this type as one line of JSON. Fields at their default are left out.
+pub fn line(type_name: &str, message: &impl Message) -> Result<String, Error> {
+    let pool = MESSAGES.as_ref().map_err(|error| Error(error.clone()))?;
+    let descriptor = pool
+        .get_message_by_name(type_name)
+        .ok_or_else(|| Error(format!("{type_name} is unknown")))?;
+    let mut message =
+        DynamicMessage::decode(descriptor, &*message.encode_to_vec()).map_err(unusable)?;
+    drop_unreadable_details(pool, &mut message);
+    let mut line = Vec::new();
+    let options = SerializeOptions::new().skip_default_fields(true);
+    message
+        .serialize_with_options(&mut serde_json::Serializer::new(&mut line), &options)
+        .map_err(unusable)?;
+    String::from_utf8(line).map_err(unusable)
+}
+
+fn messages() -> Result<DescriptorPool, Box<dyn std::error::Error>> {
+    let mut pool = DescriptorPool::new();
+    for descriptors in [proto::DESCRIPTORS, tonic_types::pb::FILE_DESCRIPTOR_SET] {
+        let set = FileDescriptorSet::decode(descriptors)?;
+        let new: Vec<_> = set.file.into_iter().filter(|file| !is_known(&pool, file)).collect();
+        pool.add_file_descriptor_protos(new)?;
+    }
+    Ok(pool)
+}
+
+/// Details of an error that this program has no descriptor for have no JSON form. The rest of the
+/// message is worth more than they are.
+fn drop_unreadable_details(pool: &DescriptorPool, message: &mut DynamicMessage) {
+    if message.has_field_by_name("stale_cause")
+        && let Some(Value::Message(cause)) = message.get_field_by_name_mut("stale_cause")
+        && cause.has_field_by_name("details")
+        && let Some(Value::List(details)) = cause.get_field_by_name_mut("details")
+    {
+        details.retain(|detail| is_readable(pool, detail).unwrap_or_default());
+    }
+}
+
+fn is_readable(pool: &DescriptorPool, detail: &Value) -> Option<bool> {
+    let detail: Any = detail.as_message()?.transcode_to().ok()?;
+    let (_, name) = detail.type_url.rsplit_once('/')?;
+    let descriptor = pool.get_message_by_name(name)?;
+    Some(DynamicMessage::decode(descriptor, &*detail.value).is_ok())
+}
+
+/// Whether a file's messages are there already: tonic-types brings its own `google.rpc.Status`,
+/// under another file name than ours.
+fn is_known(pool: &DescriptorPool, file: &FileDescriptorProto) -> bool {
+    file.message_type.iter().any(|message| {
+        let name = format!("{}.{}", file.package(), message.name());
+        pool.get_message_by_name(&name).is_some()
+    })
+}
+
+fn unusable(error: impl std::fmt::Display) -> Error {
+    Error(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::{Code, Status};
+    use tonic_types::{ErrorDetails, StatusExt as _};
+
+    use super::*;
+    use crate::proto::{WatchSessionResponse, watch_session_response::EventType};
+
+    fn line_of(message: &WatchSessionResponse) -> String {
+        line("gotoassist.remotesupport.v1.WatchSessionResponse", message).unwrap()
+    }
+
+    #[test]
+    fn defaults_are_left_out() {
+        assert_eq!(line_of(&WatchSessionResponse::default()), "{}");
+        let health = proto::health::HealthCheckResponse::default();
+        assert_eq!(line("grpc.health.v1.HealthCheckResponse", &health).unwrap(), "{}");
+    }
+
+    #[test]
+    fn the_cause_of_a_stale_message_is_readable() {
+        let mut details = ErrorDetails::new();
+        details.set_retry_info(Some(std::time::Duration::from_secs(2)));
+        let status = Status::with_error_details(Code::Unavailable, "no answer", details);
+        let stale = WatchSessionResponse {
+            event_type: EventType::Stale.into(),
+            stale_cause: Some(tonic_types::Status::decode(status.details()).unwrap()),
+            ..WatchSessionResponse::default()
+        };
+        assert_eq!(
+            line_of(&stale),
+            "{\"eventType\":\"EVENT_TYPE_STALE\",\"staleCause\":{\"code\":14,\
+             \"message\":\"no answer\",\"details\":[{\
+             \"@type\":\"type.googleapis.com/google.rpc.RetryInfo\",\"retryDelay\":\"2s\"}]}}"
+        );
+    }
+
+    #[test]
+    fn a_detail_that_nobody_here_knows_does_not_hide_the_message() {
+        let unknown = prost_types::Any {
+            type_url: "type.googleapis.com/example.Unknown".to_owned(),
+            value: vec![8, 1],
+        };
+        let stale = WatchSessionResponse {
+            stale_cause: Some(tonic_types::Status {
+                code: 14,
+                message: "no answer".to_owned(),
+                details: vec![unknown],
+            }),
+            resume_token: "token".to_owned(),
+            ..WatchSessionResponse::default()
+        };
+        assert_eq!(
+            line_of(&stale),
+            "{\"resumeToken\":\"token\",\"staleCause\":{\"code\":14,\"message\":\"no answer\"}}",
+        );
+    }
+}

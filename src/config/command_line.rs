@@ -1,0 +1,148 @@
+//! Reads the command line and the environment. An environment variable that is empty counts as
+//! unset: templates of containers and units often set all variables, and leave some empty.
+
+use std::{env, ffi::OsString};
+
+use clap::{
+    Arg, ArgAction, ArgMatches, CommandFactory as _, Error, FromArgMatches as _, Parser,
+    Subcommand, builder::Resettable, parser::ValueSource,
+};
+
+use super::{
+    DemoConfig, GetConfig, HealthConfig, LinksConfig, ServeConfig, SimulateConfig, WatchConfig,
+};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the gRPC API in front of the GoToAssist REST API
+    Serve(Box<ServeConfig>),
+    /// Play the GoToAssist REST API, for tests
+    Simulate(SimulateConfig),
+    /// Show it all in one process, without network: simulator, service and client
+    Demo(DemoConfig),
+    /// Print one session
+    Get(GetConfig),
+    /// Print the partner-system links of a domain
+    Links(LinksConfig),
+    /// Print a session and every change of it until it is over
+    Watch(WatchConfig),
+    /// Ask a service whether it serves (grpc.health.v1)
+    Health(HealthConfig),
+}
+
+impl Cli {
+    /// Reads `words`, the name of the program first, and the environment. The error may also be
+    /// help or the version, if that was asked for.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
+        Self::from_arg_matches(&command().try_get_matches_from(words)?)
+    }
+}
+
+/// The command line, each of whose flags has an environment variable: `--listen` of `serve` is
+/// `GOTOASSIST_LISTEN`, `--seed` of `simulate` is `GOTOASSIST_SIMULATE_SEED`.
+pub fn command() -> clap::Command {
+    Cli::command().mut_subcommands(|command| {
+        let is_simulator = command.get_name() == "simulate";
+        let prefix = if is_simulator { "GOTOASSIST_SIMULATE_" } else { "GOTOASSIST_" };
+        command.mut_args(|argument| {
+            // So that a negative number is a bad value of its flag, and not an unknown flag.
+            let takes_value = argument.get_action().takes_values();
+            let argument = argument.allow_negative_numbers(takes_value);
+            let variable = match (argument.get_env(), argument.get_long()) {
+                (Some(variable), _) => variable.to_owned(),
+                // A check that somebody forgot in the environment would keep a service down.
+                (None, None | Some("check")) => return argument,
+                (None, Some(flag)) => {
+                    format!("{prefix}{}", flag.replace('-', "_").to_uppercase()).into()
+                }
+            };
+            let is_empty = env::var_os(&variable).is_some_and(|value| value.is_empty());
+            argument.env(if is_empty {
+                Resettable::Reset
+            } else {
+                Resettable::Value(variable.into())
+            })
+        })
+    })
+}
+
+/// The configuration that `words` and the environment give, as flags, one a line, secrets hidden.
+pub fn effective(words: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Error> {
+    let command = command();
+    let matches = command.clone().try_get_matches_from(words)?;
+    let Some((name, matches)) = matches.subcommand() else { return Ok(Vec::new()) };
+    let arguments =
+        command.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
+    Ok(arguments.flat_map(|argument| lines(argument, matches)).collect())
+}
+
+fn lines(argument: &Arg, matches: &ArgMatches) -> Vec<String> {
+    let id = argument.get_id().as_str();
+    let (Some(flag), Some(values)) = (argument.get_long(), matches.get_raw(id)) else {
+        return Vec::new();
+    };
+    // What --help hides may be a secret as well: HTTPS_PROXY holds a password.
+    if argument.is_hide_env_values_set() || argument.is_hide_set() {
+        let is_set = matches.value_source(id) != Some(ValueSource::DefaultValue);
+        return is_set.then(|| format!("--{flag} (set)")).into_iter().collect();
+    }
+    let values = values.map(|value| value.to_string_lossy());
+    if matches!(argument.get_action(), ArgAction::SetTrue) {
+        return values.filter(|value| value == "true").map(|_| format!("--{flag}")).collect();
+    }
+    values.map(|value| format!("--{flag} {value}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(words: &[&str]) -> Vec<String> {
+        let words = ["gotoassist-grpc", "serve"].into_iter().chain(words.iter().copied());
+        effective(words.map(OsString::from)).unwrap()
+    }
+
+    #[test]
+    fn what_is_shown_is_what_was_given_and_what_is_default() {
+        let lines = shown(&["--listen", "[::1]:1", "--allow-client", "a,b", "--trust-network"]);
+        for line in [
+            "--listen [::1]:1",
+            "--poll-waiting 3s",
+            "--max-calls 2000",
+            "--allow-client a",
+            "--allow-client b",
+            "--trust-network",
+        ] {
+            assert!(lines.iter().any(|shown| shown == line), "{line}: {lines:#?}");
+        }
+        assert!(shown(&[]).iter().all(|line| line != "--trust-network"));
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let secrets = [
+            "--client-secret",
+            "--refresh-token",
+            "--personal-access-token",
+            "--resume-key",
+            "--upstream-proxy",
+            "--https-proxy",
+        ];
+        let words: Vec<_> = secrets.iter().flat_map(|flag| [*flag, "hush"]).collect();
+        let lines = shown(&words);
+        for flag in secrets {
+            assert!(lines.contains(&format!("{flag} (set)")), "{flag}: {lines:#?}");
+        }
+        assert!(!lines.concat().contains("hush"), "{lines:#?}");
+    }
+}
