@@ -31,7 +31,7 @@ async fn drain_with_ten_thousand_streams() {
     }
     let grace = format!("--drain-grace={}s", GRACE.as_secs());
     // The vendor is in the same process as all the watchers, so it may be slow.
-    let flags = ["--drain-delay=200ms", &grace, "--upstream-timeout=1m", "--call-limit=1m"];
+    let flags = ["--drain-delay=200ms", &grace, "--upstream-timeout=1m", "--default-deadline=1m"];
     let served = Serve::before(&vendor, &flags).await;
 
     let open = Arc::new(Semaphore::new(0));

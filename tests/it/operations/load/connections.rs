@@ -33,8 +33,8 @@ async fn a_connection_that_fails_tells_its_cause_to_those_who_need_it_and_nobody
     let gate = Gate::before(&vendor).await;
     let authority = gate.authority();
     let trusted = ["--upstream-ca-file", &authority];
-    let early = ["--stale-after=1", "--upstream-retries=1", "--upstream-connect-timeout=2s"];
-    let serve = Load::serve(&gate.url(), &[&trusted[..], &early].concat()).await;
+    let flags = ["--upstream-retries=1", "--upstream-connect-timeout=2s"];
+    let serve = Load::serve(&gate.url(), &[&trusted[..], &flags].concat()).await;
     open_connections(&vendor, &serve).await;
     let mut load = Load::start(&vendor, &serve).await;
 
