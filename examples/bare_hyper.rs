@@ -1,6 +1,6 @@
 //! hyper's HTTP/2 server as it comes, with nothing of ours. It answers like a gRPC server what is no
 //! gRPC call: with headers that end the stream. What h2spec finds wrong with the service and with
-//! this is none of ours (`tests/interop/h2spec.sh`).
+//! this is none of ours (`tests/interop/test_h2spec.py`).
 
 use std::convert::Infallible;
 

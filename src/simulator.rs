@@ -1,12 +1,17 @@
-//! The vendor, played: its two REST calls, its token endpoint, and everything that can go wrong
-//! with them. Knows nothing of the service; docs/simulator.md is its manual.
+//! The simulator: the vendor's two REST calls, its token endpoint, and all of their faults. Knows
+//! nothing of the service; docs/simulator.md is its manual.
 //!
-//! All of its time is tokio's, so that it runs under paused time too.
+//! A request comes to `api`. `world` finds the right answer to it, with the help of `life` and
+//! `body`, and the fault that a `rule` asks for. `play` turns both into what goes out.
+//!
+//! All time is tokio's, so that the simulator follows paused time.
 
 mod answer;
 mod api;
+mod body;
 mod builtin;
 mod control;
+mod control_api;
 mod counters;
 mod credentials;
 mod fault;
@@ -14,8 +19,6 @@ mod life;
 mod play;
 mod random;
 mod rule;
-mod settings;
-mod shape;
 mod wire;
 mod world;
 
@@ -42,12 +45,15 @@ pub use fault::{Fault, RetryAfter};
 pub use life::{Fields, InvalidScript, SessionScript, Step};
 pub use random::FIRST_ID as FIRST_RANDOM_ID;
 pub use rule::{InvalidRule, Route, Rule};
-pub use settings::Settings;
 pub use world::LinksScript;
+
+pub use crate::config::simulate::Settings;
+use builtin::Builtin;
+use world::Start;
 
 use crate::{clock::Clock, config::SimulateConfig};
 
-/// A simulated vendor on a port of its own.
+/// A simulator that listens on a port.
 #[derive(Debug)]
 pub struct Simulator {
     listener: TcpListener,
@@ -55,7 +61,7 @@ pub struct Simulator {
     control: Control,
 }
 
-/// Why a simulator cannot start.
+/// Why the simulator cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be listened on.
@@ -64,13 +70,13 @@ pub enum Error {
     /// The file with the sessions cannot be read.
     #[error("cannot read the sessions in {}", .0.display())]
     SessionsFile(PathBuf, #[source] io::Error),
-    /// The file with the sessions is no JSON array of scripts.
-    #[error("{} is no array of sessions", .0.display())]
+    /// The file with the sessions is not a JSON array of scripts.
+    #[error("{} is not an array of sessions", .0.display())]
     SessionsJson(PathBuf, #[source] serde_json::Error),
     /// A session cannot be played.
     #[error(transparent)]
     Script(#[from] InvalidScript),
-    /// A fault is not known.
+    /// A fault is unknown.
     #[error(transparent)]
     Rule(#[from] InvalidRule),
 }
@@ -100,13 +106,13 @@ impl Simulator {
         format!("http://{}{TOKEN_PATH}", self.address)
     }
 
-    /// The handle to change it while it runs.
+    /// The handle that changes it while it runs.
     pub fn control(&self) -> Control {
         self.control.clone()
     }
 
     /// Answers until `shutdown` is ready. Then, or when this future is dropped, all connections
-    /// are cut.
+    /// are closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let router = router(&self.control);
         let mut connections = JoinSet::new();
@@ -125,37 +131,34 @@ impl Simulator {
     }
 }
 
-/// A simulated vendor without a port, for [`router`].
+/// A simulator without a port, for [`router`].
 pub fn control(config: &SimulateConfig) -> Result<Control, Error> {
-    let mut sessions = builtin::sessions();
-    let scale = config.speed;
-    sessions.extend((0..config.random).map(|number| random::session(config.seed, number, scale)));
+    let Builtin { mut sessions, links } =
+        builtin::builtin().map_err(|source| Error::SessionsJson("builtin.json".into(), source))?;
+    let random = |number| random::session(config.seed, number, config.speed);
+    sessions.extend((0..config.random).map(random));
     if let Some(path) = &config.sessions {
         let text = fs::read(path).map_err(|source| Error::SessionsFile(path.clone(), source))?;
-        let scripts: Vec<SessionScript> = serde_json::from_slice(&text)
+        let scripts: Vec<_> = serde_json::from_slice(&text)
             .map_err(|source| Error::SessionsJson(path.clone(), source))?;
         sessions.extend(scripts);
     }
-    // An environment variable may well be set to nothing.
-    let written = config.faults.iter().filter(|text| !text.trim().is_empty());
-    let begin = control::Begin {
-        settings: Settings::from(config),
-        sessions,
-        links: builtin::links(),
-        rules: written.map(|text| text.parse()).collect::<Result<_, _>>()?,
-        seed: config.seed,
-    };
+    // The environment variable may be set to nothing.
+    let faults = config.faults.iter().filter(|text| !text.trim().is_empty());
+    let rules = faults.map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let settings = config.settings.clone();
+    let start = Start { settings, sessions, links, rules, seed: config.seed };
     let clock = Clock::anchored(config.clock.unwrap_or_else(Timestamp::now));
-    Ok(Control::new(begin, clock)?)
+    Ok(Control::new(start, clock)?)
 }
 
-/// Serves one connection, HTTP/1 or HTTP/2, as the client begins it.
+/// Serves one connection in HTTP/1 or HTTP/2, whichever the client begins.
 async fn serve(stream: TcpStream, router: Router) {
     // Without it the last piece of an answer would wait for the client's acknowledgement.
     let _ = stream.set_nodelay(true);
     let wire = wire::Wire::new(stream);
-    let router = router.layer(Extension(wire.takeover()));
-    // An error is the client's leaving, or a fault at work.
+    let router = router.layer(Extension(wire.clone()));
+    // An error means that the client has gone, or that a fault was played.
     let _ = auto::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(wire), TowerToHyperService::new(router))
         .await;

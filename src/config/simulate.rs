@@ -1,11 +1,10 @@
-//! The settings of `simulate`: where it listens, which sessions live in it, and how its answers look.
+//! The flags of `simulate`: where it listens, which sessions it has, and how it answers.
 
 pub mod shape;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use humantime::parse_duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +13,7 @@ pub use shape::{
     TimestampForm,
 };
 
-/// How the simulated vendor behaves from the start. While it runs, its control API changes most of
-/// it; see docs/simulator.md.
+/// How the simulator starts. docs/simulator.md is its manual.
 #[derive(Clone, Debug, PartialEq, Args)]
 pub struct SimulateConfig {
     /// Address to listen on, for the REST API, the token endpoint and the control API.
@@ -27,11 +25,11 @@ pub struct SimulateConfig {
     pub sessions: Option<PathBuf>,
 
     /// How many sessions with random lives to add, with the ids 900000000 and up.
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    #[arg(long, value_name = "COUNT", default_value_t)]
     pub random: u32,
 
-    /// Seed of the random lives and of the faults that strike with a probability.
-    #[arg(long, default_value_t = 0)]
+    /// Seed of the random lives, and of the rules that have a probability.
+    #[arg(long, default_value_t)]
     pub seed: u64,
 
     /// How many times faster than real ones the random lives pass.
@@ -42,75 +40,94 @@ pub struct SimulateConfig {
     #[arg(long, value_name = "TIME")]
     pub clock: Option<Timestamp>,
 
+    /// A fault to play: its kind, such as `reset`, or a whole rule as JSON on one line. May be
+    /// repeated; the environment variable has one on each line.
+    ///
+    /// Other content: shape, stale, fields, foreign-session, half-session, hollow-session,
+    /// duplicate-keys, many-unknown-fields, deep-nesting, oversized, gzip-bomb, byte-order-mark,
+    /// invalid-utf8, bad-json.
+    ///
+    /// No session at all: maintenance, empty-object, null, error-object, html, body, empty-body,
+    /// no-content, status, redirect.
+    ///
+    /// On the connection: hang, half-body, half-chunk, reset, reset-halfway, close,
+    /// endless-headers, trickle, http10, informational, garbage.
+    ///
+    /// A rule says more, such as `{"fault":{"kind":"maintenance"},"sessionId":"250040303","times":3}`.
+    /// docs/simulator.md lists its fields and the parameters of each kind. The kind `right` is the
+    /// right answer, for a rule that only delays.
+    #[arg(long = "fault", value_name = "KIND|JSON", value_delimiter = '\n')]
+    pub faults: Vec<String>,
+
+    /// What the control API can change later.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// How the simulator answers everybody: set by flags at the start, and changed by the control API
+/// while it runs.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settings {
     /// REST requests allowed in any one second before 429 is answered; 0 for no limit.
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
     pub rate_limit: u32,
 
     /// Who shares the rate limit.
-    #[arg(long, value_enum, value_name = "SCOPE", default_value = "api")]
+    #[arg(long, value_enum, value_name = "SCOPE", default_value_t)]
     pub rate_limit_scope: RateLimitScope,
 
     /// Form of the Retry-After header on such a 429.
-    #[arg(long, value_enum, value_name = "FORM", default_value = "none")]
+    #[arg(long, value_enum, value_name = "FORM", default_value_t)]
     pub rate_limit_retry_after: RetryAfterForm,
 
-    /// How long after its end a session is kept, before it is 404.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30days")]
-    pub retention: Duration,
+    /// How long after its end a session is kept, before it is 404. In JSON, seconds.
+    #[arg(long, value_name = "DURATION", value_parser = seconds, default_value = "30days")]
+    pub retention: f64,
 
     /// How a missing or bad token is refused.
-    #[arg(long, value_enum, value_name = "FORM", default_value = "invalid-token")]
+    #[arg(long, value_enum, value_name = "FORM", default_value_t)]
     pub refusal: Refusal,
 
     /// Body of ordinary errors, such as 404.
-    #[arg(long, value_enum, value_name = "FORM", default_value = "product")]
+    #[arg(long, value_enum, value_name = "FORM", default_value_t)]
     pub error_body: ErrorBody,
 
-    /// How long an access token from the token endpoint is valid.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1h")]
-    pub token_lifetime: Duration,
+    /// How long an access token from the token endpoint is valid. In JSON, seconds.
+    #[arg(long, value_name = "DURATION", value_parser = seconds, default_value = "1h")]
+    pub token_lifetime: f64,
 
     /// What a refresh does to the refresh token.
-    #[arg(long, value_enum, value_name = "RULE", default_value = "keep")]
+    #[arg(long, value_enum, value_name = "RULE", default_value_t)]
     pub refresh_tokens: RefreshTokens,
 
     /// Form of `expires_in` in the token endpoint's answer.
-    #[arg(long, value_enum, value_name = "FORM", default_value = "number")]
+    #[arg(long, value_enum, value_name = "FORM", default_value_t)]
     pub expires_in: KeyForm,
+
+    /// Whether the token endpoint's answer has a `token_type`.
+    #[arg(skip)]
+    pub token_type: bool,
 
     /// Accept only tokens that the token endpoint issued or the control API accepted.
     #[arg(long)]
     pub only_issued_tokens: bool,
-
-    /// A fault to play: its kind (`reset`), or a whole rule as JSON in one line. May be repeated; in
-    /// the environment, one a line.
-    ///
-    /// Answers that are not what they seem: maintenance, empty-object, null, error-object,
-    /// foreign-session, half-session, hollow-session, shape, many-unknown-fields, byte-order-mark,
-    /// stale, duplicate-keys, fields.
-    ///
-    /// Errors: status, redirect, no-content, empty-body, html, body, bad-json, invalid-utf8,
-    /// deep-nesting, oversized, gzip-bomb.
-    ///
-    /// On the socket: hang, half-body, half-chunk, reset, reset-halfway, close, endless-headers,
-    /// trickle, http10, informational, garbage.
-    ///
-    /// A rule says more, such as `{"fault":{"kind":"maintenance"},"sessionId":"250040303","times":3}`
-    /// or `{"fault":{"kind":"shape","statuses":"upper-snake"},"probability":0.1}`; its fields, and the
-    /// parameters of each kind, are in docs/simulator.md. `right` is the right answer, for a rule that
-    /// only delays.
-    #[arg(long = "fault", value_name = "KIND|JSON", value_delimiter = '\n')]
-    pub faults: Vec<String>,
 
     /// The shape of bodies.
     #[command(flatten)]
     pub shape: Shape,
 }
 
+/// A duration such as `30days`, in seconds.
+fn seconds(text: &str) -> Result<f64, humantime::DurationError> {
+    humantime::parse_duration(text).map(|duration| duration.as_secs_f64())
+}
+
 impl SimulateConfig {
     /// The defaults, on a free port of the loopback address and without a rate limit: for tests.
     pub fn on_free_port() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), rate_limit: 0, ..Self::default() }
+        let settings = Settings { rate_limit: 0, ..Settings::default() };
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), settings, ..Self::default() }
     }
 }
 
@@ -120,22 +137,28 @@ impl Default for SimulateConfig {
     }
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        super::flags::defaults()
+    }
+}
+
 /// Who shares the rate limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RateLimitScope {
-    /// All together, as the documentation's "per API" reads.
+    /// All requests, as the documentation's "per API" reads.
     #[default]
     Api,
-    /// Each token, or principal of issued tokens, has its own.
+    /// The requests of one token, or of one principal of issued tokens.
     Credential,
 }
 
-/// How an answer tells when to come back.
+/// The form in which an answer says when to come back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RetryAfterForm {
-    /// Not at all.
+    /// No header.
     #[default]
     None,
     /// `Retry-After: 1`.
@@ -170,7 +193,7 @@ pub enum ErrorBody {
     Oauth,
     /// An HTML page, as a proxy answers.
     Html,
-    /// None.
+    /// No body.
     Empty,
 }
 
@@ -178,11 +201,11 @@ pub enum ErrorBody {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefreshTokens {
-    /// Nothing: the answer holds none, the old one stays valid.
+    /// The answer has no new one; the old one stays valid.
     #[default]
     Keep,
-    /// The answer holds a new one; the old one stays valid too.
+    /// The answer has a new one; the old one stays valid too.
     Rotate,
-    /// The answer holds a new one; the old one is refused from then on.
+    /// The answer has a new one; the old one is refused from then on.
     SingleUse,
 }

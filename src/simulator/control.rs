@@ -1,20 +1,18 @@
-//! The handle by which a test changes the simulated vendor while it runs, and asks what it saw.
+//! The handle by which a test changes a running simulator, and asks what it saw.
 
-pub(super) mod http;
+use std::sync::Arc;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::Notify;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::watch;
 
 use super::{
     counters::Counters,
     credentials::Standing,
     life::{InvalidScript, SessionScript},
     rule::Rule,
-    settings::Settings,
-    world::{LinksScript, World},
+    world::{LinksScript, Start, World},
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, config::simulate::Settings};
 
 /// Changes a running simulator from within the process; the control API does the same over HTTP.
 /// Clones are handles of the same simulator.
@@ -24,33 +22,23 @@ pub struct Control(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     world: Mutex<World>,
-    /// Told of every request that comes or ends.
-    counted: Notify,
-    begin: Begin,
-}
-
-/// What [`Control::reset`] goes back to.
-#[derive(Debug)]
-pub(super) struct Begin {
-    pub settings: Settings,
-    pub sessions: Vec<SessionScript>,
-    pub links: Vec<(&'static str, LinksScript)>,
-    pub rules: Vec<Rule>,
-    pub seed: u64,
+    /// Sent after each change of the counters, while the world is not locked.
+    counted: watch::Sender<()>,
+    start: Start,
 }
 
 impl Control {
-    pub(super) fn new(begin: Begin, clock: Clock) -> Result<Self, InvalidScript> {
-        let world = begin.world(clock)?;
-        Ok(Self(Arc::new(Inner { world: Mutex::new(world), counted: Notify::new(), begin })))
+    pub(super) fn new(start: Start, clock: Clock) -> Result<Self, InvalidScript> {
+        let world = Mutex::new(World::new(&start, clock)?);
+        Ok(Self(Arc::new(Inner { world, counted: watch::Sender::new(()), start })))
     }
 
-    /// Puts a session, whose life begins now, in the place of an earlier one with the same id.
+    /// Adds a session, whose life begins now. It replaces an earlier one with the same id.
     pub fn put_session(&self, script: SessionScript) -> Result<(), InvalidScript> {
         self.world().put_session(script)
     }
 
-    /// Takes a session away: it is 404 from now on. `false` if there was none.
+    /// Removes a session: it is 404 from now on. `false` if there was none.
     pub fn delete_session(&self, id: &str) -> bool {
         self.world().delete_session(id)
     }
@@ -66,17 +54,17 @@ impl Control {
         world.sessions.iter().map(|(id, life)| (id.clone(), life.status())).collect()
     }
 
-    /// Puts the links of a domain in the place of earlier ones.
+    /// Sets the links of a domain.
     pub fn put_links(&self, domain: &str, links: LinksScript) {
         self.world().links.insert(domain.into(), links);
     }
 
-    /// Takes the links of a domain away. `false` if there were none.
+    /// Removes the links of a domain. `false` if there were none.
     pub fn delete_links(&self, domain: &str) -> bool {
         self.world().links.remove(domain).is_some()
     }
 
-    /// Adds a rule behind those there are, and gives its number.
+    /// Adds a rule after the present ones, and returns its number.
     pub fn add_fault(&self, rule: impl Into<Rule>) -> u64 {
         self.world().add_rule(rule.into())
     }
@@ -86,7 +74,7 @@ impl Control {
         self.world().rules.iter().map(|rule| (rule.id, rule.rule.clone(), rule.struck)).collect()
     }
 
-    /// Takes a rule away. `false` if there was none.
+    /// Removes a rule. `false` if there was none.
     pub fn delete_fault(&self, number: u64) -> bool {
         let mut world = self.world();
         let before = world.rules.len();
@@ -94,7 +82,7 @@ impl Control {
         world.rules.len() < before
     }
 
-    /// Takes all rules away.
+    /// Removes all rules.
     pub fn clear_faults(&self) {
         self.world().rules.clear();
     }
@@ -109,84 +97,59 @@ impl Control {
         change(&mut self.world().settings);
     }
 
-    /// Gives a token, or all issued tokens of a principal, a standing.
+    /// Sets the standing of a token, or of all issued tokens of a principal.
     pub fn set_credential(&self, token: &str, standing: Standing) {
         self.world().credentials.set(token, Some(standing));
     }
 
-    /// Takes that standing away again.
+    /// Removes that standing again.
     pub fn forget_credential(&self, token: &str) {
         self.world().credentials.set(token, None);
     }
 
-    /// Lets every access token that was issued so far expire now.
+    /// Makes every access token that was issued so far expire now.
     pub fn expire_issued_tokens(&self) {
         self.world().credentials.expire();
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub fn counters(&self) -> Counters {
         self.world().counters.clone()
     }
 
-    /// Sets the counters back to zero.
+    /// Sets the counters to zero.
     pub fn reset_counters(&self) {
-        self.world().counters.set_back();
-        self.0.counted.notify_waiters();
+        self.world().counters.reset();
+        self.0.counted.send_replace(());
     }
 
-    /// Waits until the counters are as `is_met` wants them. Has no limit of its own.
+    /// Waits until the counters satisfy `is_met`. Has no limit of its own.
     pub async fn until(&self, is_met: impl Fn(&Counters) -> bool) {
-        loop {
-            let counted = self.0.counted.notified();
-            tokio::pin!(counted);
-            // Listen before looking, so that nothing falls between the two.
-            counted.as_mut().enable();
-            if is_met(&self.world().counters) {
-                return;
-            }
-            counted.await;
-        }
+        // This cannot fail: the sender lives as long as `self`.
+        let _ = self.0.counted.subscribe().wait_for(|()| is_met(&self.world().counters)).await;
     }
 
-    /// Back to the start: sessions, links, faults, settings, tokens and counters. The built-in and
-    /// scripted lives begin anew.
+    /// Goes back to the start: sessions, links, faults, settings, tokens and counters. The built-in
+    /// and scripted lives begin again.
     pub fn reset(&self) {
         let mut world = self.world();
-        let in_flight = world.counters.in_flight;
-        // What was playable at the start still is.
-        if let Ok(begun) = self.0.begin.world(world.clock) {
-            *world = begun;
-            world.counters.in_flight = in_flight;
+        // What could be played at the start still can.
+        if let Ok(mut started) = World::new(&self.0.start, world.clock) {
+            started.counters.in_flight = world.counters.in_flight;
+            *world = started;
         }
         drop(world);
-        self.0.counted.notify_waiters();
+        self.0.counted.send_replace(());
     }
 
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
-        self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.world.lock()
     }
 
-    /// Counts a REST request out again when it is dropped.
+    /// Tells that a REST request was counted, and counts its end when the guard is dropped.
     pub(super) fn in_flight(&self) -> InFlight {
-        self.0.counted.notify_waiters();
+        self.0.counted.send_replace(());
         InFlight { control: self.clone(), is_answered: false }
-    }
-}
-
-impl Begin {
-    fn world(&self, clock: Clock) -> Result<World, InvalidScript> {
-        let mut world = World::new(clock, self.settings.clone(), self.seed);
-        for script in &self.sessions {
-            world.put_session(script.clone())?;
-        }
-        for (domain, links) in &self.links {
-            world.links.insert((*domain).into(), links.clone());
-        }
-        for rule in &self.rules {
-            world.add_rule(rule.clone());
-        }
-        Ok(world)
     }
 }
 
@@ -209,6 +172,6 @@ impl Drop for InFlight {
         counters.in_flight = counters.in_flight.saturating_sub(1);
         counters.cancelled += u64::from(!self.is_answered);
         drop(world);
-        self.control.0.counted.notify_waiters();
+        self.control.0.counted.send_replace(());
     }
 }

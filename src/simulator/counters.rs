@@ -1,4 +1,4 @@
-//! What the simulator has seen, so that a test can say what it expected to be asked.
+//! Counts the requests, for tests and for the quota.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -8,12 +8,12 @@ use std::{
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// How many requests are remembered one by one.
-const REMEMBERED: usize = 1000;
+/// How many requests are kept one by one.
+const RECENT_LIMIT: usize = 1000;
 
-/// What was asked since the start, or since the counters were set back.
+/// The requests since the start, or since the counters were reset.
 ///
-/// All but `token_requests` is about the two REST calls and whatever else comes to their paths.
+/// All but `token_requests` counts REST requests, known routes or not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
@@ -21,12 +21,11 @@ pub struct Counters {
     pub requests: u64,
     /// Requests by the session id or token in their path.
     pub by_session: BTreeMap<String, u64>,
-    /// Requests by the token they came with, or by its principal if it was issued here; "" for
-    /// those without any.
+    /// Requests by their token, or by its principal if it was issued here; "" without a token.
     pub by_credential: BTreeMap<String, u64>,
-    /// Requests by the HTTP status of the right answer, or of the fault that is a status.
+    /// Requests by the HTTP status of the answer.
     pub by_status: BTreeMap<u16, u64>,
-    /// Requests that a rule struck.
+    /// Requests that a rule applied to, with those to the token endpoint.
     pub faults: u64,
     /// The most requests in any window of a second.
     pub max_per_second: usize,
@@ -62,7 +61,7 @@ pub struct Seen {
     pub headers: BTreeMap<String, String>,
     /// The token, or the principal of an issued one.
     pub credential: Option<String>,
-    /// The HTTP status of the right answer, or of the fault that is a status.
+    /// The HTTP status of the answer; of the right one, if a fault broke the connection.
     pub status: u16,
 }
 
@@ -72,12 +71,12 @@ impl Counters {
         self.by_session.get(id).copied().unwrap_or_default()
     }
 
-    /// How many requests came with one token, or with those of one principal.
+    /// How many requests came with one token, or with the tokens of one principal.
     pub fn of_credential(&self, name: &str) -> u64 {
         self.by_credential.get(name).copied().unwrap_or_default()
     }
 
-    pub(super) fn see(&mut self, seen: Seen, session_id: Option<&str>) {
+    pub(super) fn count(&mut self, seen: Seen, session_id: Option<&str>) {
         self.requests += 1;
         if let Some(id) = session_id {
             *self.by_session.entry(id.into()).or_default() += 1;
@@ -92,18 +91,18 @@ impl Counters {
         self.in_flight += 1;
         self.max_in_flight = self.max_in_flight.max(self.in_flight);
         self.recent.push_back(seen);
-        if self.recent.len() > REMEMBERED {
+        if self.recent.len() > RECENT_LIMIT {
             self.recent.pop_front();
         }
     }
 
-    /// All zero again, except for what is in flight.
-    pub(super) fn set_back(&mut self) {
+    /// Sets all to zero, except for the requests in flight.
+    pub(super) fn reset(&mut self) {
         *self = Self { in_flight: self.in_flight, ..Self::default() };
     }
 }
 
-/// The vendor's quota: so many requests in any window of a second, in each scope.
+/// The vendor's quota: requests in any window of a second, for each scope.
 #[derive(Debug, Default)]
 pub(super) struct Quota(HashMap<String, Window>);
 
@@ -122,12 +121,12 @@ impl Quota {
     }
 }
 
-/// The times of what happened within the last second.
+/// The times of the requests in the last second.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Window(VecDeque<Instant>);
 
 impl Window {
-    /// How many they are.
+    /// The number of requests in the last second.
     fn count(&mut self) -> usize {
         let now = Instant::now();
         while self.0.front().is_some_and(|at| now - *at >= Duration::from_secs(1)) {
@@ -136,7 +135,7 @@ impl Window {
         self.0.len()
     }
 
-    /// Adds one, now, and counts them.
+    /// Adds a request now, and returns the number with it.
     fn push(&mut self) -> usize {
         self.0.push_back(Instant::now());
         self.count()

@@ -1,4 +1,4 @@
-//! Tokens: which the REST calls accept, and how the token endpoint issues them.
+//! Tokens: which ones the REST calls accept, and how the token endpoint issues them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,10 +7,11 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{answer::Answer, settings::Settings, shape::quoted};
-use crate::config::simulate::{ErrorBody, KeyForm, RefreshTokens};
+use super::answer::Answer;
+use crate::config::simulate::{ErrorBody, KeyForm, RefreshTokens, Settings};
 
 /// A token that is always refused.
 pub const BAD_TOKEN: &str = "bad-token";
@@ -23,11 +24,11 @@ pub const NO_SEAT_GRANT: &str = "no-seat-grant";
 /// A client id that is always refused.
 pub const BAD_CLIENT: &str = "bad-client";
 
-/// What the REST calls think of a token.
+/// Whether the REST calls accept a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
-    /// It may ask.
+    /// It is valid.
     Accepted,
     /// It is not valid.
     Refused,
@@ -46,13 +47,13 @@ pub(super) struct Credentials {
 #[derive(Debug)]
 struct Issued {
     principal: String,
-    /// `None`: later than the clock can say.
+    /// `None` if that is later than the clock can say.
     expires_at: Option<Instant>,
     has_seat: bool,
 }
 
 impl Credentials {
-    /// Gives a token, or all tokens of a principal, a standing; `None` takes it away.
+    /// Sets the standing of a token, or of all tokens of a principal; `None` removes it.
     pub(super) fn set(&mut self, name: &str, standing: Option<Standing>) {
         match standing {
             Some(standing) => self.standings.insert(name.into(), standing),
@@ -60,7 +61,7 @@ impl Credentials {
         };
     }
 
-    /// Lets all issued access tokens expire.
+    /// Makes all issued access tokens expire now.
     pub(super) fn expire(&mut self) {
         self.issued.values_mut().for_each(|issued| issued.expires_at = Some(Instant::now()));
     }
@@ -70,7 +71,7 @@ impl Credentials {
         self.issued.get(token).map_or(token, |issued| &issued.principal).into()
     }
 
-    /// What the REST calls think of `token`.
+    /// Whether the REST calls accept `token`.
     pub(super) fn standing(&self, token: &str, only_issued: bool) -> Standing {
         if let Some(standing) = self.standings.get(token) {
             return *standing;
@@ -95,9 +96,9 @@ impl Credentials {
         client: Option<(String, String)>,
         settings: &Settings,
     ) -> Answer {
-        let Some((client, _)) =
-            client.filter(|(id, secret)| !secret.is_empty() && !id.is_empty() && id != BAD_CLIENT)
-        else {
+        let is_valid =
+            |id: &str, secret: &str| !secret.is_empty() && !["", BAD_CLIENT].contains(&id);
+        let Some((client, _)) = client.filter(|(id, secret)| is_valid(id, secret)) else {
             return refused(401, "invalid_client", "Client authentication failed")
                 .header("www-authenticate", "Basic realm=\"oauth\"");
         };
@@ -106,9 +107,7 @@ impl Credentials {
             "refresh_token" => (field("refresh_token"), true),
             "personal_access_token" => (field("pat"), false),
             "authorization_code" => (field("code"), false),
-            _ => {
-                return refused(400, "unsupported_grant_type", "The grant type is not supported");
-            }
+            _ => return refused(400, "unsupported_grant_type", "The grant type is not supported"),
         };
         if grant.is_empty() {
             return refused(400, "invalid_request", "A parameter is missing");
@@ -122,7 +121,7 @@ impl Credentials {
         let refresh_token = if field("grant_type") == "authorization_code" {
             Some(self.next_grant(grant))
         } else if is_refresh {
-            self.turned(grant, settings.refresh_tokens)
+            self.rotated(grant, settings.refresh_tokens)
         } else {
             None
         };
@@ -139,26 +138,28 @@ impl Credentials {
         let token = self.next_token(&principal);
         let lifetime = Duration::try_from_secs_f64(settings.token_lifetime).unwrap_or_default();
         let seconds = lifetime.as_secs();
-        let expires_in = match settings.expires_in {
-            KeyForm::Number => seconds.to_string(),
-            KeyForm::String => quoted(&seconds.to_string()),
-        };
-        let refresh_token = refresh_token
-            .map(|token| format!(r#""refresh_token":{},"#, quoted(&token)))
-            .unwrap_or_default();
-        let token_type = if settings.token_type { r#""token_type":"Bearer","# } else { "" };
-        let text = format!(
-            r#"{{"access_token":{},{refresh_token}{token_type}"expires_in":{expires_in},"scope":"support:","principal":{}}}"#,
-            quoted(&token),
-            quoted(&principal)
-        );
+        let mut granted = json!({
+            "access_token": token,
+            "expires_in": match settings.expires_in {
+                KeyForm::Number => Value::from(seconds),
+                KeyForm::String => seconds.to_string().into(),
+            },
+            "scope": "support:",
+            "principal": principal,
+        });
+        if let Some(refresh_token) = refresh_token {
+            granted["refresh_token"] = refresh_token.into();
+        }
+        if settings.token_type {
+            granted["token_type"] = "Bearer".into();
+        }
         let expires_at = Instant::now().checked_add(lifetime);
         self.issued.insert(token, Issued { principal, expires_at, has_seat });
-        Answer::json(text).header("cache-control", "no-store")
+        Answer::json(granted.to_string()).header("cache-control", "no-store")
     }
 
-    /// The refresh token that takes the place of `old`, if any does.
-    fn turned(&mut self, old: &str, rule: RefreshTokens) -> Option<String> {
+    /// The refresh token that replaces `old`, if one does.
+    fn rotated(&mut self, old: &str, rule: RefreshTokens) -> Option<String> {
         match rule {
             RefreshTokens::Keep => return None,
             RefreshTokens::Rotate => {}
@@ -177,7 +178,7 @@ impl Credentials {
     fn next_token(&mut self, principal: &str) -> String {
         self.count += 1;
         let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let claims = format!(r#"{{"sub":{},"jti":"{}"}}"#, quoted(principal), self.count);
+        let claims = format!(r#"{{"sub":{},"jti":"{}"}}"#, Value::from(principal), self.count);
         let signature = [self.count.to_le_bytes(); 56].concat();
         format!("{}.{}.{}", part(br#"{"alg":"none"}"#), part(claims.as_bytes()), part(&signature))
     }

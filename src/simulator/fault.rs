@@ -1,4 +1,4 @@
-//! What can go wrong on purpose.
+//! The faults: the one list from which flags, scripts and the control API read them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,8 +6,7 @@ use serde_json::{Map, Value};
 use super::builtin::STRANGER_ID;
 use crate::config::simulate::{ErrorBody, Shape};
 
-/// One way of answering that is not the right one. docs/simulator.md tells what each looks like on
-/// the wire.
+/// One way to answer a request. docs/simulator.md shows what each looks like on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(
     tag = "kind",
@@ -16,27 +15,27 @@ use crate::config::simulate::{ErrorBody, Shape};
     deny_unknown_fields
 )]
 pub enum Fault {
-    /// None: the right answer, for a rule that only delays.
+    /// The right answer, for a rule that only delays.
     #[default]
     Right,
-    /// The right answer, but the one of some time ago.
+    /// The right answer of some time ago.
     Stale {
         /// Its age in seconds.
         seconds: f64,
     },
     /// The right answer in another shape.
     Shape(Shape),
-    /// 200 with the body of another session, as a cache gives it that mixes its entries up.
+    /// 200 with the body of another session, as a cache answers that mixes up its entries.
     ForeignSession {
         /// The id of that session.
         #[serde(default = "stranger")]
         id: String,
     },
-    /// 200 with `sessionId` and `status` of the right body, and nothing else.
+    /// 200 with only the `sessionId` and the `status` of the right body.
     HalfSession,
-    /// 200 with `sessionId` of the right body, and nothing else.
+    /// 200 with only the `sessionId` of the right body.
     HollowSession,
-    /// 200 with a JSON object that only holds a message.
+    /// 200 with a JSON object that has a message and nothing else.
     Maintenance {
         /// The message.
         #[serde(default = "maintenance")]
@@ -55,7 +54,7 @@ pub enum Fault {
         #[serde(default = "invalid_token")]
         code: String,
     },
-    /// No answer at all, while the connection stays open.
+    /// No answer, while the connection stays open.
     Hang,
     /// Another status.
     Status {
@@ -73,14 +72,14 @@ pub enum Fault {
         /// The value of Retry-After.
         #[serde(default)]
         retry_after: Option<RetryAfter>,
-        /// The same as an HTTP date this many seconds from now.
+        /// The same as a date, in seconds from now.
         #[serde(default)]
         retry_after_date: Option<i64>,
     },
-    /// To another place.
+    /// A redirect.
     Redirect {
         /// The HTTP status.
-        #[serde(default = "found")]
+        #[serde(default = "code::<302>")]
         status: u16,
         /// The value of Location.
         #[serde(default = "elsewhere")]
@@ -100,73 +99,72 @@ pub enum Fault {
         #[serde(default = "json")]
         content_type: String,
     },
-    /// 200 with JSON that breaks off, its length being right.
+    /// 200 with JSON that breaks off, and a Content-Length that fits it.
     BadJson,
-    /// The right body with `status` and `accountKey` in it twice, the second time with other
-    /// values.
+    /// The right body with a second `status` and `accountKey` of other values.
     DuplicateKeys,
-    /// The right body with an additional field of arrays within arrays.
+    /// The right body and a field of nested arrays.
     DeepNesting {
         /// How many.
-        #[serde(default = "depth")]
+        #[serde(default = "number::<10_000>")]
         depth: usize,
     },
-    /// The right body with many additional fields: arrays of small numbers.
+    /// The right body and many unknown fields.
     ManyUnknownFields {
-        /// How long they are together.
-        #[serde(default = "under_a_mebibyte")]
+        /// Their length together.
+        #[serde(default = "number::<1_000_000>")]
         bytes: usize,
     },
-    /// The right body behind a byte order mark.
+    /// The right body after a byte order mark.
     ByteOrderMark,
-    /// The right body with bytes in a text that are no UTF-8.
+    /// The right body with a text that is not UTF-8.
     InvalidUtf8,
-    /// The right body with an additional field that makes it long.
+    /// The right body and one long field.
     Oversized {
-        /// How long that field is.
-        #[serde(default = "over_a_mebibyte")]
+        /// The length of that field.
+        #[serde(default = "number::<{ (1 << 20) + 1 }>")]
         bytes: usize,
     },
-    /// The same, compressed with gzip to next to nothing.
+    /// The same, compressed to a few kilobytes.
     GzipBomb {
-        /// How long that field is once unpacked.
-        #[serde(default = "four_mebibytes")]
+        /// The length of that field after unpacking.
+        #[serde(default = "number::<{ 4 << 20 }>")]
         bytes: usize,
     },
-    /// Half of the body that Content-Length announces, then the connection's end.
+    /// Half of the body that Content-Length announces, then FIN.
     HalfBody,
-    /// Half of the body in chunks, then the connection's end without the last chunk.
+    /// Half of the body in a chunk, then FIN without the last chunk.
     HalfChunk,
-    /// The connection is reset (TCP RST) before any byte.
+    /// RST before any byte.
     Reset,
-    /// The connection is reset (TCP RST) after half of the body.
+    /// RST after half of the body.
     ResetHalfway,
-    /// The connection ends in order (TCP FIN) before any byte.
+    /// FIN before any byte.
     Close,
-    /// Header fields without end.
+    /// Header fields until the client leaves.
     EndlessHeaders,
     /// The right answer, one byte at a time.
     Trickle {
-        /// Seconds between two bytes.
+        /// Seconds after each byte.
         #[serde(default = "second")]
         seconds: f64,
     },
-    /// The right answer as HTTP/1.0: no length, the connection's end is the body's.
+    /// The right answer as HTTP/1.0, without a length.
     Http10,
-    /// Interim answers before the right one.
+    /// Interim answers, then the right one.
     Informational {
         /// Their status: 100, 102 or 103.
-        #[serde(default = "early_hints")]
+        #[serde(default = "code::<103>")]
         status: u16,
         /// How many.
-        #[serde(default = "once")]
+        #[serde(default = "number::<1>")]
         times: usize,
     },
-    /// Bytes that are no HTTP.
+    /// Bytes that are not HTTP.
     Garbage,
-    /// The right body with other values in it.
+    /// The right body with other values in it, or more.
     Fields {
-        /// The fields that differ, or come on top.
+        /// The fields that differ or are added.
         fields: Map<String, Value>,
     },
 }
@@ -195,31 +193,18 @@ impl Fault {
 
     /// The shape that it gives the right answer.
     pub(super) fn shape(&self) -> Shape {
-        if let Fault::Shape(shape) = *self { shape } else { Shape::default() }
+        if let Self::Shape(shape) = *self { shape } else { Shape::default() }
     }
 
-    /// Whether what goes out is the right answer, or that of another session or time.
-    pub(super) fn is_answer(&self) -> bool {
-        matches!(
+    /// Whether HTTP can express it.
+    pub(super) fn can_be_sent(&self) -> bool {
+        !matches!(
             self,
-            Fault::Right | Fault::Stale { .. } | Fault::Shape(_) | Fault::ForeignSession { .. }
+            Self::Status { status: ..200 | 1000.., .. }
+                | Self::Redirect { status: ..300 | 400.., .. }
+                | Self::Informational { status: ..=99 | 101 | 200.., .. }
+                | Self::ErrorObject { body: ErrorBody::Html | ErrorBody::Empty, .. }
         )
-    }
-
-    /// Whether its status is one that HTTP knows and that can be sent, and its error object an
-    /// object.
-    pub(super) fn is_playable(&self) -> bool {
-        if let Fault::Status { status, .. } = *self {
-            (200..=999).contains(&status)
-        } else if let Fault::Redirect { status, .. } = *self {
-            (300..400).contains(&status)
-        } else if let Fault::Informational { status, .. } = *self {
-            matches!(status, 100 | 102..=199)
-        } else if let Fault::ErrorObject { body, .. } = *self {
-            !matches!(body, ErrorBody::Html | ErrorBody::Empty)
-        } else {
-            true
-        }
     }
 }
 
@@ -229,12 +214,22 @@ impl Fault {
 pub enum RetryAfter {
     /// In seconds.
     Seconds(u64),
-    /// As it stands.
+    /// Any text.
     Text(String),
 }
 
-fn found() -> u16 {
-    302
+// The defaults of the parameters, in the form that serde asks for.
+
+fn number<const DEFAULT: usize>() -> usize {
+    DEFAULT
+}
+
+fn code<const DEFAULT: u16>() -> u16 {
+    DEFAULT
+}
+
+fn second() -> f64 {
+    1.0
 }
 
 fn elsewhere() -> String {
@@ -259,32 +254,4 @@ fn gateway() -> ErrorBody {
 
 fn invalid_token() -> String {
     "InvalidToken".into()
-}
-
-fn under_a_mebibyte() -> usize {
-    1_000_000
-}
-
-fn depth() -> usize {
-    10_000
-}
-
-fn over_a_mebibyte() -> usize {
-    (1 << 20) + 1
-}
-
-fn four_mebibytes() -> usize {
-    4 << 20
-}
-
-fn second() -> f64 {
-    1.0
-}
-
-fn early_hints() -> u16 {
-    103
-}
-
-fn once() -> usize {
-    1
 }

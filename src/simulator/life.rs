@@ -1,4 +1,4 @@
-//! The life of a session: what its script says, and how it stands at a moment of it.
+//! The script of a session, and the state of the session at a moment.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,20 @@ use crate::config::simulate::Shape;
 /// Fields of a body as JSON text, so that a number of twenty digits keeps all of them.
 pub type Fields = BTreeMap<String, Box<RawValue>>;
 
-/// A session and its life.
+/// A session and what happens to it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SessionScript {
     /// The session id, by which it is asked for.
     #[serde(default)]
     pub id: String,
-    /// A session token, by which it can be asked for too. With one, the session has no id before
-    /// it is started, as with the vendor.
+    /// A session token, by which it can be asked for too. A session with a token has no id before it
+    /// is started, as with the vendor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// What happens, and when.
     pub steps: Vec<Step>,
-    /// Fields that differ from the default ones, or come on top of them; null is sent as null.
+    /// Fields that replace the default ones or are added to them; null is sent as null.
     #[serde(default, skip_serializing_if = "Fields::is_empty")]
     pub fields: Fields,
     /// Fields that are left out.
@@ -32,7 +32,7 @@ pub struct SessionScript {
     /// The tokens, or principals of issued tokens, that may see it; for all others it is 404.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visible_to: Option<Vec<String>>,
-    /// The shape of its body, where it differs from that of the others.
+    /// The shape of its body, where it differs from the general one.
     #[serde(default)]
     pub shape: Shape,
     /// Seconds after its end until it is 404.
@@ -40,13 +40,13 @@ pub struct SessionScript {
     pub retention: Option<f64>,
 }
 
-/// One event in the life of a session.
+/// One change of a session.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// Seconds after the script was put; negative for what is past already.
+    /// Seconds after the script was added; negative for the past.
     pub at: f64,
-    /// The new status. Any text.
+    /// The new status, which may be any text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// Fields that change, such as notes that come late.
@@ -68,11 +68,11 @@ pub enum InvalidScript {
     NotFinite(String),
 }
 
-/// How a session stands at a moment.
-#[derive(Clone, Debug)]
+/// The state of a session at a moment.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Moment {
     pub status: String,
-    /// Seconds after the script was put, as are the next two.
+    /// In seconds after the script was added, as are the next two.
     pub started_at: Option<f64>,
     pub joined_at: Option<f64>,
     pub ended_at: Option<f64>,
@@ -80,18 +80,18 @@ pub(super) struct Moment {
 }
 
 impl SessionScript {
-    /// A session without a life yet; add steps to it.
+    /// A session without any steps yet.
     pub fn new(id: impl Into<String>) -> Self {
         Self { id: id.into(), ..Self::default() }
     }
 
-    /// A session that is `status` and stays so.
+    /// A session whose status is `status` for ever.
     pub fn resting(id: impl Into<String>, status: &str) -> Self {
         Self::new(id).step(0.0, status)
     }
 
-    /// A session that walks from notStarted over waiting and active to complete, with `pace`
-    /// seconds between the steps.
+    /// A session that goes from notStarted over waiting and active to complete, in steps of `pace`
+    /// seconds.
     pub fn walking(id: impl Into<String>, pace: f64) -> Self {
         Self::new(id)
             .step(0.0, "notStarted")
@@ -100,14 +100,14 @@ impl SessionScript {
             .step(3.0 * pace, "complete")
     }
 
-    /// The same, with a new status `at` seconds.
+    /// Adds a new status, `at` seconds after the script was added.
     #[must_use]
     pub fn step(mut self, at: f64, status: &str) -> Self {
         self.steps.push(Step { at, status: Some(status.into()), fields: Fields::new() });
         self
     }
 
-    /// The same, with a field that changes `at` seconds, its status unchanged.
+    /// Adds a change of one field, `at` seconds after the script was added.
     #[must_use]
     pub fn later(mut self, at: f64, field: &str, value: impl Serialize) -> Self {
         if let Ok(value) = to_raw_value(&value) {
@@ -117,7 +117,7 @@ impl SessionScript {
         self
     }
 
-    /// The same, with a field of this value.
+    /// Sets a field.
     #[must_use]
     pub fn field(mut self, field: &str, value: impl Serialize) -> Self {
         if let Ok(value) = to_raw_value(&value) {
@@ -126,7 +126,7 @@ impl SessionScript {
         self
     }
 
-    /// The same, with a field of this JSON text; not changed if it is none.
+    /// Sets a field to this JSON text. Text that is not JSON changes nothing.
     #[must_use]
     pub fn raw_field(mut self, field: &str, json: &str) -> Self {
         if let Ok(value) = RawValue::from_string(json.into()) {
@@ -135,7 +135,7 @@ impl SessionScript {
         self
     }
 
-    /// The same, visible to these tokens or principals only.
+    /// Makes the session visible to these tokens or principals only.
     #[must_use]
     pub fn visible_to(mut self, tokens: &[&str]) -> Self {
         self.visible_to = Some(tokens.iter().map(ToString::to_string).collect());
@@ -158,23 +158,22 @@ impl SessionScript {
         Ok(self)
     }
 
-    /// How the session stands `at` seconds after the script was put; `None` before its first step.
+    /// The state `at` seconds after the script was added; `None` before the first step.
     pub(super) fn moment(&self, at: f64) -> Option<Moment> {
         let mut moment: Option<Moment> = None;
         for step in self.steps.iter().take_while(|step| step.at <= at) {
-            let moment = moment.get_or_insert_with(|| Moment {
-                status: String::new(),
-                started_at: None,
-                joined_at: None,
-                ended_at: None,
-                fields: self.fields.clone(),
-            });
-            moment.pass(step);
+            let start = || Moment { fields: self.fields.clone(), ..Moment::default() };
+            moment.get_or_insert_with(start).pass(step);
         }
         moment
     }
 
-    /// When the session began to be there, in seconds after the script was put.
+    /// Whether the session has its id at that moment.
+    pub(super) fn has_id(&self, moment: &Moment) -> bool {
+        self.token.is_none() || moment.status != "notStarted"
+    }
+
+    /// When the session begins to exist, in seconds after the script was added.
     pub(super) fn begin(&self) -> f64 {
         self.steps.first().map_or(0.0, |step| step.at)
     }
@@ -182,9 +181,7 @@ impl SessionScript {
 
 impl Moment {
     fn pass(&mut self, step: &Step) {
-        for (name, value) in &step.fields {
-            self.fields.insert(name.clone(), value.clone());
-        }
+        self.fields.extend(step.fields.clone());
         let Some(status) = &step.status else { return };
         self.status.clone_from(status);
         if matches!(status.as_str(), "waiting" | "active" | "complete" | "abandoned") {
@@ -196,46 +193,5 @@ impl Moment {
         if matches!(status.as_str(), "complete" | "abandoned") {
             self.ended_at.get_or_insert(step.at);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{InvalidScript, SessionScript};
-
-    #[test]
-    fn a_walking_session_passes_every_status_in_order() {
-        let script = SessionScript::walking("1", 2.0).checked().unwrap();
-        let statuses: Vec<_> = [0.0, 1.9, 2.0, 4.0, 6.0, 1e9]
-            .into_iter()
-            .map(|at| script.moment(at).unwrap().status)
-            .collect();
-        let expected = ["notStarted", "notStarted", "waiting", "active", "complete", "complete"];
-        assert_eq!(statuses, expected);
-    }
-
-    #[test]
-    fn times_follow_from_the_steps() {
-        let script = SessionScript::walking("1", 2.0).checked().unwrap();
-        let end = script.moment(7.0).unwrap();
-        assert_eq!(
-            (end.started_at, end.joined_at, end.ended_at),
-            (Some(2.0), Some(4.0), Some(6.0))
-        );
-    }
-
-    #[test]
-    fn a_session_is_not_there_before_its_first_step() {
-        let script = SessionScript::new("1").step(5.0, "waiting").checked().unwrap();
-        assert!(script.moment(4.9).is_none());
-    }
-
-    #[test]
-    fn a_script_without_a_first_status_is_refused() {
-        let script = SessionScript::new("1").later(-1.0, "notes", "x").step(0.0, "waiting");
-        assert_eq!(script.checked().unwrap_err(), InvalidScript::NoStatus("1".into()));
-        assert_eq!(SessionScript::new("").checked().unwrap_err(), InvalidScript::NoId);
-        let script = SessionScript::new("1").step(f64::NAN, "waiting");
-        assert_eq!(script.checked().unwrap_err(), InvalidScript::NotFinite("1".into()));
     }
 }

@@ -1,259 +1,193 @@
-//! Plays a fault: turns the right answer into what goes over the wire.
-//!
-//! What HTTP can say goes out through hyper. The rest is a list of moves on the bare socket; where
-//! there is none (HTTP/2, or no socket at all), the body breaks off instead.
+//! Plays a fault: what goes out in place of the right answer. The only match over all faults.
 
-use std::{future::pending, io, time::Duration};
+use std::{io, time::Duration};
 
 use axum::{body::Body, response::Response};
 use futures_util::stream;
-use serde_json::{Map, Value, value::to_raw_value};
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::value::to_raw_value;
+use tokio::time::sleep;
 
 use super::{
-    answer::{Answer, http_date, page},
+    answer::{Answer, http_date, quoted},
     fault::{Fault, RetryAfter},
     life::Fields,
-    shape::quoted,
-    wire::Takeover,
+    wire::Step,
 };
-use crate::{clock::Clock, config::simulate::EncodingForm};
+use crate::config::simulate::EncodingForm;
 
-/// What the bodies of played errors say.
+/// The message in the bodies of played errors.
 const MESSAGE: &str = "Simulated fault";
 
-/// How long one of many additional fields is.
-const BULK: usize = 10_000;
+/// The length of one of many unknown fields.
+const UNKNOWN_FIELD: usize = 10_000;
 
-/// The answer to a request that a fault strikes, `right` being the right one.
-pub(super) async fn play(
-    fault: Fault,
-    right: Answer,
-    takeover: Option<Takeover>,
-    clock: Clock,
-) -> Response {
-    if fault == Fault::Hang {
-        return pending().await;
-    }
-    let Some(moves) = moves(&fault, &right) else {
-        let kept = right.signature();
-        return altered(fault, right, clock).signed(kept).into_response();
-    };
-    match takeover.and_then(|takeover| takeover.take()) {
-        Some(stream) => {
-            // An error means that the client has gone, which may well be its answer.
-            let _ = perform(moves, stream).await;
-            Answer::empty(200).into_response()
-        }
-        None => without_socket(&fault, right),
-    }
+/// What goes out.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// An answer that HTTP can express.
+    Answer(Answer),
+    /// Nothing, while the connection stays open.
+    Hang,
+    /// Steps on the bare socket; where there is none, another response.
+    Socket { steps: Vec<Step>, instead: Response },
 }
 
-/// What a fault makes of the right answer, if it is something that HTTP can say.
-fn altered(fault: Fault, right: Answer, clock: Clock) -> Answer {
-    match fault {
+/// Plays a fault on a request to which `right` is the right answer.
+pub(super) fn play(fault: Fault, right: Answer, now: Timestamp) -> Outcome {
+    let length = right.body.len();
+    Outcome::Answer(match fault {
+        // The right answer already has the time, shape or session that the fault asks for.
+        Fault::Right | Fault::Stale { .. } | Fault::Shape(_) | Fault::ForeignSession { .. } => {
+            right.encoded()
+        }
         Fault::Status { status, body, code, reason, retry_after, retry_after_date } => {
             let code = code.as_deref().unwrap_or(default_code(status));
-            let at = retry_after_date.map(|seconds| {
-                let delay = jiff::SignedDuration::from_secs(seconds);
-                http_date(clock.now().saturating_add(delay).unwrap_or_default())
-            });
+            let answer = Answer { reason, ..Answer::error(status, body, code, MESSAGE) };
+            let at = retry_after_date.map(|seconds| http_date(later(now, seconds)));
             let value = retry_after.map(|value| match value {
                 RetryAfter::Seconds(seconds) => seconds.to_string(),
                 RetryAfter::Text(text) => text,
             });
-            let mut answer = Answer::error(status, body, code, MESSAGE);
-            answer.reason = reason;
-            answer.headers.extend(value.or(at).map(|value| ("retry-after", value)));
-            answer
+            match value.or(at) {
+                Some(value) => answer.header("retry-after", value),
+                None => answer,
+            }
         }
         Fault::Redirect { status, location } => Answer::empty(status).header("location", location),
-        Fault::HalfSession => kept(right, &["sessionId", "status"]),
-        Fault::HollowSession => kept(right, &["sessionId"]),
+        Fault::NoContent => Answer::empty(204),
+        Fault::EmptyBody => Answer { body: Vec::new(), ..right },
+        Fault::Html => Answer::page(200),
+        Fault::Body { text, content_type } => Answer::new(200, &content_type, text),
+        Fault::EmptyObject => Answer::json("{}"),
+        Fault::Null => Answer::json("null"),
         Fault::Maintenance { message } => {
             Answer::json(format!(r#"{{"message":{}}}"#, quoted(&message)))
         }
-        Fault::EmptyObject => Answer::json("{}"),
-        Fault::Null => Answer::json("null"),
         Fault::ErrorObject { body, code } => {
             let message = if code == "InvalidToken" { "Invalid token passed" } else { MESSAGE };
-            Answer { status: 200, ..Answer::error(400, body, &code, message) }
+            Answer::error(200, body, &code, message)
         }
-        Fault::NoContent => Answer::empty(204),
-        Fault::EmptyBody => Answer { body: Vec::new(), ..right },
-        Fault::Html => Answer::new(200, "text/html", page(200)),
-        Fault::Body { text, content_type } => Answer::new(200, &content_type, text),
-        Fault::BadJson => {
-            let half = right.body.len() / 2;
-            changed(right, |body| body.truncate(half))
-        }
+        Fault::HalfSession => only(right, &["sessionId", "status"]),
+        Fault::HollowSession => only(right, &["sessionId"]),
+        Fault::Fields { fields } => edited(right, |object| {
+            for (name, value) in &fields {
+                object.extend(to_raw_value(value).ok().map(|value| (name.clone(), value)));
+            }
+        }),
+        Fault::BadJson => changed(right, |body| body.truncate(length / 2)),
         Fault::DuplicateKeys => added(right, br#""status":"abandoned","accountKey":-1"#),
         Fault::DeepNesting { depth } => {
             let field = format!(r#""nested":{}{}"#, "[".repeat(depth), "]".repeat(depth));
             added(right, field.as_bytes())
         }
-        Fault::ManyUnknownFields { bytes } => added(right, many_fields(bytes).as_bytes()),
-        Fault::ByteOrderMark => changed(right, |body| drop(body.splice(..0, *b"\xef\xbb\xbf"))),
+        Fault::ManyUnknownFields { bytes } => added(right, unknown_fields(bytes).as_bytes()),
         Fault::InvalidUtf8 => added(right, b"\"expertName\":\"\xff\xfe\xc3\x28\""),
+        Fault::ByteOrderMark => changed(right, |body| drop(body.splice(..0, *b"\xef\xbb\xbf"))),
         Fault::Oversized { bytes } => padded(right, bytes),
         Fault::GzipBomb { bytes } => {
-            padded(right, bytes).encodable(Some(EncodingForm::Gzip)).encoded()
+            let encoding = Some(EncodingForm::Gzip);
+            Answer { encoding, ..padded(right, bytes) }.encoded()
         }
-        Fault::Fields { fields } => with_fields(right, fields),
-        // Those of another time, shape or session were decided when the right answer was made; the
-        // others, in `play`.
-        Fault::Right
-        | Fault::Stale { .. }
-        | Fault::Shape(_)
-        | Fault::ForeignSession { .. }
-        | Fault::Hang
-        | Fault::HalfBody
-        | Fault::HalfChunk
-        | Fault::Reset
-        | Fault::ResetHalfway
-        | Fault::Close
-        | Fault::EndlessHeaders
-        | Fault::Trickle { .. }
-        | Fault::Http10
-        | Fault::Informational { .. }
-        | Fault::Garbage => right,
-    }
-}
-
-/// What is done with a bare socket.
-enum Move {
-    Send(Vec<u8>),
-    Trickle(Vec<u8>, Duration),
-    Forever(Vec<u8>),
-    Wait(Duration),
-    Reset,
-}
-
-/// What a fault does with a bare socket; `None` if it needs none.
-fn moves(fault: &Fault, right: &Answer) -> Option<Vec<Move>> {
-    let (half, whole) = (&right.body[..right.body.len() / 2], &right.body[..]);
-    let moves = match fault {
-        Fault::HalfBody => vec![Move::Send(sized(right, half))],
+        Fault::Hang => return Outcome::Hang,
+        Fault::HalfBody => return cut(vec![Step::Send(sized(&right, length / 2))], right, true),
         Fault::HalfChunk => {
-            let head = right.head("HTTP/1.1");
-            let head = format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n", half.len());
-            vec![Move::Send([head.as_bytes(), half, b"\r\n"].concat())]
+            let chunk = format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n", length / 2);
+            let head = [right.head("HTTP/1.1"), chunk.into()].concat();
+            let bytes = [&head, half(&right), b"\r\n"].concat();
+            return cut(vec![Step::Send(bytes)], right, true);
         }
-        Fault::Reset => vec![Move::Reset],
-        Fault::ResetHalfway => vec![
-            Move::Send(sized(right, half)),
+        Fault::Reset => return cut(vec![Step::Reset], right, false),
+        Fault::ResetHalfway => {
             // A reset overtakes bytes that the peer has not read yet.
-            Move::Wait(Duration::from_millis(100)),
-            Move::Reset,
-        ],
-        Fault::Close => Vec::new(),
-        Fault::EndlessHeaders => vec![
-            Move::Send(right.head("HTTP/1.1").into_bytes()),
-            Move::Forever(format!("x-endless: {}\r\n", "a".repeat(1000)).into_bytes()),
-        ],
+            let wait = Step::Wait(Duration::from_millis(100));
+            let steps = vec![Step::Send(sized(&right, length / 2)), wait, Step::Reset];
+            return cut(steps, right, true);
+        }
+        Fault::Close => return cut(Vec::new(), right, false),
+        Fault::EndlessHeaders => {
+            let line = format!("x-endless: {}\r\n", "a".repeat(1000));
+            let steps = vec![Step::Send(right.head("HTTP/1.1")), Step::Repeat(line.into())];
+            return cut(steps, right, false);
+        }
+        Fault::Garbage => {
+            let bytes = b"\x00\x01not HTTP at all\xff\r\n\r\n".to_vec();
+            return cut(vec![Step::Send(bytes)], right, false);
+        }
         Fault::Trickle { seconds } => {
-            vec![Move::Trickle(sized(right, whole), duration(*seconds))]
+            let pause = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            let steps = vec![Step::Trickle(sized(&right, length), pause)];
+            return Outcome::Socket { steps, instead: trickled(right, pause) };
         }
         Fault::Http10 => {
-            let head = format!("{}\r\n", right.head("HTTP/1.0"));
-            vec![Move::Send([head.as_bytes(), whole].concat())]
+            let bytes = [&right.head("HTTP/1.0"), &b"\r\n"[..], &right.body].concat();
+            let steps = vec![Step::Send(bytes)];
+            return Outcome::Socket { steps, instead: right.into_response() };
         }
         Fault::Informational { status, times } => {
-            let interim = format!("{}\r\n", Answer::empty(*status).head("HTTP/1.1"));
-            let interim = interim.repeat(*times).into_bytes();
-            vec![Move::Send(interim), Move::Send(sized(right, whole))]
+            let interim = [&Answer::empty(status).head("HTTP/1.1"), &b"\r\n"[..]].concat();
+            let bytes = [interim.repeat(times), sized(&right, length)].concat();
+            let steps = vec![Step::Send(bytes)];
+            return Outcome::Socket { steps, instead: right.into_response() };
         }
-        Fault::Garbage => vec![Move::Send(b"\x00\x01not HTTP at all\xff\r\n\r\n".to_vec())],
-        Fault::Right
-        | Fault::Stale { .. }
-        | Fault::Shape(_)
-        | Fault::ForeignSession { .. }
-        | Fault::HalfSession
-        | Fault::HollowSession
-        | Fault::Maintenance { .. }
-        | Fault::EmptyObject
-        | Fault::Null
-        | Fault::ErrorObject { .. }
-        | Fault::ManyUnknownFields { .. }
-        | Fault::ByteOrderMark
-        | Fault::Hang
-        | Fault::Status { .. }
-        | Fault::Redirect { .. }
-        | Fault::NoContent
-        | Fault::EmptyBody
-        | Fault::Html
-        | Fault::Body { .. }
-        | Fault::BadJson
-        | Fault::DuplicateKeys
-        | Fault::DeepNesting { .. }
-        | Fault::InvalidUtf8
-        | Fault::Oversized { .. }
-        | Fault::GzipBomb { .. }
-        | Fault::Fields { .. } => return None,
-    };
-    Some(moves)
+    })
 }
 
-/// The head with the length of the right body, and this much of it.
-fn sized(right: &Answer, body: &[u8]) -> Vec<u8> {
-    let (head, length) = (right.head("HTTP/1.1"), right.body.len());
-    let head = format!("{head}content-length: {length}\r\nconnection: close\r\n\r\n");
-    [head.as_bytes(), body].concat()
-}
-
-async fn perform(moves: Vec<Move>, mut stream: TcpStream) -> io::Result<()> {
-    for next in moves {
-        match next {
-            Move::Send(bytes) => stream.write_all(&bytes).await?,
-            Move::Trickle(bytes, pause) => {
-                for byte in bytes {
-                    stream.write_all(&[byte]).await?;
-                    sleep(pause).await;
-                }
-            }
-            Move::Forever(bytes) => loop {
-                stream.write_all(&bytes).await?;
-            },
-            Move::Wait(pause) => sleep(pause).await,
-            // Closing with a linger time of zero sends RST instead of FIN.
-            Move::Reset => return stream.set_zero_linger(),
-        }
-    }
-    stream.shutdown().await
-}
-
-/// The nearest to a fault of the socket that can be had without one.
-fn without_socket(fault: &Fault, mut right: Answer) -> Response {
-    let body = std::mem::take(&mut right.body);
-    if let Fault::Trickle { seconds } = *fault {
-        let bytes = stream::unfold(body.into_iter(), move |mut rest| async move {
-            let byte = rest.next()?;
-            sleep(duration(seconds)).await;
-            Some((io::Result::Ok(vec![byte]), rest))
-        });
-        return right.with_body(Body::from_stream(bytes));
-    }
-    if matches!(fault, Fault::Http10 | Fault::Informational { .. }) {
-        return right.with_body(Body::from(body));
-    }
-    let is_halfway = matches!(fault, Fault::HalfBody | Fault::HalfChunk | Fault::ResetHalfway);
-    let sent = if is_halfway { body[..body.len() / 2].to_vec() } else { Vec::new() };
+/// An answer that breaks off: on a bare socket after these steps, otherwise after half of the body
+/// or before all of it.
+fn cut(steps: Vec<Step>, right: Answer, is_halfway: bool) -> Outcome {
+    let sent = if is_halfway { half(&right).to_vec() } else { Vec::new() };
     let parts = [Ok(sent), Err(io::Error::from(io::ErrorKind::ConnectionReset))];
-    right.with_body(Body::from_stream(stream::iter(parts)))
+    Outcome::Socket { steps, instead: right.with_body(Body::from_stream(stream::iter(parts))) }
 }
 
-fn duration(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+/// The right answer with pauses between the bytes of its body.
+fn trickled(mut right: Answer, pause: Duration) -> Response {
+    let body = std::mem::take(&mut right.body).into_iter();
+    let bytes = stream::unfold(body, move |mut rest| async move {
+        let byte = rest.next()?;
+        sleep(pause).await;
+        Some((io::Result::Ok(vec![byte]), rest))
+    });
+    right.with_body(Body::from_stream(bytes))
 }
 
-/// The right answer with another body.
+fn half(right: &Answer) -> &[u8] {
+    right.body.get(..right.body.len() / 2).unwrap_or_default()
+}
+
+/// The head, which announces the whole body, and the first `count` bytes of the body.
+fn sized(right: &Answer, count: usize) -> Vec<u8> {
+    let end = format!("content-length: {}\r\nconnection: close\r\n\r\n", right.body.len());
+    let body = right.body.iter().copied().take(count).collect();
+    [right.head("HTTP/1.1"), end.into(), body].concat()
+}
+
 fn changed(mut right: Answer, change: impl FnOnce(&mut Vec<u8>)) -> Answer {
     change(&mut right.body);
     right
 }
 
-/// The right answer with another field at the end of its object; of a list, at the end of its
-/// last object.
+/// The right answer with its object changed. An answer that is no object stays as it is.
+fn edited(right: Answer, edit: impl FnOnce(&mut Fields)) -> Answer {
+    changed(right, |body| {
+        if let Ok(mut object) = serde_json::from_slice::<Fields>(body) {
+            edit(&mut object);
+            *body = serde_json::to_vec(&object).unwrap_or_default();
+        }
+    })
+}
+
+/// The right answer with only these fields. An error stays as it is.
+fn only(right: Answer, names: &[&str]) -> Answer {
+    if right.status == 200 {
+        edited(right, |object| object.retain(|name, _| names.contains(&name.as_str())))
+    } else {
+        right
+    }
+}
+
+/// The right answer with another field at the end of its object, or of the last object in its list.
 fn added(right: Answer, field: &[u8]) -> Answer {
     changed(right, |body| {
         if let Some(end) = body.iter().rposition(|byte| *byte == b'}') {
@@ -264,46 +198,24 @@ fn added(right: Answer, field: &[u8]) -> Answer {
     })
 }
 
-/// The right answer with these fields in its object; an answer that is no object stays.
-fn with_fields(right: Answer, fields: Map<String, Value>) -> Answer {
-    changed(right, |body| {
-        if let Ok(mut object) = serde_json::from_slice::<Fields>(body) {
-            let fields = fields.into_iter();
-            object.extend(
-                fields.filter_map(|(name, value)| Some((name, to_raw_value(&value).ok()?))),
-            );
-            *body = serde_json::to_vec(&object).unwrap_or_default();
-        }
-    })
-}
-
 fn padded(right: Answer, bytes: usize) -> Answer {
     added(right, format!(r#""padding":"{}""#, "a".repeat(bytes)).as_bytes())
 }
 
-/// The right answer with these fields of its object only; an error stays as it is.
-fn kept(right: Answer, names: &[&str]) -> Answer {
-    if right.status != 200 {
-        return right;
-    }
-    changed(right, |body| {
-        if let Ok(mut fields) = serde_json::from_slice::<Fields>(body) {
-            fields.retain(|name, _| names.contains(&name.as_str()));
-            *body = serde_json::to_vec(&fields).unwrap_or_default();
-        }
-    })
-}
-
-/// Fields of this length together. A small number is two bytes of JSON and several times as many
-/// in most other formats.
-fn many_fields(bytes: usize) -> String {
-    let length = |number: usize| (bytes - number * BULK).min(BULK);
-    // At least one: what comes behind the comma must be a field.
-    let fields = (0..bytes.div_ceil(BULK).max(1)).map(|number| {
-        let numbers = length(number).saturating_sub(r#""unknown0000":[1],"#.len()) / 2;
+/// At least one field, and so many that they have this length together. They are arrays of small
+/// numbers: two bytes each in JSON, and several times as many in most other formats.
+fn unknown_fields(bytes: usize) -> String {
+    let fields = (0..bytes.div_ceil(UNKNOWN_FIELD).max(1)).map(|number| {
+        let length = (bytes - number * UNKNOWN_FIELD).min(UNKNOWN_FIELD);
+        let numbers = length.saturating_sub(r#""unknown0000":[1],"#.len()) / 2;
         format!(r#""unknown{number:04}":[1{}]"#, ",1".repeat(numbers))
     });
     fields.collect::<Vec<_>>().join(",")
+}
+
+/// The time so many seconds later.
+pub(super) fn later(now: Timestamp, seconds: i64) -> Timestamp {
+    now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or_default()
 }
 
 fn default_code(status: u16) -> &'static str {

@@ -1,4 +1,4 @@
-//! The rules that say when a fault strikes.
+//! Rules: which fault is played, to which requests, and how often.
 
 use std::{str::FromStr, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::fault::Fault;
 
-/// Which requests a rule is about.
+/// The requests that a rule applies to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Route {
@@ -22,13 +22,13 @@ pub enum Route {
     Token,
 }
 
-/// When a fault strikes. The first rule that fits a request decides.
+/// When a fault is played. The first rule that applies to a request decides.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Rule {
-    /// What happens.
+    /// The fault.
     pub fault: Fault,
-    /// For which requests.
+    /// For these requests only.
     pub route: Route,
     /// For this session id or token only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,21 +36,21 @@ pub struct Rule {
     /// For this token, or principal of an issued token, only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
-    /// Not for the first so many requests that fit.
+    /// How many matching requests to leave alone first.
     pub skip: u64,
-    /// How often [default: without end].
+    /// How often [default: no limit].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u64>,
-    /// For how many seconds from now [default: without end].
+    /// For how many seconds from now [default: no limit].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub for_seconds: Option<f64>,
-    /// How probably, 0 to 1 [default: always].
+    /// The probability, from 0 to 1 [default: 1].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
-    /// Seed of the chance [default: the simulator's].
+    /// Seed of the probability [default: the simulator's].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Seconds to wait before anything is sent.
+    /// Seconds to wait before the answer.
     pub delay: f64,
 }
 
@@ -82,38 +82,38 @@ impl FromStr for Rule {
 }
 
 impl Rule {
-    /// A rule that lets a fault strike so many times.
+    /// A rule that plays a fault so many times.
     pub fn times(times: u64, fault: Fault) -> Self {
         Self { fault, times: Some(times), ..Self::default() }
     }
 
-    /// The same, for one session id or token only.
+    /// Limits the rule to one session id or token.
     #[must_use]
     pub fn for_session(mut self, id: impl Into<String>) -> Self {
         self.session_id = Some(id.into());
         self
     }
 
-    /// The rule, if its numbers are ones that HTTP and the clock know.
+    /// The rule, if HTTP and the clock allow its numbers.
     fn checked(self) -> Result<Self, serde_json::Error> {
-        if !self.fault.is_playable() {
-            return Err(serde_json::Error::custom("no such answer can be sent"));
+        if !self.fault.can_be_sent() {
+            return Err(serde_json::Error::custom("HTTP has no such answer"));
         }
         if !(0.0..=1e9).contains(&self.delay) {
-            return Err(serde_json::Error::custom("no such delay can be waited"));
+            return Err(serde_json::Error::custom("the delay must be from 0 to 1e9 seconds"));
         }
         Ok(self)
     }
 }
 
-/// A rule at work.
+/// A rule in use.
 #[derive(Debug)]
 pub(super) struct ActiveRule {
     pub id: u64,
     pub rule: Rule,
-    /// How often it has struck.
+    /// How often its fault was played.
     pub struck: u64,
-    fitted: u64,
+    matched: u64,
     until: Option<Instant>,
     chance: fastrand::Rng,
 }
@@ -123,10 +123,10 @@ impl ActiveRule {
         let span = rule.for_seconds.and_then(|span| Duration::try_from_secs_f64(span).ok());
         let chance = fastrand::Rng::with_seed(rule.seed.unwrap_or(seed));
         let until = span.and_then(|span| Instant::now().checked_add(span));
-        Self { id, rule, struck: 0, fitted: 0, until, chance }
+        Self { id, rule, struck: 0, matched: 0, until, chance }
     }
 
-    /// Whether the rule strikes a request; counts it if it fits.
+    /// Whether the fault is played to this request. Counts the request if it matches.
     pub(super) fn strikes(
         &mut self,
         route: Route,
@@ -134,76 +134,20 @@ impl ActiveRule {
         credential: Option<&str>,
     ) -> bool {
         let rule = &self.rule;
-        let fits = match rule.route {
+        let matches = match rule.route {
             Route::Rest => matches!(route, Route::Sessions | Route::SystemLinks),
             Route::Sessions | Route::SystemLinks | Route::Token => route == rule.route,
         } && rule.session_id.as_deref().is_none_or(|id| session_id == Some(id))
             && rule.credential.as_deref().is_none_or(|name| credential == Some(name));
         let is_over = self.until.is_some_and(|until| Instant::now() >= until)
             || rule.times.is_some_and(|times| self.struck >= times);
-        if !fits || is_over {
+        if !matches || is_over {
             return false;
         }
-        self.fitted += 1;
-        let strikes = self.fitted > rule.skip
+        self.matched += 1;
+        let strikes = self.matched > rule.skip
             && rule.probability.is_none_or(|probability| self.chance.f64() < probability);
         self.struck += u64::from(strikes);
         strikes
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ActiveRule, Fault, Route, Rule};
-
-    fn strikes(rule: Rule, requests: usize) -> Vec<bool> {
-        let mut rule = ActiveRule::new(1, rule, 7);
-        (0..requests).map(|_| rule.strikes(Route::Sessions, Some("1"), Some("a"))).collect()
-    }
-
-    #[test]
-    fn a_rule_strikes_as_often_as_it_says_after_those_it_skips() {
-        let rule = Rule { skip: 1, times: Some(2), ..Rule::from(Fault::Reset) };
-        assert_eq!(strikes(rule, 5), [false, true, true, false, false]);
-    }
-
-    #[test]
-    fn chance_is_the_same_for_the_same_seed() {
-        let rule = |seed| Rule { probability: Some(0.5), seed, ..Rule::from(Fault::Reset) };
-        assert_eq!(strikes(rule(Some(1)), 64), strikes(rule(Some(1)), 64));
-        assert_ne!(strikes(rule(Some(1)), 64), strikes(rule(Some(2)), 64));
-        let struck = strikes(rule(None), 1000).into_iter().filter(|struck| *struck).count();
-        assert!((400..600).contains(&struck), "{struck} of 1000");
-    }
-
-    #[test]
-    fn a_rule_strikes_only_what_it_is_about() {
-        let about = Rule { session_id: Some("2".into()), ..Rule::default() };
-        assert_eq!(strikes(about, 1), [false]);
-        let about = Rule { credential: Some("b".into()), ..Rule::default() };
-        assert_eq!(strikes(about, 1), [false]);
-        assert_eq!(strikes(Rule { route: Route::Token, ..Rule::default() }, 1), [false]);
-        assert_eq!(strikes(Rule { route: Route::Sessions, ..Rule::default() }, 1), [true]);
-    }
-
-    #[test]
-    fn a_rule_is_read_from_its_kind_or_from_json() {
-        assert_eq!("reset".parse::<Rule>().unwrap(), Rule::from(Fault::Reset));
-        let text = r#"{"fault":{"kind":"trickle","seconds":0.5},"times":2,"sessionId":"7"}"#;
-        let rule = text.parse::<Rule>().unwrap();
-        assert_eq!((rule.fault, rule.times), (Fault::Trickle { seconds: 0.5 }, Some(2)));
-        assert!("no-such-kind".parse::<Rule>().is_err());
-        let nonsense = [
-            r#"{"fault":{"kind":"reset"},"tims":1}"#,
-            r#"{"fault":{"kind":"trickle","second":1}}"#,
-            r#"{"fault":{"kind":"status","status":101}}"#,
-            r#"{"fault":{"kind":"informational","status":101}}"#,
-            r#"{"fault":{"kind":"error-object","body":"html"}}"#,
-            r#"{"fault":{"kind":"shape","status":"upper-snake"}}"#,
-            r#"{"delay":-1}"#,
-        ];
-        for text in nonsense {
-            assert!(text.parse::<Rule>().is_err(), "{text}");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! All that the simulated vendor knows, and the right answer to every request.
+//! The state of the simulator, and the right answer to every request.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,17 +8,17 @@ use tokio::time::Instant;
 
 use super::{
     answer::{Answer, http_date},
+    body,
     counters::{Counters, Quota, Seen},
     credentials::{Credentials, Standing},
     fault::Fault,
     life::{Fields, InvalidScript, SessionScript},
+    play::{Outcome, later, play},
     rule::{ActiveRule, Route, Rule},
-    settings::Settings,
-    shape,
 };
 use crate::{
     clock::Clock,
-    config::simulate::{ErrorBody, RateLimitScope, Refusal, RetryAfterForm},
+    config::simulate::{ErrorBody, RateLimitScope, Refusal, RetryAfterForm, Settings},
 };
 
 /// The links registered for one domain.
@@ -31,6 +31,16 @@ pub struct LinksScript {
     /// none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub visible_to: Option<Vec<String>>,
+}
+
+/// What there is at the start, and after a reset.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub settings: Settings,
+    pub sessions: Vec<SessionScript>,
+    pub links: BTreeMap<String, LinksScript>,
+    pub rules: Vec<Rule>,
+    pub seed: u64,
 }
 
 #[derive(Debug)]
@@ -50,7 +60,7 @@ pub(super) struct World {
     request_count: u64,
 }
 
-/// A script, and since when it is played.
+/// A script, and when it was added.
 #[derive(Debug)]
 pub(super) struct Life {
     pub script: SessionScript,
@@ -58,7 +68,7 @@ pub(super) struct Life {
     since_time: Timestamp,
 }
 
-/// A request as far as the answer depends on it.
+/// What the answer to a request, and its place in the counters, depend on.
 #[derive(Debug)]
 pub(super) struct Request {
     pub call: Call,
@@ -72,38 +82,43 @@ pub(super) struct Request {
 /// What a request asks for.
 #[derive(Debug)]
 pub(super) enum Call {
+    /// The session with this id or token.
     Session(String),
+    /// The links of this domain.
     SystemLinks(Option<String>),
-    /// A method that the path does not know.
     WrongMethod,
     NoSuchRoute,
 }
 
-/// The right answer, and what becomes of it.
+/// What becomes of a request.
 pub(super) struct Plan {
-    pub right: Answer,
-    pub fault: Fault,
-    /// Seconds to wait before anything is sent.
+    /// Seconds to wait before the answer.
     pub delay: f64,
+    pub outcome: Outcome,
 }
 
 impl World {
-    pub(super) fn new(clock: Clock, settings: Settings, seed: u64) -> Self {
-        Self {
+    pub(super) fn new(start: &Start, clock: Clock) -> Result<Self, InvalidScript> {
+        let mut world = Self {
             clock,
-            settings,
+            settings: start.settings.clone(),
             credentials: Credentials::default(),
             counters: Counters::default(),
             sessions: BTreeMap::new(),
-            links: BTreeMap::new(),
+            links: start.links.clone(),
             rules: Vec::new(),
             started: Instant::now(),
             ids_by_token: HashMap::new(),
             quota: Quota::default(),
-            seed,
+            seed: start.seed,
             rule_count: 0,
             request_count: 0,
+        };
+        start.sessions.iter().try_for_each(|script| world.put_session(script.clone()))?;
+        for rule in &start.rules {
+            world.add_rule(rule.clone());
         }
+        Ok(world)
     }
 
     pub(super) fn put_session(&mut self, script: SessionScript) -> Result<(), InvalidScript> {
@@ -118,16 +133,13 @@ impl World {
     }
 
     pub(super) fn delete_session(&mut self, id: &str) -> bool {
-        let life = self.sessions.remove(id);
-        if let Some(token) = life.as_ref().and_then(|life| life.script.token.as_ref()) {
-            self.ids_by_token.remove(token);
-        }
-        life.is_some()
+        self.ids_by_token.retain(|_, known| known != id);
+        self.sessions.remove(id).is_some()
     }
 
     pub(super) fn add_rule(&mut self, rule: Rule) -> u64 {
         self.rule_count += 1;
-        // Each rule has a chance of its own, or two of them would always strike together.
+        // A seed of its own for each rule: with the same one, rules would draw the same chances.
         let seed = self.seed.wrapping_add(self.rule_count);
         self.rules.push(ActiveRule::new(self.rule_count, rule, seed));
         self.rule_count
@@ -145,29 +157,28 @@ impl World {
             RateLimitScope::Api => "",
             RateLimitScope::Credential => name.as_deref().unwrap_or_default(),
         };
-        let mut plan = if self.quota.admits(scope, self.settings.rate_limit) {
-            let (fault, delay) = route
-                .and_then(|route| self.strike(route, session_id, name.as_deref()))
-                .unwrap_or_default();
-            let answer = self.right_answer(&request, name.as_deref(), &fault);
-            let may_be_encoded = request.accepts_gzip && fault.is_answer();
-            let right = if may_be_encoded { answer.encoded() } else { answer };
-            Plan { right, fault, delay }
+        let (mut fault, mut delay) = (Fault::Right, 0.0);
+        let right = if self.quota.admits(scope, self.settings.rate_limit) {
+            if let Some(route) = route {
+                (fault, delay) = self.fault(route, session_id, name.as_deref());
+            }
+            let right = self.right_answer(&request, name.as_deref(), &fault);
+            Answer { encoding: right.encoding.filter(|_| request.accepts_gzip), ..right }
         } else {
-            Plan { right: self.over_quota(), fault: Fault::Right, delay: 0.0 }
+            self.over_quota()
         };
-        self.request_count += 1;
-        plan.right = plan.right.of_request(self.request_count, self.clock.now());
+        let status = right.status;
+        let outcome = self.play(fault, right);
         let seen = Seen {
             at: self.started.elapsed().as_secs_f64(),
-            status: plan.status(),
+            status: if let Outcome::Answer(answer) = &outcome { answer.status } else { status },
             method: request.method,
             target: request.target,
             headers: request.headers,
             credential: name,
         };
-        self.counters.see(seen, session_id);
-        plan
+        self.counters.count(seen, session_id);
+        Plan { delay, outcome }
     }
 
     /// Counts a request to the token endpoint and decides what becomes of it.
@@ -178,26 +189,33 @@ impl World {
     ) -> Plan {
         self.counters.token_requests += 1;
         let name = client.as_ref().map(|(id, _)| id.clone());
-        let (fault, delay) = self.strike(Route::Token, None, name.as_deref()).unwrap_or_default();
+        let (fault, delay) = self.fault(Route::Token, None, name.as_deref());
         let right = self.credentials.issue(form, client, &self.settings);
-        self.request_count += 1;
-        let right = right.of_request(self.request_count, self.clock.now());
-        Plan { right, fault, delay }
+        Plan { delay, outcome: self.play(fault, right) }
     }
 
-    /// What the first rule that fits does, and after how many seconds.
-    fn strike(
+    /// The fault of the first rule that applies, and the delay in seconds.
+    fn fault(
         &mut self,
         route: Route,
         session_id: Option<&str>,
         credential: Option<&str>,
-    ) -> Option<(Fault, f64)> {
+    ) -> (Fault, f64) {
         let rule = self
             .rules
             .iter_mut()
-            .find_map(|rule| rule.strikes(route, session_id, credential).then_some(&rule.rule))?;
-        self.counters.faults += 1;
-        Some((rule.fault.clone(), rule.delay))
+            .find_map(|rule| rule.strikes(route, session_id, credential).then_some(&rule.rule));
+        self.counters.faults += u64::from(rule.is_some());
+        rule.map(|rule| (rule.fault.clone(), rule.delay)).unwrap_or_default()
+    }
+
+    fn play(&mut self, fault: Fault, right: Answer) -> Outcome {
+        self.request_count += 1;
+        let (number, now) = (self.request_count, self.clock.now());
+        match play(fault, right.signed(number, now), now) {
+            Outcome::Answer(answer) => Outcome::Answer(answer.signed(number, now)),
+            outcome @ (Outcome::Hang | Outcome::Socket { .. }) => outcome,
+        }
     }
 
     fn over_quota(&self) -> Answer {
@@ -208,69 +226,61 @@ impl World {
             RetryAfterForm::None => answer,
             RetryAfterForm::Seconds => answer.header("retry-after", "1"),
             RetryAfterForm::Date => {
-                let second = jiff::SignedDuration::from_secs(1);
-                let at = self.clock.now().saturating_add(second).unwrap_or_default();
-                answer.header("retry-after", http_date(at))
+                answer.header("retry-after", http_date(later(self.clock.now(), 1)))
             }
         }
     }
 
-    /// The right answer, or the one of another time, shape or session if the fault is about that.
+    /// The right answer. A fault can ask for that of another time, shape or session.
     fn right_answer(&self, request: &Request, name: Option<&str>, fault: &Fault) -> Answer {
-        match request.call {
-            Call::NoSuchRoute => {
-                let message = "The requested resource does not exist";
-                return Answer::error(404, ErrorBody::Route, "NOT_FOUND", message);
-            }
-            Call::WrongMethod => {
-                let answer = self.error(405, "MethodNotAllowed", "The method is not allowed");
-                return answer.header("allow", "GET, HEAD");
-            }
-            Call::Session(_) | Call::SystemLinks(_) => {}
-        }
-        let only_issued = self.settings.only_issued_tokens;
-        let standing = request
-            .token
-            .as_deref()
-            .map_or(Standing::Refused, |token| self.credentials.standing(token, only_issued));
-        match standing {
-            Standing::Accepted => {}
-            Standing::Refused => return self.refusal(),
-            Standing::NoSeat => {
-                let message = "The user has no Remote Support seat";
-                return self.error(401, "NoSeat", message);
-            }
-        }
+        let refusal = || self.refusal(request.token.as_deref());
         let name = name.unwrap_or_default();
         match &request.call {
-            Call::Session(id) => self.session(id, name, fault),
-            Call::SystemLinks(domain) => self.system_links(domain.as_deref(), name, fault),
-            Call::WrongMethod | Call::NoSuchRoute => Answer::empty(500),
+            Call::NoSuchRoute => {
+                let message = "The requested resource does not exist";
+                Answer::error(404, ErrorBody::Route, "NOT_FOUND", message)
+            }
+            Call::WrongMethod => self
+                .error(405, "MethodNotAllowed", "The method is not allowed")
+                .header("allow", "GET, HEAD"),
+            Call::Session(id) => refusal().unwrap_or_else(|| self.session(id, name, fault)),
+            Call::SystemLinks(domain) => {
+                refusal().unwrap_or_else(|| self.system_links(domain.as_deref(), name, fault))
+            }
         }
     }
 
-    fn refusal(&self) -> Answer {
+    /// The answer to a token that is not accepted.
+    fn refusal(&self, token: Option<&str>) -> Option<Answer> {
+        let only_issued = self.settings.only_issued_tokens;
+        let standing =
+            token.map_or(Standing::Refused, |token| self.credentials.standing(token, only_issued));
         let (code, message) = ("InvalidToken", "Invalid token passed");
-        match self.settings.refusal {
-            Refusal::InvalidToken => Answer::error(403, ErrorBody::Gateway, code, message)
-                .header("x-amzn-errortype", "UnauthorizedException"),
-            Refusal::Unauthorized => self
-                .error(401, code, message)
-                .header("www-authenticate", "Bearer error=\"invalid_token\""),
+        match (standing, self.settings.refusal) {
+            (Standing::Accepted, _) => None,
+            (Standing::NoSeat, _) => {
+                Some(self.error(401, "NoSeat", "The user has no Remote Support seat"))
+            }
+            (Standing::Refused, Refusal::InvalidToken) => Some(
+                Answer::error(403, ErrorBody::Gateway, code, message)
+                    .header("x-amzn-errortype", "UnauthorizedException"),
+            ),
+            (Standing::Refused, Refusal::Unauthorized) => Some(
+                self.error(401, code, message)
+                    .header("www-authenticate", "Bearer error=\"invalid_token\""),
+            ),
         }
     }
 
     fn session(&self, asked: &str, name: &str, fault: &Fault) -> Answer {
-        // Who mixes sessions up does not ask whose they are.
-        let (asked, found) = if let Fault::ForeignSession { id } = fault {
-            (id.as_str(), self.life(id))
+        let found = if let Fault::ForeignSession { id } = fault {
+            // Whoever mixes up sessions does not check who may see them.
+            self.life(id).and_then(|life| self.shown(life, id, fault))
         } else {
-            let life = self.life(asked);
-            (asked, life.filter(|life| sees(life.script.visible_to.as_ref(), name)))
+            let life = self.life(asked).filter(|life| sees(life.script.visible_to.as_ref(), name));
+            life.and_then(|life| self.shown(life, asked, fault))
         };
-        found
-            .and_then(|life| self.living(life, asked, fault))
-            .unwrap_or_else(|| self.error(404, "NotFound", "The session does not exist"))
+        found.unwrap_or_else(|| self.error(404, "NotFound", "The session does not exist"))
     }
 
     fn life(&self, asked: &str) -> Option<&Life> {
@@ -278,27 +288,22 @@ impl World {
         self.sessions.get(id)
     }
 
-    /// The answer for a session; `None` if it is not there yet, or not any more.
-    fn living(&self, life: &Life, asked: &str, fault: &Fault) -> Option<Answer> {
+    /// The answer for a session; `None` before its first step, and after its retention.
+    fn shown(&self, life: &Life, asked: &str, fault: &Fault) -> Option<Answer> {
         let script = &life.script;
         let at = life.since.elapsed().as_secs_f64();
-        // Not there yet, or not any more, is never out of date.
-        let now = script.moment(at)?;
-        let kept = script.retention.unwrap_or(self.settings.retention);
-        let is_gone = now.ended_at.is_some_and(|ended_at| at >= ended_at + kept);
-        let has_id = script.token.is_none() || now.status != "notStarted";
-        if is_gone || (!has_id && asked == script.id) {
+        let mut moment = script.moment(at)?;
+        let retention = script.retention.unwrap_or(self.settings.retention);
+        let is_gone = moment.ended_at.is_some_and(|ended_at| at >= ended_at + retention);
+        if is_gone || (asked == script.id && !script.has_id(&moment)) {
             return None;
         }
-        let moment = if let Fault::Stale { seconds } = *fault {
-            script.moment((at - seconds).min(at).max(script.begin()))?
-        } else {
-            now
-        };
+        if let Fault::Stale { seconds } = *fault {
+            moment = script.moment((at - seconds).min(at).max(script.begin()))?;
+        }
         let shape = fault.shape().or(script.shape).or(self.settings.shape);
-        let count = self.request_count;
-        let body = shape::session(script, &moment, shape, life.since_time, count);
-        Some(Answer::json(body).encodable(shape.encoding()))
+        let text = body::session(script, &moment, shape, life.since_time, self.request_count);
+        Some(Answer { encoding: shape.encoding(), ..Answer::json(text) })
     }
 
     fn system_links(&self, domain: Option<&str>, name: &str, fault: &Fault) -> Answer {
@@ -308,7 +313,7 @@ impl World {
         let found = self.links.get(domain).filter(|links| sees(links.visible_to.as_ref(), name));
         let links = found.map(|links| links.links.as_slice()).unwrap_or_default();
         let shape = fault.shape().or(self.settings.shape);
-        Answer::json(shape::system_links(links, shape)).encodable(shape.encoding())
+        Answer { encoding: shape.encoding(), ..Answer::json(body::system_links(links, shape)) }
     }
 
     fn error(&self, status: u16, code: &str, message: &str) -> Answer {
@@ -320,21 +325,6 @@ impl Life {
     /// The status now; `None` before the first step.
     pub(super) fn status(&self) -> Option<String> {
         self.script.moment(self.since.elapsed().as_secs_f64()).map(|moment| moment.status)
-    }
-}
-
-impl Plan {
-    /// The status of the fault, if it is one, otherwise of the right answer.
-    fn status(&self) -> u16 {
-        if let Fault::Status { status, .. } = self.fault {
-            status
-        } else if let Fault::Redirect { status, .. } = self.fault {
-            status
-        } else if self.fault == Fault::NoContent {
-            204
-        } else {
-            self.right.status
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 #![cfg(feature = "command")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod api_page;
 mod client;
 mod command;
 mod credentials;

@@ -5,7 +5,9 @@
 
 mod control;
 mod faults;
+mod lives;
 mod manual;
+mod rules;
 mod seeming;
 mod shapes;
 mod tokens;

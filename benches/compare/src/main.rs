@@ -1,7 +1,8 @@
-//! Measures gotoassist-grpc beside what its users would pick instead. `benches/compare/run` builds
-//! and starts it.
+//! Compares gotoassist-grpc with what its users could pick in its place. `benches/compare/run`
+//! builds and starts it.
 
 mod bare;
+mod bench;
 mod etcd;
 mod load;
 mod peers;
@@ -18,9 +19,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, ValueEnum as _};
 
+use bench::Bench;
 use peers::{Programs, Vendor};
 use report::Report;
-use scenes::{Bench, Scene};
+use scenes::Scene;
 
 /// The command line.
 #[derive(Parser)]
@@ -32,10 +34,10 @@ enum Command {
         /// The Markdown page with the tables.
         #[arg(long)]
         page: PathBuf,
-        /// What to measure; all, if nothing is named.
+        /// What to measure [default: everything].
         scenes: Vec<Scene>,
     },
-    /// Serves, as the floor.
+    /// Serves without features: the least that a service can cost.
     Bare(bare::Bare),
 }
 
@@ -52,9 +54,9 @@ async fn main() -> Result<()> {
             let mut report = Report::open(page)?;
             for scene in scenes {
                 eprintln!("measuring: {scene:?}");
-                let table = bench.measure(scene).await?;
+                let table = scene.measure(&bench).await?;
                 println!("{table}");
-                report.replace(scene, &table)?;
+                report.replace(&scene.name(), &table)?;
             }
             Ok(())
         }

@@ -1,10 +1,8 @@
-//! The page with the tables: each stands between two comments, and is replaced there.
+//! The page with the tables. Each table is between two comments, and is replaced there.
 
 use std::{fmt, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
-
-use crate::scenes::Scene;
 
 /// A Markdown page.
 pub struct Report {
@@ -19,9 +17,8 @@ impl Report {
         Ok(Self { path, text })
     }
 
-    /// Puts a table in the place of the one before, and writes the page.
-    pub fn replace(&mut self, scene: Scene, table: &Table) -> Result<()> {
-        let name = format!("{scene:?}").to_lowercase();
+    /// Replaces the table of this name, and writes the page.
+    pub fn replace(&mut self, name: &str, table: &Table) -> Result<()> {
         let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
         let place = || format!("{} has no place for {name}", self.path.display());
         let (before, rest) = self.text.split_once(&begin).with_context(place)?;
@@ -35,7 +32,7 @@ impl Report {
 pub struct Table(Vec<Vec<String>>);
 
 impl Table {
-    /// One with nothing but its head.
+    /// A table with a head and no rows.
     pub fn new(head: &[&str]) -> Self {
         Self(vec![head.iter().map(ToString::to_string).collect()])
     }

@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Shape {
     /// Form of accountKey and partnerObject [default: as scripted, or number].
-    #[arg(long, value_enum, value_name = "FORM")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeyForm>,
 
     /// Form of sessionId, where it is made of digits [default: string].
-    #[arg(long, value_enum, value_name = "FORM")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_ids: Option<KeyForm>,
 
     /// What a field that does not apply looks like [default: omitted].
-    #[arg(long, value_enum, value_name = "FORM")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub absent: Option<AbsentForm>,
 
     /// Form of startedAt, customerJoinedAt and endedAt [default: zulu].
-    #[arg(long, value_enum, value_name = "FORM")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<TimestampForm>,
 
@@ -35,7 +35,7 @@ pub struct Shape {
     pub falling_times: Option<bool>,
 
     /// Letters of status [default: as scripted].
-    #[arg(long, value_enum, value_name = "FORM")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statuses: Option<StatusForm>,
 
@@ -45,7 +45,7 @@ pub struct Shape {
     pub new_join_url: Option<bool>,
 
     /// Give sessions without scripted collaborators two of this form [default: none].
-    #[arg(long, value_enum, value_name = "FORM")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collaborators: Option<CollaboratorForm>,
 
@@ -55,7 +55,7 @@ pub struct Shape {
     pub unknown_fields: Option<bool>,
 
     /// Form of the answer of /systemLinks [default: array].
-    #[arg(long, value_enum, value_name = "FORM")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<LinksForm>,
 
@@ -65,7 +65,7 @@ pub struct Shape {
     pub compress: Option<bool>,
 
     /// The same in this form, whether or not compress is set [default: gzip].
-    #[arg(long, value_enum, value_name = "FORM")]
+    #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<EncodingForm>,
 }
@@ -97,10 +97,11 @@ impl Shape {
 }
 
 /// The form of a key or of another whole number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyForm {
     /// A JSON number, with all its digits.
+    #[default]
     Number,
     /// A JSON string of the same digits.
     String,

@@ -23,11 +23,9 @@ struct World {
 
 impl World {
     async fn start(count: usize) -> Self {
-        let config = SimulateConfig {
-            refresh_tokens: RefreshTokens::SingleUse,
-            only_issued_tokens: true,
-            ..SimulateConfig::on_free_port()
-        };
+        let mut config = SimulateConfig::on_free_port();
+        config.settings.refresh_tokens = RefreshTokens::SingleUse;
+        config.settings.only_issued_tokens = true;
         let simulator = Simulator::bind(&config).await.unwrap();
         let (vendor, file) = (simulator.control(), TokenFile::new("first"));
         let flag = ["--refresh-token-file", file.path.to_str().unwrap()];

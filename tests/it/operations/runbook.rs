@@ -31,7 +31,7 @@ fn metrics(source: &str) -> Vec<String> {
     let is_part = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
     let constants = source.split(": &str = \"").skip(1).filter_map(|text| text.split('"').next());
     let is_metric = |name: &&str| {
-        let known = ["gotoassist_", "grpc_", "http_client_"];
+        let known = ["gotoassist_", "rpc_", "http_client_"];
         known.iter().any(|prefix| name.starts_with(prefix)) && name.bytes().all(is_part)
     };
     constants.filter(is_metric).map(str::to_owned).collect()

@@ -7,7 +7,7 @@ use gotoassist_grpc::{
         SimulateConfig,
         simulate::{RateLimitScope, RetryAfterForm},
     },
-    simulator::{Fault, Rule, Settings},
+    simulator::{Fault, Rule},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -88,7 +88,7 @@ async fn faults_and_settings_and_credentials_change_over_http() {
     assert_eq!(text, r#"[{"systemName":"x"}]"#);
 
     assert_eq!(simulator.control(Method::POST, "/reset", "").await.0, 204);
-    assert_eq!(simulator.settings(), Settings::from(&SimulateConfig::on_free_port()));
+    assert_eq!(simulator.settings(), SimulateConfig::on_free_port().settings);
     assert_eq!(simulator.status("t9", "/sessions/250040304").await, 200);
     assert_eq!(simulator.counters().requests, 1);
 }
@@ -123,11 +123,9 @@ async fn the_densest_second_is_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn the_eleventh_request_in_a_second_is_429() {
-    let config = SimulateConfig {
-        rate_limit: 10,
-        rate_limit_retry_after: RetryAfterForm::Seconds,
-        ..SimulateConfig::on_free_port()
-    };
+    let mut config = SimulateConfig::on_free_port();
+    config.settings.rate_limit = 10;
+    config.settings.rate_limit_retry_after = RetryAfterForm::Seconds;
     let simulator = Running::with(config).await;
     let ten = (0..10).map(|_| simulator.status("t", "/sessions/250040304"));
     let statuses = futures_util::future::join_all(ten).await;
@@ -141,8 +139,9 @@ async fn the_eleventh_request_in_a_second_is_429() {
 
 #[tokio::test(start_paused = true)]
 async fn the_quota_is_there_again_after_a_second() {
-    let simulator =
-        Running::with(SimulateConfig { rate_limit: 2, ..SimulateConfig::on_free_port() }).await;
+    let mut config = SimulateConfig::on_free_port();
+    config.settings.rate_limit = 2;
+    let simulator = Running::with(config).await;
     let mut statuses = Vec::new();
     for _ in 0..3 {
         statuses.push(simulator.status("t", "/sessions/250040304").await);
@@ -154,11 +153,9 @@ async fn the_quota_is_there_again_after_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn each_credential_can_have_a_quota_of_its_own() {
-    let config = SimulateConfig {
-        rate_limit: 2,
-        rate_limit_scope: RateLimitScope::Credential,
-        ..SimulateConfig::on_free_port()
-    };
+    let mut config = SimulateConfig::on_free_port();
+    config.settings.rate_limit = 2;
+    config.settings.rate_limit_scope = RateLimitScope::Credential;
     let simulator = Running::with(config).await;
     let mut statuses = Vec::new();
     for token in ["t1", "t1", "t1", "t2"] {

@@ -44,6 +44,8 @@ async fn fetched(fault: Fault) -> Vec<u8> {
 async fn half_a_body_then_close() {
     let (text, end) = wire(Fault::HalfBody).await;
     let (body, length) = body(&text);
+    assert!(body.starts_with(r#"{"sessionId":"250040304","sessionType":"#), "{body}");
+    assert!(body.contains(r#""status":"complete""#), "{body}");
     assert_eq!((body.len(), end), (length.unwrap() / 2, End::Closed));
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n"));
 }

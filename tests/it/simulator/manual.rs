@@ -13,7 +13,7 @@ const MANUAL: &str = include_str!("../../../docs/simulator.md");
 #[derive(Parser)]
 struct Line {
     #[command(flatten)]
-    _config: SimulateConfig,
+    config: SimulateConfig,
 }
 
 /// Every kind of fault, as the error for an unknown one lists them.

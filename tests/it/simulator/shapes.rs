@@ -12,8 +12,9 @@ use super::Running;
 
 async fn shaped(shape: Shape) -> Running {
     let clock = Some("2026-01-02T03:04:30Z".parse().unwrap());
-    let simulator =
-        Running::with(SimulateConfig { shape, clock, ..SimulateConfig::on_free_port() }).await;
+    let mut config = SimulateConfig { clock, ..SimulateConfig::on_free_port() };
+    config.settings.shape = shape;
+    let simulator = Running::with(config).await;
     let script = SessionScript::new("1")
         .step(-60.0, "waiting")
         .step(-30.0, "active")

@@ -130,11 +130,9 @@ async fn an_ordinary_refresh_answers_without_a_refresh_token() {
 
 #[tokio::test]
 async fn a_refresh_token_rotates_and_can_be_of_single_use() {
-    let config = SimulateConfig {
-        refresh_tokens: RefreshTokens::SingleUse,
-        expires_in: KeyForm::String,
-        ..SimulateConfig::on_free_port()
-    };
+    let mut config = SimulateConfig::on_free_port();
+    config.settings.refresh_tokens = RefreshTokens::SingleUse;
+    config.settings.expires_in = KeyForm::String;
     let simulator = Running::with(config).await;
     let refresh = async |token: &str| {
         let form = format!("grant_type=refresh_token&refresh_token={token}");
@@ -172,7 +170,8 @@ async fn the_token_endpoint_refuses_as_oauth_says() {
 
 #[tokio::test]
 async fn only_issued_tokens_are_accepted_on_demand() {
-    let config = SimulateConfig { only_issued_tokens: true, ..SimulateConfig::on_free_port() };
+    let mut config = SimulateConfig::on_free_port();
+    config.settings.only_issued_tokens = true;
     let simulator = Running::with(config).await;
     assert_eq!(simulator.status("made-up", "/sessions/250040304").await, 403);
     let token = simulator.access_token().await;

@@ -1,1 +1,0 @@
-"""The service behind a real Envoy: several replicas, many watchers, and what goes wrong."""

@@ -1,0 +1,215 @@
+"""The Helm chart: linted, rendered with every values file, checked against the schemas of
+Kubernetes, Istio and the Prometheus operator, and its settings given to the real binary.
+
+helm and the schemas of Istio and the operator come as Go modules, Kubernetes' schemas from PyPI:
+no cluster and no chart repository is asked. Building helm takes a few minutes, once."""
+
+import functools
+import hashlib
+import json
+import pathlib
+import re
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+import certificates
+from processes import Program, free_port, http
+from tools import BINARY, ROOT, binary, go_program, install, run
+
+CHART = ROOT / "deploy/helm/gotoassist-grpc"
+VALUES = ["values.yaml", *sorted(path.name for path in CHART.glob("values-*.yaml"))]
+# The oldest that the chart names, and a new one.
+KUBERNETES = ["1.27.0", "1.33.0"]
+# The Go modules with the schemas of custom resources, and where they are in it.
+CUSTOM = [
+    ("istio.io/api@v1.27.0", "kubernetes"),
+    (
+        "github.com/prometheus-operator/prometheus-operator@v0.85.0",
+        "example/prometheus-operator-crd",
+    ),
+]
+# Their schemas cannot be had from a package registry.
+UNCHECKED = {"policy.linkerd.io"}
+SERVICE_CREDENTIALS = [
+    "credentials.mode=service",
+    "credentials.clientId=i",
+    "credentials.existingSecret=s",
+]
+REFUSED = {
+    "a replica without a share of the quota": ["replicas=10"],
+    "service credentials without a secret": ["credentials.mode=service"],
+    "service credentials for anybody": SERVICE_CREDENTIALS,
+    "callers' certificates without TLS": [*SERVICE_CREDENTIALS, "callers.allowClients={a}"],
+    "a drain without time": ["drain.delaySeconds=25"],
+    "a misspelt value": ["replica=2"],
+}
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """YAML in which a bare `=` is a text, as the operator's definitions have it."""
+
+
+Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: node.value)
+
+
+def helm(command, *arguments, version=KUBERNETES[-1]):
+    program = go_program("helm.sh/helm/v3/cmd/helm", "v3.18.6")
+    return run(program, command, *arguments, "--kube-version", version)
+
+
+@functools.cache
+def render(values, version=KUBERNETES[-1]):
+    """The resources that the chart makes of a values file."""
+    outcome = helm(
+        *("template", "support", CHART, "--namespace", "support", "--values", CHART / values),
+        version=version,
+    ).expect(0)
+    return [each for each in yaml.safe_load_all(outcome.stdout) if each]
+
+
+def pod(values):
+    [deployment] = [each for each in render(values) if each["kind"] == "Deployment"]
+    return deployment["spec"]["template"]["spec"]
+
+
+def settings(values):
+    [container] = pod(values)["containers"]
+    return {each["name"]: each["value"] for each in container["env"]}
+
+
+def strict(schema):
+    """The same schema, in which a field that it does not name is an error and is not ignored."""
+    if not isinstance(schema, dict):
+        return schema
+    schema = dict(schema)
+    if "properties" in schema:
+        schema["properties"] = {k: strict(v) for k, v in schema["properties"].items()}
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            schema.setdefault("additionalProperties", False)
+    for key in ("items", "additionalProperties"):
+        if key in schema:
+            schema[key] = strict(schema[key])
+    return schema
+
+
+@pytest.fixture(scope="module")
+def custom_schemas():
+    """The schema of each custom resource, by apiVersion and kind."""
+    schemas = {}
+    for module, folder in CUSTOM:
+        flags = {"GOFLAGS": "-mod=mod"}
+        found = install("go", "mod", "download", "-json", module, cwd="/", environment=flags)
+        for path in (pathlib.Path(json.loads(found.stdout)["Dir"]) / folder).glob("*.yaml"):
+            for document in yaml.load_all(path.read_text(), Loader):
+                if not document or document.get("kind") != "CustomResourceDefinition":
+                    continue
+                group, kind = document["spec"]["group"], document["spec"]["names"]["kind"]
+                for version in document["spec"]["versions"]:
+                    properties = version["schema"]["openAPIV3Schema"]["properties"]
+                    schemas[f"{group}/{version['name']}", kind] = strict(properties["spec"])
+    return schemas
+
+
+def problem(resource, version, custom):
+    """What is wrong with one resource; None if nothing, "unchecked" if nobody knows."""
+    key = resource["apiVersion"], resource["kind"]
+    try:
+        if key in custom:
+            jsonschema.Draft202012Validator(custom[key]).validate(resource["spec"])
+        elif key[0].split("/")[0] in UNCHECKED:
+            return "unchecked"
+        else:
+            kubernetes_validate.validate(resource, version, strict=True)
+    except (
+        jsonschema.ValidationError,
+        kubernetes_validate.SchemaNotFoundError,
+        kubernetes_validate.ValidationError,
+    ) as error:
+        return f"{key[1]}: {getattr(error, 'message', error)} at {list(getattr(error, 'path', []))}"
+    return None
+
+
+def test_lint():
+    helm("lint", "--strict", CHART).expect(0)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("values", VALUES)
+def test_kubernetes_accepts_each_resource(values, version, custom_schemas, note):
+    resources = render(values, version)
+    found = [problem(each, version, custom_schemas) for each in resources]
+    unchecked = found.count("unchecked")
+    if unchecked:
+        note(f"{len(found)} resources, {unchecked} of them without a schema")
+    assert not [each for each in found if each not in (None, "unchecked")]
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_pod_outlives_its_drain(values):
+    grace = int(settings(values)["GOTOASSIST_DRAIN_GRACE"].rstrip("s"))
+    assert pod(values)["terminationGracePeriodSeconds"] > grace
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_every_setting_is_one_of_the_services(values):
+    usage = binary("serve", "--help").expect(0).stdout
+    assert settings(values).keys() <= set(re.findall(r"\[env: (GOTOASSIST_[A-Z_]+)", usage))
+
+
+@pytest.fixture(scope="module")
+def secrets(scratch):
+    """Stand-ins for all that the chart mounts."""
+    for name, text in {
+        "credentials/client-secret": "s",
+        "credentials/personal-access-token": "p",
+        "refresh/refresh-token": "r",
+        "resume/resume-key": "k",
+        "callers/tokens": hashlib.sha256(b"t").hexdigest(),
+    }.items():
+        path = scratch / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    folder = scratch / "tls"
+    folder.mkdir()
+    certificates.self_signed(folder, "tls", "-addext", "subjectAltName=DNS:localhost")
+    (folder / "ca.crt").write_bytes((folder / "tls.crt").read_bytes())
+    return scratch
+
+
+class Container(Program):
+    """The service with the environment of the chart's container, and no other."""
+
+    def __init__(self, values, secrets):
+        self.admin = f"127.0.0.1:{free_port()}"
+        environment = {
+            name: value.replace("/etc/gotoassist", str(secrets)).replace(
+                "/var/lib/gotoassist", str(secrets / "refresh")
+            )
+            for name, value in settings(values).items()
+        } | {
+            "GOTOASSIST_LISTEN": "127.0.0.1:0",
+            "GOTOASSIST_ADMIN_LISTEN": self.admin,
+            # There is nobody here who would have to notice.
+            "GOTOASSIST_DRAIN_DELAY": "100ms",
+        }
+        [container] = pod(values)["containers"]
+        super().__init__(values, BINARY, *container["args"], environment=environment)
+
+    def is_ready(self):
+        return http("GET", f"http://{self.admin}/readyz")
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_service_starts_with_the_settings_and_drains(values, secrets):
+    with Container(values, secrets) as service:
+        status, _ = service.terminate()
+        assert status == 0
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_chart_refuses(what):
+    words = [word for each in REFUSED[what] for word in ("--set", each)]
+    assert helm("template", "t", CHART, *words).status != 0
