@@ -48,16 +48,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         .server_mod_attribute(".", "#[cfg(feature = \"service\")]")
         .compile_fds(descriptors.clone())?;
 
-    // The stubs that the service itself implements: the same, but for the message of a watch,
-    // which it sends from parts that are encoded once for all watchers.
+    // The stubs that the service itself implements: the same, but for the message of a watch, which is
+    // encoded once for all watchers, and for the codec, whose buffers are small.
     let serving = out.join("serving");
     fs::create_dir_all(&serving)?;
     tonic_prost_build::configure()
         .build_client(false)
-        .codec_path("crate::grpc::codec::Snug")
+        .codec_path("crate::proto::codec::Compact")
         .out_dir(serving)
         .extern_path(PACKAGE, "crate::proto")
-        .extern_path(format!("{PACKAGE}.WatchSessionResponse"), "crate::grpc::watch::frame::Frame")
+        .extern_path(
+            format!("{PACKAGE}.WatchSessionResponse"),
+            "crate::proto::encoded::EncodedWatchResponse",
+        )
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .compile_fds(descriptors)?;
     Ok(())

@@ -11,9 +11,9 @@ pub mod signal;
 pub mod simulate;
 pub mod watch;
 
-use std::{env, process::ExitCode};
+use std::{env, io, num::NonZero, process::ExitCode, thread};
 
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 
 use crate::{
     client::Client,
@@ -29,6 +29,10 @@ const INTERRUPTED: u8 = 130;
 /// Nobody reads the output any more, as a shell tells it: 128 + SIGPIPE.
 const UNREAD: u8 = 141;
 
+/// The most worker threads of a runtime. The vendor's quota keeps one busy at most; the others are for
+/// callers that come in bursts, and for watchers that all hear of a change.
+const MAX_WORKERS: usize = 4;
+
 /// Reads the command line and the environment, and runs the command to its end.
 pub fn run() -> ExitCode {
     let command = match Cli::read(env::args_os()) {
@@ -37,18 +41,31 @@ pub fn run() -> ExitCode {
     };
     // Who has already installed one is welcome.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut runtime = match command {
-        // Its calls have threads of their own.
-        Command::Serve(_) => runtime::Builder::new_current_thread(),
-        _ => runtime::Builder::new_multi_thread(),
+    let runtime = match command {
+        // This one only waits for signals; the calls have a runtime of their own.
+        Command::Serve(_) => runtime::Builder::new_current_thread().enable_all().build(),
+        Command::Simulate(_)
+        | Command::Demo(_)
+        | Command::Get(_)
+        | Command::Links(_)
+        | Command::Watch(_)
+        | Command::Health(_) => worker_runtime(),
     };
-    match runtime.enable_all().build() {
-        Ok(runtime) => match runtime.block_on(dispatch(command)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(status) => ExitCode::from(status),
-        },
+    match runtime.map(|runtime| runtime.block_on(dispatch(command))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(status)) => ExitCode::from(status),
         Err(error) => ExitCode::from(output::fail(FAILED, &error)),
     }
+}
+
+/// A runtime with a worker thread for each core, up to [`MAX_WORKERS`].
+fn worker_runtime() -> io::Result<Runtime> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(MAX_WORKERS))
+        .thread_name("worker")
+        .enable_all()
+        .build()
 }
 
 /// `Err` is the exit status.

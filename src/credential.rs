@@ -1,4 +1,4 @@
-//! Who asks the vendor, and by what right.
+//! The credentials with which the service asks the vendor.
 
 pub mod token;
 
@@ -7,10 +7,22 @@ use std::{fmt, sync::Arc};
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 
-/// What identifies a credential, or a caller, without being it: a hash. Everything that is shared
-/// between calls is keyed by the credential's.
+/// Identifies a credential or a caller by a hash, without revealing it. Everything that calls share is
+/// keyed by the credential's id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CredentialId([u8; 16]);
+
+impl CredentialId {
+    const SERVICE: Self = Self([0; 16]);
+
+    /// The id of the credential or caller with these bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let digest = digest(&SHA256, bytes);
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest.as_ref()[..16]);
+        Self(id)
+    }
+}
 
 impl fmt::Debug for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,13 +30,13 @@ impl fmt::Debug for CredentialId {
     }
 }
 
-/// The right by which the vendor is asked. `Debug` prints nothing of it.
+/// The credential for one request to the vendor. `Debug` prints nothing of it.
 #[derive(Clone)]
 pub enum Credential {
     /// The caller's own access token, as the value of the `authorization` header.
     Caller(CredentialId, Arc<SecretString>),
-    /// The service's credential, which the client keeps fresh; and who calls by it, which decides
-    /// nothing but whose turn it is.
+    /// The service's credential, which a [`token::TokenSource`] keeps fresh. The id is that of the
+    /// caller, who shares the quota fairly with the other callers.
     Service(CredentialId),
 }
 
@@ -36,28 +48,31 @@ pub enum Credential {
 pub struct NoCredential;
 
 impl Credential {
+    /// The service's credential, for callers who are not told apart.
+    pub const SERVICE: Self = Credential::Service(CredentialId::SERVICE);
+
     /// The credential of a caller who sent this `authorization` metadata: `Bearer <token>`, or the
-    /// older `OAuth oauth_token=<token>`. The scheme's case does not matter (RFC 9110 §11.1).
+    /// older `OAuth oauth_token=<token>`. The scheme's letter case does not matter (RFC 9110 §11.1).
     pub fn from_authorization(value: &str) -> Result<Self, NoCredential> {
         let (scheme, rest) = value.trim().split_once(' ').ok_or(NoCredential)?;
         let rest = rest.trim();
-        let header = if scheme.eq_ignore_ascii_case("bearer") {
-            token(rest).map(|token| ["Bearer ", token].concat())
+        let (prefix, token) = if scheme.eq_ignore_ascii_case("bearer") {
+            ("Bearer ", rest)
         } else if scheme.eq_ignore_ascii_case("oauth") {
-            let rest = rest.strip_prefix("oauth_token=").ok_or(NoCredential)?;
-            token(rest.trim_matches('"')).map(|token| ["OAuth oauth_token=", token].concat())
+            let token = rest.strip_prefix("oauth_token=").ok_or(NoCredential)?;
+            ("OAuth oauth_token=", token.trim_matches('"'))
         } else {
-            None
+            return Err(NoCredential);
         };
-        // Made to measure, so that becoming a secret leaves no copy behind.
-        let header = header.ok_or(NoCredential)?;
+        if !is_token(token) {
+            return Err(NoCredential);
+        }
+        // `concat` allocates the exact length, so that becoming a secret leaves no copy behind.
+        let header = [prefix, token].concat();
         Ok(Self::Caller(CredentialId::of(header.as_bytes()), Arc::new(SecretString::from(header))))
     }
 
-    /// The service's credential for callers who are not told apart.
-    pub const SERVICE: Self = Credential::Service(CredentialId::SERVICE);
-
-    /// What identifies it.
+    /// Identifies the credential.
     pub fn id(&self) -> CredentialId {
         match self {
             Credential::Caller(id, _) => *id,
@@ -65,36 +80,24 @@ impl Credential {
         }
     }
 
-    /// What tells apart those who call by it: they take turns when the quota is scarce.
+    /// Identifies the caller. Callers of one credential take turns when the quota is scarce.
     pub fn caller(&self) -> CredentialId {
         match self {
             Credential::Caller(id, _) | Credential::Service(id) => *id,
         }
     }
 
-    /// The same, unless callers are not told apart.
+    /// Identifies the caller, if callers are told apart.
     pub fn known_caller(&self) -> Option<CredentialId> {
         Some(self.caller()).filter(|caller| *caller != CredentialId::SERVICE)
     }
 
-    /// The value of the `authorization` header, if it is the caller's own.
+    /// The value of the `authorization` header, if the credential is the caller's own.
     pub fn authorization(&self) -> Option<&str> {
         match self {
             Credential::Caller(_, header) => Some(header.expose_secret()),
             Credential::Service(_) => None,
         }
-    }
-}
-
-impl CredentialId {
-    const SERVICE: Self = Self([0; 16]);
-
-    /// What identifies somebody who is known by these bytes.
-    pub(crate) fn of(bytes: &[u8]) -> Self {
-        let digest = digest(&SHA256, bytes);
-        let mut id = [0; 16];
-        id.copy_from_slice(&digest.as_ref()[..16]);
-        Self(id)
     }
 }
 
@@ -107,9 +110,9 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// `text`, if it can be a token: visible ASCII without spaces, commas or quotes (RFC 6750 §2.1,
-/// generously).
-fn token(text: &str) -> Option<&str> {
+/// Whether `text` can be a token: visible ASCII without commas, quotes and semicolons. That is more
+/// than RFC 6750 §2.1 allows.
+fn is_token(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'"' | b';');
-    (!text.is_empty() && text.bytes().all(is_plain)).then_some(text)
+    !text.is_empty() && text.bytes().all(is_plain)
 }

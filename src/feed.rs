@@ -1,138 +1,47 @@
-//! What stays awake: one poll per watched session and credential, shared by all its watchers.
+//! Polls the watched sessions: one poll for each session and credential, which all its watchers share.
 //!
-//! The feed is given a function to read with, so it knows neither HTTP nor gRPC and runs on paused
-//! time. Watchers see the newest state, not a queue: what a slow one missed it finds in the
+//! The feed is given a function to read sessions with, so it knows neither HTTP nor gRPC and runs on
+//! paused time. Watchers see the newest state and no queue. A slow watcher finds what it missed in the
 //! [`History`](crate::model::History).
 
-mod begin;
-mod churn;
-mod effect;
 mod metric;
-mod newcomer;
-mod pace;
 mod poll;
+mod poll_interval;
+mod poll_result;
 mod poller;
-mod reading;
+mod registry;
+mod request;
+mod revision;
+mod settings;
+mod state;
+mod subscribe;
 mod subscription;
+mod unstable_fields;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
-
-pub use pace::Pace;
-pub use reading::{Difference, Reading};
+pub use poll_interval::PollIntervals;
+pub use request::{Ask, BoxedReply, Key, Reply, read};
+pub use revision::{Difference, Revision};
+pub use settings::Settings;
+pub use state::{Overview, State};
 pub use subscription::{Subscriber, Subscription, View};
 
 use crate::{
     clock::Clock,
-    credential::{Credential, CredentialId},
-    model::{Session, SessionId, Status},
-    trace::Cause,
-    traffic::{Identities, Terms, Urgency},
-    wire,
-    wire::Answer,
+    model::{Known, Session},
+    traffic::{Identities, RequestContext},
+    wire::{Answer, Error},
 };
-use poller::Poller;
-
-/// Which session, and by whose right. Nothing is ever shared between two credentials.
-#[derive(Clone, Debug)]
-pub struct Key {
-    /// By whose right.
-    pub credential: Credential,
-    /// Which session.
-    pub session: SessionId,
-}
-
-/// How the feed asks the vendor.
-#[derive(Clone, Debug)]
-pub enum Ask {
-    /// The first answer of a watch, which somebody waits for: like a unary call.
-    First(Terms),
-    /// Any later one.
-    Next(Urgency, Cause),
-}
-
-/// What an [`Ask`] gives.
-pub type Reply = Result<Answer<Arc<Session>>, wire::Error>;
-
-/// A [`Reply`] to come.
-pub type BoxedReply = Pin<Box<dyn Future<Output = Reply> + Send>>;
-
-type Read = dyn Fn(Key, Ask) -> BoxedReply + Send + Sync;
-
-/// How polls behave.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// How often a session is asked for while there is quota to spare.
-    pub pace: Pace,
-    /// How soon a doubtful answer (an earlier status, a 404) is checked by a second one.
-    pub confirm_after: Duration,
-    /// After how many failures in a row the watchers are told that the session is stale; sooner if
-    /// there has been no good answer for long.
-    pub stale_after: u32,
-    /// How long the vendor may fail before the watches end.
-    pub outage_limit: Duration,
-    /// How long a poll outlives its last watcher, for those who reconnect.
-    pub linger: Duration,
-}
+use registry::Registry;
+use subscribe::NewSubscription;
 
 /// All polls of the process.
 #[derive(Clone)]
-pub struct Feed {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    read: Box<Read>,
-    settings: Settings,
-    clock: Clock,
-    identities: Identities,
-    pollers: Mutex<Pollers>,
-}
-
-#[derive(Default)]
-struct Pollers {
-    by_key: HashMap<(CredentialId, SessionId), Arc<Poller>>,
-    is_closing: bool,
-}
-
-/// What is known of a session at a moment.
-#[derive(Debug)]
-pub struct State {
-    /// The latest reading.
-    pub reading: Arc<Reading>,
-    /// Why there is no good answer at present, once that has lasted.
-    pub trouble: Option<Arc<wire::Error>>,
-    /// Why there will be no more readings.
-    pub end: Option<Arc<wire::Error>>,
-    /// Whether the feed closes, so that watchers are to go elsewhere.
-    pub is_closing: bool,
-}
-
-/// What the status page and the metrics show of one poll.
-#[derive(Clone, Debug)]
-pub struct Overview {
-    /// Which session.
-    pub session: SessionId,
-    /// The status seen last.
-    pub status: Status,
-    /// How many watch it.
-    pub watchers: usize,
-    /// When the latest good answer came.
-    pub observed_at: Timestamp,
-    /// Whether the vendor has failed for a while.
-    pub is_stale: bool,
-}
+pub struct Feed(Arc<Registry>);
 
 impl Feed {
-    /// A feed that asks the vendor by `read`, and tells `identities` what it watches.
+    /// A feed that asks the vendor with `read`, and reports to `identities` what it watches.
     pub fn new(
         read: impl Fn(Key, Ask) -> BoxedReply + Send + Sync + 'static,
         settings: Settings,
@@ -140,69 +49,63 @@ impl Feed {
         identities: Identities,
     ) -> Self {
         metric::describe();
-        let (read, pollers) = (Box::new(read), Mutex::default());
-        Self { shared: Arc::new(Shared { read, settings, clock, identities, pollers }) }
+        Self(Arc::new(Registry::new(Box::new(read), settings, clock, identities)))
     }
 
-    /// A unary call was told this: no watch is to be behind it.
+    /// Subscribes to the poll of a session, which is started if there is none. `known` is what the
+    /// watcher knows from an earlier watch.
+    ///
+    /// Returns once there is an answer for this watcher: a fresh one that is not behind what the watcher
+    /// knows, nor behind what a unary call returned. If there is none, no poll is started, and the error
+    /// is that of the answer.
+    pub async fn subscribe(
+        &self,
+        key: &Key,
+        context: RequestContext,
+        known: Option<&Known>,
+    ) -> Result<Subscription, Error> {
+        NewSubscription::new(&self.0, key, known, context.cause.clone()).start(context).await
+    }
+
+    /// Reports the answer that a unary call returned. No watch must be behind it.
     pub fn told_elsewhere(&self, key: &Key, answer: &Answer<Arc<Session>>) {
-        if let Some(poller) = self.running(key) {
-            poller.told_elsewhere(answer, &self.shared.settings);
+        if let Some(poller) = self.0.running(key) {
+            poller.told_elsewhere(answer, &self.0.settings);
         }
     }
 
-    /// The latest answer of a running poll, if it is not older than `max_staleness`.
+    /// The latest answer of a running poll, unless it is older than `max_staleness`.
     pub fn latest(&self, key: &Key, max_staleness: Duration) -> Option<Answer<Arc<Session>>> {
-        let poller = self.running(key)?;
+        let poller = self.0.running(key)?;
         let observed_at = poller.up_to_date_at()?;
-        let age = Duration::try_from(self.shared.clock.now().duration_since(observed_at));
-        let state = poller.state.borrow();
-        let is_good = age.unwrap_or_default() <= max_staleness;
-        is_good.then(|| Answer { content: state.reading.session.clone(), observed_at })
+        let age = Duration::try_from(self.0.clock.now().duration_since(observed_at));
+        let content = poller.state.borrow().revision.session.clone();
+        (age.unwrap_or_default() <= max_staleness).then_some(Answer { content, observed_at })
     }
 
-    /// What is polled at present.
+    /// The running polls.
     pub fn overview(&self) -> Vec<Overview> {
-        let pollers = self.shared.pollers();
-        pollers
-            .by_key
-            .iter()
-            .map(|((_, session), poller)| poller.overview(session.clone()))
-            .collect()
+        let polls = self.0.polls.lock();
+        polls.by_key.iter().map(|((_, session), poller)| poller.overview(session.clone())).collect()
     }
 
-    /// Tells all watchers, also those to come, that they are to go elsewhere.
+    /// Brings the gauges of polls and watches up to date.
+    pub fn set_gauges(&self) {
+        metric::set_gauges(&self.overview());
+    }
+
+    /// Tells all watchers, including new ones, to go to another server.
     pub fn close(&self) {
-        let mut pollers = self.shared.pollers();
-        pollers.is_closing = true;
-        for poller in pollers.by_key.values() {
+        let mut polls = self.0.polls.lock();
+        polls.is_closing = true;
+        for poller in polls.by_key.values() {
             poller.state.send_modify(|state| state.is_closing = true);
         }
-    }
-
-    /// The poll of a session, if there is one that goes on.
-    fn running(&self, key: &Key) -> Option<Arc<Poller>> {
-        let pollers = self.shared.pollers();
-        let poller = pollers.by_key.get(&key.index())?;
-        let is_open = poller.state.borrow().end.is_none();
-        is_open.then(|| poller.clone())
     }
 }
 
 impl fmt::Debug for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("pollers", &self.shared.pollers().by_key.len()).finish()
-    }
-}
-
-impl Shared {
-    fn pollers(&self) -> MutexGuard<'_, Pollers> {
-        self.pollers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Key {
-    fn index(&self) -> (CredentialId, SessionId) {
-        (self.credential.id(), self.session.clone())
+        f.debug_struct("Feed").field("polls", &self.0.polls.lock().by_key.len()).finish()
     }
 }

@@ -2,13 +2,12 @@
 
 pub mod caller;
 pub mod code;
-pub mod codec;
+pub mod concurrency;
 pub mod deadline;
 pub mod health;
 pub mod methods;
 mod metric;
 pub mod peer;
-pub mod place;
 pub mod resume_token;
 pub mod session;
 pub mod status;
@@ -27,14 +26,14 @@ use crate::{
     feed::Feed,
     proto::{self, serving::remote_support_service_server::RemoteSupportService},
     traffic,
-    traffic::Terms,
+    traffic::RequestContext,
 };
 use caller::Callers;
+use concurrency::CallConcurrency;
 use deadline::Deadline;
 use peer::Peer;
-use place::Calls;
-use resume_token::Sealer;
-use watch::{Frames, Watches};
+use resume_token::ResumeTokenCodec;
+use watch::{Messages, Watches};
 
 /// The service: every handler checks, calls, converts.
 #[derive(Clone, Debug)]
@@ -45,16 +44,16 @@ pub struct Service {
     pub feed: Feed,
     /// What all watches have to do with each other.
     pub watches: Watches,
-    /// How many unary calls there may be at once.
-    pub calls: Calls,
-    /// Seals resume tokens.
-    pub sealer: Arc<Sealer>,
+    /// Limits the unary calls at once.
+    pub concurrency: CallConcurrency,
+    /// Encodes and decodes resume tokens.
+    pub resume_tokens: Arc<ResumeTokenCodec>,
     /// What time it is.
     pub clock: Clock,
     /// Who may call, and by whose right the vendor is asked for them.
     pub callers: Arc<Callers>,
     /// How long a call without a deadline of its own may take.
-    pub call_limit: Duration,
+    pub default_deadline: Duration,
 }
 
 #[tonic::async_trait]
@@ -73,12 +72,12 @@ impl RemoteSupportService for Service {
         system_link::list(self, request).await
     }
 
-    type WatchSessionStream = Frames;
+    type WatchSessionStream = Messages;
 
     async fn watch_session(
         &self,
         request: Request<proto::WatchSessionRequest>,
-    ) -> Result<Response<Frames>, Status> {
+    ) -> Result<Response<Messages>, Status> {
         watch::watch(self, request).await
     }
 }
@@ -86,18 +85,18 @@ impl RemoteSupportService for Service {
 impl Service {
     fn credential<T>(&self, request: &Request<T>) -> Result<Credential, Status> {
         let peer = request.extensions().get::<Peer>();
-        let certificates = peer.and_then(Peer::certificates).unwrap_or_default();
+        let certificates = peer.map(Peer::certificates).unwrap_or_default();
         self.callers
             .credential(request.metadata().as_ref(), certificates)
             .map_err(|why| status::of_caller(why, self.callers.bring_vendor_credentials()))
     }
 
     /// The terms of a unary call: until its own deadline, or the one for calls without one.
-    fn terms<T>(&self, request: &Request<T>) -> Terms {
+    fn terms<T>(&self, request: &Request<T>) -> RequestContext {
         let own = request.extensions().get().map(|Deadline(at)| *at);
-        let deadline = own.unwrap_or_else(|| Instant::now() + self.call_limit);
+        let deadline = own.unwrap_or_else(|| Instant::now() + self.default_deadline);
         let extension = request.extensions();
-        Terms {
+        RequestContext {
             deadline: Some(deadline),
             cause: extension.get().cloned().unwrap_or_default(),
             call_stats: extension.get().cloned().unwrap_or_default(),
@@ -106,10 +105,10 @@ impl Service {
     }
 
     /// The terms of a watch's first answer: its own deadline may be hours away.
-    fn opening_terms<T>(&self, request: &Request<T>) -> Terms {
+    fn opening_terms<T>(&self, request: &Request<T>) -> RequestContext {
         let terms = self.terms(request);
-        let limit = Instant::now() + self.call_limit;
-        Terms { deadline: terms.deadline.map(|deadline| deadline.min(limit)), ..terms }
+        let limit = Instant::now() + self.default_deadline;
+        RequestContext { deadline: terms.deadline.map(|deadline| deadline.min(limit)), ..terms }
     }
 }
 

@@ -7,8 +7,13 @@ use std::fmt;
 
 tonic::include_proto!("gotoassist.remotesupport.v1");
 
-/// The stubs that the service implements: those above, but for the message of a watch, which is a
-/// [`crate::grpc::watch::frame::Frame`] of the same form on the wire.
+#[cfg(feature = "service")]
+pub mod codec;
+#[cfg(feature = "service")]
+pub mod encoded;
+
+/// The stubs that the service implements: those above, but for the message of a watch, which is an
+/// [`encoded::EncodedWatchResponse`] of the same form on the wire.
 #[cfg(feature = "service")]
 pub mod serving {
     include!(concat!(env!("OUT_DIR"), "/serving/gotoassist.remotesupport.v1.rs"));

@@ -5,29 +5,26 @@ pub mod accept;
 mod admin_thread;
 mod api;
 pub mod call;
-pub mod connection;
-pub mod deadline;
+mod connection;
 mod descriptors;
-pub mod drain;
+mod drain;
+pub mod gate;
 mod header_check;
 pub mod http2;
 pub mod listen;
 mod metric;
 mod overview;
-pub mod panic;
 mod refusal;
 pub mod reload;
 mod request_body;
 mod resets;
 mod setup;
 pub mod tls;
-mod workers;
 
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceBuilder;
 use tracing::warn;
 
 use crate::{
@@ -37,22 +34,18 @@ use crate::{
         Service,
         caller::TokensError,
         health::{self, Health},
-        methods,
     },
     trace::{self, Tracer},
     wire,
 };
-use accept::Gate;
-use api::Api;
-use call::CallLayer;
-use deadline::DeadlineLayer;
+use accept::Acceptor;
+use call::{CallSettings, Calls};
+use gate::Gate;
 use header_check::HeaderCheck;
 use listen::Listener;
 use overview::Overview;
-use panic::PanicLayer;
 use reload::Reload;
 use tls::Tls;
-use workers::Workers;
 
 /// The service, bound and ready to run.
 #[derive(Debug)]
@@ -109,9 +102,9 @@ pub enum Error {
     /// The descriptors do not fit together, which only a defect of ours can cause.
     #[error("cannot offer reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The threads that serve cannot be started.
-    #[error("cannot start the threads that serve")]
-    Threads(#[source] io::Error),
+    /// The thread of the admin port cannot be started.
+    #[error("cannot start the thread of the admin port")]
+    AdminThread(#[source] io::Error),
     /// The gRPC server ended by itself, which only a defect of ours can cause.
     #[error("the gRPC server ended")]
     Ended,
@@ -200,8 +193,19 @@ impl Server {
             health.set(name, true);
         }
         let failures = Failures::default();
-        let (methods, others) = (methods::names(), api::others(&health)?);
-        let settings = http2::Settings {
+        let stop = CancellationToken::new();
+        let header_check = HeaderCheck::new(config.limits.max_header_list);
+        let calls = Calls::new(
+            api::service(service.clone(), &health, header_check)?,
+            CallSettings {
+                log_ok_calls: config.telemetry.log_ok_calls,
+                default_deadline: config.limits.default_deadline,
+                failures: failures.clone(),
+                tracer: tracer.clone(),
+                drain: stop.clone(),
+            },
+        );
+        let http2 = http2::Settings {
             max_streams: config.limits.max_streams,
             max_header_list: header_check::http2_limit(config.limits.max_header_list),
             max_age: Some(config.limits.max_connection_age),
@@ -221,13 +225,13 @@ impl Server {
             let overview = overview.clone();
             move || overview.snapshot()
         });
-        let _admin = admin_thread::serve(page, admin).map_err(Error::Threads)?;
+        let _admin = admin_thread::serve(page, admin).map_err(Error::AdminThread)?;
         // Whatever runs beside the calls ends by being dropped with this.
         let mut background = JoinSet::new();
-        background.spawn(liveness.expect("serve").keep());
+        background.spawn(liveness.expect().keep());
         background.spawn({
             let watches = watches.clone();
-            async move { watches.cut_stalled().await }
+            async move { watches.cut_slow_consumers().await }
         });
         background.spawn({
             let health = health.clone();
@@ -236,38 +240,23 @@ impl Server {
         let (callers, client) = (service.callers.clone(), service.client.clone());
         background.spawn({
             let asked = reload.asked();
-            async move { match reload::follow(asked, callers, client).await {} }
+            async move { reload::follow(asked, callers, client).await }
         });
         if let Some(tls) = tls.clone() {
             let (interval, asked) = (config.tls.tls_reload_interval, reload.asked());
             background.spawn(async move { tls.follow(interval, asked).await });
         }
 
-        let incoming =
-            accept::incoming(listener, tls, config.limits.handshake_timeout, gate.clone());
-        let stop = CancellationToken::new();
-        let mut workers = Workers::start(&liveness, {
-            let (stop, tracer) = (stop.clone(), tracer.clone());
-            let log_ok_calls = config.telemetry.log_ok_calls;
-            let call_limit = config.limits.default_deadline;
-            let header_check = HeaderCheck::new(config.limits.max_header_list);
-            // In each worker.
-            move |arrivals| {
-                let api = ServiceBuilder::new()
-                    .layer(CallLayer::new(methods, log_ok_calls, failures, tracer))
-                    .layer(DeadlineLayer::new(call_limit, stop.clone()))
-                    .layer(PanicLayer)
-                    .map_response(refusal::tell)
-                    .service(Api::new(header_check, service, others));
-                http2::serve(arrivals, api, settings, stop)
-            }
-        })
-        .map_err(Error::Threads)?;
+        let acceptor = Acceptor {
+            tls,
+            handshake_timeout: config.limits.handshake_timeout,
+            gate: gate.clone(),
+            http2,
+            calls,
+            stop: stop.clone(),
+        };
         let mut serving = JoinSet::new();
-        serving.spawn({
-            let stop = stop.clone();
-            async move { workers.serve(incoming, stop).await }
-        });
+        serving.spawn(acceptor.serve(listener));
         tokio::select! {
             // It ends only by a defect of ours.
             Some(_) = serving.join_next() => return Err(Error::Ended),

@@ -1,47 +1,40 @@
-//! The traffic to the vendor: who may ask, when, and how often again. Every request passes here: quota,
-//! circuit breaker, retries, shared requests, finished sessions.
+//! The traffic policy towards the vendor: when a request is sent, and how often again. Every request
+//! passes here: finished-session cache, shared requests, circuit breaker, quota, retries.
 
 mod breaker;
-pub mod call_stats;
-mod coalesce;
-mod finished;
+mod call;
+mod finished_sessions;
 pub mod identities;
-mod in_flight;
 mod metric;
-mod observation;
 pub mod quota;
 mod retry;
-pub mod terms;
+mod session;
+mod shared_request;
+pub mod stats;
 mod upstream;
-pub mod upstream_stats;
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use tokio::time::{Instant, timeout_at};
 
-pub use call_stats::CallStats;
+pub use call::RequestContext;
 pub use identities::Identities;
 pub use quota::Urgency;
-pub use terms::Terms;
-pub use upstream_stats::UpstreamStats;
+pub use stats::{CallStats, UpstreamStats};
 
 use breaker::Breaker;
-use coalesce::Coalescing;
-use finished::Finished;
-use in_flight::{Bound, Outcome};
-use observation::RequestMetrics;
+use call::Call;
+use finished_sessions::FinishedSessions;
 use quota::{Class, Quota, Settings};
 use retry::Retries;
+use shared_request::InFlight;
 use upstream::{Failed, Upstream};
 
 use crate::{
     clock::Clock,
-    config::{QuotaScope, UpstreamConfig},
-    credential::{
-        Credential,
-        token::{self, TokenSource},
-    },
-    model::{Session, SessionId, SystemDomain, SystemLink, validator},
+    config::UpstreamConfig,
+    credential::{Credential, CredentialId, token::TokenSource},
+    model::{SessionId, SystemDomain, SystemLink},
     wire::{
         Answer, Error, Kind, SetUpError, endpoint, transport::Transport,
         unknown_fields::UnknownFields,
@@ -58,8 +51,11 @@ const QUEUE_LIMIT: usize = 1_000;
 
 struct Parts {
     upstream: Upstream,
-    coalescing: Coalescing,
-    finished: Finished,
+    /// The unary calls in flight, by credential, caller and session.
+    calls: InFlight<(CredentialId, CredentialId, SessionId)>,
+    /// The requests in flight, by credential and session.
+    requests: InFlight<(CredentialId, SessionId)>,
+    finished: FinishedSessions,
     identities: Identities,
     unknown_fields: UnknownFields,
 }
@@ -79,21 +75,18 @@ impl Client {
                 quota: Quota::new(Settings {
                     rps: config.rps,
                     burst: config.burst,
-                    scope: match config.quota_scope {
-                        QuotaScope::Process => quota::Scope::Process,
-                        QuotaScope::Credential => quota::Scope::Credential,
-                    },
+                    scope: config.quota_scope,
                     queue_limit: QUEUE_LIMIT,
                 }),
                 breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
                 retries: Retries::new(config.retries),
                 tokens,
                 stats: UpstreamStats::default(),
-                metrics: RequestMetrics::new(),
                 clock,
             },
-            coalescing: Coalescing::default(),
-            finished: Finished::new(config.finished_cache),
+            calls: InFlight::default(),
+            requests: InFlight::default(),
+            finished: FinishedSessions::new(config.finished_cache),
             identities: Identities::default(),
             unknown_fields: UnknownFields::default(),
         })))
@@ -104,26 +97,29 @@ impl Client {
         &self.0.upstream.quota
     }
 
-    /// Which session each watched id stands for: whoever watches says so there.
+    /// Which session each watched id stands for. The feed keeps it up to date.
     pub fn identities(&self) -> &Identities {
         &self.0.identities
     }
 
-    /// What went to the vendor and came back.
+    /// The numbers of its requests.
     pub fn stats(&self) -> &UpstreamStats {
         &self.0.upstream.stats
     }
 
-    /// Looks whether there is a new secret of the service's, if only that helps.
+    /// Looks for a new secret of the service's, if its credential fails for want of one.
     pub fn look_for_secret(&self) {
         if let Some(tokens) = &self.0.upstream.tokens {
             tokens.look_for_secret();
         }
     }
 
-    /// How the service's own credential stands, if it has one.
-    pub fn token(&self) -> Option<token::Snapshot> {
-        self.0.upstream.tokens.as_ref().map(TokenSource::snapshot)
+    /// Brings the gauges of the quota, the vendor and the service's own credential up to date.
+    pub fn set_gauges(&self) {
+        metric::set_gauges(&self.quota().snapshot(), self.stats().is_well());
+        if let Some(tokens) = &self.0.upstream.tokens {
+            tokens.set_gauges();
+        }
     }
 
     /// The links registered for one domain.
@@ -131,59 +127,25 @@ impl Client {
         &self,
         credential: &Credential,
         domain: &SystemDomain,
-        terms: Terms,
+        context: RequestContext,
     ) -> Result<Answer<Vec<SystemLink>>, Error> {
+        let upstream = &self.0.upstream;
         let endpoint = endpoint::system_links(domain);
-        let bound = Bound::fixed(terms.deadline);
-        let (upstream, endpoint, asking) = (&self.0.upstream, &endpoint, &terms.asking());
-        let answer = upstream.ask(credential, endpoint, &bound, |deadline| async move {
-            let pass = upstream.pass(credential, endpoint, Class::Unary, deadline).await;
-            let pass = pass.map_err(Failed::NotSent)?;
-            upstream.send(pass, endpoint, deadline, asking).await.map_err(Failed::Sent)
+        let call = &Call::new(credential, endpoint, Class::Unary, &context);
+        let answer = upstream.ask(call, || async {
+            let admission = upstream.admission(call).await.map_err(Failed::NotSent)?;
+            upstream.send(admission, call).await.map_err(Failed::Sent)
         });
-        let answer = within(terms.deadline, answer).await;
+        let answer = within(context.deadline, answer).await;
         match &answer {
             Ok(links) => {
-                links
-                    .content
-                    .iter()
-                    .for_each(|link| self.0.unknown_fields.note(&link.additional_fields));
+                for link in &links.content {
+                    self.0.unknown_fields.note(&link.additional_fields);
+                }
             }
             Err(error) => self.forget_if_refused(credential, error),
         }
         answer
-    }
-
-    /// Remembers what is worth it, and forgets what the vendor would not show any more.
-    fn landed(
-        &self,
-        credential: &Credential,
-        id: &SessionId,
-        landing: Result<Answer<(Session, usize)>, Error>,
-    ) -> Outcome {
-        let identity = self.0.identities.get(&(credential.id(), id.clone()));
-        let believed = landing.and_then(|answer| {
-            let (session, _) = &answer.content;
-            match validator::check(identity, session) {
-                Ok(()) => Ok(answer),
-                Err(disbelief) => Err(Error::new(Kind::Malformed).caused_by(disbelief)),
-            }
-        });
-        match believed {
-            Ok(Answer { content: (session, size), observed_at }) => {
-                self.0.unknown_fields.note(&session.additional_fields);
-                let answer = Answer { content: Arc::new(session), observed_at };
-                self.0.finished.put(credential, id, &answer, size);
-                Ok(answer)
-            }
-            Err(error) => {
-                if matches!(error.kind, Kind::NotFound | Kind::PermissionDenied) {
-                    self.0.finished.forget(credential.id(), id);
-                }
-                self.forget_if_refused(credential, &error);
-                Err(error)
-            }
-        }
     }
 
     fn forget_if_refused(&self, credential: &Credential, error: &Error) {

@@ -4,6 +4,7 @@ pub mod answer;
 pub(crate) mod endpoint;
 pub mod error;
 pub mod http_client;
+pub mod invalid_body;
 pub(crate) mod json;
 #[cfg(test)]
 mod property;
@@ -16,4 +17,4 @@ pub(crate) mod unknown_fields;
 pub use answer::Answer;
 pub use error::{ConnectionFailure, Error, Kind};
 pub use http_client::{HttpClient, SetUpError};
-pub use json::Malformed;
+pub use invalid_body::InvalidBody;

@@ -7,7 +7,7 @@ mod step;
 
 use divan::{AllocProfiler, Bencher, black_box};
 use gotoassist_grpc::{
-    grpc::resume_token::Sealer,
+    grpc::resume_token::ResumeTokenCodec,
     model::{Digest, History, Session, SessionId},
 };
 use tokio::runtime::Builder;
@@ -63,11 +63,11 @@ fn observe(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench]
-fn seal(bencher: Bencher<'_, '_>) {
-    let sealer = Sealer::new(Some("key"));
+fn resume_token(bencher: Bencher<'_, '_>) {
+    let codec = ResumeTokenCodec::new(Some("key"));
     let id: SessionId = "250040353".parse().expect("an id");
     let known = step::known(&session());
-    bencher.bench(|| step::seal(&sealer, &id, black_box(&known)));
+    bencher.bench(|| step::resume_token(&codec, &id, black_box(&known)));
 }
 
 #[divan::bench]

@@ -2,8 +2,8 @@
 
 use gotoassist_grpc::{
     credential::Credential,
-    grpc::{resume_token::Sealer, session::to_proto},
-    model::{Digest, History, Known, Progress, Session, SessionId, change},
+    grpc::{resume_token::ResumeTokenCodec, session::to_proto},
+    model::{Digest, History, Known, Progress, Session, SessionId, field::changed_fields},
     proto,
     traffic::quota::{Class, Quota, Scope, Settings},
     wire::session,
@@ -36,7 +36,7 @@ pub fn digest(session: &Session) -> Digest {
 
 /// Which fields changed.
 pub fn diff(before: &Session, after: &Session) -> Vec<&'static str> {
-    change::changed_fields(before, after)
+    changed_fields(before, after)
 }
 
 /// The status changes so far, one more looked at.
@@ -45,8 +45,8 @@ pub fn observe(history: &mut History, session: &Session) {
 }
 
 /// The resume token of a message.
-pub fn seal(sealer: &Sealer, id: &SessionId, known: &Known) -> String {
-    sealer.seal(id, known)
+pub fn resume_token(codec: &ResumeTokenCodec, id: &SessionId, known: &Known) -> String {
+    codec.encode(id, known)
 }
 
 /// What a token holds.

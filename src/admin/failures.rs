@@ -1,12 +1,9 @@
 //! How calls failed of late, by reason: what the status page shows. Counts for ever are in the
 //! metrics.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Reasons and causes are constants of ours, fewer than this. Should that ever change, memory stays bounded.
@@ -47,7 +44,7 @@ impl Failures {
     /// Counts one.
     pub fn record(&self, reason: &str, cause: Option<&str>, code: &'static str) {
         let key = (reason.to_owned(), cause.map(str::to_owned));
-        let mut by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_reason = self.by_reason.lock();
         let now = Instant::now();
         if let Some(known) = by_reason.get_mut(&key) {
             *known = Known { code, count: known.count + 1, last: now };
@@ -58,7 +55,7 @@ impl Failures {
 
     /// All reasons, the latest first.
     pub fn latest(&self) -> Vec<Failure> {
-        let by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let by_reason = self.by_reason.lock();
         let failures =
             by_reason.iter().map(|((reason, cause), &Known { code, count, last })| Failure {
                 reason: reason.clone(),

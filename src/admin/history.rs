@@ -1,10 +1,8 @@
 //! The requests to the vendor in the last minutes, for the chart of the status page.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::VecDeque, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::snapshot::Snapshot;
@@ -59,7 +57,7 @@ impl Sample {
 impl History {
     /// Adds a sample and forgets the oldest.
     pub fn push(&self, sample: Sample) {
-        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut samples = self.samples.lock();
         samples.push_back(sample);
         if samples.len() > BARS + 1 {
             samples.pop_front();
@@ -68,7 +66,7 @@ impl History {
 
     /// The rates, oldest first, [`BARS`] at most.
     pub fn rates(&self) -> Vec<Rate> {
-        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let samples = self.samples.lock();
         samples.iter().zip(samples.iter().skip(1)).map(|(a, b)| b.rate_since(a)).collect()
     }
 }

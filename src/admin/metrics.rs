@@ -1,10 +1,9 @@
 //! The process's metrics in Prometheus text. Each room names and describes its own, in `metric.rs`.
 
-use std::sync::{Mutex, PoisonError};
-
 use metrics::{describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
+use parking_lot::Mutex;
 
 /// Buckets of all durations, in seconds: calls take milliseconds, watches up to an hour.
 const SECONDS: [f64; 16] = [
@@ -25,7 +24,7 @@ impl Metrics {
     /// described before is lost, so this comes first.
     pub fn install() -> Result<Self, BuildError> {
         static INSTALLED: Mutex<Option<Metrics>> = Mutex::new(None);
-        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut installed = INSTALLED.lock();
         if let Some(installed) = &*installed {
             return Ok(installed.clone());
         }

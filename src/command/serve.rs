@@ -1,12 +1,11 @@
 //! `serve`.
 //!
-//! The main thread only waits for signals and for the server, which runs on a thread of its own: a
-//! second signal and the end of `--drain-grace` count even if the server is stuck.
+//! The main thread only waits for signals and for the server, which has worker threads of its own: a
+//! second signal and the end of `--drain-grace` count even if all workers are stuck.
 
-use std::{env, io, pin::pin, sync::mpsc, thread, time::Duration};
+use std::{env, pin::pin, sync::mpsc, thread, time::Duration};
 
 use tokio::{
-    runtime,
     sync::oneshot,
     time::{Instant, sleep_until},
 };
@@ -15,6 +14,7 @@ use tracing::{error, info};
 use super::{
     FAILED, USAGE, output,
     signal::{Hangups, Signals},
+    worker_runtime,
 };
 use crate::{
     config::{self, ServeConfig},
@@ -44,8 +44,14 @@ pub async fn run(config: ServeConfig) -> Result<(), u8> {
     let failed = |error| output::fail(FAILED, &error);
     let (mut signals, hangups) = (Signals::new().map_err(failed)?, hangups.map_err(failed)?);
     let grace = config.limits.drain_grace;
+    let workers = worker_runtime().map_err(failed)?;
     let (drain, draining) = oneshot::channel();
-    let serving = start(config, draining, hangups, log.report_dropped()).map_err(failed)?;
+    let (ended, serving) = oneshot::channel();
+    workers.spawn(log.report_dropped());
+    workers.spawn(async move {
+        // Nobody waits any more after a second signal.
+        let _ = ended.send(serve(config, draining, hangups).await);
+    });
 
     let (ended, deadline) = supervise(serving, async || signals.next().await, drain, grace).await;
     let (result, error) = match ended {
@@ -53,6 +59,8 @@ pub async fn run(config: ServeConfig) -> Result<(), u8> {
         Ended::Server(Err(error)) => (Err(status_of(&error)), Some(output::whole(&error))),
         Ended::Process(status) => (Err(status), None),
     };
+    // Waits for no worker: one may be stuck.
+    workers.shutdown_background();
     let left = deadline.map_or(STDERR_LIMIT, |at| at.saturating_duration_since(Instant::now()));
     within(left.clamp(LATE_STDERR_LIMIT, STDERR_LIMIT), move || {
         drop(log);
@@ -97,29 +105,6 @@ async fn supervise(
         }
     };
     (ended, Some(deadline))
-}
-
-/// Starts the server on a thread of its own; gives what will tell of its end.
-fn start(
-    config: ServeConfig,
-    draining: oneshot::Receiver<()>,
-    hangups: Hangups,
-    report_dropped: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<oneshot::Receiver<Result<(), Error>>> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let (ended, serving) = oneshot::channel();
-    thread::Builder::new().name("serve".to_owned()).spawn(move || {
-        let result = runtime.block_on(async {
-            tokio::select! {
-                result = serve(config, draining, hangups) => result,
-                // Never ends.
-                () = report_dropped => Ok(()),
-            }
-        });
-        // Nobody waits any more after a second signal.
-        let _ = ended.send(result);
-    })?;
-    Ok(serving)
 }
 
 async fn serve(
@@ -183,7 +168,7 @@ fn status_of(error: &Error) -> u8 {
         Error::Listen { .. }
         | Error::Metrics(_)
         | Error::Reflection(_)
-        | Error::Threads(_)
+        | Error::AdminThread(_)
         | Error::Ended => FAILED,
     }
 }

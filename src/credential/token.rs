@@ -1,133 +1,112 @@
-//! The service's own access token. One task refreshes it and publishes it; calls read it, and wait
-//! for the task if they need another.
+//! The service's own access token. One task refreshes the token and publishes it on a `watch` channel.
+//! Calls read it there, and wait for the task if they need another one.
 //!
-//! The token is refreshed early, once per refusal, and one refresh at a time. A token that is still
-//! good is used while the token endpoint is down.
+//! The token is refreshed early, once per refusal, with one refresh at a time. While the token endpoint
+//! is down, a token that is still valid is used.
 
-mod answer;
-mod issuer;
-mod kept;
+mod authorization;
+mod endpoint;
+mod response;
+mod secret_store;
 mod state;
 
 use std::{
     convert::Infallible,
     fmt,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use futures_util::FutureExt as _;
-use http::HeaderValue;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
 };
 
 pub(crate) use self::state::describe;
+pub use self::{authorization::Authorization, state::Snapshot};
 
 use self::{
-    answer::{Cause, Outcome},
-    issuer::Issuer,
-    state::State,
+    endpoint::TokenEndpoint,
+    response::{AccessToken, Cause, RefreshError},
+    state::TokenState,
 };
 use crate::{
     config::credentials::CredentialsConfig,
     wire::{Error, HttpClient},
 };
 
-/// How long a call waits for a refresh while it could use the present token.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a call waits for a refresh if it could use the current token.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a call without a token waits for a refresh: longer than any refresh takes.
-const LIMIT: Duration = Duration::from_secs(30);
+/// How long a call without a token waits for a refresh. Longer than any refresh takes.
+const LONG_WAIT: Duration = Duration::from_secs(30);
 
-/// How often the task looks for a new secret when the present one is refused.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the task looks for a new secret while the current one is refused.
+const SECRET_INTERVAL: Duration = Duration::from_secs(5);
 
-/// An access token of the service. Its header is marked sensitive, so `Debug` does not show it.
-#[derive(Clone, Debug)]
-pub struct Authorization {
-    header: HeaderValue,
-    generation: u64,
-    /// Whether a request with it has succeeded. Shared by its clones.
-    has_worked: Arc<AtomicBool>,
-}
-
-/// What a status page shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// How long the access token is still valid; zero if there is none.
-    pub expires_in: Duration,
-    /// Refreshes that gave a token, since the start.
-    pub refreshed: u64,
-    /// Refreshes that failed, since the start.
-    pub failed: u64,
-    /// Whether the latest refresh failed.
-    pub is_failing: bool,
-}
-
-/// Keeps the service's access token fresh. Clones share it; the task that refreshes ends when the
-/// last one is dropped.
+/// Keeps the service's access token fresh. Clones share it. The task ends when the last one is
+/// dropped.
 #[derive(Clone)]
 pub struct TokenSource(Arc<Shared>);
 
 struct Shared {
-    state: watch::Sender<State>,
-    issuer: Arc<Issuer>,
+    state: watch::Sender<TokenState>,
+    endpoint: Arc<TokenEndpoint>,
 }
 
 impl TokenSource {
-    /// Starts the task, which fetches the first token at once. Must be called within a tokio
-    /// runtime. `http` must not follow redirects. `None` if the configuration has problems (see
+    /// Starts the task, which fetches the first token at once. Must be called within a tokio runtime.
+    /// `http` must not follow redirects. `None` if the configuration has problems (see
     /// [`CredentialsConfig::problems`]).
     pub fn new(config: &CredentialsConfig, http: HttpClient) -> Option<Self> {
-        let issuer = Arc::new(Issuer::new(config, http)?);
-        let (state, changes) = watch::channel(State::new(Instant::now()));
-        let shared = Arc::new(Shared { state, issuer: Arc::clone(&issuer) });
-        let refresh = move || Arc::clone(&issuer).refresh();
+        let endpoint = Arc::new(TokenEndpoint::new(config, http)?);
+        let (state, changes) = watch::channel(TokenState::new(Instant::now()));
+        let shared = Arc::new(Shared { state, endpoint: Arc::clone(&endpoint) });
+        let refresh = move || Arc::clone(&endpoint).refresh();
         tokio::spawn(keep_fresh(Arc::downgrade(&shared), changes, refresh));
         Some(Self(shared))
     }
 
     /// The token to use now. Waits for the task if there is none.
     ///
-    /// Fails with [`CredentialUnavailable`](crate::wire::Kind::CredentialUnavailable) if there is
-    /// none and none can be had; at once while the next attempt is put off.
+    /// If there is none and none can be fetched, fails with
+    /// [`CredentialUnavailable`](crate::wire::Kind::CredentialUnavailable). Fails at once while the
+    /// task backs off.
     pub async fn authorization(&self) -> Result<Authorization, Error> {
         self.other_than(None).await
     }
 
-    /// The vendor refused this token. Gives a newer one: the one that replaced it meanwhile, or a
-    /// fresh one.
+    /// Reports that the vendor refused this token. Returns a newer one: the one that has replaced it
+    /// meanwhile, or a fresh one.
     ///
-    /// Fails if the refused token is too young to be replaced already: with
+    /// Fails if the refused token is too young to be replaced: with
     /// [`NoSeat`](crate::wire::Kind::NoSeat) if neither it nor the one before has worked, else with
     /// [`CredentialUnavailable`](crate::wire::Kind::CredentialUnavailable).
     pub async fn refused(&self, refused: &Authorization) -> Result<Authorization, Error> {
         let generation = refused.generation;
-        self.0.state.send_if_modified(|state| state.refuse(generation, Instant::now()));
+        self.0.state.send_if_modified(|state| state.note_refusal(generation, Instant::now()));
         self.other_than(Some(generation)).await
     }
 
-    /// The vendor refused this token too, with which [`refused`](Self::refused) had replaced another
-    /// and which had not worked before: a missing seat.
+    /// Reports that the vendor refused this token too, which [`refused`](Self::refused) returned and
+    /// which had not worked before. So the user has no seat.
     pub(crate) fn refused_again(&self, fresh: &Authorization) {
-        self.0.state.send_if_modified(|state| {
-            state.distrust(fresh.generation);
-            false
-        });
+        self.0.state.send_modify(|state| state.note_second_refusal(fresh.generation));
     }
 
-    /// How it stands now.
+    /// What the metrics and the status page show.
     pub fn snapshot(&self) -> Snapshot {
         self.0.state.borrow().snapshot(Instant::now())
     }
 
-    /// Hastens the next refresh if only a new secret helps and there is one.
+    /// Brings the gauges of the token up to date.
+    pub(crate) fn set_gauges(&self) {
+        state::set_gauges(&self.snapshot());
+    }
+
+    /// Makes the next refresh earlier if only a new secret helps and there is one.
     pub fn look_for_secret(&self) {
         self.0.look_for_secret();
     }
@@ -141,9 +120,9 @@ impl TokenSource {
         };
         if is_due {
             let mut changes = self.0.state.subscribe();
-            let is_settled = changes.wait_for(|state| state.attempts() > attempts);
-            // In vain or not: what counts is the state after it.
-            timeout(if is_usable { PATIENCE } else { LIMIT }, is_settled).await.ok();
+            let refresh = changes.wait_for(|state| state.attempts() > attempts);
+            // Whatever the result is, the state after it counts.
+            timeout(if is_usable { SHORT_WAIT } else { LONG_WAIT }, refresh).await.ok();
         }
         let (state, now) = (self.0.state.borrow(), Instant::now());
         state.usable(refused, now).ok_or_else(|| state.error(now))
@@ -151,20 +130,19 @@ impl TokenSource {
 }
 
 impl Shared {
-    /// Hastens the next refresh if only a new secret helps and there is one.
     fn look_for_secret(&self) {
         let needs_secret = self.state.borrow().needs_secret(Instant::now());
-        if needs_secret && self.issuer.has_new_secret() {
-            self.state.send_if_modified(|state| state.use_new_secret(Instant::now()));
+        if needs_secret && self.endpoint.has_new_secret() {
+            self.state.send_if_modified(|state| state.note_new_secret(Instant::now()));
         }
     }
 }
 
-/// Refreshes whenever it is due, until there is no [`TokenSource`] any more. A refresh under way is
-/// finished even then, since its answer may hold a new refresh token.
-async fn keep_fresh<F: Future<Output = Outcome>>(
+/// Refreshes the token whenever a refresh is due, until the last [`TokenSource`] is dropped. A refresh
+/// that has begun is finished even then, since its response may hold a new refresh token.
+async fn keep_fresh<F: Future<Output = Result<AccessToken, RefreshError>>>(
     shared: Weak<Shared>,
-    mut changes: watch::Receiver<State>,
+    mut changes: watch::Receiver<TokenState>,
     refresh: impl Fn() -> F,
 ) -> Option<Infallible> {
     loop {
@@ -174,35 +152,18 @@ async fn keep_fresh<F: Future<Output = Outcome>>(
             (state.due_at, state.needs_secret(now))
         };
         if due_at <= now {
-            let outcome = AssertUnwindSafe(refresh()).catch_unwind().await;
-            // The panic hook has logged it. Callers must not wait for what will not come.
-            let outcome = outcome.unwrap_or_else(|_panic| Err(Cause::Panic.into()));
-            shared.upgrade()?.state.send_modify(|state| state.settle(outcome, Instant::now()));
+            let result = AssertUnwindSafe(refresh()).catch_unwind().await;
+            // The panic hook has logged the panic. Waiting calls must fail now.
+            let result = result.unwrap_or_else(|_panic| Err(Cause::Panic.into()));
+            shared.upgrade()?.state.send_modify(|state| state.end_refresh(result, Instant::now()));
             continue;
         }
-        let wake_at = if needs_secret { due_at.min(now + LOOK_INTERVAL) } else { due_at };
+        let wake_at = if needs_secret { due_at.min(now + SECRET_INTERVAL) } else { due_at };
         tokio::select! {
             change = changes.changed() => change.ok()?,
             () = sleep_until(wake_at) => {}
         }
         shared.upgrade()?.look_for_secret();
-    }
-}
-
-impl Authorization {
-    /// The value of the `authorization` header, marked sensitive.
-    pub fn header_value(&self) -> HeaderValue {
-        self.header.clone()
-    }
-
-    /// Notes that a request with this token succeeded. A later refusal is no sign of a missing seat.
-    pub(crate) fn note_success(&self) {
-        self.has_worked.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether a request with this token has succeeded.
-    pub(crate) fn has_worked(&self) -> bool {
-        self.has_worked.load(Ordering::Relaxed)
     }
 }
 
@@ -214,29 +175,30 @@ impl fmt::Debug for TokenSource {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use clap::Parser as _;
+    use http::HeaderValue;
     use tokio::{task::JoinHandle, time::sleep};
 
-    use super::{answer::Fresh, *};
+    use super::*;
     use crate::{config::UpstreamConfig, wire::Kind};
 
     #[derive(clap::Parser)]
-    struct Line {
+    struct Flags {
         #[command(flatten)]
         credentials: CredentialsConfig,
     }
 
-    /// A source whose refreshes take a second and panic so many times.
+    /// A source whose refreshes take a second. The first ones panic.
     fn source(panics: usize) -> (TokenSource, JoinHandle<Option<Infallible>>) {
         let flags = ["", "--client-id=i", "--client-secret=s", "--refresh-token=r"];
-        let config = Line::parse_from(flags).credentials;
+        let config = Flags::parse_from(flags).credentials;
         let url = &config.token_url;
         let http = HttpClient::new(&UpstreamConfig::at(url.clone()), url).unwrap();
-        let issuer = Arc::new(Issuer::new(&config, http).unwrap());
-        let (state, changes) = watch::channel(State::new(Instant::now()));
-        let shared = Arc::new(Shared { state, issuer });
+        let endpoint = Arc::new(TokenEndpoint::new(&config, http).unwrap());
+        let (state, changes) = watch::channel(TokenState::new(Instant::now()));
+        let shared = Arc::new(Shared { state, endpoint });
         let count = Arc::new(AtomicUsize::new(0));
         let refresh = move || {
             let count = Arc::clone(&count);
@@ -244,7 +206,8 @@ mod tests {
                 sleep(Duration::from_secs(1)).await;
                 assert!(count.fetch_add(1, Ordering::Relaxed) >= panics, "on purpose");
                 let header = HeaderValue::from_static("Bearer t");
-                Ok(Fresh { header, issued_at: Instant::now(), life: Duration::from_hours(1) })
+                let lifetime = Duration::from_hours(1);
+                Ok(AccessToken { header, issued_at: Instant::now(), lifetime })
             }
         };
         let task = tokio::spawn(keep_fresh(Arc::downgrade(&shared), changes, refresh));

@@ -1,20 +1,31 @@
-//! The task that polls one session as long as somebody watches it. The only place in the feed that
-//! spawns.
+//! The task that polls a session as long as it is watched. The only place in the feed that spawns
+//! tasks.
 
-use std::{collections::hash_map::Entry, future::pending, sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
-    Ask, BoxedReply, Key, Reading, Shared, effect::Effect, metric, pace::weight, poller::Poller,
+    metric,
+    poll_interval::weight,
+    poll_result::PollResult,
+    poller::Poller,
+    registry::Registry,
+    request::{Ask, BoxedReply, Key, Reply},
+    revision::Revision,
 };
-use crate::{model::Status, trace::Span, traffic::Urgency, wire, wire::Kind};
+use crate::{
+    model::Status,
+    trace::Span,
+    traffic::Urgency,
+    wire::{Error, Kind},
+};
 
-/// Polls until nobody watches any more, or there is nothing more to learn.
-pub(super) fn start(shared: Arc<Shared>, key: Key, poller: Arc<Poller>) {
+/// Polls until there are no watchers any more, or the poll ends.
+pub(super) fn start(registry: Arc<Registry>, key: Key, poller: Arc<Poller>) {
     tokio::spawn(async move {
-        let poll = Poll { shared: &shared, key: &key, poller: &poller };
+        let poll = Poll { registry: &registry, key: &key, poller: &poller };
         tokio::select! {
             biased;
             () = poll.abandoned() => {}
@@ -24,12 +35,12 @@ pub(super) fn start(shared: Arc<Shared>, key: Key, poller: Arc<Poller>) {
 }
 
 struct Poll<'a> {
-    shared: &'a Shared,
+    registry: &'a Registry,
     key: &'a Key,
     poller: &'a Arc<Poller>,
 }
 
-/// A request under way.
+/// A request in flight.
 struct Request {
     sent_at: Instant,
     reply: BoxedReply,
@@ -37,42 +48,43 @@ struct Request {
 }
 
 impl Drop for Poll<'_> {
-    /// However the poll ends, by panic too, the next watcher must not find it, and those who watch
-    /// must hear of it. Under the lock: of a drain they hear before or not at all.
+    /// However the poll ends, even by a panic, new watchers must not find it, and its watchers must
+    /// learn of the end. If the feed is closing they have learnt of that, under the same lock.
     fn drop(&mut self) {
-        let mut pollers = self.shared.pollers();
+        let mut polls = self.registry.polls.lock();
         self.poller.state.send_if_modified(|state| {
             let is_lost = state.end.is_none() && !state.is_closing;
             if is_lost {
-                state.end = Some(Arc::new(wire::Error::new(Kind::Unavailable)));
+                state.end = Some(Arc::new(Error::new(Kind::Unavailable)));
             }
             is_lost
         });
-        if let Entry::Occupied(entry) = pollers.by_key.entry(self.key.index())
-            && Arc::ptr_eq(entry.get(), self.poller)
-        {
-            entry.remove();
-            self.shared.identities.forget(&self.key.index());
-        }
+        self.registry.remove(&mut polls, self.key, self.poller);
     }
 }
 
 impl Poll<'_> {
     async fn run(&self) {
         let mut request: Option<Request> = None;
+        let mut identity = None;
         loop {
-            let schedule = self.poller.schedule(&self.shared.settings);
+            let schedule = self.poller.schedule(&self.registry.settings);
             tokio::select! {
                 biased;
                 reply = reply(request.as_mut()) => {
                     let Some(Request { sent_at, span, .. }) = request.take() else { continue };
-                    let effect = self.poller.accept(reply, sent_at, &self.shared.settings);
-                    metric::count_poll(effect);
-                    span.end_poll(effect.name(), effect.outcome());
-                    if effect == Effect::Ended {
+                    let result = self.poller.accept(reply, sent_at, &self.registry.settings);
+                    metric::count_poll(result);
+                    span.end_poll(result.name(), result.outcome());
+                    if result == PollResult::Ended {
                         return;
                     }
-                    self.shared.identities.set(self.key.index(), self.poller.identity());
+                    // It changes once: when an answer has an id for the first time.
+                    let latest = self.poller.identity();
+                    if latest != identity {
+                        identity = latest;
+                        self.registry.identities.set(self.key.index(), identity);
+                    }
                 }
                 () = at(schedule.end) => return self.poller.end_outage(),
                 () = at(schedule.staleness) => self.poller.tell_stale(),
@@ -82,13 +94,13 @@ impl Poll<'_> {
                     }
                 }
                 () = self.is_due(schedule.request), if request.is_none() => {
-                    request = Some(self.ask(schedule.answer));
+                    request = Some(self.ask(schedule.replied_at));
                 }
             }
         }
     }
 
-    /// Returns when it is time to ask and there is somebody to ask for.
+    /// Waits until the next request is due and there is a watcher.
     async fn is_due(&self, due_at: Instant) {
         sleep_until(due_at).await;
         let mut subscribers = self.poller.subscribers.subscribe();
@@ -97,28 +109,26 @@ impl Poll<'_> {
     }
 
     fn ask(&self, since: Instant) -> Request {
-        let latest = self.poller.state.borrow().reading.clone();
-        let age = self.shared.clock.now().duration_since(began_at(&latest));
-        let status = latest.session.status();
-        let weight = weight(status, Duration::try_from(age).unwrap_or_default());
+        let latest = self.poller.state.borrow().revision.clone();
+        let age = self.registry.clock.now().duration_since(status_since(&latest));
+        let weight = weight(latest.session.status(), Duration::try_from(age).unwrap_or_default());
         let span = self.poller.links.poll();
         let ask = Ask::Next(Urgency { since, weight }, span.cause());
-        let reply = (self.shared.read)(self.key.clone(), ask);
+        let reply = (self.registry.read)(self.key.clone(), ask);
         Request { sent_at: Instant::now(), reply, span }
     }
 
-    /// Returns when the last watcher has left and nobody came back in time.
+    /// Waits until the last watcher has left and none has come back in time. Then removes the poll.
     async fn abandoned(&self) {
         let mut subscribers = self.poller.subscribers.subscribe();
         loop {
             let _ = subscribers.wait_for(|count| *count == 0).await;
             let back = subscribers.wait_for(|count| *count > 0);
-            if timeout(self.shared.settings.linger, back).await.is_err() {
-                // Watchers join under this lock, so nobody can join a poll that is about to go.
-                let mut pollers = self.shared.pollers();
+            if timeout(self.registry.settings.linger, back).await.is_err() {
+                // Watchers join under this lock, so none can join a poll that is about to go.
+                let mut polls = self.registry.polls.lock();
                 if *self.poller.subscribers.borrow() == 0 {
-                    pollers.by_key.remove(&self.key.index());
-                    self.shared.identities.forget(&self.key.index());
+                    self.registry.remove(&mut polls, self.key, self.poller);
                     return;
                 }
             }
@@ -126,7 +136,7 @@ impl Poll<'_> {
     }
 }
 
-async fn reply(request: Option<&mut Request>) -> super::Reply {
+async fn reply(request: Option<&mut Request>) -> Reply {
     match request {
         Some(request) => request.reply.as_mut().await,
         None => pending().await,
@@ -140,14 +150,14 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// When the session got the status that it has, as far as it tells.
-fn began_at(reading: &Reading) -> Timestamp {
-    let session = &reading.session;
-    let told = match session.status() {
+/// When the session got its status, by the vendor's timestamps or by the revision.
+fn status_since(revision: &Revision) -> Timestamp {
+    let session = &revision.session;
+    let time = match session.status() {
         Status::NotStarted | Status::Unknown => None,
         Status::Waiting => session.started_at,
         Status::Active => session.customer_joined_at,
         Status::Complete | Status::Abandoned => session.ended_at,
     };
-    told.map_or(reading.observed_at, |told| told.to_timestamp().min(reading.observed_at))
+    time.map_or(revision.observed_at, |time| time.to_timestamp().min(revision.observed_at))
 }

@@ -1,67 +1,72 @@
-//! One session that is polled: what is known of it, and when the next answer is due.
+//! A polled session: what is known of it, and when the next request is due.
 
 mod accept;
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
 
-use super::{Overview, Reading, Settings, State, churn::Churn, effect::outage, pace::jittered};
+use super::{
+    poll_interval::jittered,
+    revision::Revision,
+    settings::Settings,
+    state::{Overview, State},
+    unstable_fields::UnstableFields,
+};
 use crate::{
     model::{Identity, Session, SessionId, Validator},
     trace::Links,
-    wire,
-    wire::Answer,
+    wire::{Answer, Error, Kind},
 };
 
-/// Without a good answer for so long after a failure, the session is stale, however few the
+/// A session is stale if there has been no good answer for this long after a failure, however few the
 /// failures are.
-const STALE_LIMIT: Duration = Duration::from_secs(15);
+const STALE_AFTER: Duration = Duration::from_secs(15);
 
-/// One session that is being polled.
+/// A polled session.
 pub(super) struct Poller {
     pub state: watch::Sender<State>,
-    /// When the latest good answer came, in nanoseconds since 1970. Not in `state`, since it moves
-    /// with every poll, and would wake every watcher.
-    observed_at: AtomicI64,
-    /// When the latest answer came that a unary call was told, in the same form.
-    told_elsewhere: AtomicI64,
+    /// Not in `state`, since each poll changes it, which would wake every watcher. The innermost lock.
+    times: Mutex<Times>,
     record: Mutex<Record>,
-    /// How many subscribers there are.
+    /// The number of subscribers.
     pub subscribers: watch::Sender<usize>,
-    /// The next request is due at another time.
+    /// Notified when the next request is due at another time.
     pub rescheduled: Notify,
-    /// Its watchers as the traces know them.
+    /// Its watchers, for traces.
     pub links: Links,
     name: SessionId,
 }
 
-/// What the answers so far amount to.
+/// When answers came.
+struct Times {
+    /// The latest good answer.
+    observed_at: Timestamp,
+    /// The latest answer that a unary call returned.
+    told_elsewhere: Option<Timestamp>,
+}
+
+/// The record of the answers so far.
 struct Record {
     validator: Validator,
-    churn: Churn,
-    /// How many times in a row the vendor failed.
+    unstable_fields: UnstableFields,
+    /// The number of failures in a row.
     failures: u32,
     trouble: Option<Trouble>,
-    /// Whether an answer was not believed since the latest one that was.
-    has_disbelieved: bool,
-    /// When the latest answer of any kind came.
+    /// Whether an answer was rejected since the latest accepted one.
+    has_rejected: bool,
+    /// When the latest reply of any kind came.
+    replied_at: Instant,
+    /// When the latest reply with a session came.
     answered_at: Instant,
-    /// When the latest one came that showed a session.
-    shown_at: Instant,
-    /// When the latest answer came that was believed.
-    believed_at: Instant,
-    /// How long believed answers were apart of late: longer than planned while quota is scarce.
+    /// When the latest accepted answer came.
+    accepted_at: Instant,
+    /// The recent time between accepted answers, which is longer than planned while quota is scarce.
     gap: Duration,
     /// When the next request is due.
     due_at: Instant,
@@ -70,189 +75,180 @@ struct Record {
 /// Why there is no good answer at present.
 struct Trouble {
     since: Instant,
-    cause: Arc<wire::Error>,
+    cause: Arc<Error>,
 }
 
-/// When what happened, and is to happen next.
+impl Trouble {
+    fn new(cause: Error) -> Self {
+        Self { since: Instant::now(), cause: Arc::new(cause) }
+    }
+}
+
+/// When things happened, and when they are to happen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
-    /// The latest answer came.
-    pub answer: Instant,
-    /// The next request.
+    /// When the latest reply came.
+    pub replied_at: Instant,
+    /// When the next request is due.
     pub request: Instant,
-    /// The session is stale, unless a good answer comes before.
+    /// When the session is stale, unless a good answer comes before.
     pub staleness: Option<Instant>,
-    /// The watches end, unless a good answer comes before.
+    /// When the watches end, unless a good answer comes before.
     pub end: Option<Instant>,
 }
 
 impl Poller {
     pub fn new(
         name: SessionId,
-        answer: Answer<Arc<Session>>,
+        answer: &Answer<Arc<Session>>,
         validator: Validator,
         is_closing: bool,
         settings: &Settings,
     ) -> Self {
-        let Answer { content: session, observed_at, .. } = answer;
+        let Answer { content: session, observed_at } = answer.clone();
         let now = Instant::now();
-        let due_at = now + jittered(settings.pace.interval(session.status()));
-        let reading = Arc::new(Reading::first(session, observed_at));
-        let churn = Churn::beginning_with(reading.digest);
-        let (state, _) = watch::channel(State { reading, trouble: None, end: None, is_closing });
-        let poller = Self {
-            state,
-            observed_at: AtomicI64::new(i64::MIN),
-            told_elsewhere: AtomicI64::new(i64::MIN),
-            record: Mutex::new(Record {
-                validator,
-                churn,
-                failures: 0,
-                trouble: None,
-                has_disbelieved: false,
-                answered_at: now,
-                shown_at: now,
-                believed_at: now,
-                gap: Duration::ZERO,
-                due_at,
-            }),
-            subscribers: watch::channel(0).0,
+        let due_at = now + jittered(settings.intervals.of(session.status()));
+        let revision = Arc::new(Revision::first(session, observed_at));
+        let record = Record {
+            validator,
+            unstable_fields: UnstableFields::new(revision.digest),
+            failures: 0,
+            trouble: None,
+            has_rejected: false,
+            replied_at: now,
+            answered_at: now,
+            accepted_at: now,
+            gap: Duration::ZERO,
+            due_at,
+        };
+        Self {
+            state: watch::Sender::new(State { revision, trouble: None, end: None, is_closing }),
+            times: Mutex::new(Times { observed_at, told_elsewhere: None }),
+            record: Mutex::new(record),
+            subscribers: watch::Sender::new(0),
             rescheduled: Notify::new(),
             links: Links::default(),
             name,
-        };
-        poller.advance(observed_at);
-        poller
+        }
     }
 
-    /// What is to happen next.
+    /// What happens next.
     pub fn schedule(&self, settings: &Settings) -> Schedule {
-        let record = self.record();
-        let is_told = self.state.borrow().trouble.is_some();
+        let record = self.record.lock();
+        let is_stale = self.state.borrow().trouble.is_some();
         let trouble = record.trouble.as_ref().map(|trouble| trouble.since);
         Schedule {
-            answer: record.answered_at,
+            replied_at: record.replied_at,
             request: record.due_at,
-            staleness: trouble.filter(|_| !is_told).map(|since| since + STALE_LIMIT),
+            staleness: trouble.filter(|_| !is_stale).map(|since| since + STALE_AFTER),
             end: trouble.map(|since| since + settings.outage_limit),
         }
     }
 
-    /// There has been no good answer for too long: the watchers are to know.
+    /// Tells the watchers that the session is stale.
     pub fn tell_stale(&self) {
-        if let Some(trouble) = &self.record().trouble {
-            self.tell(&trouble.cause);
+        if let Some(trouble) = &self.record.lock().trouble {
+            self.set_trouble(&trouble.cause);
         }
     }
 
-    /// There has been no good answer for so long that the watches are to end.
+    /// Ends the poll because the vendor has failed for too long.
     pub fn end_outage(&self) {
-        let record = self.record();
-        if let Some(trouble) = &record.trouble {
-            self.end(outage(&trouble.cause));
+        if let Some(trouble) = &self.record.lock().trouble {
+            self.end_with_outage(&trouble.cause);
         }
     }
 
-    /// A unary call was told this. What this poll tells later must not be behind it.
+    /// Notes the answer that a unary call returned. What this poll publishes later must not be behind
+    /// it.
     pub fn told_elsewhere(&self, answer: &Answer<Arc<Session>>, settings: &Settings) {
-        self.told_elsewhere.fetch_max(nanoseconds(answer.observed_at), Ordering::AcqRel);
-        let is_news = answer.observed_at > self.observed_at() && {
-            let state = self.state.borrow();
-            state.trouble.is_some() || *state.reading.session != *answer.content
+        let is_newer = {
+            let mut times = self.times.lock();
+            times.told_elsewhere = times.told_elsewhere.max(Some(answer.observed_at));
+            answer.observed_at > times.observed_at
         };
-        if is_news {
-            self.ask_soon(settings);
+        let is_new = is_newer && {
+            let state = self.state.borrow();
+            state.trouble.is_some() || *state.revision.session != *answer.content
+        };
+        if is_new {
+            let mut record = self.record.lock();
+            record.due_at = record.due_at.min(record.replied_at + settings.confirm_after);
+            drop(record);
+            self.rescheduled.notify_one();
         }
     }
 
-    /// Brings the next request forward.
-    fn ask_soon(&self, settings: &Settings) {
-        let mut record = self.record();
-        record.due_at = record.due_at.min(record.answered_at + settings.confirm_after);
-        drop(record);
-        self.rescheduled.notify_one();
-    }
-
-    /// Whether its latest answer is as good as one that is asked for now, and not older than
-    /// `at_least`. While quota is scarce and answers come seldom, they count as fresh for longer:
-    /// otherwise each new watch would need a request of its own.
+    /// Whether the latest answer is as good as a new one, and not older than `at_least`.
+    ///
+    /// While quota is scarce and answers come seldom, an answer is fresh for longer. Otherwise each new
+    /// watch would need a request of its own.
     pub fn is_fresh(&self, at_least: Option<Timestamp>, settings: &Settings) -> bool {
-        let record = self.record();
-        let status = self.state.borrow().reading.session.status();
-        let patience = 2 * settings.pace.interval(status).max(record.gap);
-        let at_least = at_least.map_or(i64::MIN, nanoseconds);
-        let at_least = at_least.max(self.told_elsewhere.load(Ordering::Acquire));
+        let record = self.record.lock();
+        let status = self.state.borrow().revision.session.status();
+        let max_age = 2 * settings.intervals.of(status).max(record.gap);
+        let times = self.times.lock();
         record.trouble.is_none()
-            && record.believed_at.elapsed() <= patience
-            && self.observed_at.load(Ordering::Acquire) >= at_least
+            && record.accepted_at.elapsed() <= max_age
+            && Some(times.observed_at) >= at_least.max(times.told_elsewhere)
     }
 
-    /// When the latest good answer came, if no unary call was told a newer one.
+    /// When the latest good answer came, unless a unary call returned a newer one.
     pub fn up_to_date_at(&self) -> Option<Timestamp> {
-        let told_elsewhere = self.told_elsewhere.load(Ordering::Acquire);
-        let observed_at = self.observed_at.load(Ordering::Acquire);
-        (observed_at >= told_elsewhere).then(|| self.observed_at())
+        let times = self.times.lock();
+        Some(times.observed_at).filter(|observed_at| Some(*observed_at) >= times.told_elsewhere)
     }
 
     /// When the latest good answer came.
     pub fn observed_at(&self) -> Timestamp {
-        let nanoseconds = self.observed_at.load(Ordering::Acquire);
-        Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or(Timestamp::UNIX_EPOCH)
+        self.times.lock().observed_at
     }
 
     /// Why there is no good answer at present.
-    pub fn trouble(&self) -> Option<Arc<wire::Error>> {
-        self.record().trouble.as_ref().map(|trouble| trouble.cause.clone())
+    pub fn trouble(&self) -> Option<Arc<Error>> {
+        self.record.lock().trouble.as_ref().map(|trouble| trouble.cause.clone())
     }
 
-    /// Whether the latest answer waits for a second one.
-    pub fn is_doubtful(&self) -> bool {
-        let record = self.record();
+    /// Whether a second answer must confirm the latest one.
+    pub fn is_unconfirmed(&self) -> bool {
+        let record = self.record.lock();
         record.trouble.is_some() && record.failures == 0
     }
 
     /// The session's identity, once an answer had an id.
     pub fn identity(&self) -> Option<Identity> {
-        self.record().validator.identity()
+        self.record.lock().validator.identity()
     }
 
     pub fn overview(&self, session: SessionId) -> Overview {
         let state = self.state.borrow();
         Overview {
             session,
-            status: state.reading.session.status(),
+            status: state.revision.session.status(),
             watchers: *self.subscribers.borrow(),
             observed_at: self.observed_at(),
             is_stale: state.trouble.is_some(),
         }
     }
 
-    /// Never back, whatever the clock does.
-    fn advance(&self, observed_at: Timestamp) {
-        self.observed_at.fetch_max(nanoseconds(observed_at), Ordering::AcqRel);
+    /// Notes when a good answer came. The time never goes back, whatever the clock does.
+    fn note_answer(&self, observed_at: Timestamp) {
+        let mut times = self.times.lock();
+        times.observed_at = times.observed_at.max(observed_at);
     }
 
-    /// Tells the watchers of an outage. They are woken once for each; a later cause is for those
+    /// Tells the watchers of an outage. Wakes them only once in each outage: a later cause is for those
     /// who look anyway.
-    fn tell(&self, cause: &Arc<wire::Error>) {
+    fn set_trouble(&self, cause: &Arc<Error>) {
         self.state.send_if_modified(|state| state.trouble.replace(cause.clone()).is_none());
     }
 
-    fn end(&self, error: wire::Error) {
+    fn end(&self, error: Error) {
         self.state.send_modify(|state| state.end = Some(Arc::new(error)));
     }
 
-    fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whatever the cause of an outage is, the watchers learn that the vendor is unavailable.
+    fn end_with_outage(&self, cause: &Error) {
+        self.end(Error { kind: Kind::Unavailable, ..cause.clone() });
     }
-}
-
-impl Trouble {
-    fn beginning_with(cause: wire::Error) -> Self {
-        Self { since: Instant::now(), cause: Arc::new(cause) }
-    }
-}
-
-fn nanoseconds(time: Timestamp) -> i64 {
-    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
 }

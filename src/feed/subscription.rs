@@ -1,4 +1,4 @@
-//! A watcher's part in a poll.
+//! A watcher's subscription to a poll.
 
 use std::sync::{
     Arc,
@@ -8,27 +8,27 @@ use std::sync::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::{State, poller::Poller};
-use crate::{trace::Cause, wire};
+use super::{poller::Poller, state::State};
+use crate::{trace::Cause, wire::Error};
 
-/// A watcher's part in a poll. The poll goes on as long as there is a subscription.
+/// A subscription to a poll. The poll goes on as long as there is one.
 pub struct Subscription {
     subscriber: Arc<Subscriber>,
     state: watch::Receiver<State>,
 }
 
-/// Counts as one subscriber of a poll, until it is dropped or leaves.
+/// Counts as one subscriber of a poll until it leaves.
 pub struct Subscriber {
     poller: Arc<Poller>,
     cause: Cause,
     has_left: AtomicBool,
 }
 
-/// What a watcher sees at a look. The state does not change as long as it is looked at.
+/// What a watcher sees. The state does not change as long as the view exists.
 pub struct View<'a> {
-    /// What is known now.
+    /// The current state.
     pub state: watch::Ref<'a, State>,
-    /// When the latest good answer came that showed it.
+    /// When the latest good answer came that shows this state.
     pub observed_at: Timestamp,
 }
 
@@ -41,29 +41,28 @@ impl Subscription {
         Self { subscriber, state: poller.state.subscribe() }
     }
 
-    /// Looks at what is known now. Marks it as seen, so that [`Subscription::changed`] waits for
-    /// another.
+    /// Returns the current state and marks it as seen, so that [`Subscription::changed`] waits for the
+    /// next one.
     pub fn look(&mut self) -> View<'_> {
         let poller = &self.subscriber.poller;
         let state = self.state.borrow_and_update();
-        // Nobody changes the state meanwhile, so this tells of no answer that it does not show.
-        let observed_at = poller.observed_at().max(state.reading.observed_at);
+        // The state is locked, so this is not the time of an answer that it does not show yet.
+        let observed_at = poller.observed_at().max(state.revision.observed_at);
         View { state, observed_at }
     }
 
-    /// Why there is no good answer at present, once that has lasted. Not a look: what is new stays
-    /// new.
-    pub fn trouble(&self) -> Option<Arc<wire::Error>> {
+    /// Why there is no good answer at present, once that has lasted. Does not mark the state as seen.
+    pub fn trouble(&self) -> Option<Arc<Error>> {
         self.state.borrow().trouble.clone()
     }
 
-    /// Waits until there is another state.
+    /// Waits until the state changes.
     pub async fn changed(&mut self) {
-        // The sender is in the poller, which our subscriber keeps, so this never fails.
+        // The subscriber keeps the poller, which has the sender, so this never fails.
         let _ = self.state.changed().await;
     }
 
-    /// The subscriber, for whoever may have to take it away from the watcher.
+    /// The subscriber, for the slow-consumer detector, which may make it leave.
     pub fn subscriber(&self) -> Arc<Subscriber> {
         self.subscriber.clone()
     }
@@ -76,7 +75,7 @@ impl Drop for Subscription {
 }
 
 impl Subscriber {
-    /// Counts no more; the second time does nothing.
+    /// Stops counting as a subscriber. A second call does nothing.
     pub fn leave(&self) {
         if !self.has_left.swap(true, Ordering::AcqRel) {
             self.poller.links.remove(&self.cause);

@@ -56,10 +56,10 @@ impl Callers {
         })
     }
 
-    /// Looks whether who may call has changed, without waiting for the next call. Reads a file.
-    pub fn look_again(&self) {
+    /// Takes in what has changed about who may call. Reads a file, so it may block.
+    pub fn reload(&self) {
         match self {
-            Callers::Tokens(tokens) => tokens.look_again(),
+            Callers::Tokens(tokens) => tokens.reload(),
             Callers::Own | Callers::Certificates(_) | Callers::Anyone => {}
         }
     }

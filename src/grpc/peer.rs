@@ -1,10 +1,6 @@
 //! Who is at the other end of a connection: address and certificates.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use rustls::pki_types::CertificateDer;
 
@@ -12,23 +8,23 @@ use rustls::pki_types::CertificateDer;
 #[derive(Clone, Default)]
 pub struct Peer {
     address: Option<SocketAddr>,
-    certificates: Arc<OnceLock<Vec<CertificateDer<'static>>>>,
+    certificates: Arc<[CertificateDer<'static>]>,
 }
 
 impl Peer {
     pub(crate) fn new(address: SocketAddr) -> Self {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        Self { address: Some(address), certificates: Arc::default() }
+        Self { address: Some(address), ..Self::default() }
     }
 
     pub(crate) fn local() -> Self {
         Self::default()
     }
 
-    /// The TLS handshake, which ends after the connection was taken, has verified these.
-    pub(crate) fn prove(&self, certificates: &[CertificateDer<'_>]) {
+    /// The same peer, with the certificates that the TLS handshake has verified.
+    pub(crate) fn with_certificates(self, certificates: &[CertificateDer<'_>]) -> Self {
         let certificates = certificates.iter().map(|each| each.clone().into_owned()).collect();
-        let _ = self.certificates.set(certificates);
+        Self { certificates, ..self }
     }
 
     /// The client's address; none on a unix socket.
@@ -36,17 +32,17 @@ impl Peer {
         self.address
     }
 
-    /// The client's verified certificate chain, its own first; none without TLS or if it sent
+    /// The client's verified certificate chain, its own first; empty without TLS or if the client sent
     /// none.
-    pub fn certificates(&self) -> Option<&[CertificateDer<'static>]> {
-        self.certificates.get().map(Vec::as_slice)
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
     }
 }
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer")
-            .field("certificates", &self.certificates().map(<[_]>::len))
+            .field("certificates", &self.certificates.len())
             .finish_non_exhaustive()
     }
 }

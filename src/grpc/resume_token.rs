@@ -1,8 +1,8 @@
-//! What a watcher was told last, sealed so that it can be handed to the watcher and taken back by
-//! any replica.
+//! The codec of resume tokens. A token holds what a watcher was sent last, sealed, so that any replica
+//! can go on from there.
 //!
 //! `v1.` and the base64url of nonce ‖ ChaCha20-Poly1305(content), with the session asked for as
-//! associated data: a token that was altered, or belongs to another session, does not open. The
+//! associated data: a token that was altered, or belongs to another session, is not decoded. The
 //! nonce is derived from the content, so that equal content gives an equal token.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -21,15 +21,15 @@ use crate::{
 const PREFIX: &str = "v1.";
 const NANOSECONDS_NEVER: i64 = i64::MIN;
 
-/// Seals and opens resume tokens. Replicas that share a key take each other's.
-pub struct Sealer {
-    seal: LessSafeKey,
-    nonce: hmac::Key,
+/// Encodes and decodes resume tokens. Replicas that share a key take each other's.
+pub struct ResumeTokenCodec {
+    key: LessSafeKey,
+    nonce_key: hmac::Key,
 }
 
 /// What a text in `resume_token` is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Opened {
+pub enum Decoded {
     /// A good token.
     Known(Box<Known>),
     /// A token of a version that this release does not know: the watch starts anew.
@@ -39,10 +39,10 @@ pub enum Opened {
 /// The text is no resume token of this session: altered, made up, or another session's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not a resume token of this session")]
-pub struct Forged;
+pub struct InvalidToken;
 
-impl Sealer {
-    /// A sealer with the operator's key, which may be any text; or with the built-in one, which
+impl ResumeTokenCodec {
+    /// A codec with the operator's key, which may be any text; or with the built-in one, which
     /// anybody can read in our source: it still tells damage and mix-ups, and a token gives no
     /// authority to whoever forges one.
     #[expect(
@@ -53,20 +53,20 @@ impl Sealer {
     pub fn new(key: Option<&str>) -> Self {
         let key = key.unwrap_or("gotoassist-grpc resume token");
         let secret = digest(&SHA256, key.as_bytes());
-        let nonce = hmac::Key::new(hmac::HMAC_SHA256, secret.as_ref());
-        let seal = UnboundKey::new(&CHACHA20_POLY1305, secret.as_ref()).expect("32 bytes");
-        Self { seal: LessSafeKey::new(seal), nonce }
+        let nonce_key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_ref());
+        let key = UnboundKey::new(&CHACHA20_POLY1305, secret.as_ref()).expect("32 bytes");
+        Self { key: LessSafeKey::new(key), nonce_key }
     }
 
     /// The token for a watcher of `session` who knows `known`.
-    pub fn seal(&self, session: &SessionId, known: &Known) -> String {
-        let mut content = encode(known);
-        let mut mac = hmac::Context::with_key(&self.nonce);
+    pub fn encode(&self, session: &SessionId, known: &Known) -> String {
+        let mut content = encode_content(known);
+        let mut mac = hmac::Context::with_key(&self.nonce_key);
         mac.update(session.as_str().as_bytes());
         mac.update(&content);
         let mut nonce = [0; NONCE_LEN];
         nonce.copy_from_slice(&mac.sign().as_ref()[..NONCE_LEN]);
-        let sealed = self.seal.seal_in_place_separate_tag(
+        let sealed = self.key.seal_in_place_separate_tag(
             Nonce::assume_unique_for_key(nonce),
             associated(session),
             &mut content,
@@ -80,23 +80,27 @@ impl Sealer {
     }
 
     /// What a watcher of `session` knows who sent `token`, perhaps read from a file with its line end.
-    pub fn open(&self, session: &SessionId, token: &str) -> Result<Opened, Forged> {
+    pub fn decode(&self, session: &SessionId, token: &str) -> Result<Decoded, InvalidToken> {
         let token = trimmed(token);
         let Some(encoded) = token.strip_prefix(PREFIX) else {
-            return if is_other_version(token) { Ok(Opened::OtherVersion) } else { Err(Forged) };
+            return if is_other_version(token) {
+                Ok(Decoded::OtherVersion)
+            } else {
+                Err(InvalidToken)
+            };
         };
-        let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Forged)?;
-        let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN).ok_or(Forged)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Forged)?;
+        let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| InvalidToken)?;
+        let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN).ok_or(InvalidToken)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| InvalidToken)?;
         let content =
-            self.seal.open_in_place(nonce, associated(session), sealed).map_err(|_| Forged)?;
-        decode(content).map(|known| Opened::Known(Box::new(known))).ok_or(Forged)
+            self.key.open_in_place(nonce, associated(session), sealed).map_err(|_| InvalidToken)?;
+        decode_content(content).map(|known| Decoded::Known(Box::new(known))).ok_or(InvalidToken)
     }
 }
 
-impl std::fmt::Debug for Sealer {
+impl std::fmt::Debug for ResumeTokenCodec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Sealer")
+        f.write_str("ResumeTokenCodec")
     }
 }
 
@@ -115,7 +119,7 @@ fn is_other_version(token: &str) -> bool {
     })
 }
 
-fn encode(known: &Known) -> Vec<u8> {
+fn encode_content(known: &Known) -> Vec<u8> {
     let Known { digest, progress, observed_at, over_since } = known;
     let mut content = Vec::with_capacity(160);
     content.extend(digest.content);
@@ -128,7 +132,7 @@ fn encode(known: &Known) -> Vec<u8> {
     content
 }
 
-fn decode(content: &[u8]) -> Option<Known> {
+fn decode_content(content: &[u8]) -> Option<Known> {
     let (digest_content, content) = content.split_first_chunk()?;
     let (field_bytes, content) = content.split_first_chunk::<{ 4 * FIELD_COUNT }>()?;
     let (&[status], content) = content.split_first_chunk()?;
@@ -192,16 +196,16 @@ mod tests {
 
         /// Any text is a token or none, and never a panic.
         #[test]
-        fn any_text_is_opened_or_refused(text in "(v[0-9]{0,3}\\.)?[A-Za-z0-9_.=-]{0,300}|.{0,40}") {
+        fn any_text_is_decoded_or_refused(text in "(v[0-9]{0,3}\\.)?[A-Za-z0-9_.=-]{0,300}|.{0,40}") {
             let session: SessionId = "s".parse().unwrap();
-            let opened = Sealer::new(None).open(&session, &text);
-            prop_assert!(!matches!(opened, Ok(Opened::Known(_))), "forged by chance: {text}");
+            let decoded = ResumeTokenCodec::new(None).decode(&session, &text);
+            prop_assert!(!matches!(decoded, Ok(Decoded::Known(_))), "forged by chance: {text}");
         }
 
         /// Even sealed with the right key, any content is a token or none.
         #[test]
         fn any_content_is_read_or_refused(content in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode(&content);
+            let _ = decode_content(&content);
         }
     }
 
@@ -209,22 +213,22 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(5_000))]
 
         #[test]
-        fn what_is_sealed_is_opened_for_the_same_session_alone(
+        fn a_token_is_decoded_for_its_own_session_alone(
             known in any_known(),
             session in "[a-z0-9]{1,40}",
             other in "[a-z0-9]{1,40}",
         ) {
-            let (one, two) = (Sealer::new(Some("key")), Sealer::new(Some("key")));
+            let (one, two) = (ResumeTokenCodec::new(Some("key")), ResumeTokenCodec::new(Some("key")));
             let (session, other): (SessionId, SessionId) =
                 (session.parse().unwrap(), other.parse().unwrap());
-            let token = one.seal(&session, &known);
-            prop_assert_eq!(two.open(&session, &token), Ok(Opened::Known(Box::new(known))));
+            let token = one.encode(&session, &known);
+            prop_assert_eq!(two.decode(&session, &token), Ok(Decoded::Known(Box::new(known))));
             let in_a_file = format!("\u{feff}{token}\r\n");
-            prop_assert_eq!(two.open(&session, &in_a_file), Ok(Opened::Known(Box::new(known))));
+            prop_assert_eq!(two.decode(&session, &in_a_file), Ok(Decoded::Known(Box::new(known))));
             if session != other {
-                prop_assert_eq!(two.open(&other, &token), Err(Forged));
+                prop_assert_eq!(two.decode(&other, &token), Err(InvalidToken));
             }
-            prop_assert_eq!(Sealer::new(None).open(&session, &token), Err(Forged));
+            prop_assert_eq!(ResumeTokenCodec::new(None).decode(&session, &token), Err(InvalidToken));
             prop_assert!(token.len() < 256, "{} bytes", token.len());
         }
     }

@@ -26,7 +26,7 @@ pub(super) async fn get(
         Some(text) => Some(status::checked(MAX_STALENESS, humantime::parse_duration(text))?),
     };
     let credential = service.credential(&request)?;
-    let _place = service.calls.admit(&credential)?;
+    let _permit = service.concurrency.admit(&credential)?;
     let terms = service.terms(&request);
 
     let key = Key { credential, session };

@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{
     caller,
-    resume_token::{Forged, Opened},
+    resume_token::{Decoded, InvalidToken},
 };
 use crate::{model::SessionId, wire, wire::Kind};
 
@@ -70,11 +70,11 @@ pub fn invalid(field: &str, description: &str) -> Status {
 }
 
 /// What a resume token holds, or its refusal.
-pub fn checked_token(opened: Result<Opened, Forged>) -> Result<Opened, Status> {
-    opened.map_err(|forged| {
-        let message = format!("resume_token {forged}");
+pub fn checked_token(decoded: Result<Decoded, InvalidToken>) -> Result<Decoded, Status> {
+    decoded.map_err(|invalid| {
+        let message = format!("resume_token {invalid}");
         let mut refusal = Refusal::new(Code::InvalidArgument, "RESUME_TOKEN_INVALID", &message);
-        refusal.details.add_bad_request_violation("resume_token", forged.to_string());
+        refusal.details.add_bad_request_violation("resume_token", invalid.to_string());
         refusal.into_status()
     })
 }

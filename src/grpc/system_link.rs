@@ -11,7 +11,7 @@ pub(super) async fn list(
 ) -> Result<Response<proto::ListSystemLinksResponse>, Status> {
     let domain = status::checked("system_domain", request.get_ref().system_domain.parse())?;
     let credential = service.credential(&request)?;
-    let _place = service.calls.admit(&credential)?;
+    let _permit = service.concurrency.admit(&credential)?;
     let terms = service.terms(&request);
 
     let answer = service

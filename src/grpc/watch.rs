@@ -1,9 +1,9 @@
 //! `WatchSession`.
 
-pub mod frame;
-mod stall;
+mod encoding;
+mod slow_consumer;
 mod stream;
-mod told;
+mod watcher;
 
 use std::{pin::Pin, time::Duration};
 
@@ -14,23 +14,23 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Service,
+    concurrency::{Limits, WatchConcurrency, WatchPermit},
     deadline::Deadline,
     metric::{self, WatchMetrics},
-    place::{Limits, WatchPlace, WatchPlaces},
-    resume_token::Opened,
+    resume_token::Decoded,
     status,
 };
 use crate::{
     feed::{Feed, Key},
     model::SessionId,
-    proto,
+    proto::{self, encoded::EncodedWatchResponse},
 };
-use frame::Frame;
-pub use stall::Stalls;
-use told::Told;
+use encoding::Encodings;
+use slow_consumer::SlowConsumerDetector;
+use watcher::WatcherState;
 
 /// The messages of one watch.
-pub type Frames = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
+pub type Messages = Pin<Box<dyn Stream<Item = Result<EncodedWatchResponse, Status>> + Send>>;
 
 const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(30);
 const HEARTBEAT_SHORTEST: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ pub struct Settings {
     /// After so long, ± 10 %, a watch is ended so that its client connects anew, perhaps elsewhere.
     pub max_age: Duration,
     /// How long a message may wait for the watcher to take it.
-    pub stall_limit: Duration,
+    pub slow_consumer_limit: Duration,
     /// How many watches there may be at once in this process.
     pub max_watches: usize,
     /// How many of them one caller may have.
@@ -56,8 +56,9 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct Watches {
     settings: Settings,
-    places: WatchPlaces,
-    stalls: Stalls,
+    concurrency: WatchConcurrency,
+    slow_consumers: SlowConsumerDetector,
+    encodings: Encodings,
     metrics: WatchMetrics,
     feed: Feed,
     drain: CancellationToken,
@@ -73,8 +74,9 @@ impl Watches {
             per_session: settings.max_per_session,
         };
         Self {
-            places: WatchPlaces::new(limits),
-            stalls: Stalls::new(settings.stall_limit),
+            concurrency: WatchConcurrency::new(limits),
+            slow_consumers: SlowConsumerDetector::new(settings.slow_consumer_limit),
+            encodings: Encodings::default(),
             metrics: WatchMetrics::new(),
             feed,
             drain: CancellationToken::new(),
@@ -91,39 +93,39 @@ impl Watches {
 
     /// How many watches are open.
     pub fn count(&self) -> usize {
-        self.places.taken()
+        self.concurrency.in_use()
     }
 
     /// Cuts watchers off who do not take their messages. Runs until dropped.
-    pub async fn cut_stalled(&self) {
-        self.stalls.cut().await;
+    pub async fn cut_slow_consumers(&self) {
+        self.slow_consumers.cut().await;
     }
 
-    fn admit(&self, key: &Key) -> Result<WatchPlace, Status> {
+    fn admit(&self, key: &Key) -> Result<WatchPermit, Status> {
         if self.drain.is_cancelled() {
             return Err(status::draining());
         }
-        self.places.admit(key)
+        self.concurrency.admit(key)
     }
 }
 
 pub(super) async fn watch(
     service: &Service,
     request: Request<proto::WatchSessionRequest>,
-) -> Result<Response<Frames>, Status> {
+) -> Result<Response<Messages>, Status> {
     let message = request.get_ref();
     let session: SessionId = status::checked("session_id", message.session_id.parse())?;
     let known = match message.resume_token.as_str() {
         "" => None,
-        token => match status::checked_token(service.sealer.open(&session, token))? {
-            Opened::Known(known) => Some(known),
-            Opened::OtherVersion => None,
+        token => match status::checked_token(service.resume_tokens.decode(&session, token))? {
+            Decoded::Known(known) => Some(known),
+            Decoded::OtherVersion => None,
         },
     };
     let heartbeat_interval = heartbeat_interval(message.heartbeat_interval)?;
     let follow_after_end = follow_after_end(message.follow_after_end)?;
     let key = Key { credential: service.credential(&request)?, session };
-    let place = service.watches.admit(&key)?;
+    let permit = service.watches.admit(&key)?;
 
     let terms = service.opening_terms(&request);
     let subscription = tokio::select! {
@@ -137,11 +139,12 @@ pub(super) async fn watch(
 
     let now = Instant::now();
     let watch = stream::Watch {
-        sealer: service.sealer.clone(),
+        resume_tokens: service.resume_tokens.clone(),
         clock: service.clock,
         metrics: service.watches.metrics.clone(),
+        encodings: service.watches.encodings.clone(),
         session: key.session,
-        told: Told::beginning_with(known),
+        watcher: WatcherState::beginning_with(known),
         heartbeat_interval,
         follow_after_end,
         last_message: now,
@@ -149,10 +152,10 @@ pub(super) async fn watch(
         deadline: request.extensions().get().map(|Deadline(at)| *at),
         has_warned: false,
         subscription,
-        _place: place,
+        _permit: permit,
     };
     let subscriber = watch.subscription.subscriber();
-    let messages = service.watches.stalls.observe(subscriber, stream::messages(watch));
+    let messages = service.watches.slow_consumers.observe(subscriber, stream::messages(watch));
     Ok(Response::new(Box::pin(messages)))
 }
 

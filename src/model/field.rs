@@ -1,36 +1,89 @@
-//! The fields of a session by their names, and sets of them.
+//! The fields of a session by their names in `session.proto`, and sets of them.
 
-/// How many fields of a session are told apart.
+use std::sync::LazyLock;
+
+use super::{
+    session::{Collaborator, Session},
+    time::UtcTime,
+    value::Fields,
+};
+
+/// The number of fields.
 pub const FIELD_COUNT: usize = 23;
 
-/// Their names in `session.proto`, in its order.
-pub(super) const FIELD_NAMES: [&str; FIELD_COUNT] = [
-    "session_id",
-    "session_type",
-    "status",
-    "upstream_status",
-    "account_key",
-    "expert_name",
-    "expert_email",
-    "expert_user_key",
-    "partner_object",
-    "partner_object_url",
-    "started_at",
-    "customer_joined_at",
-    "ended_at",
-    "unattended_machine_name",
-    "unattended_machine_uuid",
-    "account_name",
-    "customer_name",
-    "customer_email",
-    "customer_join_url",
-    "notes",
-    "session_recording_url",
-    "collaborators",
-    "additional_fields",
-];
+/// The content of one field.
+#[derive(PartialEq)]
+pub(crate) enum Content<'a> {
+    Number(u8),
+    Text(Option<&'a str>),
+    Time(Option<UtcTime>),
+    Collaborators(&'a [Collaborator]),
+    Fields(&'a Fields),
+}
 
-/// Some of the fields of a session.
+/// The fields of a session with their names, in the order of `session.proto`.
+pub(crate) fn named_fields(session: &Session) -> [(&'static str, Content<'_>); FIELD_COUNT] {
+    // A field that is added to `Session` must be added here, or this does not compile.
+    let Session {
+        session_id,
+        session_type,
+        upstream_status,
+        account_key,
+        expert_name,
+        expert_email,
+        expert_user_key,
+        partner_object,
+        partner_object_url,
+        started_at,
+        customer_joined_at,
+        ended_at,
+        unattended_machine_name,
+        unattended_machine_uuid,
+        account_name,
+        customer_name,
+        customer_email,
+        customer_join_url,
+        notes,
+        session_recording_url,
+        collaborators,
+        additional_fields,
+    } = session;
+    [
+        ("session_id", Content::Text(Some(session_id))),
+        ("session_type", Content::Text(Some(session_type))),
+        ("status", Content::Number(session.status() as u8)),
+        ("upstream_status", Content::Text(Some(upstream_status))),
+        ("account_key", Content::Text(Some(account_key))),
+        ("expert_name", Content::Text(expert_name.as_deref())),
+        ("expert_email", Content::Text(expert_email.as_deref())),
+        ("expert_user_key", Content::Text(expert_user_key.as_deref())),
+        ("partner_object", Content::Text(partner_object.as_deref())),
+        ("partner_object_url", Content::Text(partner_object_url.as_deref())),
+        ("started_at", Content::Time(*started_at)),
+        ("customer_joined_at", Content::Time(*customer_joined_at)),
+        ("ended_at", Content::Time(*ended_at)),
+        ("unattended_machine_name", Content::Text(unattended_machine_name.as_deref())),
+        ("unattended_machine_uuid", Content::Text(unattended_machine_uuid.as_deref())),
+        ("account_name", Content::Text(account_name.as_deref())),
+        ("customer_name", Content::Text(customer_name.as_deref())),
+        ("customer_email", Content::Text(customer_email.as_deref())),
+        ("customer_join_url", Content::Text(customer_join_url.as_deref())),
+        ("notes", Content::Text(notes.as_deref())),
+        ("session_recording_url", Content::Text(session_recording_url.as_deref())),
+        ("collaborators", Content::Collaborators(collaborators)),
+        ("additional_fields", Content::Fields(additional_fields)),
+    ]
+}
+
+static NAMES: LazyLock<[&str; FIELD_COUNT]> =
+    LazyLock::new(|| named_fields(&Session::default()).map(|(name, _)| name));
+
+/// The names of the fields in which two sessions differ.
+pub fn changed_fields(before: &Session, after: &Session) -> Vec<&'static str> {
+    FieldSet::of_different(&named_fields(before), &named_fields(after)).names().collect()
+}
+
+/// A set of fields of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FieldSet(u32);
 
@@ -39,46 +92,42 @@ impl FieldSet {
     pub const NONE: Self = Self(0);
     /// Every field.
     pub const ALL: Self = Self((1 << FIELD_COUNT) - 1);
-    /// The fields that the schema does not name.
+    /// The field that holds the unknown fields.
     pub const ADDITIONAL_FIELDS: Self = Self(1 << (FIELD_COUNT - 1));
-    /// What tells the course of the session: its id, its statuses and their times.
+    /// The course of the session: its id, its statuses and their times.
     pub const COURSE: Self = Self(0b1_1100_0000_1101);
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self == Self::NONE
     }
 
-    /// Whether all of them are in `other`.
+    /// Whether all fields are in `other` too.
     pub fn is_subset_of(self, other: Self) -> bool {
         self.without(other).is_empty()
     }
 
-    /// Those that are not in `other`.
+    /// The fields that are not in `other`.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// These and those in `other`.
+    /// The fields of both sets.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Those that are in `other` too.
+    /// The fields that are in `other` too.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Their names in `session.proto`.
+    /// The names in `session.proto`.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        FIELD_NAMES
-            .into_iter()
-            .enumerate()
-            .filter(move |(place, _)| self.0 & (1 << place) != 0)
-            .map(|(_, name)| name)
+        NAMES.iter().enumerate().filter(move |(i, _)| self.0 & (1 << i) != 0).map(|(_, name)| *name)
     }
 
     pub(super) fn of_different<T: PartialEq>(
@@ -86,7 +135,7 @@ impl FieldSet {
         after: &[T; FIELD_COUNT],
     ) -> Self {
         let different = before.iter().zip(after).map(|(before, after)| before != after);
-        Self(different.enumerate().fold(0, |set, (place, is)| set | (u32::from(is) << place)))
+        Self(different.enumerate().fold(0, |set, (i, differs)| set | (u32::from(differs) << i)))
     }
 }
 

@@ -1,21 +1,24 @@
-//! The record of a session's status changes.
+//! The history of a session's status changes.
 
 use jiff::Timestamp;
 
-use super::{Progress, Session, Transition, transition::put_in_order};
+use super::{
+    session::Session,
+    transition::{Progress, Transition, put_in_order},
+};
 
-/// How many transitions a [`History`] remembers. A session has four or fewer in its documented
-/// life; the limit is for a vendor that flaps.
+/// How many transitions a [`History`] remembers. A documented session has at most four. The limit is
+/// for a vendor that flaps between statuses.
 const REMEMBERED: usize = 512;
 
-/// The record of a session's status changes since somebody began to look.
+/// The status changes of a session since a poll or a watch began.
 ///
-/// A watcher needs to remember only its place in it, so what a slow watcher missed costs nothing.
+/// A watcher remembers only its place in the history, so a slow watcher needs no queue.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// The state before the first remembered entry.
+    /// The progress before the first remembered entry.
     start: Progress,
-    /// How many entries were forgotten.
+    /// How many entries have been dropped.
     forgotten: u64,
     entries: Vec<Entry>,
 }
@@ -23,24 +26,24 @@ pub struct History {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     transition: Transition,
-    /// When the answer came that told of it.
+    /// When the answer came that showed it.
     observed_at: Timestamp,
-    /// The state after it.
+    /// The progress after it.
     after: Progress,
 }
 
 impl History {
-    /// A record that begins with `session`.
+    /// A history that begins with `session`.
     pub fn starting_with(session: &Session) -> Self {
         Self::starting_from(Progress::of(session))
     }
 
-    /// A record that begins with what somebody knows of a session.
+    /// A history that begins with what a watcher knows.
     pub fn starting_from(start: Progress) -> Self {
         Self { start, forgotten: 0, entries: Vec::new() }
     }
 
-    /// The state after the latest entry.
+    /// The progress after the latest entry.
     pub fn progress(&self) -> Progress {
         self.entries.last().map_or(self.start, |entry| entry.after)
     }
@@ -50,17 +53,17 @@ impl History {
         self.forgotten + self.entries.len() as u64
     }
 
-    /// Whether `session` shows an earlier state than the latest entry: one of lower rank, or one
-    /// that was left before.
+    /// Whether `session` is behind the latest entry: its status has a lower rank, or the session has
+    /// left it before.
     pub fn is_ahead_of(&self, session: &Session) -> bool {
         let (latest, shown) = (self.progress(), Progress::of(session));
-        let mut left =
-            std::iter::once(self.start).chain(self.entries.iter().map(|entry| entry.after));
+        let entries = self.entries.iter().map(|entry| entry.after);
+        let mut earlier = std::iter::once(self.start).chain(entries);
         latest.is_ahead_of(session)
-            || (!latest.is_same_status(shown) && left.any(|left| left.is_same_status(shown)))
+            || (!latest.is_same_status(shown) && earlier.any(|past| past.is_same_status(shown)))
     }
 
-    /// Adds what `session`, observed at `observed_at`, tells beyond the latest entry.
+    /// Adds the status changes that `session` shows, which was observed at `observed_at`.
     pub fn observe(&mut self, session: &Session, observed_at: Timestamp) {
         let before = self.progress();
         let after = before.after(session);
@@ -86,8 +89,8 @@ impl History {
         self.entries.iter().skip(skipped).map(|entry| entry.transition)
     }
 
-    /// Every transition that somebody missed who knew `known` at `observed_at`, perhaps from
-    /// another server with a slightly different view; `session` is the latest answer.
+    /// Every transition that a watcher missed who knew `known` at `observed_at`, perhaps from another
+    /// server with a slightly different history. `session` is the latest answer.
     pub fn since_known(
         &self,
         known: Progress,
@@ -100,16 +103,16 @@ impl History {
         }
     }
 
-    /// After how many of the remembered entries the state was `known`. If it was so more than
-    /// once: at `observed_at`, else the first time after, else the last time before.
+    /// After how many of the remembered entries the progress was `known`. If that is so more than once:
+    /// the place at `observed_at`, else the first one after it, else the last one before it.
     fn place_of(&self, known: Progress, observed_at: Timestamp) -> Option<usize> {
-        let state_at = |place: usize| match place.checked_sub(1) {
+        let progress_at = |place: usize| match place.checked_sub(1) {
             None => self.start,
             Some(index) => self.entries[index].after,
         };
         let then = self.entries.partition_point(|entry| entry.observed_at <= observed_at);
         let mut nearest = (then..=self.entries.len()).chain((0..then).rev());
-        nearest.find(|place| state_at(*place).is_same_status(known))
+        nearest.find(|place| progress_at(*place).is_same_status(known))
     }
 }
 
@@ -129,16 +132,8 @@ mod tests {
     }
 
     fn any_status() -> impl Strategy<Value = &'static str> {
-        prop::sample::select(vec![
-            "notStarted",
-            "waiting",
-            "active",
-            "complete",
-            "abandoned",
-            "paused",
-            "on hold",
-            "",
-        ])
+        let statuses = "notStarted|waiting|active|complete|abandoned|paused|on hold|";
+        prop::sample::select(statuses.split('|').collect::<Vec<_>>())
     }
 
     fn path(transitions: &[Transition]) -> Vec<Status> {
@@ -177,7 +172,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
-        /// Whatever the vendor shows, the record is one chain from the first status to the last.
+        /// Whatever the vendor shows, the history is one chain from the first status to the last.
         #[test]
         fn a_history_is_a_chain(
             statuses in prop::collection::vec(any_status(), 1..12),
@@ -200,14 +195,14 @@ mod tests {
                 status = step.to;
             }
             prop_assert_eq!(status, sessions[sessions.len() - 1].status());
-            // Seen again, it is no news.
+            // The same answer again adds nothing.
             let end = history.end();
             history.observe(&sessions[sessions.len() - 1], at(99));
             prop_assert_eq!(history.end(), end);
         }
 
-        /// A session that goes by the documented order is never held back, and each of its
-        /// statuses is told once, however few of them are seen.
+        /// A session in the documented order is never behind, and each of its statuses is told once,
+        /// however few of them are seen.
         #[test]
         fn a_life_in_order_is_told_in_full(
             seen in prop::sample::subsequence(vec![0_usize, 1, 2, 3], 1..=4),

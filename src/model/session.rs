@@ -1,18 +1,23 @@
-//! A support session, and the id it is asked for by.
+//! A support session and its id.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{Fields, InvalidArgument, Status, UtcTime, check_argument};
+use super::{
+    argument::{InvalidArgument, check_argument},
+    status::Status,
+    time::UtcTime,
+    value::Fields,
+};
 
-/// A session id or session token: opaque text, 1 to 512 bytes, no control characters.
+/// A session id or session token: opaque text of 1 to 512 bytes without control characters.
 ///
-/// Its `Debug` and `Display` show no more than the first characters, since a session token lets
-/// its holder see a session.
+/// `Debug` and `Display` show only the first characters, since whoever has a session token can see the
+/// session.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(Arc<str>);
 
 impl SessionId {
-    /// The whole text, for the call to the vendor.
+    /// The whole text, for the request to the vendor.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -40,16 +45,16 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// A session as the vendor shows it. The fields carry the vendor's names and meanings; see
-/// `session.proto` for what each holds.
+/// A session as the vendor shows it. The fields have the vendor's names and meanings, which
+/// `session.proto` documents.
 ///
-/// `Debug` shows the status alone: most of the rest is personal data.
+/// `Debug` shows only the status, since most of the rest is personal data.
 #[derive(Clone, Default, PartialEq)]
 #[expect(missing_docs, reason = "each field is documented in session.proto")]
 pub struct Session {
     pub session_id: String,
     pub session_type: String,
-    /// The status as the vendor sent it. [`Session::status`] gives it a place in the order.
+    /// The status as the vendor sent it. [`Session::status`] interprets it.
     pub upstream_status: String,
     pub account_key: String,
     pub expert_name: Option<String>,
@@ -73,7 +78,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// The status, if the documentation names it.
+    /// The status, or [`Status::Unknown`] if the vendor does not document it.
     pub fn status(&self) -> Status {
         Status::named(&self.upstream_status)
     }

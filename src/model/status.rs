@@ -1,19 +1,19 @@
-//! The statuses of a session and their order.
+//! The statuses of a session, and their order.
 
-/// Where a session is in its life, as the vendor documents it. The set is open.
+/// The statuses that the vendor documents. The vendor may add others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// None was sent, or one that the documentation does not name.
+    /// There is no status, or one that the vendor does not document.
     Unknown,
-    /// Created, never started by the technician.
+    /// The technician created the session, but did not start it.
     NotStarted,
-    /// Waits for the customer to join.
+    /// The session waits for the customer to join.
     Waiting,
     /// The customer joined.
     Active,
-    /// Ended after the customer had joined.
+    /// The session ended after the customer had joined.
     Complete,
-    /// Ended without any customer.
+    /// The session ended without any customer.
     Abandoned,
 }
 
@@ -28,14 +28,14 @@ impl Status {
         Status::Abandoned,
     ];
 
-    /// The status that the vendor calls `text`, whatever its letter case and separators: `Active`,
-    /// `NOT_STARTED` and `not-started` are recognised too.
+    /// The status with this name, in any letter case and with any separators: `Active`, `NOT_STARTED`
+    /// and `not-started` are recognised too.
     pub fn named(text: &str) -> Self {
         let is_named = |status: &Status| letters(status.name()).eq(letters(text));
         Self::ALL.into_iter().find(is_named).unwrap_or(Status::Unknown)
     }
 
-    /// What the vendor calls it; empty for [`Status::Unknown`].
+    /// The vendor's name; empty for [`Status::Unknown`].
     pub fn name(self) -> &'static str {
         match self {
             Status::Unknown => "",
@@ -47,8 +47,8 @@ impl Status {
         }
     }
 
-    /// The place in a session's life; a session never goes down. `None` for a status whose place
-    /// nobody knows.
+    /// The place in the order of a session's statuses, which never goes down. `None` for an unknown
+    /// status.
     pub fn rank(self) -> Option<u8> {
         match self {
             Status::Unknown => None,
@@ -59,27 +59,27 @@ impl Status {
         }
     }
 
-    /// Whether nothing can follow but late notes and the recording.
+    /// Whether the session is over. Only late notes and the recording can still come.
     pub fn is_final(self) -> bool {
         matches!(self, Status::Complete | Status::Abandoned)
     }
 
-    /// Whether a session that gets here must have been `earlier` before.
+    /// Whether a session with this status must have had the status `earlier` before.
     ///
-    /// From the vendor's meanings: `complete` is "ended after the customer joined", so it was
-    /// active; whatever is past `notStarted` was waiting.
+    /// This follows from the vendor's meanings: `complete` is "ended after the customer joined", so the
+    /// session was active; and every session after `notStarted` was waiting.
     pub(super) fn implies(self, earlier: Status) -> bool {
         match earlier {
             Status::Waiting => {
                 matches!(self, Status::Active | Status::Complete | Status::Abandoned)
             }
             Status::Active => self == Status::Complete,
-            _ => false,
+            Status::Unknown | Status::NotStarted | Status::Complete | Status::Abandoned => false,
         }
     }
 }
 
-/// The characters of a status that tell it from others.
+/// The characters that distinguish a status.
 pub(super) fn letters(text: &str) -> impl Iterator<Item = char> {
     text.chars()
         .filter(|letter| !matches!(letter, '_' | '-') && !letter.is_whitespace())
@@ -92,17 +92,14 @@ mod tests {
 
     #[test]
     fn a_status_is_recognised_in_any_letter_case_and_with_any_separator() {
-        for (text, status) in [
-            ("active", Status::Active),
-            ("Active", Status::Active),
-            ("ACTIVE ", Status::Active),
-            ("notStarted", Status::NotStarted),
-            ("NOT_STARTED", Status::NotStarted),
-            ("not-started", Status::NotStarted),
-            ("Not Started", Status::NotStarted),
+        for (texts, status) in [
+            ("active|Active|ACTIVE ", Status::Active),
+            ("notStarted|NOT_STARTED|not-started|Not Started", Status::NotStarted),
             ("COMPLETE", Status::Complete),
         ] {
-            assert_eq!(Status::named(text), status, "{text}");
+            for text in texts.split('|') {
+                assert_eq!(Status::named(text), status, "{text}");
+            }
         }
         for text in ["", "-", "paused", "activated", "not", "inactive"] {
             assert_eq!(Status::named(text), Status::Unknown, "{text}");

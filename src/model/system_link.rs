@@ -1,15 +1,18 @@
-//! A link to a partner system, and the domain it is asked for by.
+//! A link to a partner system, and the domain of such systems.
 
 use std::{fmt, str::FromStr};
 
-use super::{Fields, InvalidArgument, check_argument};
+use super::{
+    argument::{InvalidArgument, check_argument},
+    value::Fields,
+};
 
-/// A partner system's domain: opaque text, 1 to 512 bytes, no control characters.
+/// The domain of a partner system: opaque text of 1 to 512 bytes without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SystemDomain(String);
 
 impl SystemDomain {
-    /// The whole text, for the call to the vendor.
+    /// The whole text, for the request to the vendor.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -24,9 +27,9 @@ impl FromStr for SystemDomain {
     }
 }
 
-/// A registered link to a partner system; see `system_link.proto` for what each field holds.
+/// A registered link to a partner system. `system_link.proto` documents the fields.
 ///
-/// `Debug` shows nothing: `user_token` is a live credential.
+/// `Debug` shows nothing, since `user_token` is a live credential.
 #[derive(Clone, Default, PartialEq)]
 #[expect(missing_docs, reason = "each field is documented in system_link.proto")]
 pub struct SystemLink {

@@ -1,7 +1,10 @@
-//! The status changes of a session: which ones lie between two answers of the vendor, also those
-//! that no answer showed.
+//! The status changes between two answers of the vendor, including those that no answer showed.
 
-use super::{Session, Status, UtcTime, status::letters};
+use super::{
+    session::Session,
+    status::{Status, letters},
+    time::UtcTime,
+};
 
 /// One change of status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,29 +13,29 @@ pub struct Transition {
     pub from: Status,
     /// The status after.
     pub to: Status,
-    /// When it happened, by the vendor's timestamps; `None` if the vendor gave none for it. Never
-    /// earlier than the transition before: where the vendor's timestamps say so, it is that one's.
+    /// When it happened, by the vendor's timestamps. `None` if the vendor gave none. Never earlier than
+    /// the transition before: if the vendor's timestamp is earlier, this is the time of that one.
     pub occurred_at: Option<UtcTime>,
-    /// Whether it was not observed as it is: no answer showed the status after, which follows from
-    /// a later one, or the vendor's timestamp was out of order.
+    /// Whether this was not observed: no answer showed the status after, which a later status implies;
+    /// or the vendor's timestamp was out of order.
     pub inferred: bool,
 }
 
-/// How far a session has come in its life, as somebody knows it.
+/// How far a session has come, as far as a watcher or a poll knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The latest status.
     pub status: Status,
-    /// Tells apart the statuses that the documentation does not name, all of which are
-    /// [`Status::Unknown`]. Stable across releases.
+    /// A hash of the status, which also distinguishes the undocumented statuses, all of which are
+    /// [`Status::Unknown`]. It is the same in every release.
     pub mark: u32,
-    /// The highest rank among the statuses seen, or passed by the vendor's timestamps; 0 if there
-    /// was none.
+    /// The highest rank among the statuses that answers showed or the vendor's timestamps imply; 0 if
+    /// there is none.
     pub furthest: u8,
 }
 
 impl Progress {
-    /// What is known from `session` alone.
+    /// The progress that `session` shows.
     pub fn of(session: &Session) -> Self {
         let status = session.status();
         let passed = [Status::Waiting, Status::Active]
@@ -44,26 +47,25 @@ impl Progress {
         Self { status, mark: mark(status, &session.upstream_status), furthest }
     }
 
-    /// What is known of a session that passes through `status`.
+    /// The progress of a session that passes through `status`.
     pub(super) fn at(status: Status) -> Self {
         let furthest = status.rank().unwrap_or_default();
         Self { status, mark: mark(status, ""), furthest }
     }
 
-    /// What is known after `session` was seen too.
+    /// The progress after `session` was seen too.
     #[must_use]
     pub fn after(self, session: &Session) -> Self {
         let next = Self::of(session);
-        match next.status {
-            Status::Unknown => Self { furthest: next.furthest.max(self.furthest), ..next },
-            _ => next,
+        if next.status == Status::Unknown {
+            return Self { furthest: next.furthest.max(self.furthest), ..next };
         }
+        next
     }
 
-    /// Whether `session` shows an earlier state than is known already, as an out-of-date answer
-    /// does: a status of lower rank, or none at all where there was one. Around a status whose rank
-    /// nobody knows: nothing follows a final status, and after it the one before it counts as
-    /// earlier too.
+    /// Whether `session` is behind, as an out-of-date answer is: it has a status of lower rank, or no
+    /// status where there was one. For a status without rank: nothing follows a final status, and after
+    /// an unknown status the one before it counts as earlier too.
     pub fn is_ahead_of(self, session: &Session) -> bool {
         if self.is_same_status(Self::of(session)) {
             return false;
@@ -75,18 +77,18 @@ impl Progress {
         }
     }
 
-    /// Whether the session is over: it has come to a final status.
+    /// Whether the session is over.
     pub fn is_over(self) -> bool {
         Some(self.furthest) == Status::Complete.rank()
     }
 
-    /// Whether the status of both is the same.
+    /// Whether both have the same status.
     pub fn is_same_status(self, other: Self) -> bool {
         self.mark == other.mark
     }
 
-    /// Every status change between here and `session`, oldest first. Those in between that no
-    /// answer showed, but which the status of `session` implies, are inferred.
+    /// Every status change from here to `session`, oldest first. Changes that no answer showed, but
+    /// that the status of `session` implies, are inferred.
     pub fn transitions_to(self, session: &Session) -> Vec<Transition> {
         let target = Self::of(session);
         if self.is_same_status(target) {
@@ -96,8 +98,7 @@ impl Progress {
         let mut transitions = Vec::new();
         for passed in [Status::Waiting, Status::Active] {
             let occurred_at = occurred_at(passed, session);
-            // Who knows no rank yet can say that one was passed since only by a timestamp, which
-            // would have been there before.
+            // If no rank is known yet, only a timestamp shows that this status came after.
             let is_known = self.furthest > 0 || occurred_at.is_some();
             let is_new = passed.rank() > Some(self.furthest);
             if is_known && is_new && has_passed(passed, session) {
@@ -113,8 +114,8 @@ impl Progress {
     }
 }
 
-/// Whether a session as it is now must have been `earlier` before: by its status, or, if nobody
-/// knows the place of that, by the vendor's timestamps.
+/// Whether a session must have had the status `earlier` before: by its status, or by the vendor's
+/// timestamps if the status has no rank.
 fn has_passed(earlier: Status, session: &Session) -> bool {
     match session.status() {
         Status::Unknown => occurred_at(earlier, session).is_some(),
@@ -122,7 +123,7 @@ fn has_passed(earlier: Status, session: &Session) -> bool {
     }
 }
 
-/// When a session got its status, by the vendor's timestamps.
+/// When a session got a status, by the vendor's timestamps.
 fn occurred_at(status: Status, session: &Session) -> Option<UtcTime> {
     match status {
         Status::Waiting => session.started_at,
@@ -132,8 +133,8 @@ fn occurred_at(status: Status, session: &Session) -> Option<UtcTime> {
     }
 }
 
-/// Moves each time that is before an earlier transition's to that one's. No transition is before
-/// `floor`.
+/// Replaces each time that is earlier than the transition before it by the time of that one. No
+/// transition may be earlier than `floor`.
 pub(super) fn put_in_order(transitions: &mut [Transition], mut floor: Option<UtcTime>) {
     for transition in transitions {
         if transition.occurred_at.is_some() && transition.occurred_at < floor {
@@ -144,9 +145,8 @@ pub(super) fn put_in_order(transitions: &mut [Transition], mut floor: Option<Utc
     }
 }
 
-/// Tells statuses apart: by name if the documentation names them, else by the vendor's text without
-/// regard to letter case and separators. FNV-1a is a fixed function, since marks travel in resume
-/// tokens.
+/// A hash of a documented status's name, or of the vendor's text without letter case and separators.
+/// Resume tokens hold it, so this is FNV-1a, which never changes.
 fn mark(status: Status, upstream_status: &str) -> u32 {
     let add = |hash: u32, letter: char| {
         let mut buffer = [0; 4];
@@ -195,31 +195,6 @@ mod tests {
     }
 
     #[test]
-    fn the_same_status_in_other_letters_is_no_transition() {
-        for (before, after) in
-            [("active", "ACTIVE"), ("notStarted", "not-started"), ("on hold", "On_Hold")]
-        {
-            let known = Progress::of(&session(before));
-            assert_eq!(known.transitions_to(&session(after)), [], "{after}");
-        }
-    }
-
-    #[test]
-    fn times_never_fall_and_a_time_that_was_moved_is_inferred() {
-        let complete = Session {
-            started_at: Some(at(9)),
-            customer_joined_at: Some(at(5)),
-            ended_at: Some(at(7)),
-            ..session("complete")
-        };
-        let steps = Progress::of(&session("notStarted")).transitions_to(&complete);
-        assert_eq!(
-            steps.iter().map(|step| (step.occurred_at, step.inferred)).collect::<Vec<_>>(),
-            [(Some(at(9)), true), (Some(at(9)), true), (Some(at(9)), true)]
-        );
-    }
-
-    #[test]
     fn abandoned_implies_no_customer() {
         let steps = Progress::of(&session("notStarted")).transitions_to(&session("abandoned"));
         assert_eq!(path(&steps), [Status::Waiting, Status::Abandoned]);
@@ -245,7 +220,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
-        /// Out-of-date answers are noticed.
+        /// An out-of-date answer is detected.
         #[test]
         fn an_earlier_status_is_noticed(place in 1_usize..4, back in 1_usize..4) {
             let life = ["notStarted", "waiting", "active", "complete"];

@@ -1,110 +1,106 @@
-//! Whether an answer of the vendor is believed: the only place that decides it.
+//! Decides whether an answer of the vendor is accepted. The only place that does.
 //!
-//! Unary calls, polls, the finished-session cache and resumed watches all ask here, so that none of
-//! them tells what is not the session's own state: a maintenance notice, the body of another
-//! session, half of a body, or an answer that is out of date.
+//! Unary calls, polls, the finished-session cache and resumed watches all use it, so that none of them
+//! passes on something else than the session's own state: a maintenance notice, the body of another
+//! session, half of a body, or an out-of-date answer.
 
-use super::{Digest, FieldSet, History, Progress, Session, SessionId, Status};
+use super::{
+    digest::{Digest, Identity},
+    field::FieldSet,
+    history::History,
+    session::{Session, SessionId},
+    status::Status,
+    transition::Progress,
+};
 
-/// Tells sessions apart without naming them: a fingerprint of the vendor's session id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Identity(pub(super) u32);
-
-/// Why an answer is not believed, whatever follows. Holds nothing of the answer.
+/// Why an answer is rejected. Holds nothing of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Disbelief {
-    /// It has no session id, and no status that could be one.
+pub enum Rejection {
+    /// The answer has no session id, and no status that could be one.
     #[error("the answer is not a session")]
     NotASession,
-    /// It has another session id than the answers before it.
+    /// The answer has another session id than the answers before it.
     #[error("the answer is another session")]
     OtherSession,
-    /// It has no status.
+    /// The answer has no status.
     #[error("the answer has no status")]
     NoStatus,
 }
 
-/// What to make of an answer.
+/// The result of validating an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is the session's state.
-    Believed,
-    /// It shows an earlier status, or lacks what the session had. The next answer decides.
-    Doubtful,
-    /// It is as good as no answer.
-    Disbelieved(Disbelief),
+pub enum Validation {
+    /// The answer is the session's state.
+    Accepted,
+    /// The answer shows an earlier status, or lacks something that the session had. A second answer
+    /// must confirm it.
+    Unconfirmed,
+    /// The answer counts as a failure.
+    Rejected(Rejection),
 }
 
-/// An answer that says the session is not there to be seen.
+/// An answer that says the session cannot be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
-    /// The vendor does not know it.
+    /// The vendor does not know the session.
     NotFound,
-    /// The vendor, or something in front of it, refuses to show it.
+    /// The vendor, or something in front of it, refuses to show the session.
     Forbidden,
 }
 
-/// What an answer is compared with: what is known from answers that were believed.
+/// What an answer is compared with: what is known from the accepted answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Baseline<'a> {
-    /// The content of the latest.
+    /// The content of the latest one.
     pub digest: &'a Digest,
-    /// The statuses of all.
+    /// The statuses of all of them.
     pub history: &'a History,
-    /// The latest itself, if it is here and not only in a resume token.
+    /// The latest one itself. `None` if only its digest is known from a resume token.
     pub session: Option<&'a Session>,
 }
 
 /// Validates the answers about one session, one after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Validator {
-    /// That of the text by which the session is asked for, in case that is its id.
-    asked_for: Option<Identity>,
+    /// The identity of the requested text, which may be a session id.
+    requested: Option<Identity>,
     identity: Option<Identity>,
-    /// What the latest answer showed, if that is neither known nor what was asked for: asked for
-    /// by a token, a session has another id, but so has a body of another session.
-    claimed: Option<Identity>,
-    doubt: Option<Doubt>,
+    /// The identity in the latest answer. If a session is requested by its token, its id is another
+    /// text. But the id of a wrong session is another text too, so a second answer must confirm it.
+    latest: Option<Identity>,
+    unconfirmed: Option<Unconfirmed>,
     absence: Option<Absence>,
 }
 
-/// A doubtful answer, which a second one must confirm.
+/// Why the latest answer needs a second one.
 #[derive(Clone, Copy, Debug)]
-struct Doubt {
+struct Unconfirmed {
     progress: Progress,
-    vanished: FieldSet,
+    missing: FieldSet,
 }
 
 /// Checks one answer by itself. `identity` is that of the session, if it is known.
 ///
-/// The set of statuses is open, so without a session id any word is taken for one; but not once the
-/// session is known to have an id, for then the word is more likely an error's.
-pub fn check(identity: Option<Identity>, answer: &Session) -> Result<(), Disbelief> {
+/// The vendor may add statuses. So without a session id any word counts as a status, unless the session
+/// is known to have an id: then the word is more likely part of an error.
+pub fn check(identity: Option<Identity>, answer: &Session) -> Result<(), Rejection> {
     match (identity, Identity::of(answer)) {
-        (Some(identity), Some(shown)) if identity != shown => Err(Disbelief::OtherSession),
-        (Some(_), None) if answer.status() == Status::Unknown => Err(Disbelief::NotASession),
-        (None, None) if !is_word(&answer.upstream_status) => Err(Disbelief::NotASession),
+        (Some(identity), Some(shown)) if identity != shown => Err(Rejection::OtherSession),
+        (Some(_), None) if answer.status() == Status::Unknown => Err(Rejection::NotASession),
+        (None, None) if !answer.upstream_status.contains(char::is_alphabetic) => {
+            Err(Rejection::NotASession)
+        }
         (Some(_) | None, Some(_) | None) => Ok(()),
     }
 }
 
-fn is_word(status: &str) -> bool {
-    status.contains(char::is_alphabetic)
-}
-
-impl Identity {
-    /// The identity of a session, if it has an id.
-    pub fn of(session: &Session) -> Option<Self> {
-        (!session.session_id.is_empty()).then(|| Digest::identity(&session.session_id))
-    }
-}
-
 impl Validator {
-    /// For the session that is asked for by `asked_for`, of which a watcher may know this content.
-    pub fn new(asked_for: &SessionId, known: Option<&Digest>) -> Self {
+    /// A validator for a session that is requested by this id or token. `known` is the content that a
+    /// watcher may know already.
+    pub fn new(requested: &SessionId, known: Option<&Digest>) -> Self {
         Self {
-            asked_for: Some(Digest::identity(asked_for.as_str())),
-            identity: known.and_then(Digest::shown_identity),
+            requested: Some(Identity::of_id(requested.as_str())),
+            identity: known.and_then(Identity::of_digest),
             ..Self::default()
         }
     }
@@ -114,88 +110,93 @@ impl Validator {
         self.identity
     }
 
-    /// Judges an answer before any other is believed.
-    pub fn judge_first(&mut self, answer: &Session) -> Verdict {
+    /// Validates an answer before any other was accepted.
+    pub fn validate_first(&mut self, answer: &Session) -> Validation {
         match self.check(answer) {
-            Err(disbelief) => Verdict::Disbelieved(disbelief),
+            Err(rejection) => Validation::Rejected(rejection),
             Ok(()) if Identity::of(answer).is_none() && answer.status() == Status::Unknown => {
-                Verdict::Disbelieved(Disbelief::NotASession)
+                Validation::Rejected(Rejection::NotASession)
             }
-            Ok(()) if self.identifies(answer) => Verdict::Believed,
-            Ok(()) => Verdict::Doubtful,
+            Ok(()) if self.has_right_identity(answer) => Validation::Accepted,
+            Ok(()) => Validation::Unconfirmed,
         }
     }
 
-    /// Judges the next answer, whose content is `digest`.
-    pub fn judge(&mut self, baseline: Baseline<'_>, answer: &Session, digest: &Digest) -> Verdict {
-        if let Err(disbelief) = self.check(answer) {
-            return Verdict::Disbelieved(disbelief);
+    /// Validates the next answer, whose content is `digest`.
+    pub fn validate(
+        &mut self,
+        baseline: Baseline<'_>,
+        answer: &Session,
+        digest: &Digest,
+    ) -> Validation {
+        if let Err(rejection) = self.check(answer) {
+            return Validation::Rejected(rejection);
         }
-        if !self.identifies(answer) {
-            return Verdict::Doubtful;
+        if !self.has_right_identity(answer) {
+            return Validation::Unconfirmed;
         }
-        self.doubt_absence();
+        self.note_presence();
         let progress = Progress::of(answer);
         let is_same_status = baseline.history.progress().is_same_status(progress);
-        let vanished =
-            if is_same_status { baseline.vanished(answer, digest) } else { FieldSet::NONE };
+        let missing =
+            if is_same_status { baseline.missing(answer, digest) } else { FieldSet::NONE };
         let is_behind = baseline.history.is_ahead_of(answer);
-        if (is_behind || !vanished.is_empty()) && !self.is_confirmed(progress, vanished) {
-            self.doubt = Some(Doubt { progress, vanished });
-            return Verdict::Doubtful;
+        if (is_behind || !missing.is_empty()) && !self.is_confirmed(progress, missing) {
+            self.unconfirmed = Some(Unconfirmed { progress, missing });
+            return Validation::Unconfirmed;
         }
-        self.doubt = None;
-        Verdict::Believed
+        self.unconfirmed = None;
+        Validation::Accepted
     }
 
-    /// Nothing is doubtful any more.
-    pub fn settle(&mut self) {
-        *self = Self { asked_for: self.asked_for, identity: self.identity, ..Self::default() };
+    /// Forgets all unconfirmed answers.
+    pub fn clear_unconfirmed(&mut self) {
+        *self = Self { requested: self.requested, identity: self.identity, ..Self::default() };
     }
 
-    /// Whether the vendor has said so twice, with no session in between.
+    /// Notes an absence. Returns whether the vendor has said so twice, with no session in between.
     pub fn confirms_absence(&mut self, absence: Absence) -> bool {
         self.absence.replace(absence) == Some(absence)
     }
 
-    /// The session was seen: if the vendor says next that it is absent, that needs a second answer.
-    pub fn doubt_absence(&mut self) {
+    /// Notes that an answer showed the session. A later absence then needs a second answer.
+    pub fn note_presence(&mut self) {
         self.absence = None;
     }
 
-    fn check(&self, answer: &Session) -> Result<(), Disbelief> {
+    fn check(&self, answer: &Session) -> Result<(), Rejection> {
         check(self.identity, answer)?;
-        if answer.upstream_status.trim().is_empty() { Err(Disbelief::NoStatus) } else { Ok(()) }
+        if answer.upstream_status.trim().is_empty() { Err(Rejection::NoStatus) } else { Ok(()) }
     }
 
-    /// Whether the answer's id is the session's, as far as can be known: it is what was asked for,
-    /// or two answers have it. Learns it if so.
-    fn identifies(&mut self, answer: &Session) -> bool {
+    /// Whether the answer's id is the session's, as far as can be known: it was requested, or two
+    /// answers in a row have it. Remembers it if so.
+    fn has_right_identity(&mut self, answer: &Session) -> bool {
         let shown = Identity::of(answer);
-        let claimed = std::mem::replace(&mut self.claimed, shown);
-        if self.identity.is_none() && (shown == self.asked_for || shown == claimed) {
+        let before = std::mem::replace(&mut self.latest, shown);
+        if self.identity.is_none() && (shown == self.requested || shown == before) {
             self.identity = shown;
         }
         shown.is_none() || shown == self.identity
     }
 
-    /// Whether the answer before was doubtful for the same reasons.
-    fn is_confirmed(&self, progress: Progress, vanished: FieldSet) -> bool {
-        self.doubt.is_some_and(|doubt| {
-            doubt.progress.is_same_status(progress) && vanished.is_subset_of(doubt.vanished)
+    /// Whether the answer before was unconfirmed for the same reasons.
+    fn is_confirmed(&self, progress: Progress, missing: FieldSet) -> bool {
+        self.unconfirmed.is_some_and(|before| {
+            before.progress.is_same_status(progress) && missing.is_subset_of(before.missing)
         })
     }
 }
 
 impl Baseline<'_> {
     /// The fields that the session had and `answer` lacks.
-    fn vanished(&self, answer: &Session, digest: &Digest) -> FieldSet {
-        let vanished = digest.absent().without(self.digest.absent());
+    fn missing(&self, answer: &Session, digest: &Digest) -> FieldSet {
+        let missing = digest.absent().without(self.digest.absent());
         let lacks_unknown_field = self.session.is_some_and(|session| {
             let mut names = session.additional_fields.keys();
             names.any(|name| !answer.additional_fields.contains_key(name))
         });
-        if lacks_unknown_field { vanished.with(FieldSet::ADDITIONAL_FIELDS) } else { vanished }
+        if lacks_unknown_field { missing.with(FieldSet::ADDITIONAL_FIELDS) } else { missing }
     }
 }
 
@@ -213,7 +214,15 @@ mod tests {
         }
     }
 
-    /// What a poll knows after `first`, and its validator.
+    const NOT_A_SESSION: Validation = Validation::Rejected(Rejection::NotASession);
+    const OTHER_SESSION: Validation = Validation::Rejected(Rejection::OtherSession);
+    const NO_STATUS: Validation = Validation::Rejected(Rejection::NoStatus);
+
+    fn by(requested: &str) -> Validator {
+        Validator::new(&requested.parse().unwrap(), None)
+    }
+
+    /// What a poll knows after its first answer, and its validator.
     struct Watched {
         validator: Validator,
         session: Session,
@@ -229,11 +238,11 @@ mod tests {
             }
         }
 
-        fn judge(&mut self, answer: &Session) -> Verdict {
+        fn validate(&mut self, answer: &Session) -> Validation {
             let digest = Digest::of(&self.session);
             let (history, session) = (&self.history, Some(&self.session));
             let baseline = Baseline { digest: &digest, history, session };
-            self.validator.judge(baseline, answer, &Digest::of(answer))
+            self.validator.validate(baseline, answer, &Digest::of(answer))
         }
     }
 
@@ -242,17 +251,14 @@ mod tests {
         let nothing = Session::default();
         let code = Session { upstream_status: "503".to_owned(), ..Session::default() };
         let notice = Session { upstream_status: "error".to_owned(), ..Session::default() };
-        assert_eq!(check(None, &nothing), Err(Disbelief::NotASession));
-        assert_eq!(check(None, &code), Err(Disbelief::NotASession));
+        assert_eq!(check(None, &nothing), Err(Rejection::NotASession));
+        assert_eq!(check(None, &code), Err(Rejection::NotASession));
         assert_eq!(check(None, &notice), Ok(()), "it could be a new status");
         for answer in [nothing, code, notice] {
-            let mut first = Validator::new(&"250040353".parse().unwrap(), None);
-            let expected = Verdict::Disbelieved(Disbelief::NotASession);
-            assert_eq!(first.judge_first(&answer), expected);
+            assert_eq!(by("250040353").validate_first(&answer), NOT_A_SESSION);
             let mut watched = Watched::beginning_with(session("active"));
             for _ in 0..3 {
-                let verdict = watched.judge(&answer);
-                assert_eq!(verdict, Verdict::Disbelieved(Disbelief::NotASession));
+                assert_eq!(watched.validate(&answer), NOT_A_SESSION);
             }
         }
         let not_started = Session { upstream_status: "NOT_STARTED".into(), ..Session::default() };
@@ -261,48 +267,34 @@ mod tests {
     }
 
     #[test]
-    fn another_session_is_never_believed() {
-        let other = Session { session_id: "777".to_owned(), ..session("complete") };
-        let mut watched = Watched::beginning_with(session("active"));
-        for _ in 0..3 {
-            let verdict = watched.judge(&other);
-            assert_eq!(verdict, Verdict::Disbelieved(Disbelief::OtherSession));
-        }
-        assert_eq!(watched.judge(&session("active")), Verdict::Believed);
-    }
-
-    #[test]
     fn an_id_that_was_not_asked_for_needs_a_second_answer() {
         let other = Session { session_id: "777".to_owned(), ..session("complete") };
-        let mut by_token = Validator::new(&"token".parse().unwrap(), None);
-        assert_eq!(by_token.judge_first(&other), Verdict::Doubtful);
-        assert_eq!(by_token.judge_first(&session("active")), Verdict::Doubtful);
-        assert_eq!(by_token.judge_first(&session("active")), Verdict::Believed);
-        let verdict = by_token.judge_first(&other);
-        assert_eq!(verdict, Verdict::Disbelieved(Disbelief::OtherSession));
-        let mut by_id = Validator::new(&"250040353".parse().unwrap(), None);
-        assert_eq!(by_id.judge_first(&other), Verdict::Doubtful);
-        assert_eq!(by_id.judge_first(&session("active")), Verdict::Believed);
+        let mut by_token = by("token");
+        assert_eq!(by_token.validate_first(&other), Validation::Unconfirmed);
+        assert_eq!(by_token.validate_first(&session("active")), Validation::Unconfirmed);
+        assert_eq!(by_token.validate_first(&session("active")), Validation::Accepted);
+        assert_eq!(by_token.validate_first(&other), OTHER_SESSION);
+        let mut by_id = by("250040353");
+        assert_eq!(by_id.validate_first(&other), Validation::Unconfirmed);
+        assert_eq!(by_id.validate_first(&session("active")), Validation::Accepted);
     }
 
     #[test]
     fn an_id_that_comes_late_counts_from_then_on() {
         let without_id = Session { session_id: String::new(), ..session("notStarted") };
         let mut watched = Watched::beginning_with(without_id);
-        assert_eq!(watched.judge(&session("waiting")), Verdict::Believed);
+        assert_eq!(watched.validate(&session("waiting")), Validation::Accepted);
         let other = Session { session_id: "777".to_owned(), ..session("waiting") };
-        let verdict = watched.judge(&other);
-        assert_eq!(verdict, Verdict::Disbelieved(Disbelief::OtherSession));
+        assert_eq!(watched.validate(&other), OTHER_SESSION);
     }
 
     #[test]
     fn an_answer_without_a_status_is_not_believed_in_a_watch() {
         let hollow = Session { upstream_status: " ".to_owned(), ..session("") };
-        let mut first = Validator::new(&"250040353".parse().unwrap(), None);
-        assert_eq!(first.judge_first(&hollow), Verdict::Disbelieved(Disbelief::NoStatus));
+        assert_eq!(by("250040353").validate_first(&hollow), NO_STATUS);
         let mut watched = Watched::beginning_with(session("active"));
         for _ in 0..3 {
-            assert_eq!(watched.judge(&hollow), Verdict::Disbelieved(Disbelief::NoStatus));
+            assert_eq!(watched.validate(&hollow), NO_STATUS);
         }
     }
 
@@ -320,31 +312,25 @@ mod tests {
         let no_token = without(|answer| answer.additional_fields.clear());
         let mut watched = Watched::beginning_with(full.clone());
         for (answer, expected) in [
-            (&half, Verdict::Doubtful),
-            (&full, Verdict::Believed),
-            (&half, Verdict::Doubtful),
-            (&other_half, Verdict::Doubtful),
-            (&other_half, Verdict::Believed),
-            (&no_token, Verdict::Doubtful),
-            (&no_token, Verdict::Believed),
+            (&half, Validation::Unconfirmed),
+            (&full, Validation::Accepted),
+            (&half, Validation::Unconfirmed),
+            (&other_half, Validation::Unconfirmed),
+            (&other_half, Validation::Accepted),
+            (&no_token, Validation::Unconfirmed),
+            (&no_token, Validation::Accepted),
         ] {
-            assert_eq!(watched.judge(answer), expected);
+            assert_eq!(watched.validate(answer), expected);
         }
         let ended = without(|answer| {
             answer.upstream_status = "complete".to_owned();
             answer.notes = None;
         });
-        assert_eq!(watched.judge(&ended), Verdict::Believed, "with a new status it is no slip");
-    }
-
-    #[test]
-    fn an_earlier_status_needs_a_second_answer() {
-        let mut watched = Watched::beginning_with(session("active"));
-        assert_eq!(watched.judge(&session("waiting")), Verdict::Doubtful);
-        assert_eq!(watched.judge(&session("active")), Verdict::Believed);
-        assert_eq!(watched.judge(&session("waiting")), Verdict::Doubtful);
-        assert_eq!(watched.judge(&session("notStarted")), Verdict::Doubtful);
-        assert_eq!(watched.judge(&session("notStarted")), Verdict::Believed);
+        assert_eq!(
+            watched.validate(&ended),
+            Validation::Accepted,
+            "with a new status it is no slip"
+        );
     }
 
     #[test]
@@ -354,7 +340,7 @@ mod tests {
         assert!(!watched.validator.confirms_absence(Absence::Forbidden));
         assert!(watched.validator.confirms_absence(Absence::Forbidden));
         assert!(!watched.validator.confirms_absence(Absence::NotFound));
-        watched.judge(&session("active"));
+        watched.validate(&session("active"));
         assert!(!watched.validator.confirms_absence(Absence::NotFound));
         assert!(watched.validator.confirms_absence(Absence::NotFound));
     }

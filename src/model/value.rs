@@ -1,18 +1,18 @@
-//! A value of a field that the schema does not name.
+//! Values of fields that the schema does not know.
 
 use std::collections::BTreeMap;
 
-/// Fields by the vendor's name for them.
+/// Fields by the vendor's names.
 pub type Fields = BTreeMap<String, Value>;
 
-/// Any value the vendor can send.
+/// Any JSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Nothing, said explicitly.
+    /// Null.
     Null,
     /// True or false.
     Bool(bool),
-    /// A number that a double holds exactly. Other numbers are kept as [`Value::Text`].
+    /// A number that a double holds exactly. Any other number is a [`Value::Text`].
     Number(f64),
     /// A text.
     Text(String),

@@ -1,21 +1,22 @@
-//! The door: takes connections one by one, no more than may be open, and can close them all. tonic's
-//! own spins when file descriptors run out, waits for ever on a silent client, and cannot be closed
-//! for good.
+//! Takes connections one by one, no more than may be open, and leads each through its TLS handshake to
+//! HTTP/2. tonic's own accept loop spins when file descriptors run out, waits for ever on a silent
+//! client, and cannot be closed for good.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use futures_util::{Stream, stream};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::{task::JoinSet, time::sleep};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{either::Either, sync::CancellationToken};
 use tracing::warn;
 
 use super::{
-    connection::Connection,
-    listen::{Idle, Listener},
+    call::Calls,
+    connection::{Connection, Received},
+    gate::{Gate, count_cut},
+    http2,
+    listen::{Listener, Socket},
     metric,
+    resets::Resets,
     tls::Tls,
 };
 use crate::grpc::peer::Peer;
@@ -23,127 +24,93 @@ use crate::grpc::peer::Peer;
 /// How long to wait after an error that more than one client would meet, such as EMFILE.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Counts the open connections and closes them. All clones are one gate.
-#[derive(Clone, Debug)]
-pub struct Gate {
-    permits: Arc<Semaphore>,
-    max_connections: usize,
-    pub(super) drain: CancellationToken,
-    pub(super) kill: CancellationToken,
+/// Serves connections.
+#[derive(Debug)]
+pub struct Acceptor {
+    /// The certificate to serve with; none for plain text.
+    pub tls: Option<Arc<Tls>>,
+    /// How long a client may take from connecting to its HTTP/2 preface, TLS included.
+    pub handshake_timeout: Duration,
+    /// Limits the open connections, and cuts them.
+    pub gate: Gate,
+    /// How HTTP/2 is spoken.
+    pub http2: http2::Settings,
+    /// Answers the calls.
+    pub calls: Calls,
+    /// Ends all of it gracefully.
+    pub stop: CancellationToken,
 }
 
-impl Gate {
-    /// A gate that lets `max_connections` be open at a time.
-    pub fn new(max_connections: usize) -> Self {
-        let max_connections = max_connections.min(Semaphore::MAX_PERMITS);
-        Self {
-            permits: Arc::new(Semaphore::new(max_connections)),
-            max_connections,
-            drain: CancellationToken::new(),
-            kill: CancellationToken::new(),
+impl Acceptor {
+    /// Serves those who connect to `listener` until it is stopped. Then it takes no more, sends GOAWAY
+    /// on all connections, and returns when their last call has ended. That can take for ever:
+    /// [`Gate::kill`] ends it. A connection over the limit is closed at once, so that its client tries
+    /// elsewhere instead of waiting.
+    pub async fn serve(self, listener: Listener) {
+        let this = Arc::new(self);
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = this.stop.cancelled() => break,
+                // Reaps those that have ended.
+                Some(_) = connections.join_next(), if !connections.is_empty() => {}
+                (socket, peer) = patiently(|| listener.accept()) => match this.gate.admit() {
+                    Some(permit) => {
+                        let this = this.clone();
+                        connections.spawn(async move {
+                            this.serve_one(socket, peer).await;
+                            drop(permit);
+                        });
+                    }
+                    None => count_cut("too_many"),
+                },
+            }
+        }
+        // New clients are refused, and go elsewhere.
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+    }
+
+    async fn serve_one(&self, socket: Socket, peer: Peer) {
+        let received = Received::default();
+        let resets = Resets::new(self.http2.max_streams);
+        tokio::select! {
+            () = self.converse(socket, peer, &received, &resets) => {}
+            cause = self.cut(&received) => count_cut(cause),
+            () = resets.exceeded() => count_cut("resets"),
         }
     }
 
-    /// How many connections are open.
-    pub fn open_connections(&self) -> usize {
-        self.max_connections - self.permits.available_permits()
+    async fn converse(&self, socket: Socket, peer: Peer, received: &Received, resets: &Resets) {
+        let (stream, peer) = match &self.tls {
+            None => (Either::Left(socket), peer),
+            Some(tls) => match TlsAcceptor::from(tls.current()).accept(socket).await {
+                Ok(stream) => {
+                    let certificates = stream.get_ref().1.peer_certificates();
+                    let peer = peer.with_certificates(certificates.unwrap_or_default());
+                    (Either::Right(Box::new(stream)), peer)
+                }
+                Err(_) => return count_cut("tls_handshake_failed"),
+            },
+        };
+        let stream = Connection::new(stream, received.clone());
+        let http2 = http2::Connection { stream, received, peer, resets, settings: self.http2 };
+        http2.serve(&self.calls, &self.stop).await;
     }
 
-    /// Cuts the connections that have not begun to speak HTTP/2, now and from now on, because a
-    /// graceful shutdown does not end these.
-    pub fn drain(&self) {
-        self.drain.cancel();
-    }
-
-    /// Cuts every connection. Clients see a broken stream: drain first.
-    pub fn kill(&self) {
-        self.kill.cancel();
-    }
-
-    fn admit(&self) -> Option<Permit> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
-        metrics::gauge!(metric::CONNECTIONS).increment(1);
-        Some(Permit { gate: self.clone(), counter: None, _place: permit })
-    }
-}
-
-/// The right to be open, given back when dropped.
-pub(super) struct Permit {
-    gate: Gate,
-    /// Shared by the connections that are counted together.
-    counter: Option<Arc<()>>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Permit {
-    pub(super) fn gate(&self) -> &Gate {
-        &self.gate
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        metrics::gauge!(metric::CONNECTIONS).decrement(1);
-    }
-}
-
-/// A client at the door, whom any runtime may serve.
-pub struct Arrival {
-    socket: Idle,
-    peer: Peer,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    opening: Duration,
-    permit: Permit,
-}
-
-impl Arrival {
-    /// Shares `counter` as long as the connection is open.
-    pub(super) fn count_with(&mut self, counter: &Arc<()>) {
-        self.permit.counter = Some(Arc::clone(counter));
-    }
-
-    /// Its connection, which the present runtime drives from now on.
-    pub(super) fn open(self) -> io::Result<Connection> {
-        let Self { socket, peer, tls, opening, permit } = self;
-        Ok(Connection::new(socket.wake()?, peer, tls, opening, permit))
-    }
-}
-
-impl fmt::Debug for Arrival {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Arrival").field("peer", &self.peer).finish_non_exhaustive()
-    }
-}
-
-/// Those who connect to `listener`, and must begin to speak HTTP/2 within `opening`, TLS included.
-/// Never ends. A connection over the limit is closed at once, so that its client tries elsewhere
-/// instead of waiting.
-pub fn incoming(
-    listener: Listener,
-    tls: Option<Arc<Tls>>,
-    opening: Duration,
-    gate: Gate,
-) -> impl Stream<Item = Arrival> + Send {
-    stream::unfold((listener, tls, gate), move |(listener, tls, gate)| async move {
-        let (socket, peer, permit) = admitted(&listener, &gate).await;
-        let config = tls.as_ref().map(|tls| tls.current());
-        let arrival = Arrival { socket, peer, tls: config, opening, permit };
-        Some((arrival, (listener, tls, gate)))
-    })
-}
-
-async fn admitted(listener: &Listener, gate: &Gate) -> (Idle, Peer, Permit) {
-    loop {
-        let (socket, peer) = patiently(|| listener.accept()).await;
-        match gate.admit() {
-            Some(permit) => return (socket, peer, permit),
-            None => count_cut("too_many"),
+    /// Waits until the connection is to be cut, and tells why. hyper does not end a connection that
+    /// never sends its preface, not even in a graceful shutdown (hyperium/hyper#4170).
+    async fn cut(&self, received: &Received) -> &'static str {
+        tokio::select! {
+            () = self.gate.kill.cancelled() => return "killed",
+            () = self.gate.drain.cancelled() => if !received.has_preface() { return "drained" },
+            () = sleep(self.handshake_timeout) => if !received.has_preface() {
+                return "handshake_timeout"
+            },
         }
+        self.gate.kill.cancelled().await;
+        "killed"
     }
-}
-
-pub(super) fn count_cut(cause: &'static str) {
-    metrics::counter!(metric::CONNECTIONS_CUT, "cause" => cause).increment(1);
 }
 
 /// Accepts until there is a connection, and waits when the trouble is the server's own: without

@@ -1,45 +1,35 @@
-//! Which service answers a call.
+//! The services of the gRPC port, and what is refused before any of them sees it.
 
-use std::{
-    convert::Infallible,
-    future::{Ready, ready},
-    task::{Context, Poll},
-};
+use std::convert::Infallible;
 
-use futures_util::future::Either;
 use http::{Request, Response};
-use tonic::{body::Body, server::NamedService, service::Routes};
+use tonic::{body::Body, service::Routes};
 use tonic_reflection::pb::{v1, v1alpha};
+use tower::{Service, ServiceExt as _, service_fn};
 
-use super::{Error, header_check::HeaderCheck};
+use super::{Error, header_check::HeaderCheck, refusal};
 use crate::{
-    grpc::{Service, health::Health},
+    grpc::{self, health::Health},
     proto::{self, serving::remote_support_service_server::RemoteSupportServiceServer},
 };
 
 /// Largest message that a caller may send, in bytes: no request comes near it.
 const MAX_REQUEST: usize = 64 * 1024;
 
-/// All services, behind the check of the headers. Our own is found without tonic's routes, which clone
-/// and box with each call; these serve the rest, and refuse what nobody serves.
-#[derive(Clone)]
-pub(super) struct Api {
+/// `service`, health and reflection, behind the check of the headers.
+pub(super) fn service(
+    service: grpc::Service,
+    health: &Health,
     header_check: HeaderCheck,
-    own: RemoteSupportServiceServer<Service>,
-    others: Routes,
-}
-
-impl Api {
-    /// `service`, and the others beside it. Made anew for each thread: every call counts references to
-    /// it, and a count that all cores change is slow.
-    pub fn new(header_check: HeaderCheck, service: Service, others: Routes) -> Self {
-        let own = RemoteSupportServiceServer::new(service).max_decoding_message_size(MAX_REQUEST);
-        Self { header_check, own, others }
-    }
-}
-
-/// Health and reflection.
-pub(super) fn others(health: &Health) -> Result<Routes, Error> {
+) -> Result<
+    impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static,
+    Error,
+> {
+    let own = RemoteSupportServiceServer::new(service).max_decoding_message_size(MAX_REQUEST);
     // Each version lists the other too.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -48,37 +38,21 @@ pub(super) fn others(health: &Health) -> Result<Routes, Error> {
             .register_encoded_file_descriptor_set(v1alpha::FILE_DESCRIPTOR_SET)
             .include_reflection_service(false)
     };
-    Ok(Routes::new(health.service())
+    let routes = Routes::new(own)
+        .add_service(health.service())
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .prepare())
-}
-
-impl tower::Service<Request<Body>> for Api {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Either<
-        Ready<Result<Response<Body>, Infallible>>,
-        Either<
-            <RemoteSupportServiceServer<Service> as tower::Service<Request<Body>>>::Future,
-            <Routes as tower::Service<Request<Body>>>::Future,
-        >,
-    >;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // Our own is always ready.
-        tower::Service::<Request<Body>>::poll_ready(&mut self.others, cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if let Some(refusal) = self.header_check.refusal(&request) {
-            return Either::Left(ready(Ok(refusal)));
+        .prepare();
+    Ok(service_fn(move |request: Request<Body>| {
+        let answer = match header_check.refusal(&request) {
+            Some(refusal) => Err(refusal),
+            None => Ok(routes.clone().oneshot(request)),
+        };
+        async move {
+            match answer {
+                Ok(answer) => answer.await.map(refusal::with_details),
+                Err(refusal) => Ok(refusal),
+            }
         }
-        let service = request.uri().path().trim_start_matches('/').split('/').next();
-        Either::Right(if service == Some(RemoteSupportServiceServer::<Service>::NAME) {
-            Either::Left(self.own.call(request))
-        } else {
-            Either::Right(self.others.call(request))
-        })
-    }
+    }))
 }

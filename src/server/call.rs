@@ -1,326 +1,246 @@
-//! What is said about each call, once, when it ends: a duration, a line in the log, its failure,
-//! its span.
-//! However it ends: also when the client goes away, which no layer of tower-http tells.
+//! One call, from its headers to its end: its deadline, a panic in its handler, a drain while its request
+//! is incomplete, and the record of how it ended.
+//!
+//! An end from outside is a Trailers-Only answer before the headers, and trailers in the stream after
+//! them. tonic's own timer answers CANCELLED and covers the headers only; a panic would make it reset
+//! the stream.
 
-mod end;
+mod record;
 
 use std::{
-    collections::HashMap,
+    convert::Infallible,
     fmt,
-    net::IpAddr,
+    future::pending,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use metrics::{Gauge, Histogram, counter, gauge, histogram};
-use pin_project_lite::pin_project;
-use tokio::time::Instant;
-use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
-use tower::{Layer, Service};
-use tracing::{info, warn};
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::{Sleep, sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::{Status, body::Body};
+use tower::{Service, ServiceExt as _, util::BoxCloneSyncService};
 
-use self::end::{Verdict, Why};
-use super::metric;
+use self::record::{Record, Reporter};
+use super::request_body::RequestState;
 use crate::{
     admin::failures::Failures,
-    grpc::{code, peer::Peer},
-    trace::{self, Outcome, Tracer},
-    traffic::CallStats,
+    grpc::{deadline::Deadline, methods, status},
+    trace::Tracer,
 };
 
-/// Counts and logs every call.
+/// Answers calls by a service. Clones are one.
 #[derive(Clone)]
-pub struct CallLayer {
-    shared: Arc<Shared>,
+pub struct Calls {
+    service: BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>,
+    reporter: Arc<Reporter>,
+    default_deadline: Duration,
+    drain: CancellationToken,
 }
 
-struct Shared {
-    methods: HashMap<Arc<str>, Arc<Method>>,
-    other: Arc<Method>,
-    log_ok_calls: f64,
-    failures: Failures,
-    tracer: Tracer,
+/// How calls are answered.
+#[derive(Debug)]
+pub struct CallSettings {
+    /// The share of successful calls that are logged.
+    pub log_ok_calls: f64,
+    /// How long a call without a deadline of its own has until its headers are sent.
+    pub default_deadline: Duration,
+    /// Learns how calls failed.
+    pub failures: Failures,
+    /// Learns of every call.
+    pub tracer: Tracer,
+    /// Once it is cancelled, no call waits for the rest of its request.
+    pub drain: CancellationToken,
 }
 
-impl CallLayer {
-    /// `methods` as `package.Service/Method`; calls of others are counted as `_OTHER`, for clients
-    /// choose these names. `log_ok_calls` is the share of successful calls that are logged.
-    pub fn new(
-        methods: impl IntoIterator<Item = String>,
-        log_ok_calls: f64,
-        failures: Failures,
-        tracer: Tracer,
-    ) -> Self {
-        metric::describe();
-        let methods = methods.into_iter().map(Arc::from).map(Method::new);
-        let methods = methods.map(|method| (method.name.clone(), method)).collect();
+impl Calls {
+    /// Calls of `service`.
+    pub fn new<S>(service: S, settings: CallSettings) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send,
+    {
+        let CallSettings { log_ok_calls, default_deadline, failures, tracer, drain } = settings;
         Self {
-            shared: Arc::new(Shared {
-                methods,
-                other: Method::new("_OTHER".into()),
-                log_ok_calls,
-                failures,
-                tracer,
-            }),
+            service: BoxCloneSyncService::new(service),
+            reporter: Arc::new(Reporter::new(methods::names(), log_ok_calls, failures, tracer)),
+            default_deadline,
+            drain,
         }
     }
-}
 
-impl fmt::Debug for CallLayer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallLayer").finish_non_exhaustive()
-    }
-}
-
-impl<S> Layer<S> for CallLayer {
-    type Service = CallService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        CallService { inner, shared: Arc::clone(&self.shared) }
-    }
-}
-
-/// See [`CallLayer`].
-#[derive(Clone)]
-pub struct CallService<S> {
-    inner: S,
-    shared: Arc<Shared>,
-}
-
-impl<S, B, R> Service<Request<B>> for CallService<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    R: Body<Data = Bytes>,
-{
-    type Response = Response<CallBody<R>>;
-    type Error = S::Error;
-    type Future = CallFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let call = Call::begin(Arc::clone(&self.shared), &mut request);
-        CallFuture { inner: self.inner.call(request), call: Some(call) }
-    }
-}
-
-/// A method, with the metrics that every call of it moves.
-struct Method {
-    name: Arc<str>,
-    active: Gauge,
-    duration_of_ok: Histogram,
-}
-
-impl Method {
-    fn new(name: Arc<str>) -> Arc<Self> {
-        Arc::new(Self {
-            active: gauge!(metric::ACTIVE_CALLS, "rpc_method" => name.clone()),
-            duration_of_ok: Self::duration(name.clone(), Code::Ok),
-            name,
+    /// The service finds the call's [`Deadline`] in the extensions of the request, if it has one.
+    async fn answer(self, mut request: Request<Body>) -> Response<CallBody> {
+        let state = request.extensions().get::<RequestState>().cloned().unwrap_or_default();
+        let record = Record::begin(self.reporter, &mut request);
+        let deadline = match Deadline::read(request.headers()) {
+            Ok(deadline) => deadline,
+            Err(refusal) => return trailers_only(record, refusal.into_http()),
+        };
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
+        let mut timer = Box::pin(match deadline {
+            Some(Deadline(at)) => sleep_until(at),
+            None => sleep(self.default_deadline),
+        });
+        let answered = {
+            // The call is lost by a panic, but the service is shared by all calls anyhow.
+            let service = AssertUnwindSafe(self.service.oneshot(request)).catch_unwind();
+            tokio::select! {
+                biased;
+                () = timer.as_mut() => Err(status::deadline_exceeded()),
+                answered = service => answered.map_err(|_| status::failed()),
+                () = drained(&self.drain, &state) => Err(status::draining_incomplete()),
+            }
+        };
+        let response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(end) => {
+                state.close();
+                end.into_http()
+            }
+        };
+        if response.headers().contains_key(Status::GRPC_STATUS) {
+            return trailers_only(record, response);
+        }
+        response.map(|messages| {
+            // The default is for the headers alone: a watch has no deadline by itself.
+            let timer = deadline.map(|_| timer);
+            let incomplete = state.is_incomplete().then(|| {
+                let drained = Box::pin(self.drain.cancelled_owned());
+                Incomplete { state, drained }
+            });
+            CallBody(Some(OpenCall { messages, record, timer, incomplete }))
         })
     }
+}
 
-    fn duration(name: Arc<str>, code: Code) -> Histogram {
-        histogram!(
-            metric::CALL_DURATION,
-            "rpc_method" => name,
-            "rpc_response_status_code" => code::name(code),
-        )
+impl Service<Request<Body>> for Calls {
+    type Response = Response<CallBody>;
+    type Error = Infallible;
+    /// In a box, since hyper keeps the room for it as long as the stream lives, and a watch needs it
+    /// only until its headers are sent.
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.clone().answer(request).map(Ok))
     }
 }
 
-/// A call that has not ended. Dropped without an end, its client has gone away.
-struct Call {
-    shared: Arc<Shared>,
-    method: Arc<Method>,
-    peer: Option<IpAddr>,
-    start: Instant,
-    trace: trace::Span,
-    /// The id of the caller's trace, or of our own.
-    trace_id: Option<String>,
-    /// What it has asked of the vendor.
-    stats: CallStats,
-    end: Option<(Code, Option<Why>)>,
+impl fmt::Debug for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calls").finish_non_exhaustive()
+    }
 }
 
-impl Call {
-    fn begin<B>(shared: Arc<Shared>, request: &mut Request<B>) -> Self {
-        let path = request.uri().path().trim_start_matches('/');
-        let method = Arc::clone(shared.methods.get(path).unwrap_or(&shared.other));
-        let peer = request.extensions().get::<Peer>().and_then(Peer::address);
-        let trace = shared.tracer.call(&method.name, request.headers());
-        let trace_id = trace.trace_id().or_else(|| trace_id(request.headers()).map(str::to_owned));
-        let stats = CallStats::default();
-        request.extensions_mut().insert(stats.clone());
-        method.active.increment(1);
-        let peer = peer.map(|address| address.ip());
-        if shared.tracer.is_on() {
-            request.extensions_mut().insert(trace.cause());
-        }
-        let start = Instant::now();
-        Self { shared, method, peer, start, trace, trace_id, stats, end: None }
-    }
+/// The headers are the end of the call.
+fn trailers_only(record: Record, response: Response<Body>) -> Response<CallBody> {
+    record.end(Some(response.headers()));
+    response.map(|_| CallBody(None))
+}
 
-    /// It ended with a status that these headers hold.
-    fn end(mut self, headers: Option<&HeaderMap>) {
-        let is_ok = |headers: &HeaderMap| {
-            headers.get(Status::GRPC_STATUS).is_some_and(|status| status == "0")
-        };
-        self.end = Some(if headers.is_some_and(is_ok) {
-            (Code::Ok, None)
-        } else if let Some(status) = headers.and_then(Status::from_header_map) {
-            (status.code(), status.get_details_error_info().map(Why::of))
+/// Waits for a drain that ends the call, because its request is incomplete.
+async fn drained(drain: &CancellationToken, state: &RequestState) {
+    // Most requests are complete at the first look.
+    if state.is_incomplete() {
+        drain.cancelled().await;
+    }
+    if !state.is_incomplete() {
+        pending::<()>().await;
+    }
+}
+
+/// The messages of an answer, until the call ends.
+pub struct CallBody(Option<OpenCall>);
+
+struct OpenCall {
+    messages: Body,
+    record: Record,
+    timer: Option<Pin<Box<Sleep>>>,
+    incomplete: Option<Incomplete>,
+}
+
+/// A request of which there may be more to come.
+struct Incomplete {
+    state: RequestState,
+    drained: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl OpenCall {
+    /// The next frame of the answer, or the trailers that end the call from outside.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        // An answer that is already whole is given whole.
+        let end = if !self.messages.is_end_stream() && self.is_over(cx) {
+            status::deadline_exceeded()
         } else {
-            (Code::Unknown, None)
-        });
-    }
-
-    /// The call's one line.
-    fn log(&self, verdict: Verdict, code: Code, why: Option<&Why>, seconds: f64) {
-        macro_rules! line {
-            ($level:ident, $text:literal) => {
-                $level!(
-                    method = &*self.method.name,
-                    code = code::name(code),
-                    reason = why.map(|why| &*why.reason),
-                    cause = why.and_then(|why| why.cause.as_deref()),
-                    seconds,
-                    upstream_status = self.stats.upstream_status(),
-                    attempts = self.stats.attempts(),
-                    peer = self.peer.map(tracing::field::display),
-                    trace_id = self.trace_id.as_deref(),
-                    $text
-                )
-            };
-        }
-        match verdict {
-            Verdict::Failed => line!(warn, "call failed"),
-            Verdict::Refused => line!(info, "call ended"),
-            Verdict::Fine => {
-                if fastrand::f64() < self.shared.log_ok_calls {
-                    line!(info, "call ended");
-                }
+            let messages = Pin::new(&mut self.messages);
+            match catch_unwind(AssertUnwindSafe(|| messages.poll_frame(cx))) {
+                Ok(Poll::Pending) if self.is_drained(cx) => status::draining_incomplete(),
+                Ok(polled) => return polled,
+                Err(_) => status::failed(),
             }
-        }
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        let (code, why) = self.end.take().unwrap_or((Code::Cancelled, None));
-        let (name, seconds) = (code::name(code), self.start.elapsed().as_secs_f64());
-
-        self.method.active.decrement(1);
-        match code {
-            Code::Ok => self.method.duration_of_ok.record(seconds),
-            _ => Method::duration(self.method.name.clone(), code).record(seconds),
-        }
-        let verdict = Verdict::of(code, why.as_ref());
-        if let Some(Why { reason, cause }) = &why {
-            let ends = match verdict {
-                Verdict::Fine => metric::PLANNED_ENDS,
-                Verdict::Refused | Verdict::Failed => {
-                    self.shared.failures.record(reason, cause.as_deref(), name);
-                    metric::CALL_ERRORS
-                }
-            };
-            let labels = [("rpc_method", self.method.name.to_string()), ("reason", reason.clone())];
-            counter!(ends, &labels).increment(1);
-        }
-
-        let outcome = match verdict {
-            Verdict::Failed => Outcome::Failed,
-            Verdict::Fine | Verdict::Refused => Outcome::Fine,
         };
-        let reason = why.as_ref().map(|why| &*why.reason);
-        std::mem::take(&mut self.trace).end_call(name, reason, outcome);
-        self.log(verdict, code, why.as_ref(), seconds);
-    }
-}
-
-/// The id of the caller's trace, from the W3C `traceparent` header.
-fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
-    let (_version, id) = (parts.next()?, parts.next()?);
-    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
-}
-
-pin_project! {
-    /// The answer, with its call.
-    pub struct CallFuture<F> {
-        #[pin]
-        inner: F,
-        call: Option<Call>,
-    }
-}
-
-impl<F, R, E> Future for CallFuture<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    type Output = Result<Response<CallBody<R>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let result = ready!(this.inner.poll(cx));
-        let mut call = this.call.take();
-        match &result {
-            // Trailers-Only: the headers are the end.
-            Ok(response) if response.headers().contains_key(Status::GRPC_STATUS) => {
-                if let Some(call) = call.take() {
-                    call.end(Some(response.headers()));
-                }
-            }
-            Ok(_) => {}
-            Err(_) => {
-                if let Some(call) = call.take() {
-                    call.end(None);
-                }
-            }
+        if let Some(incomplete) = &self.incomplete {
+            incomplete.state.close();
         }
-        Poll::Ready(result.map(|response| response.map(|inner| CallBody { inner, call })))
+        let mut trailers = HeaderMap::new();
+        // Its message and details are ours, so they fit into headers.
+        let _ = end.add_header(&mut trailers);
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
+    }
+
+    fn is_drained(&mut self, cx: &mut Context<'_>) -> bool {
+        self.incomplete.take_if(|incomplete| !incomplete.state.is_incomplete());
+        let incomplete = self.incomplete.as_mut();
+        incomplete.is_some_and(|incomplete| incomplete.drained.as_mut().poll(cx).is_ready())
     }
 }
 
-pin_project! {
-    /// The answer's messages, with their call.
-    pub struct CallBody<R> {
-        #[pin]
-        inner: R,
-        call: Option<Call>,
-    }
-}
-
-impl<R: Body<Data = Bytes>> Body for CallBody<R> {
+impl http_body::Body for CallBody {
     type Data = Bytes;
-    type Error = R::Error;
+    type Error = Status;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
-        let this = self.project();
-        let frame = ready!(this.inner.poll_frame(cx));
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(call) = &mut self.0 else { return Poll::Ready(None) };
+        let frame = ready!(call.poll_frame(cx));
         let is_data = matches!(&frame, Some(Ok(frame)) if frame.is_data());
-        if !is_data && let Some(call) = this.call.take() {
-            let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref());
-            call.end(trailers);
+        if !is_data && let Some(call) = self.0.take() {
+            call.record.end(frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref()));
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.0.as_ref().is_none_or(|call| call.messages.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |call| call.messages.size_hint())
+    }
+}
+
+impl fmt::Debug for CallBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallBody").field("is_open", &self.0.is_some()).finish()
     }
 }

@@ -2,7 +2,7 @@
 //! connections of callers and everything else, so that callers never take those of the vendor's
 //! connections.
 
-use std::{num::NonZero, thread, time::Duration};
+use std::time::Duration;
 
 use rlimit::Resource;
 
@@ -11,12 +11,9 @@ use crate::{
     config::{ServeConfig, UpstreamConfig},
 };
 
-/// What the process itself needs: standard streams, listeners, signals, threads that serve no callers,
-/// files that are read now and then.
-const OWN: usize = 32;
-
-/// What the runtime of one worker needs.
-const WORKER: usize = 4;
+/// What the process itself needs: standard streams, listeners, signals, runtimes, files that are read
+/// now and then.
+const OWN: usize = 40;
 
 /// How many connections of callers may be open at once: `--max-connections`, or fewer if the limit on
 /// file descriptors leaves no room for so many. Raises that limit to the hard one.
@@ -25,8 +22,7 @@ pub(super) fn max_connections(config: &ServeConfig) -> usize {
     let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|_| Resource::NOFILE.get_soft());
     // A system that tells no limit has none that we know of.
     let Ok(limit) = limit else { return wanted };
-    let workers = thread::available_parallelism().map_or(1, NonZero::get);
-    let reserve = OWN + WORKER * workers + port::MAX_CONNECTIONS + for_vendor(&config.upstream);
+    let reserve = OWN + port::MAX_CONNECTIONS + for_vendor(&config.upstream);
     wanted.min(left(usize::try_from(limit).unwrap_or(usize::MAX), reserve))
 }
 

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::accept::Gate;
+use super::gate::Gate;
 use crate::{
     config::serve::LimitsConfig,
     grpc::{health::Health, watch::Watches},

@@ -1,31 +1,27 @@
-//! Speaks HTTP/2 on every connection, from its first frame to its GOAWAY.
+//! Speaks HTTP/2 on a connection, from its first frame to its GOAWAY.
 //!
 //! In place of tonic's `Server`, whose connections all rotate at the same age, whose grace replaces
 //! the GOAWAY instead of following it, whose timer answers CANCELLED, and which does not bound what
-//! a stream may buffer. tonic's services and routes are as they always are.
+//! a stream may buffer.
 
-use std::{convert::Infallible, pin::pin, sync::atomic::Ordering, time::Duration};
+use std::{pin::pin, time::Duration};
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
-use http::{Request, Response};
-use http_body::Body;
+use http::Request;
 use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    task::JoinSet,
+    io::{AsyncRead, AsyncWrite},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt as _};
+use tower::Service as _;
 use tracing::debug;
 
 use super::{
-    accept::{Arrival, count_cut},
-    connection::Connection,
-    request_body::RequestBody,
+    call::Calls, connection, connection::Received, gate::count_cut, request_body::RequestBody,
     resets::Resets,
 };
+use crate::grpc::peer::Peer;
 
 /// Most that one stream buffers when its client does not read, in bytes. hyper's own 400 KB would
 /// let ten thousand slow watchers take 4 GB.
@@ -56,111 +52,61 @@ pub struct Settings {
     pub age_grace: Duration,
 }
 
-/// Serves those who arrive until `stop`; then takes no more, sends GOAWAY on all connections, and
-/// returns when their last call has ended. That can take for ever: `accept::Gate::kill` ends it.
-pub async fn serve<S, B>(
-    arrivals: impl Stream<Item = Arrival>,
-    service: S,
-    settings: Settings,
-    stop: CancellationToken,
-) where
-    S: Service<Request<tonic::body::Body>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<tonic::codegen::StdError>,
-{
-    let mut serving = JoinSet::new();
-    {
-        let mut arrivals = pin!(arrivals);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                // Reaps those that have ended.
-                Some(_) = serving.join_next(), if !serving.is_empty() => {}
-                arrival = arrivals.next() => {
-                    let Some(arrival) = arrival else { break };
-                    serving.spawn(speak(arrival, service.clone(), settings, stop.clone()));
+/// A connection that is about to speak HTTP/2.
+pub(super) struct Connection<'a, S> {
+    pub stream: connection::Connection<S>,
+    /// What the client has sent, by which it shows that it is still there.
+    pub received: &'a Received,
+    /// Who the client is.
+    pub peer: Peer,
+    /// Counts the calls that the client resets.
+    pub resets: &'a Resets,
+    pub settings: Settings,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<'_, S> {
+    /// Answers its calls by `calls` until it ends; on `stop` gracefully.
+    pub async fn serve(self, calls: &Calls, stop: &CancellationToken) {
+        let Self { stream, received, peer, resets, settings } = self;
+        let (calls, resets) = (calls.clone(), resets.clone());
+        let service = service_fn(move |request: Request<Incoming>| {
+            let unanswered = resets.expect_answer();
+            let (parts, body) = request.into_parts();
+            let (body, state) = RequestBody::new(body);
+            let mut request = Request::from_parts(parts, tonic::body::Body::new(body));
+            request.extensions_mut().insert(peer.clone());
+            request.extensions_mut().insert(state.clone());
+            let call = calls.clone().call(request);
+            async move {
+                let answer = call.await;
+                // What answers a request that was broken off is an error that nobody reads.
+                if !state.is_broken() {
+                    unanswered.answered();
                 }
+                answer
             }
-        }
-    }
-    while serving.join_next().await.is_some() {}
-}
-
-async fn speak<S, B>(arrival: Arrival, service: S, settings: Settings, stop: CancellationToken)
-where
-    S: Service<Request<tonic::body::Body>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<tonic::codegen::StdError>,
-{
-    let connection = match arrival.open() {
-        Ok(connection) => connection,
-        Err(error) => return debug!(%error, "connection lost before it was served"),
-    };
-    let resets = Resets::new(settings.max_streams);
-    tokio::select! {
-        () = converse(connection, service, settings, stop, &resets) => {}
-        () = resets.exceeded() => count_cut("resets"),
-    }
-}
-
-async fn converse<S, B>(
-    connection: Connection,
-    service: S,
-    settings: Settings,
-    stop: CancellationToken,
-    resets: &Resets,
-) where
-    S: Service<Request<tonic::body::Body>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<tonic::codegen::StdError>,
-{
-    let (peer, received) = (connection.peer().clone(), connection.received_bytes());
-    let resets = resets.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let unanswered = resets.expect_answer();
-        let (parts, body) = request.into_parts();
-        let (body, state) = RequestBody::new(body);
-        let mut request = Request::from_parts(parts, tonic::body::Body::new(body));
-        request.extensions_mut().insert(peer.clone());
-        request.extensions_mut().insert(state.clone());
-        // Boxed, since hyper keeps the room for it as long as the stream lives, and a watch needs
-        // it only until its headers are sent.
-        let call = Box::pin(service.clone().oneshot(request));
-        async move {
-            let answer = call.await;
-            // What answers a request that was broken off is an error that nobody reads.
-            if !state.is_broken() {
-                unanswered.answered();
+        });
+        let mut http2 = pin!(builder(settings).serve_connection(TokioIo::new(stream), service));
+        let is_rotated = tokio::select! {
+            ended = http2.as_mut() => return log_end(&ended),
+            () = stop.cancelled() => false,
+            () = age(settings.max_age) => true,
+        };
+        let received_before = received.bytes();
+        http2.as_mut().graceful_shutdown();
+        if is_rotated {
+            match timeout(settings.age_grace, http2).await {
+                Ok(ended) => log_end(&ended),
+                Err(_) => count_cut("too_old"),
             }
-            answer
+            return;
         }
-    });
-    let mut http2 = pin!(builder(settings).serve_connection(TokioIo::new(connection), service));
-    let is_rotated = tokio::select! {
-        ended = http2.as_mut() => return tell(&ended),
-        () = stop.cancelled() => false,
-        () = age(settings.max_age) => true,
-    };
-    let received_before = received.load(Ordering::Relaxed);
-    http2.as_mut().graceful_shutdown();
-    if is_rotated {
-        match timeout(settings.age_grace, http2).await {
-            Ok(ended) => tell(&ended),
-            Err(_) => count_cut("too_old"),
+        // A graceful shutdown waits for the answer to its ping, and a dead client sends none.
+        match timeout(ANSWER_LIMIT, http2.as_mut()).await {
+            Ok(ended) => log_end(&ended),
+            Err(_) if received.bytes() == received_before => count_cut("dead"),
+            Err(_) => log_end(&http2.await),
         }
-        return;
-    }
-    // A graceful shutdown waits for the answer to its ping, and a dead client sends none.
-    match timeout(ANSWER_LIMIT, http2.as_mut()).await {
-        Ok(ended) => tell(&ended),
-        Err(_) if received.load(Ordering::Relaxed) == received_before => count_cut("dead"),
-        Err(_) => tell(&http2.await),
     }
 }
 
@@ -171,7 +117,7 @@ fn builder(settings: Settings) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(settings.max_header_list)
-        // All calls may be cancelled at once; who cancels for ever is told by `Resets`.
+        // All calls may be cancelled at once; `Resets` finds a client that cancels without end.
         .max_pending_accept_reset_streams(usize::try_from(settings.max_streams).ok())
         .max_local_error_reset_streams(
             usize::try_from(settings.max_streams.max(MAX_STREAM_ERRORS)).ok(),
@@ -192,8 +138,8 @@ async fn age(max_age: Option<Duration>) {
     }
 }
 
-/// A broken connection is its client's affair, and its calls are told one by one.
-fn tell(ended: &Result<(), hyper::Error>) {
+/// A broken connection is its client's affair, and each of its calls has a record of its own.
+fn log_end(ended: &Result<(), hyper::Error>) {
     if let Err(error) = ended {
         debug!(error = error as &dyn std::error::Error, "connection broken");
     }

@@ -2,15 +2,18 @@
 
 use std::{
     fs, io,
-    net::{self, SocketAddr},
+    net::SocketAddr,
     os::unix::{self, fs::FileTypeExt as _},
     path::Path,
 };
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_util::either::Either;
 
-use super::connection::Socket;
 use crate::{config::listen::ListenAddress, grpc::peer::Peer};
+
+/// A client's socket.
+pub(super) type Socket = Either<TcpStream, UnixStream>;
 
 /// An open socket that clients connect to. Dropping it closes the socket and removes the file
 /// of a unix socket.
@@ -24,24 +27,6 @@ pub struct Listener {
 enum Kind {
     Tcp(TcpListener),
     Unix(UnixListener),
-}
-
-/// A client's socket that no runtime drives yet.
-pub(super) enum Idle {
-    /// Over TCP.
-    Tcp(net::TcpStream),
-    /// Over a unix socket.
-    Unix(unix::net::UnixStream),
-}
-
-impl Idle {
-    /// Has the present runtime drive the socket, until it is closed.
-    pub(super) fn wake(self) -> io::Result<Box<dyn Socket>> {
-        Ok(match self {
-            Idle::Tcp(stream) => Box::new(TcpStream::from_std(stream)?),
-            Idle::Unix(stream) => Box::new(UnixStream::from_std(stream)?),
-        })
-    }
 }
 
 impl Listener {
@@ -68,15 +53,15 @@ impl Listener {
     }
 
     /// Waits for the next client.
-    pub(super) async fn accept(&self) -> io::Result<(Idle, Peer)> {
+    pub(super) async fn accept(&self) -> io::Result<(Socket, Peer)> {
         match &self.kind {
             Kind::Tcp(listener) => {
                 let (stream, address) = accept_prompt(listener).await?;
-                Ok((Idle::Tcp(stream.into_std()?), Peer::new(address)))
+                Ok((Either::Left(stream), Peer::new(address)))
             }
             Kind::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Idle::Unix(stream.into_std()?), Peer::local()))
+                Ok((Either::Right(stream), Peer::local()))
             }
         }
     }

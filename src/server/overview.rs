@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, interval};
 
-use super::accept::Gate;
+use super::{gate::Gate, metric};
 use crate::{
     admin::{
         failures::Failures,
@@ -64,17 +64,9 @@ impl Overview {
         loop {
             rounds.tick().await;
             health.set(health::UPSTREAM, self.service.client.stats().is_well());
-            self.set_gauges();
+            self.service.client.set_gauges();
+            self.service.feed.set_gauges();
+            metric::set_gauges();
         }
-    }
-
-    fn set_gauges(&self) {
-        let Service { client, feed, .. } = &self.service;
-        super::metric::set_gauges(
-            &feed.overview(),
-            &client.quota().snapshot(),
-            client.token().as_ref(),
-            client.stats().is_well(),
-        );
     }
 }

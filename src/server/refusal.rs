@@ -1,4 +1,4 @@
-//! What tonic refuses by itself, before any handler: told with a reason, as every error is.
+//! Gives a reason and details to what tonic refuses by itself, before any handler, as every error has them.
 
 use http::{HeaderMap, HeaderName, Response};
 use tonic::{Code, Status, body::Body};
@@ -10,7 +10,7 @@ const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encodin
 
 /// Puts our refusal in place of tonic's, which has no details, and whose message may hold what the
 /// caller sent.
-pub(super) fn tell(mut response: Response<Body>) -> Response<Body> {
+pub(super) fn with_details(mut response: Response<Body>) -> Response<Body> {
     let Some(status) = status(response.headers()) else { return response };
     let encodings = response.headers_mut().remove(ACCEPT_ENCODING);
     let mut response = status.into_http();

@@ -1,8 +1,8 @@
 //! Looking at files at once instead of when it is time for it, because the operator asks for it.
 
-use std::{convert::Infallible, future::pending, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
 use crate::{grpc::caller::Callers, traffic};
 
@@ -27,21 +27,26 @@ impl Reload {
     }
 }
 
-/// Looks at the callers' tokens and, if the vendor's access token cannot be refreshed, at the service's
-/// own secrets whenever it is asked for. Certificates are looked at in `tls.rs`.
-pub(super) async fn follow(
-    mut asked: Asked,
-    callers: Arc<Callers>,
-    client: traffic::Client,
-) -> Infallible {
-    while asked.changed().await.is_ok() {
-        let (callers, client) = (callers.clone(), client.clone());
-        // A file system may not answer for long.
-        let look = move || {
-            callers.look_again();
-            client.look_for_secret();
+/// How often the file with the callers' tokens is looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Looks at the callers' tokens every second, and when it is asked for at the service's own secrets too,
+/// if the vendor's access token cannot be refreshed. Runs until dropped. Certificates are looked at in
+/// `tls.rs`.
+pub(super) async fn follow(mut asked: Asked, callers: Arc<Callers>, client: traffic::Client) {
+    loop {
+        let is_asked = tokio::select! {
+            () = sleep(INTERVAL) => false,
+            Ok(()) = asked.changed() => true,
         };
+        let (callers, client) = (callers.clone(), client.clone());
+        let look = move || {
+            callers.reload();
+            if is_asked {
+                client.look_for_secret();
+            }
+        };
+        // A file system may not answer for long; then nothing waits for it but this.
         let _ = spawn_blocking(look).await;
     }
-    pending().await
 }

@@ -34,7 +34,19 @@ const BROKEN: u8 = 2;
 /// The call has ended, and nothing more is read.
 const CLOSED: u8 = 3;
 
+/// Of a request that is complete from the start.
+impl Default for RequestState {
+    fn default() -> Self {
+        Self::new(COMPLETE)
+    }
+}
+
 impl RequestState {
+    fn new(state: u8) -> Self {
+        let shared = Shared { state: AtomicU8::new(state), reader: AtomicWaker::new() };
+        Self(Arc::new(shared))
+    }
+
     /// Whether there is more to come, or to be read.
     pub fn is_incomplete(&self) -> bool {
         self.is(OPEN)
@@ -73,9 +85,7 @@ pin_project! {
 impl<B: Body> RequestBody<B> {
     /// The body, and its state.
     pub fn new(inner: B) -> (Self, RequestState) {
-        let state = if inner.is_end_stream() { COMPLETE } else { OPEN };
-        let shared = Shared { state: AtomicU8::new(state), reader: AtomicWaker::new() };
-        let state = RequestState(Arc::new(shared));
+        let state = RequestState::new(if inner.is_end_stream() { COMPLETE } else { OPEN });
         (Self { inner: Some(inner), state: state.clone() }, state)
     }
 }

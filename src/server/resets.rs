@@ -2,11 +2,9 @@
 //! call and its client next to nothing (CVE-2023-44487), so that a client which never stops loses its
 //! connection. A client that cancels everything it has in flight at once does not.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 /// How many resets a second a client may send for as long as it likes.
@@ -50,7 +48,7 @@ impl Resets {
 
     fn count(&self) {
         let now = Instant::now();
-        let mut bucket = self.0.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.0.bucket.lock();
         let passed: Duration = now.saturating_duration_since(bucket.at);
         bucket.left = passed.as_secs_f64().mul_add(RATE, bucket.left).min(self.0.burst) - 1.0;
         bucket.at = now;

@@ -13,12 +13,12 @@ use crate::{
     clock::Clock,
     config::{ServeConfig, secret::Secret, serve::PollConfig},
     credential::token::TokenSource,
-    feed::{self, Ask, Feed, Key, Pace},
+    feed::{self, Feed, PollIntervals},
     grpc::{
         Service,
         caller::Callers,
-        place::Calls,
-        resume_token::Sealer,
+        concurrency::CallConcurrency,
+        resume_token::ResumeTokenCodec,
         watch::{self, Watches},
     },
     trace::Tracer,
@@ -33,16 +33,17 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
         token_client.transpose()?.and_then(|http| TokenSource::new(&config.credentials, http));
     let client = traffic::Client::new(&config.upstream, tokens, clock)?;
     let identities = client.identities().clone();
-    let feed = Feed::new(read(client.clone()), feed_settings(&config.watch), clock, identities);
+    let feed =
+        Feed::new(feed::read(client.clone()), feed_settings(&config.watch), clock, identities);
     Ok(Service {
         watches: Watches::new(watch_settings(config), feed.clone()),
         feed,
         client,
-        calls: Calls::new(config.limits.max_calls),
-        sealer: Arc::new(sealer(config)?),
+        concurrency: CallConcurrency::new(config.limits.max_calls),
+        resume_tokens: Arc::new(resume_tokens(config)?),
         clock,
         callers: Arc::new(Callers::new(&config.credentials)?),
-        call_limit: config.limits.default_deadline,
+        default_deadline: config.limits.default_deadline,
     })
 }
 
@@ -57,7 +58,7 @@ pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
     // Two that fail do so for the same reason.
     problems.extend(clients.find_map(Result::err).map(Error::Upstream));
     problems.extend(Callers::new(&config.credentials).err().map(Error::CallerTokens));
-    problems.extend(sealer(config).err());
+    problems.extend(resume_tokens(config).err());
     problems.extend(Tracer::problem(&config.trace).map(Error::Trace));
     problems
 }
@@ -85,28 +86,13 @@ fn token_url(config: &ServeConfig) -> Option<&Url> {
     config.credentials.grant().map(|_| &config.credentials.token_url)
 }
 
-/// How the feed asks the vendor.
-fn read(client: traffic::Client) -> impl Fn(Key, Ask) -> feed::BoxedReply + Send + Sync {
-    move |Key { credential, session }, ask| {
-        let client = client.clone();
-        Box::pin(async move {
-            match ask {
-                Ask::First(terms) => client.session(&credential, &session, terms).await,
-                Ask::Next(urgency, cause) => {
-                    client.poll_session(&credential, &session, urgency, &cause).await
-                }
-            }
-        })
-    }
-}
-
 /// Open watches at once of one session with one credential: as many as of all sessions by default.
 const MAX_WATCHES_PER_SESSION: usize = 100_000;
 
 fn watch_settings(config: &ServeConfig) -> watch::Settings {
     watch::Settings {
         max_age: config.watch.max_stream_age,
-        stall_limit: config.watch.slow_watcher_limit,
+        slow_consumer_limit: config.watch.slow_watcher_limit,
         max_watches: config.limits.max_watches,
         max_per_caller: config.limits.max_watches_per_caller,
         max_per_session: MAX_WATCHES_PER_SESSION,
@@ -126,7 +112,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 fn feed_settings(config: &PollConfig) -> feed::Settings {
     feed::Settings {
-        pace: Pace {
+        intervals: PollIntervals {
             not_started: config.poll_not_started,
             waiting: config.poll_waiting,
             active: config.poll_active,
@@ -139,11 +125,11 @@ fn feed_settings(config: &PollConfig) -> feed::Settings {
     }
 }
 
-fn sealer(config: &ServeConfig) -> Result<Sealer, Error> {
+fn resume_tokens(config: &ServeConfig) -> Result<ResumeTokenCodec, Error> {
     let watch = &config.watch;
     let secret = Secret::of(watch.resume_key.as_ref(), watch.resume_key_file.as_ref());
-    let Some(secret) = secret else { return Ok(Sealer::new(None)) };
+    let Some(secret) = secret else { return Ok(ResumeTokenCodec::new(None)) };
     let path = secret.path().map_or(Path::new("--resume-key"), |path| path.as_path());
     let key = secret.read().map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Ok(Sealer::new(Some(key.expose_secret())))
+    Ok(ResumeTokenCodec::new(Some(key.expose_secret())))
 }

@@ -1,13 +1,14 @@
-//! The server's certificates: read from files, read again when the files change, so that a renewed
-//! certificate needs no restart and ends no stream.
+//! The server's certificates: read from files, and read again when the files change, so that a renewed
+//! certificate needs no restart and ends no stream. (tonic's own TLS reads them once.)
 
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::{Mutex, RwLock};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
@@ -90,7 +91,7 @@ impl Tls {
 
     /// What the next connection uses.
     pub fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read())
     }
 
     /// Takes the files' contents if they changed, and tells whether they did. On an error the old
@@ -98,14 +99,14 @@ impl Tls {
     pub async fn reload(&self) -> Result<bool, Error> {
         let contents = Contents::read(&self.files).await?;
         {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut seen = self.seen.lock();
             if seen.as_ref() == Some(&contents) {
                 return Ok(false);
             }
             *seen = Some(contents.clone());
         }
         let config = Arc::new(contents.to_config(&self.files)?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        *self.current.write() = config;
         Ok(true)
     }
 

@@ -1,6 +1,6 @@
 //! Whom a poll serves.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::Mutex;
 
 use super::{Cause, Span};
 
@@ -15,7 +15,7 @@ impl Links {
     /// A watch joins.
     pub fn add(&self, watch: &Cause) {
         if watch.is_recorded() {
-            let mut watches = self.lock();
+            let mut watches = self.0.lock();
             if watches.len() < LIMIT {
                 watches.push(watch.clone());
             }
@@ -25,16 +25,12 @@ impl Links {
     /// A watch leaves.
     pub fn remove(&self, watch: &Cause) {
         if watch.is_recorded() {
-            self.lock().retain(|other| !other.is(watch));
+            self.0.lock().retain(|other| !other.is(watch));
         }
     }
 
     /// A poll for those who are there; nothing if no collector hears of any.
     pub fn poll(&self) -> Span {
-        Span::poll(&self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Cause>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        Span::poll(&self.0.lock())
     }
 }

@@ -1,16 +1,16 @@
-//! The circuit breaker: what keeps failing is refused at once for a while instead of being asked.
+//! The circuit breaker: requests that keep failing are refused at once for a while.
 //!
-//! There are three kinds of circuits. One of a **session** opens after failures of that session.
-//! One of a **credential** opens after failures of [`SESSIONS_TO_OPEN`] different sessions without a
-//! success in between. The one for **all** opens when no connection can be had. Callers who share
-//! the service's credential have circuits of their own, so none of them can open another's.
+//! There are three kinds of circuits. The circuit of a **session** opens after failures of that
+//! session. The circuit of a **credential** opens after failures of [`SESSIONS_TO_OPEN`] different
+//! sessions without a success in between. The circuit for **all** opens when no connection can be
+//! made. Callers who share the service's credential have circuits of their own, so none of them can
+//! open another's.
 
 mod circuit;
-mod recent;
 mod table;
 
 use std::{
-    hash::{BuildHasher as _, RandomState},
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     sync::Arc,
     time::Duration,
 };
@@ -25,10 +25,10 @@ use crate::{
 use circuit::Rule;
 use table::Table;
 
-/// So many different sessions must fail before it is the credential that fails.
+/// So many different sessions must fail before the circuit of their credential opens.
 const SESSIONS_TO_OPEN: usize = 3;
 
-/// A caller who left after waiting this long had no answer to expect. That counts as a failure for
+/// A caller who left after this long could not expect an answer any more. That counts as a failure for
 /// callers who have no more time than that.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -38,19 +38,19 @@ pub(super) struct Breaker(Arc<State>);
 
 struct State {
     rule: Rule,
-    hasher: RandomState,
     table: Mutex<Table>,
 }
 
-/// Who asks for what: a session, or the links of a domain.
+/// What is asked for, and by whom: a session, or the links of a domain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Subject {
     pub caller: CredentialId,
-    /// A hash of the path, which may be long and names the session.
+    /// A hash of the path, which may be long and names the session. A caller who makes paths collide
+    /// harms only itself.
     path: u64,
 }
 
-/// The right to one attempt. It must be told how the attempt ends.
+/// The right to make one attempt, which has to report how the attempt ends.
 pub(super) struct Permit {
     breaker: Breaker,
     subject: Subject,
@@ -59,19 +59,20 @@ pub(super) struct Permit {
     is_settled: bool,
 }
 
+impl Subject {
+    pub fn new(caller: CredentialId, path: &str) -> Self {
+        Self { caller, path: BuildHasherDefault::<DefaultHasher>::default().hash_one(path) }
+    }
+}
+
 impl Breaker {
     /// Opens a circuit after `failure_limit` failures in a row (0 = never), for `pause` at first.
     pub fn new(failure_limit: u32, pause: Duration) -> Self {
         let rule = Rule { failure_limit, pause };
-        Self(Arc::new(State { rule, hasher: RandomState::new(), table: Mutex::default() }))
+        Self(Arc::new(State { rule, table: Mutex::default() }))
     }
 
-    /// What `caller` asks for by `path`.
-    pub fn subject(&self, caller: CredentialId, path: &str) -> Subject {
-        Subject { caller, path: self.0.hasher.hash_one(path) }
-    }
-
-    /// Lets an attempt begin, or says when it is worth asking again.
+    /// Allows an attempt to begin. The error tells when it is worth asking again.
     pub fn enter(&self, subject: Subject, deadline: Option<Instant>) -> Result<Permit, Error> {
         self.0.table.lock().check(subject, deadline, Instant::now())?;
         Ok(Permit { breaker: self.clone(), subject, deadline, sent_at: None, is_settled: false })
@@ -79,26 +80,23 @@ impl Breaker {
 }
 
 impl State {
-    /// Changes circuits, and shows them if `change` says that it changed any.
+    /// Changes circuits. Sets the gauges if `change` returns that it changed any.
     fn update(&self, change: impl FnOnce(&mut Table, Rule, Instant) -> bool) {
         if self.rule.failure_limit > 0 {
             let mut table = self.table.lock();
             if change(&mut table, self.rule, Instant::now()) {
-                table.show();
+                table.set_gauges();
             }
         }
     }
 }
 
 impl Permit {
-    /// What the attempt asks for.
-    pub fn subject(&self) -> Subject {
-        self.subject
-    }
-
-    /// Says that the attempt goes out now, unless a circuit has opened while it waited for quota.
-    /// Takes the trial of a half-open circuit only now: an attempt that still waits for quota must
-    /// not keep others from it.
+    /// Reports that the request is sent now. Fails if a circuit has opened while the attempt waited
+    /// for the quota.
+    ///
+    /// Only now does the attempt become the trial of a half-open circuit: one that still waits must
+    /// not keep others from trying.
     pub fn send(&mut self) -> Result<(), Error> {
         let now = Instant::now();
         self.breaker.0.table.lock().begin(self.subject, self.deadline, now)?;
@@ -106,7 +104,7 @@ impl Permit {
         Ok(())
     }
 
-    /// Says how the attempt ended.
+    /// Reports how the attempt ended.
     pub fn settle<T>(mut self, outcome: &Result<T, Error>) {
         self.is_settled = true;
         let subject = self.subject;
@@ -131,7 +129,7 @@ impl Drop for Permit {
             table.leave(subject);
             let waited = now.duration_since(sent_at);
             if waited >= PATIENCE {
-                table.fail_impatient(subject, waited, rule, now);
+                table.fail_short_deadline(subject, waited, rule, now);
             }
             true
         });

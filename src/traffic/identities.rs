@@ -1,5 +1,5 @@
-//! Which session each watched id stands for, so that a body of another session is noticed in every
-//! answer, also one to a unary call.
+//! Which session each watched id stands for, so that an answer about another session is noticed in
+//! unary calls too.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,12 +10,12 @@ use crate::{
     model::{Identity, SessionId},
 };
 
-/// The identities of the sessions that are watched at present. All clones are one.
+/// The identities of the sessions that are watched at present. All clones are the same map.
 #[derive(Clone, Debug, Default)]
 pub struct Identities(Arc<Mutex<HashMap<(CredentialId, SessionId), Identity>>>);
 
 impl Identities {
-    /// From now on the session has this identity, if any is known.
+    /// From now on the session has this identity, if one is known.
     pub fn set(&self, session: (CredentialId, SessionId), identity: Option<Identity>) {
         if let Some(identity) = identity {
             self.0.lock().insert(session, identity);

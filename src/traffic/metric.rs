@@ -1,11 +1,19 @@
-//! The metrics of the traffic to the vendor: their names, and what each tells an operator.
+//! The metrics of the requests to the vendor, and what is recorded of each when it ends: a duration,
+//! a line in the log, its span, and the numbers of its call.
 
-use crate::{credential::token, wire::unknown_fields};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use tokio::time::Instant;
+use tracing::debug;
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use super::{quota, stats::CallStats};
+use crate::{
+    credential::token,
+    trace,
+    wire::{ConnectionFailure, Error, endpoint::Name, unknown_fields},
+};
 
-pub(super) const REQUEST_DURATION: &str = "http_client_request_duration_seconds";
-pub(super) const CONNECTION_FAILURES: &str = "gotoassist_connection_failures_total";
 pub(super) const RETRIES: &str = "gotoassist_retries_total";
 pub(super) const FINISHED_CACHE_HITS: &str = "gotoassist_finished_cache_hits_total";
 pub(super) const SINGLE_FLIGHT_JOINS: &str = "gotoassist_single_flight_joins_total";
@@ -13,7 +21,15 @@ pub(super) const BREAKER_REFUSALS: &str = "gotoassist_breaker_refusals_total";
 pub(super) const BREAKER_OPEN: &str = "gotoassist_breaker_open_circuits";
 pub(super) const QUOTA_WAIT: &str = "gotoassist_quota_wait_seconds";
 
-/// Gives each its help text. Does nothing before a recorder is installed.
+const REQUEST_DURATION: &str = "http_client_request_duration_seconds";
+const CONNECTION_FAILURES: &str = "gotoassist_connection_failures_total";
+
+const QUOTA_RATE: &str = "gotoassist_quota_rate";
+const QUOTA_LIMIT: &str = "gotoassist_quota_limit";
+const QUOTA_USED: &str = "gotoassist_quota_used";
+const QUOTA_WAITING: &str = "gotoassist_quota_waiting";
+const UPSTREAM_UP: &str = "gotoassist_upstream_up";
+
 pub(super) fn describe() {
     unknown_fields::describe();
     token::describe();
@@ -45,4 +61,63 @@ pub(super) fn describe() {
         Unit::Seconds,
         "Time that a request to GoToAssist waited for the quota, by class, also in vain"
     );
+    describe_gauge!(QUOTA_RATE, "Requests per second to GoToAssist that are allowed now");
+    describe_gauge!(QUOTA_LIMIT, "Requests per second to GoToAssist that are allowed at best");
+    describe_gauge!(QUOTA_USED, "Requests to GoToAssist in the latest second");
+    describe_gauge!(QUOTA_WAITING, "Requests that wait for the quota, by class");
+    describe_gauge!(UPSTREAM_UP, "1 if GoToAssist answers as it should, else 0");
+}
+
+/// Brings the gauges up to date.
+pub(super) fn set_gauges(quota: &quota::Snapshot, is_upstream_well: bool) {
+    let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    gauge!(QUOTA_RATE).set(quota.rate);
+    gauge!(QUOTA_LIMIT).set(quota.limit);
+    gauge!(QUOTA_USED).set(count(quota.used));
+    gauge!(QUOTA_WAITING, "class" => "unary").set(count(quota.waiting_unary));
+    gauge!(QUOTA_WAITING, "class" => "watch").set(count(quota.waiting_watches));
+    gauge!(UPSTREAM_UP).set(f64::from(u8::from(is_upstream_well)));
+}
+
+/// Records one request when it is dropped, so that a cancelled request is recorded too.
+pub(super) struct Observation {
+    endpoint: Name,
+    began_at: Instant,
+    /// The HTTP status, once there is one.
+    pub status: Option<u16>,
+    /// Why the request failed; `None` after a success.
+    failure: Option<&'static str>,
+    connection: Option<ConnectionFailure>,
+    stats: CallStats,
+    span: trace::Span,
+}
+
+impl Observation {
+    pub fn begin(endpoint: Name, stats: CallStats, span: trace::Span) -> Self {
+        let (began_at, failure) = (Instant::now(), Some("cancelled"));
+        Self { endpoint, began_at, status: None, failure, connection: None, stats, span }
+    }
+
+    pub fn end<T>(&mut self, outcome: &Result<T, Error>) {
+        let error = outcome.as_ref().err();
+        self.failure = error.map(|error| error.kind.name());
+        self.connection = error.and_then(|error| error.connection);
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let (call, duration) = (self.endpoint.text(), self.began_at.elapsed());
+        let result = self.failure.unwrap_or("ok");
+        histogram!(REQUEST_DURATION, "call" => call, "result" => result).record(duration);
+        let cause = self.connection.map(ConnectionFailure::name);
+        debug!(call, result, cause, ?duration, "asked GoToAssist");
+        if let Some(cause) = cause {
+            counter!(CONNECTION_FAILURES, "cause" => cause).increment(1);
+        }
+        if let Some(status) = self.status {
+            self.stats.answered(status);
+        }
+        std::mem::take(&mut self.span).end_request(self.status, self.failure);
+    }
 }

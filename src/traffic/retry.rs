@@ -1,4 +1,4 @@
-//! When a unary call is tried again: which failures, after what pause, and how many in all.
+//! Which failures of a unary call are tried again, after what pause, and how many in all.
 
 mod budget;
 
@@ -7,23 +7,21 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
-use crate::{
-    traffic::breaker::Subject,
-    wire::{Error, Kind},
-};
+use super::breaker::Subject;
+use crate::wire::{Error, Kind};
 use budget::Budget;
 
-/// How long a caller without a deadline is kept waiting for a retry.
+/// How long a caller without a deadline waits for a retry at most.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The rule of all retries of a process.
+/// The retries of a process.
 pub(super) struct Retries {
     budget: Budget,
     delays: ExponentialBuilder,
 }
 
 impl Retries {
-    /// At most `limit` retries a call, and of all calls together what the budget allows.
+    /// Allows `limit` retries a call at most, and as many of all calls together as the budget has.
     pub fn new(limit: u32) -> Self {
         Self {
             budget: Budget::default(),
@@ -36,7 +34,7 @@ impl Retries {
         }
     }
 
-    /// The pauses of one call, which thereby adds to the budget.
+    /// The pauses of one call. The call adds to the budget.
     pub fn of_call(&self) -> ExponentialBackoff {
         self.budget.deposit();
         self.delays.build()
@@ -57,7 +55,7 @@ impl Retries {
     }
 }
 
-/// How long to wait at least after `error`; nothing if it is not worth another attempt.
+/// How long to wait at least after `error`; `None` if it is not worth another attempt.
 fn shortest_wait(error: &Error) -> Option<Duration> {
     match error.kind {
         Kind::ConnectFailed | Kind::Unavailable => Some(error.retry_after.unwrap_or_default()),

@@ -1,24 +1,23 @@
-//! One attempt, and a call made of several: breaker, quota, credential, exchange, reading.
+//! One attempt to ask the vendor, and a call made of several: circuit breaker, quota, credential,
+//! exchange, reading.
 
 use http::HeaderValue;
-use metrics::counter;
+use metrics::{counter, histogram};
 use tokio::time::{Instant, sleep};
 
+use super::{
+    breaker::{Breaker, Permit},
+    call::Call,
+    metric::{self, Observation},
+    quota::{Class, Quota},
+    retry::Retries,
+    stats::UpstreamStats,
+};
 use crate::{
     clock::Clock,
     credential::{
-        Credential, CredentialId,
+        CredentialId,
         token::{Authorization, TokenSource},
-    },
-    traffic::{
-        breaker::{Breaker, Permit, Subject},
-        in_flight::Bound,
-        metric,
-        observation::{Observation, RequestMetrics},
-        quota::{Class, Quota},
-        retry::Retries,
-        terms::Asking,
-        upstream_stats::UpstreamStats,
     },
     wire::{
         Answer, ConnectionFailure, Error, Kind,
@@ -29,7 +28,7 @@ use crate::{
     },
 };
 
-/// The vendor, with everything that stands between it and us.
+/// The vendor, and everything that a request to it passes.
 pub(super) struct Upstream {
     pub transport: Transport,
     pub quota: Quota,
@@ -37,15 +36,13 @@ pub(super) struct Upstream {
     pub retries: Retries,
     pub tokens: Option<TokenSource>,
     pub stats: UpstreamStats,
-    pub metrics: RequestMetrics,
     pub clock: Clock,
 }
 
 /// The right to send one request now.
-pub(super) struct Pass {
-    credential: Credential,
+pub(super) struct Admission {
     authorization: HeaderValue,
-    /// The service's own token, if that is what `authorization` holds.
+    /// The service's own token, if `authorization` holds it.
     own: Option<Authorization>,
     permit: Permit,
 }
@@ -66,104 +63,69 @@ impl Failed {
 }
 
 impl Upstream {
-    /// Makes a unary call of one attempt or several, where another is worth it. `attempt` is given
-    /// its deadline; `bound` is when the last of the callers stops waiting.
-    pub async fn ask<T, U, F: Future<Output = Result<Answer<T>, Failed>>>(
+    /// Makes a unary call of one attempt, or of several where another is worth it.
+    pub async fn ask<T, U, F: Future<Output = Result<Answer<U>, Failed>>>(
         &self,
-        credential: &Credential,
-        endpoint: &Endpoint<U>,
-        bound: &Bound,
-        attempt: impl Fn(Option<Instant>) -> F,
-    ) -> Result<Answer<T>, Error> {
-        let subject = self.breaker.subject(credential.caller(), &endpoint.path);
+        call: &Call<T>,
+        attempt: impl Fn() -> F,
+    ) -> Result<Answer<U>, Error> {
         let mut delays = self.retries.of_call();
         let mut refusal = None;
         loop {
-            let deadline = bound.get();
-            let error = match attempt(deadline).await {
+            let deadline = call.deadline.get();
+            let error = match attempt().await {
                 Ok(answer) => return Ok(answer),
-                // A caller with more time has joined.
-                Err(Failed::NotSent(error)) if error.is_of_quota() && bound.get() != deadline => {
+                Err(Failed::NotSent(error))
+                    if error.is_of_quota() && call.deadline.get() != deadline =>
+                {
+                    // A caller with more time has joined.
                     continue;
                 }
-                // What the vendor said before tells more than that we cannot ask again.
+                // The vendor's earlier answer says more than that it cannot be asked again.
                 Err(Failed::NotSent(error)) => return Err(refusal.unwrap_or(error)),
                 Err(Failed::Sent(error)) => error,
             };
-            let Some(pause) = self.retries.pause(subject, &error, &mut delays, bound.get()) else {
-                return Err(error);
-            };
-            counter!(metric::RETRIES, "call" => endpoint.name.text()).increment(1);
+            let pause = self.retries.pause(call.subject, &error, &mut delays, call.deadline.get());
+            let Some(pause) = pause else { return Err(error) };
+            counter!(metric::RETRIES, "call" => call.endpoint.name.text()).increment(1);
             refusal = Some(error);
             sleep(pause).await;
         }
     }
 
     /// Waits for the right to send one request.
-    pub async fn pass<T>(
-        &self,
-        credential: &Credential,
-        endpoint: &Endpoint<T>,
-        class: Class,
-        deadline: Option<Instant>,
-    ) -> Result<Pass, Error> {
-        let subject = self.breaker.subject(credential.caller(), &endpoint.path);
-        match (credential.authorization(), &self.tokens) {
-            (Some(authorization), _) => {
-                let mut authorization = HeaderValue::from_str(authorization)
+    pub async fn admission<T>(&self, call: &Call<T>) -> Result<Admission, Error> {
+        let (authorization, own) = match (call.credential.authorization(), &self.tokens) {
+            (Some(text), _) => {
+                let mut authorization = HeaderValue::from_str(text)
                     .map_err(|_| Error::new(Kind::CredentialRejected))?;
                 authorization.set_sensitive(true);
-                self.pass_with(credential, subject, authorization, None, class, deadline).await
+                (authorization, None)
             }
             (None, Some(tokens)) => {
                 let own = tokens.authorization().await?;
-                let header = own.header_value();
-                self.pass_with(credential, subject, header, Some(own), class, deadline).await
+                (own.header_value(), Some(own))
             }
-            (None, None) => Err(Error::new(Kind::CredentialUnavailable)),
-        }
+            (None, None) => return Err(Error::new(Kind::CredentialUnavailable)),
+        };
+        let permit = self.breaker.enter(call.subject, call.deadline.get())?;
+        self.wait_for_quota(call, call.class).await?;
+        Ok(Admission { authorization, own, permit })
     }
 
-    async fn pass_with(
-        &self,
-        credential: &Credential,
-        subject: Subject,
-        authorization: HeaderValue,
-        own: Option<Authorization>,
-        class: Class,
-        deadline: Option<Instant>,
-    ) -> Result<Pass, Error> {
-        let permit = self.breaker.enter(subject, deadline)?;
-        self.admit(credential, class, deadline).await?;
-        Ok(Pass { credential: credential.clone(), authorization, own, permit })
-    }
-
-    /// Waits for the quota.
-    async fn admit(
-        &self,
-        credential: &Credential,
-        class: Class,
-        deadline: Option<Instant>,
-    ) -> Result<(), Error> {
-        let began_at = Instant::now();
-        let admitted =
-            self.quota.admit_for(credential.caller(), credential.id(), class, deadline).await;
-        self.metrics.record_wait(class, began_at.elapsed());
+    async fn wait_for_quota<T>(&self, call: &Call<T>, class: Class) -> Result<(), Error> {
+        let (credential, began_at) = (&call.credential, Instant::now());
+        let (caller, id) = (credential.caller(), credential.id());
+        let admitted = self.quota.admit_for(caller, id, class, call.deadline.get()).await;
+        histogram!(metric::QUOTA_WAIT, "class" => class.name()).record(began_at.elapsed());
         admitted
     }
 
-    /// Sends one request and reads the answer. If the vendor refuses the service's own credential,
-    /// once more with a fresh one.
-    pub async fn send<T>(
-        &self,
-        pass: Pass,
-        endpoint: &Endpoint<T>,
-        deadline: Option<Instant>,
-        asking: &Asking,
-    ) -> Result<Answer<T>, Error> {
-        let (credential, own) = (pass.credential.clone(), pass.own.clone());
-        let subject = pass.permit.subject();
-        let outcome = self.attempt(pass, endpoint, deadline, asking).await;
+    /// Sends one request and reads the answer. If the vendor refuses the service's own credential, it
+    /// sends a second one with a fresh credential.
+    pub async fn send<T>(&self, admission: Admission, call: &Call<T>) -> Result<Answer<T>, Error> {
+        let own = admission.own.clone();
+        let outcome = self.attempt(admission, call).await;
         let (
             Err(refusal @ Error { kind: Kind::CredentialRejected, .. }),
             Some(refused),
@@ -177,11 +139,11 @@ impl Upstream {
             Kind::NoSeat => Error { kind: Kind::NoSeat, ..refusal.clone() },
             _ => error,
         })?;
-        let (header, has_worked) = (fresh.header_value(), fresh.has_worked());
-        let own = Some(fresh.clone());
-        let pass =
-            self.pass_with(&credential, subject, header, own, Class::Unary, deadline).await?;
-        self.attempt(pass, endpoint, deadline, asking).await.map_err(|error| match error.kind {
+        let (authorization, has_worked) = (fresh.header_value(), fresh.has_worked());
+        let permit = self.breaker.enter(call.subject, call.deadline.get())?;
+        self.wait_for_quota(call, Class::Unary).await?;
+        let admission = Admission { authorization, own: Some(fresh.clone()), permit };
+        self.attempt(admission, call).await.map_err(|error| match error.kind {
             // It has worked for other calls, so it was revoked since.
             Kind::CredentialRejected if has_worked => {
                 Error { kind: Kind::CredentialUnavailable, ..error }
@@ -194,28 +156,18 @@ impl Upstream {
         })
     }
 
-    /// Sends one request, and the same once more at once if the vendor closed a kept-alive connection
-    /// just as it was used again. Such a close is no failure of the vendor's: the quota counts both
-    /// requests, but the retries and the breaker count the second alone.
-    async fn attempt<T>(
-        &self,
-        pass: Pass,
-        endpoint: &Endpoint<T>,
-        deadline: Option<Instant>,
-        asking: &Asking,
-    ) -> Result<Answer<T>, Error> {
-        let Pass { credential, authorization, own, mut permit } = pass;
+    /// Sends one request, and the same again at once if the vendor closed a kept-alive connection just
+    /// as it was used again. Such a close is no failure of the vendor: the quota counts both requests,
+    /// but the retries and the breaker count the second one alone.
+    async fn attempt<T>(&self, admission: Admission, call: &Call<T>) -> Result<Answer<T>, Error> {
+        let Admission { authorization, own, mut permit } = admission;
         permit.send()?;
-        let header = authorization.clone();
-        let mut outcome =
-            self.exchange(credential.id(), header, endpoint, Connection::Any, asking).await;
+        let mut outcome = self.exchange(call, authorization.clone(), Connection::Any).await;
         if let Err(Error { connection: Some(ConnectionFailure::KeepAliveClosed), .. }) = outcome
-            && self.admit(&credential, Class::Unary, deadline).await.is_ok()
+            && self.wait_for_quota(call, Class::Unary).await.is_ok()
         {
             self.stats.count_resent();
-            let connection = Connection::New;
-            outcome =
-                self.exchange(credential.id(), authorization, endpoint, connection, asking).await;
+            outcome = self.exchange(call, authorization, Connection::New).await;
         }
         permit.settle(&outcome);
         self.stats.count(&outcome);
@@ -227,24 +179,22 @@ impl Upstream {
 
     async fn exchange<T>(
         &self,
-        credential: CredentialId,
+        call: &Call<T>,
         authorization: HeaderValue,
-        endpoint: &Endpoint<T>,
         connection: Connection,
-        asking: &Asking,
     ) -> Result<Answer<T>, Error> {
-        let resends = asking.call_stats.begin();
-        let span = asking.cause.request(endpoint.template, self.transport.host(), resends);
+        let endpoint = &call.endpoint;
+        let resends = call.stats.begin();
+        let span = call.cause.request(endpoint.template, self.transport.host(), resends);
         let headers = span.headers();
-        let mut observation =
-            Observation::begin(&self.metrics, endpoint.name, asking.call_stats.clone(), span);
+        let mut observation = Observation::begin(endpoint.name, call.stats.clone(), span);
         let reply = self.transport.get(&endpoint.path, authorization, headers, connection).await;
         observation.status = match &reply {
             Ok(reply) => Some(reply.status.as_u16()),
             Err(error) => error.http_status,
         };
-        let outcome = reply.and_then(|reply| self.read(credential, &reply, endpoint));
-        observation.end(outcome.as_ref().map(drop));
+        let outcome = reply.and_then(|reply| self.read(call.credential.id(), &reply, endpoint));
+        observation.end(&outcome);
         outcome
     }
 

@@ -1,12 +1,12 @@
-//! An answer of the vendor, read.
+//! The vendor's answer to one request, decoded.
 
 use jiff::Timestamp;
 
-/// What the vendor answered, and when the answer came.
+/// What the vendor answered, and when.
 #[derive(Clone, Debug)]
 pub struct Answer<T> {
-    /// What the answer holds.
+    /// The decoded body.
     pub content: T,
-    /// When it came, by our clock.
+    /// When the answer arrived, by our clock.
     pub observed_at: Timestamp,
 }

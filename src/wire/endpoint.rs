@@ -1,44 +1,45 @@
-//! The endpoints of the vendor's API: the path of each, and how its answer is read. A new endpoint
-//! begins here.
+//! The endpoints of the vendor's API: the path of each, and how its answer is decoded. Start here to
+//! add an endpoint.
 
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use strum::IntoStaticStr;
 
-use super::{json::Malformed, session, system_link};
-use crate::model::{Session, SessionId, SystemDomain, SystemLink, validator};
+use crate::{
+    model::{Session, SessionId, SystemDomain, SystemLink, validator},
+    wire::{invalid_body::InvalidBody, session, system_link},
+};
 
-/// Which endpoint it is.
-#[derive(Clone, Copy, Debug)]
+/// The endpoints.
+#[derive(Clone, Copy, Debug, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum Name {
     Session,
     SystemLinks,
 }
 
 impl Name {
-    /// Its name in metrics and log.
+    /// The name in metrics and logs.
     pub fn text(self) -> &'static str {
-        match self {
-            Name::Session => "session",
-            Name::SystemLinks => "system_links",
-        }
+        self.into()
     }
 }
 
 /// One request to an endpoint.
 #[derive(Clone)]
 pub(crate) struct Endpoint<T> {
-    /// Which endpoint it is, for metrics.
+    /// The endpoint, for metrics.
     pub name: Name,
-    /// The path with names in place of values, for traces.
+    /// The path with placeholders for the values, for traces.
     pub template: &'static str,
-    /// Path and query below the base URL, percent-encoded.
+    /// The path and query below the base URL, percent-encoded.
     pub path: String,
-    /// Reads the body of a success.
-    pub decode: fn(&[u8]) -> Result<T, Malformed>,
+    /// Decodes the body of a successful answer.
+    pub decode: fn(&[u8]) -> Result<T, InvalidBody>,
 }
 
-/// The session with this id or token, and the size of its JSON in bytes.
+/// The session with this id or token. Gives the session and the size of its JSON in bytes.
 pub(crate) fn session(id: &SessionId) -> Endpoint<(Session, usize)> {
     Endpoint {
         name: Name::Session,
@@ -62,8 +63,8 @@ pub(crate) fn system_links(domain: &SystemDomain) -> Endpoint<Vec<SystemLink>> {
     }
 }
 
-/// Percent-encoded so that it is one path segment or query value and nothing else: all but the
-/// unreserved characters (RFC 3986 §2.3).
+/// Percent-encodes everything except the unreserved characters (RFC 3986 §2.3), so that `text` is one
+/// path segment or query value and nothing else.
 fn encoded(text: &str) -> impl fmt::Display {
     const RESERVED: &AsciiSet =
         &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

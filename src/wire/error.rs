@@ -1,73 +1,100 @@
-//! Everything that can go wrong south of us, sorted by what it means to the caller.
+//! Everything that can go wrong between the service and the vendor, by what it means to the caller.
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
-/// Why the vendor's answer could not be had.
+use strum::{IntoStaticStr, VariantNames};
+
+/// Why a request to the vendor gave no answer.
 ///
-/// Holds nothing of the vendor's body but an error code; `Display` is a sentence of ours.
+/// It holds nothing of the vendor's body except an error code. Its `Display` is a sentence of ours.
 #[derive(Clone, Debug)]
 pub struct Error {
     /// What it means to the caller.
     pub kind: Kind,
     /// The HTTP status, if the vendor answered at all.
     pub http_status: Option<u16>,
-    /// The vendor's error code, if it sent a plain one (letters, digits, `_`, `.`, `-`; 64 bytes at
-    /// most), such as `InvalidToken`.
+    /// The vendor's error code, such as `InvalidToken`. Only a plain code is kept: at most 64 bytes of
+    /// letters, digits, `_`, `.` and `-`.
     pub upstream_code: Option<String>,
     /// The vendor's id of the request, under the same rule.
     pub request_id: Option<String>,
-    /// When to try again, if somebody said so.
+    /// When to try again, if the vendor or the quota said so.
     pub retry_after: Option<Duration>,
-    /// What was wrong with the connection, if that is why.
+    /// What was wrong with the connection, if the connection is the cause.
     pub connection: Option<ConnectionFailure>,
     pub(crate) source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// What an [`Error`] means to the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Kind {
     /// 400, 414, 415, 422.
+    #[error("GoToAssist rejected the argument")]
     RejectedArgument,
     /// 401, or 403 with `InvalidToken`: the credential is not valid.
+    #[error("GoToAssist rejected the credential")]
     CredentialRejected,
-    /// The same for the service's own credential, just refreshed: no Remote Support seat.
+    /// The same for a fresh token of the service itself: its user has no Remote Support seat.
+    #[error("the service's GoToAssist user has no Remote Support seat")]
     NoSeat,
     /// Any other 403.
+    #[error("GoToAssist denied the permission")]
     PermissionDenied,
     /// 404, 410: unknown, not visible to this account, or older than the vendor keeps.
+    #[error("unknown, not visible to this account, or older than GoToAssist keeps")]
     NotFound,
     /// 405, 501.
+    #[error("GoToAssist does not support the method")]
     MethodNotSupported,
     /// 409.
+    #[error("GoToAssist reported a conflict")]
     Conflict,
     /// 412.
+    #[error("GoToAssist reported a failed precondition")]
     PreconditionFailed,
     /// 429.
+    #[error("GoToAssist's rate limit is reached")]
     RateLimited,
-    /// 500 and every 5xx that has no kind of its own.
+    /// 500, and every 5xx that has no kind of its own.
+    #[error("GoToAssist failed")]
     Internal,
-    /// 502, 503, 504, a reset, a truncated body, or the circuit breaker is open.
+    /// 502, 503, 504, a reset connection, a truncated body, or an open circuit breaker.
+    #[error("GoToAssist is unavailable")]
     Unavailable,
-    /// 408, or no answer within the limit of an attempt.
+    /// 408, or no answer within the time limit of an attempt.
+    #[error("GoToAssist did not answer in time")]
     Timeout,
-    /// No connection: DNS, TCP, TLS, proxy.
+    /// There was no connection, because of DNS, TCP, TLS or the proxy.
+    #[error("no connection to GoToAssist")]
     ConnectFailed,
-    /// 3xx; never followed.
+    /// 3xx. The client never follows it.
+    #[error("GoToAssist answered with a redirect, which is not followed")]
     Redirect,
-    /// 2xx whose body is not what was asked for: HTML, bad JSON, empty, another shape, over 1 MiB.
+    /// 2xx with the wrong body: HTML, bad JSON, nothing, another shape, more than 1 MiB.
+    #[error("GoToAssist's answer could not be read")]
     Malformed,
     /// Any other status.
+    #[error("GoToAssist answered with an unexpected status")]
     UnexpectedStatus,
-    /// The caller's time was over before there was an answer.
+    /// The caller's deadline passed before there was an answer.
+    #[error("the deadline of the call has passed")]
     DeadlineExceeded,
-    /// The quota does not allow the request within the caller's time, or too many wait already.
+    /// The quota has no room for the request before the deadline, or its queue is full.
+    #[error("the request quota towards GoToAssist is exhausted")]
     QuotaExhausted,
-    /// The service's own credential cannot be had from the token endpoint for now.
+    /// The token endpoint gives the service no access token at the moment.
+    #[error("the service's GoToAssist credential cannot be refreshed for now")]
     CredentialUnavailable,
 }
 
 impl Kind {
-    /// Whether the same request may well succeed a little later.
+    /// The name in metrics and logs.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// Whether the same request may succeed a little later.
     pub fn is_transient(self) -> bool {
         match self {
             Kind::RateLimited
@@ -93,82 +120,42 @@ impl Kind {
     }
 }
 
-impl Kind {
-    /// Its name in metrics and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::RejectedArgument => "rejected_argument",
-            Kind::CredentialRejected => "credential_rejected",
-            Kind::NoSeat => "no_seat",
-            Kind::PermissionDenied => "permission_denied",
-            Kind::NotFound => "not_found",
-            Kind::MethodNotSupported => "method_not_supported",
-            Kind::Conflict => "conflict",
-            Kind::PreconditionFailed => "precondition_failed",
-            Kind::RateLimited => "rate_limited",
-            Kind::Internal => "internal",
-            Kind::Unavailable => "unavailable",
-            Kind::Timeout => "timeout",
-            Kind::ConnectFailed => "connect_failed",
-            Kind::Redirect => "redirect",
-            Kind::Malformed => "malformed",
-            Kind::UnexpectedStatus => "unexpected_status",
-            Kind::DeadlineExceeded => "deadline_exceeded",
-            Kind::QuotaExhausted => "quota_exhausted",
-            Kind::CredentialUnavailable => "credential_unavailable",
-        }
-    }
-}
-
-/// Why a connection did not come about, or broke: one word that holds no name and no address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Why a connection could not be made, or broke. It names no host and no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum ConnectionFailure {
     /// The name has no address, or the name servers do not answer.
     Dns,
-    /// Nobody listens at the address.
+    /// No program listens at the address.
     Refused,
     /// There is no route to the address.
     Unreachable,
-    /// No connection within the connect timeout, or no sign of life on an open one.
+    /// There was no connection within the connect timeout, or an open one went silent.
     TimedOut,
-    /// No known authority vouches for the certificate.
+    /// No known authority signed the certificate.
     CertificateUnknownIssuer,
     /// The certificate is for another name.
     CertificateName,
     /// The certificate has expired, or is not valid yet.
     CertificateExpired,
-    /// The proxy wants other credentials.
+    /// The proxy asks for other credentials.
     ProxyAuthRequired,
     /// The proxy opens no tunnel.
     ProxyRefused,
-    /// Any other trouble with TLS.
+    /// Any other failure of TLS.
     Tls,
     /// The other end closed or reset the connection.
     Reset,
-    /// The other end closed a connection that it had answered on before, instead of answering again.
+    /// The other end closed a kept-alive connection instead of answering the next request on it.
     KeepAliveClosed,
     /// None of these.
     Other,
 }
 
 impl ConnectionFailure {
-    /// Its word in metrics, logs and errors.
+    /// The name in metrics, logs and errors.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::TimedOut => "timed_out",
-            Self::CertificateUnknownIssuer => "certificate_unknown_issuer",
-            Self::CertificateName => "certificate_name",
-            Self::CertificateExpired => "certificate_expired",
-            Self::ProxyAuthRequired => "proxy_auth_required",
-            Self::ProxyRefused => "proxy_refused",
-            Self::Tls => "tls",
-            Self::Reset => "reset",
-            Self::KeepAliveClosed => "keep_alive_closed",
-            Self::Other => "other",
-        }
+        self.into()
     }
 }
 
@@ -192,7 +179,7 @@ impl Error {
         is_limit && self.http_status.is_none()
     }
 
-    /// The same error with what caused it, for the log.
+    /// Adds the cause, for the log.
     #[must_use]
     pub fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
@@ -202,31 +189,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            Kind::RejectedArgument => "GoToAssist rejected the argument",
-            Kind::CredentialRejected => "GoToAssist rejected the credential",
-            Kind::NoSeat => "the service's GoToAssist user has no Remote Support seat",
-            Kind::PermissionDenied => "GoToAssist denied the permission",
-            Kind::NotFound => {
-                "unknown, not visible to this account, or older than GoToAssist keeps"
-            }
-            Kind::MethodNotSupported => "GoToAssist does not support the method",
-            Kind::Conflict => "GoToAssist reported a conflict",
-            Kind::PreconditionFailed => "GoToAssist reported a failed precondition",
-            Kind::RateLimited => "GoToAssist's rate limit is reached",
-            Kind::Internal => "GoToAssist failed",
-            Kind::Unavailable => "GoToAssist is unavailable",
-            Kind::Timeout => "GoToAssist did not answer in time",
-            Kind::ConnectFailed => "no connection to GoToAssist",
-            Kind::Redirect => "GoToAssist answered with a redirect, which is not followed",
-            Kind::Malformed => "GoToAssist's answer could not be read",
-            Kind::UnexpectedStatus => "GoToAssist answered with an unexpected status",
-            Kind::DeadlineExceeded => "the deadline of the call has passed",
-            Kind::QuotaExhausted => "the request quota towards GoToAssist is exhausted",
-            Kind::CredentialUnavailable => {
-                "the service's GoToAssist credential cannot be refreshed for now"
-            }
-        })
+        self.kind.fmt(f)
     }
 }
 

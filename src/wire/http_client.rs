@@ -1,12 +1,12 @@
-//! The HTTP client: reqwest, set up for one server. It follows no redirect, sends no request a second
-//! time, and uses no proxy but that of the configuration.
+//! The HTTP client: reqwest, set up for one server. It follows no redirect, does not send a request a
+//! second time, and uses no proxy except the configured one.
 
-mod addresses;
+mod client_settings;
 mod coding;
 mod connections;
-mod failed;
+mod failure;
 mod no_proxy;
-mod setup;
+mod resolver;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,14 +15,17 @@ use hyper_util::client::legacy::connect::HttpInfo;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-pub(crate) use self::failed::Failed;
-pub use self::setup::SetUpError;
+pub use self::client_settings::SetUpError;
 
 use self::{
-    addresses::{Addresses, Lookup, system_lookup},
+    client_settings::ClientSettings,
     coding::Coding,
     connections::Connections,
-    setup::SetUp,
+    resolver::{Lookup, Resolver, system_lookup},
+};
+use super::{
+    error::{Error, Kind},
+    invalid_body::InvalidBody,
 };
 use crate::config::UpstreamConfig;
 
@@ -30,61 +33,60 @@ use crate::config::UpstreamConfig;
 #[derive(Clone)]
 pub struct HttpClient {
     connections: Arc<Connections>,
-    addresses: Arc<Addresses>,
+    resolver: Arc<Resolver>,
 }
 
 /// The connection to send a request on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Connection {
-    /// One that is open already, or a new one.
+    /// An open one, or a new one.
     Any,
     /// A new one, which is closed after the answer.
     New,
 }
 
 impl HttpClient {
-    /// A client for `url` with the certificates, proxy and timeouts of `config`. Nothing is sent yet.
+    /// A client for `url` with the certificates, proxy and timeouts of `config`. Connects to nothing
+    /// yet.
     pub fn new(config: &UpstreamConfig, url: &Url) -> Result<Self, SetUpError> {
         Self::with_lookup(config, url, system_lookup)
     }
 
     fn with_lookup(config: &UpstreamConfig, url: &Url, lookup: Lookup) -> Result<Self, SetUpError> {
-        let addresses = Arc::new(Addresses::new(lookup, config.connect_timeout));
-        let set_up = SetUp::new(config, url, Arc::clone(&addresses))?;
-        let connections = Arc::new(Connections::new(set_up, config.timeout)?);
-        Ok(Self { connections, addresses })
+        let resolver = Arc::new(Resolver::new(lookup, config.connect_timeout));
+        let settings = ClientSettings::new(config, url, Arc::clone(&resolver))?;
+        let connections = Arc::new(Connections::new(settings, config.timeout)?);
+        Ok(Self { connections, resolver })
     }
 
-    /// Sends `request`, whose URI is absolute, and returns when the head of the answer was read.
-    pub(crate) async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Response, Failed> {
+    /// Sends `request`, whose URI is absolute. Returns once the head of the answer is read.
+    pub(crate) async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Response, Error> {
         self.send_on(Connection::Any, request).await
     }
 
-    /// The same, with a choice of the connection.
+    /// The same as [`Self::send`], on a connection of choice.
     pub(crate) async fn send_on(
         &self,
         connection: Connection,
         mut request: http::Request<Vec<u8>>,
-    ) -> Result<Response, Failed> {
+    ) -> Result<Response, Error> {
         request.headers_mut().insert(ACCEPT_ENCODING, coding::ACCEPTED);
-        let request = request.try_into().map_err(Failed::unanswered)?;
-        let waiting = self.connections.begin();
+        let request = request.try_into().map_err(failure::broken)?;
+        let in_flight = self.connections.begin();
+        let generation = &in_flight.generation;
         let client = match connection {
-            Connection::Any => &waiting.generation.pooled,
-            Connection::New => &waiting.generation.unpooled,
+            Connection::Any => &generation.pooled,
+            Connection::New => &generation.unpooled,
         };
         let response = client.execute(request).await.map_err(|error| {
-            let is_reused = |local| waiting.generation.is_used(local);
-            let is_kept_alive = failed::local_address(&error).is_some_and(is_reused);
-            let failed = Failed::unanswered(error);
-            if is_kept_alive { failed.on_kept_alive() } else { failed }
+            failure::unanswered(error, |local_address| generation.is_reused(local_address))
         })?;
         let info = response.extensions().get::<HttpInfo>();
         if let Some(info) = info {
-            self.addresses.worked(info.remote_addr().ip());
+            self.resolver.note_success(info.remote_addr().ip());
         }
         let kept = info.filter(|_| connection == Connection::Any).map(HttpInfo::local_addr);
-        waiting.answered(kept);
+        in_flight.answered(kept);
         Ok(Response { coding: Coding::of(response.headers()), response })
     }
 }
@@ -95,7 +97,7 @@ impl fmt::Debug for HttpClient {
     }
 }
 
-/// An answer of which the head was read.
+/// An answer whose head is read.
 pub(crate) struct Response {
     response: reqwest::Response,
     coding: Coding,
@@ -110,38 +112,41 @@ impl Response {
         std::mem::take(self.response.headers_mut())
     }
 
-    /// Reads the whole body, which may have `limit` bytes, both packed and unpacked.
-    pub async fn whole(mut self, limit: usize) -> Result<Vec<u8>, Failed> {
+    /// Reads the whole body, which may have `limit` bytes, both compressed and decompressed.
+    pub async fn body(mut self, limit: usize) -> Result<Vec<u8>, Error> {
+        let invalid = |how: InvalidBody| Error::new(Kind::Malformed).caused_by(how);
+        let too_long = || invalid(InvalidBody::TooLong);
         let length = self.response.content_length().unwrap_or_default();
         let length = usize::try_from(length).ok().filter(|length| *length <= limit);
-        let mut body = Vec::with_capacity(length.ok_or(Failed::TooLong)?);
-        while let Some(chunk) = self.response.chunk().await.map_err(Failed::on_the_wire)? {
+        let mut body = Vec::with_capacity(length.ok_or_else(too_long)?);
+        while let Some(chunk) = self.response.chunk().await.map_err(failure::broken)? {
             if body.len() + chunk.len() > limit {
-                return Err(Failed::TooLong);
+                return Err(too_long());
             }
             body.extend_from_slice(&chunk);
         }
-        if self.coding == Coding::Plain {
+        if self.coding == Coding::Identity {
             return Ok(body);
         }
-        let mut unpacked = Vec::new();
-        self.coding.unpack(&body, limit, &mut unpacked).map_err(Failed::BadEncoding)?;
-        if unpacked.len() > limit { Err(Failed::TooLong) } else { Ok(unpacked) }
+        let mut content = Vec::new();
+        let result = self.coding.decompress(&body, limit, &mut content);
+        result.map_err(|_| invalid(InvalidBody::BadEncoding))?;
+        if content.len() > limit { Err(too_long()) } else { Ok(content) }
     }
 
-    /// Reads the part of the body that comes within `patience`, up to `limit` bytes.
-    pub async fn beginning(mut self, limit: usize, patience: Duration) -> Vec<u8> {
+    /// Reads the part of the body that arrives before the timeout, up to `limit` bytes.
+    pub async fn partial_body(mut self, limit: usize, timeout: Duration) -> Vec<u8> {
         let mut body = Vec::new();
-        let until = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         while body.len() < limit
-            && let Ok(Ok(Some(chunk))) = timeout_at(until, self.response.chunk()).await
+            && let Ok(Ok(Some(chunk))) = timeout_at(deadline, self.response.chunk()).await
         {
             body.extend_from_slice(&chunk);
         }
-        let mut unpacked = Vec::new();
-        // What was unpacked before an error is still of use.
-        let _ = self.coding.unpack(&body, limit, &mut unpacked);
-        unpacked.truncate(limit);
-        unpacked
+        let mut content = Vec::new();
+        // What is decompressed before an error is still of use.
+        let _ = self.coding.decompress(&body, limit, &mut content);
+        content.truncate(limit);
+        content
     }
 }

@@ -1,287 +1,186 @@
-//! Reads JSON the lenient way: any form of a known field is taken that carries its value, what
-//! cannot be taken is kept, and no digit is lost.
+//! Reads JSON tolerantly. A known field is accepted in any form that carries its value. What a field
+//! cannot hold is kept, and no digit is lost.
 
-mod bound;
 mod number;
+mod size_limit;
 mod time;
 
-use std::{borrow::Cow, collections::HashMap, fmt};
+use std::{
+    borrow::{Borrow, Cow},
+    collections::BTreeMap,
+};
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-pub(crate) use self::bound::{ADDITIONAL_FIELDS_LIMIT, bound};
+pub(crate) use self::size_limit::{ADDITIONAL_FIELDS_LIMIT, limit_size};
 use self::{
     number::number,
-    time::{number_since_1970, timestamp},
+    time::{since_1970, timestamp},
 };
-use crate::model::{Disbelief, Fields, UtcTime, Value};
+use crate::{
+    model::{Fields, UtcTime, Value},
+    wire::invalid_body::InvalidBody,
+};
 
-/// Containers nested deeper than this are kept as JSON text: protobuf decoders stop at 100 levels,
-/// and each of JSON's costs three of a `google.protobuf.Struct`.
-const LEVEL_LIMIT: usize = 24;
+/// Values nested deeper than this are kept as JSON text. Protobuf decoders stop at 100 levels, and
+/// each level of JSON takes three of a `google.protobuf.Struct`.
+const MAX_DEPTH: usize = 24;
 
-/// Why a body cannot be read. Holds nothing of the body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    /// There is nothing in it.
-    #[error("the body is empty")]
-    Empty,
-    /// It goes on and on.
-    #[error("the body is longer than 1 MiB")]
-    TooLong,
-    /// It is no text.
-    #[error("the body is not UTF-8")]
-    NotUtf8,
-    /// It is text, but no JSON.
-    #[error("the body is not JSON")]
-    NotJson,
-    /// It is JSON, but no object where one belongs.
-    #[error("the body is JSON of another shape")]
-    WrongShape,
-    /// It cannot be unpacked.
-    #[error("the body is not encoded as its content-encoding says")]
-    BadEncoding,
-    /// It is an error of the vendor's, sent as if it were a success.
-    #[error("the body is an error object")]
-    ErrorObject,
-    /// It is no answer to what was asked.
-    #[error(transparent)]
-    Disbelieved(#[from] Disbelief),
-    /// What came is no HTTP at all.
-    #[error("the answer is not HTTP")]
-    NotHttp,
-}
-
-/// The text of a body, without the byte order mark that some servers send (RFC 8259 §8.1 lets a
-/// reader ignore it).
-pub(crate) fn text(body: &[u8]) -> Result<&str, Malformed> {
-    let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
+/// The text of a body, without the byte order mark that some servers send (RFC 8259 §8.1).
+pub(crate) fn body_text(body: &[u8]) -> Result<&str, InvalidBody> {
+    let text = std::str::from_utf8(body).map_err(|_| InvalidBody::NotUtf8)?;
     let text = text.trim_start_matches('\u{feff}').trim_ascii();
-    if text.is_empty() { Err(Malformed::Empty) } else { Ok(text) }
+    if text.is_empty() { Err(InvalidBody::Empty) } else { Ok(text) }
 }
 
 /// The elements of a JSON array.
-pub(crate) fn elements(json: &str) -> Result<Vec<&RawValue>, Malformed> {
-    if !json.starts_with('[') {
-        return Err(shape_or_syntax(json));
-    }
-    serde_json::from_str(json).map_err(|_| Malformed::NotJson)
+pub(crate) fn elements(json: &str) -> Result<Vec<&RawValue>, InvalidBody> {
+    parse(json, '[')
 }
 
-/// The members of a JSON object, from which the known fields are taken one by one. Of members with
-/// the same name the last one counts, as in JavaScript.
-pub(crate) struct Members<'a>(Vec<Member<'a>>);
-
-struct Member<'a> {
-    name: Cow<'a, str>,
-    value: &'a RawValue,
-    is_taken: bool,
+/// Parses an array or object, which begins with `first`.
+fn parse<'a, T: Deserialize<'a>>(json: &'a str, first: char) -> Result<T, InvalidBody> {
+    if !json.starts_with(first) && serde_json::from_str::<IgnoredAny>(json).is_ok() {
+        return Err(InvalidBody::WrongShape);
+    }
+    serde_json::from_str(json).map_err(|_| InvalidBody::NotJson)
 }
 
-impl<'a> Members<'a> {
-    /// Reads one JSON object.
-    pub fn of(json: &'a str) -> Result<Self, Malformed> {
-        if !json.starts_with('{') {
-            return Err(shape_or_syntax(json));
-        }
-        serde_json::from_str(json).map_err(|_| Malformed::NotJson)
+/// A JSON object, from which the known fields are taken one by one. If a name occurs more than once,
+/// the last one counts, as in JavaScript.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Object<'a>(#[serde(borrow)] BTreeMap<JsonString<'a>, &'a RawValue>);
+
+impl<'a> Object<'a> {
+    /// Parses one JSON object.
+    pub fn parse(json: &'a str) -> Result<Self, InvalidBody> {
+        parse(json, '{')
     }
 
-    /// Takes a text. A number is its digits as sent, null is nothing, and anything else stays.
+    /// Takes a text. A number becomes its digits as sent. Null is taken as nothing.
     pub fn text(&mut self, name: &str) -> Option<String> {
-        self.take(name, |value| match kind(value) {
-            Kind::Text => Some(unquoted(value).into_owned()),
-            Kind::Number => Some(value.get().to_owned()),
-            _ => None,
+        self.take(name, |value| match type_of(value) {
+            JsonType::String => Some(string(value)),
+            JsonType::Number => Some(value.get().to_owned()),
+            JsonType::Null | JsonType::Bool | JsonType::Array | JsonType::Object => None,
         })
     }
 
-    /// What [`Self::text`] would take.
-    pub fn peek_text(&self, name: &str) -> Option<Cow<'a, str>> {
-        let member = self.0.iter().rfind(|member| member.name == name)?;
-        (kind(member.value) == Kind::Text).then(|| unquoted(member.value))
-    }
-
-    /// Takes a text that goes by several names; what the later names hold is taken only if the
-    /// earlier ones hold nothing.
+    /// Takes a text that goes by several names, from the first of them that has one.
     pub fn text_of_any(&mut self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| self.text(name))
     }
 
-    /// Takes a time. Null is nothing, and what is no time stays.
+    /// Takes a time. Null is taken as nothing.
     pub fn timestamp(&mut self, name: &str) -> Option<UtcTime> {
-        self.take(name, |value| match kind(value) {
-            Kind::Text => timestamp(&unquoted(value)),
-            Kind::Number => number_since_1970(value.get()),
-            _ => None,
+        self.take(name, |value| match type_of(value) {
+            JsonType::String => timestamp(&string(value)),
+            JsonType::Number => since_1970(value.get()),
+            JsonType::Null | JsonType::Bool | JsonType::Array | JsonType::Object => None,
         })
     }
 
-    /// Takes whatever `read` can make something of. Null is nothing.
+    /// Takes the value of a field if `read` accepts it. Null is taken as nothing. Any other value
+    /// stays in the object.
     pub fn take<T>(
         &mut self,
         name: &str,
         read: impl FnOnce(&'a RawValue) -> Option<T>,
     ) -> Option<T> {
-        let member = self.0.iter_mut().rfind(|member| member.name == name)?;
-        if member.is_taken {
-            return None;
+        let value = self.get(name)?;
+        let content = read(value);
+        if content.is_some() || type_of(value) == JsonType::Null {
+            self.0.remove(name.as_bytes());
         }
-        let taken = read(member.value);
-        member.is_taken = taken.is_some() || kind(member.value) == Kind::Null;
-        taken
+        content
     }
 
-    /// Whether there is a member of this name.
-    pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|member| member.name == name)
+    /// The value of a field, which stays in the object.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.get(name.as_bytes()).copied()
     }
 
     /// The one array among the values, if there is exactly one.
     pub fn only_array(&self) -> Option<&'a RawValue> {
-        let mut arrays = self.0.iter().filter(|member| kind(member.value) == Kind::List);
-        match (arrays.next(), arrays.next()) {
-            (Some(only), None) => Some(only.value),
-            _ => None,
-        }
+        let mut arrays = self.0.values().filter(|value| type_of(value) == JsonType::Array);
+        arrays.next().filter(|_| arrays.next().is_none()).copied()
     }
 
-    /// Everything that was not taken.
+    /// The fields that were not taken.
     pub fn rest(self) -> Fields {
         self.fields(1)
     }
 
-    fn fields(self, level: usize) -> Fields {
-        if self.0.iter().all(|member| member.is_taken) {
-            return Fields::default();
-        }
-        let mut last: HashMap<_, _> = HashMap::with_capacity(self.0.len());
-        for member in self.0 {
-            last.insert(member.name, (member.value, member.is_taken));
-        }
-        last.into_iter()
-            .filter(|(_, (_, is_taken))| !is_taken)
-            .map(|(name, (json, _))| (name.into_owned(), value(json, level)))
-            .collect()
+    fn fields(self, depth: usize) -> Fields {
+        self.0.into_iter().map(|(name, json)| (name.into_text(), value(json, depth))).collect()
     }
 }
 
-/// What a JSON value is, told by its first character.
+/// A JSON string as bytes: JSON can spell half of a surrogate pair, which no Rust string can hold.
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+struct JsonString<'a>(#[serde(borrow)] Cow<'a, [u8]>);
+
+impl JsonString<'_> {
+    /// The text, in which half of a surrogate pair becomes U+FFFD.
+    fn into_text(self) -> String {
+        String::from_utf8(self.0.into_owned())
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+}
+
+impl Borrow<[u8]> for JsonString<'_> {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The types of JSON values.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum JsonType {
     Null,
     Bool,
     Number,
-    Text,
-    List,
+    String,
+    Array,
     Object,
 }
 
-/// What `value` is.
-pub(crate) fn kind(value: &RawValue) -> Kind {
+/// The type of `value`, told by its first character.
+pub(crate) fn type_of(value: &RawValue) -> JsonType {
     match value.get().as_bytes().first() {
-        Some(b'"') => Kind::Text,
-        Some(b'{') => Kind::Object,
-        Some(b'[') => Kind::List,
-        Some(b't' | b'f') => Kind::Bool,
-        Some(b'n') | None => Kind::Null,
-        Some(_) => Kind::Number,
+        Some(b'"') => JsonType::String,
+        Some(b'{') => JsonType::Object,
+        Some(b'[') => JsonType::Array,
+        Some(b't' | b'f') => JsonType::Bool,
+        Some(b'n') | None => JsonType::Null,
+        Some(_) => JsonType::Number,
     }
 }
 
-/// The text inside a JSON string. Half of a surrogate pair, which JSON can spell but no text can
-/// hold, becomes U+FFFD.
-pub(crate) fn unquoted(value: &RawValue) -> Cow<'_, str> {
-    let quoted = value.get();
-    match quoted.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')) {
-        Some(text) if !text.contains('\\') => Cow::Borrowed(text),
-        _ => serde_json::from_str(quoted).map_or(Cow::Borrowed(quoted), |Text(text)| text),
-    }
+/// The text of a JSON string.
+pub(crate) fn string(value: &RawValue) -> String {
+    let text = serde_json::from_str(value.get()).map(JsonString::into_text);
+    text.unwrap_or_else(|_| value.get().to_owned())
 }
 
-/// The value that JSON at a level of nesting (1 = inside the outermost object) stands for.
-fn value(json: &RawValue, level: usize) -> Value {
-    let as_text = || Value::Text(json.get().to_owned());
-    match kind(json) {
-        Kind::Null => Value::Null,
-        Kind::Bool => Value::Bool(json.get() == "true"),
-        Kind::Number => number(json.get()),
-        Kind::Text => Value::Text(unquoted(json).into_owned()),
-        Kind::List | Kind::Object if level > LEVEL_LIMIT => as_text(),
-        Kind::List => elements(json.get()).map_or_else(
-            |_| as_text(),
-            |elements| {
-                Value::List(elements.into_iter().map(|json| value(json, level + 1)).collect())
-            },
+/// The value at a depth of nesting. The fields of the outermost object have depth 1.
+fn value(json: &RawValue, depth: usize) -> Value {
+    let text = || Value::Text(json.get().to_owned());
+    match type_of(json) {
+        JsonType::Null => Value::Null,
+        JsonType::Bool => Value::Bool(json.get() == "true"),
+        JsonType::Number => number(json.get()),
+        JsonType::String => Value::Text(string(json)),
+        JsonType::Array | JsonType::Object if depth > MAX_DEPTH => text(),
+        JsonType::Array => elements(json.get()).map_or_else(
+            |_| text(),
+            |all| Value::List(all.into_iter().map(|json| value(json, depth + 1)).collect()),
         ),
-        Kind::Object => Members::of(json.get())
-            .map_or_else(|_| as_text(), |members| Value::Object(members.fields(level + 1))),
-    }
-}
-
-fn shape_or_syntax(json: &str) -> Malformed {
-    match serde_json::from_str::<de::IgnoredAny>(json) {
-        Ok(_) => Malformed::WrongShape,
-        Err(_) => Malformed::NotJson,
-    }
-}
-
-/// A JSON string, read by its bytes, since serde refuses half a surrogate pair in a `str`.
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Text<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Text<'de>, E> {
-                // Nearly always the case, and much quicker to see.
-                Ok(Text(match std::str::from_utf8(bytes) {
-                    Ok(text) => Cow::Borrowed(text),
-                    Err(_) => String::from_utf8_lossy(bytes),
-                }))
-            }
-
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(String::from_utf8_lossy(bytes).into_owned())))
-            }
-        }
-
-        deserializer.deserialize_bytes(Visitor)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::with_capacity(24);
-                while let Some((Text(name), value)) = map.next_entry()? {
-                    members.push(Member { name, value, is_taken: false });
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Visitor)
+        JsonType::Object => Object::parse(json.get())
+            .map_or_else(|_| text(), |object| Value::Object(object.fields(depth + 1))),
     }
 }
 
@@ -290,8 +189,8 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> Value {
-        let members = format!(r#"{{"field":{json}}}"#);
-        Members::of(&members).unwrap().rest().remove("field").unwrap()
+        let object = format!(r#"{{"field":{json}}}"#);
+        Object::parse(&object).unwrap().rest().remove("field").unwrap()
     }
 
     #[test]
@@ -311,28 +210,28 @@ mod tests {
 
     #[test]
     fn half_a_surrogate_pair_is_replaced_and_costs_nothing_else() {
-        let mut members = Members::of(r#"{"notes":"a\ud83dz","b\udc00":"\ud83d\ude00"}"#).unwrap();
-        let notes = members.text("notes").unwrap();
+        let mut object = Object::parse(r#"{"notes":"a\ud83dz","b\udc00":"\ud83d\ude00"}"#).unwrap();
+        let notes = object.text("notes").unwrap();
         assert!(notes.starts_with("a\u{fffd}") && notes.ends_with('z'), "{notes}");
-        assert_eq!(members.rest().into_values().next(), Some(Value::Text("😀".to_owned())));
+        assert_eq!(object.rest().into_values().next(), Some(Value::Text("😀".to_owned())));
     }
 
     #[test]
     fn of_the_same_name_the_last_member_counts_taken_or_not() {
         let json = r#"{"notes":"a","x":1,"notes":"b","x":2,"id":"c","id":[],"y":3,"y":null}"#;
-        let mut members = Members::of(json).unwrap();
-        assert_eq!(members.text("notes").as_deref(), Some("b"));
-        assert_eq!(members.text("notes"), None);
-        assert_eq!(members.text("id"), None);
-        assert_eq!(members.text("y"), None);
-        let rest: Vec<_> = members.rest().into_iter().collect();
+        let mut object = Object::parse(json).unwrap();
+        assert_eq!(object.text("notes").as_deref(), Some("b"));
+        assert_eq!(object.text("notes"), None);
+        assert_eq!(object.text("id"), None);
+        assert_eq!(object.text("y"), None);
+        let rest: Vec<_> = object.rest().into_iter().collect();
         let expected = [("id", Value::List(Vec::new())), ("x", Value::Number(2.0))];
         assert_eq!(rest, expected.map(|(name, value)| (name.to_owned(), value)));
     }
 
     #[test]
     fn a_name_is_known_in_any_spelling_of_json() {
-        let mut members = Members::of(r#"{"st\u0061tus":"active"}"#).unwrap();
-        assert_eq!(members.text("status").as_deref(), Some("active"));
+        let mut object = Object::parse(r#"{"st\u0061tus":"active"}"#).unwrap();
+        assert_eq!(object.text("status").as_deref(), Some("active"));
     }
 }

@@ -7,53 +7,54 @@ use jiff::Timestamp;
 
 use crate::wire::{
     error::{Error, Kind},
-    json::{Malformed, Members, text},
+    invalid_body::InvalidBody,
+    json::{Object, body_text},
 };
 
-/// Nobody is told to wait longer than this, whatever the vendor says.
-const RETRY_AFTER_LIMIT: Duration = Duration::from_hours(1);
+/// The longest `Retry-After` that is passed on.
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
-/// Longest error code or request id that is taken over, in bytes.
-const CODE_LIMIT: usize = 64;
+/// The longest error code or request id that is kept, in bytes.
+const MAX_CODE_LENGTH: usize = 64;
 
-/// The error behind an answer that is no success.
+/// The error behind an answer without a status of success.
 pub(crate) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Error {
-    let Codes { error_code, incident } = Codes::of(body);
-    let header = |name| headers.get(name).and_then(|id| plain(id.to_str().ok()?));
-    let mut error = Error {
+    let mut body = body_text(body).and_then(Object::parse).ok();
+    // Nothing else of the body is read.
+    let mut code = |names: &[&str]| plain_code(&body.as_mut()?.text_of_any(names)?);
+    let upstream_code = code(&["int_err_code", "errorCode", "error"]);
+    let incident = code(&["incident"]);
+    let header = |name| headers.get(name).and_then(|id| plain_code(id.to_str().ok()?));
+    let kind = kind(status, upstream_code.as_deref());
+    Error {
         http_status: Some(status.as_u16()),
+        upstream_code,
         request_id: header("x-request-id").or_else(|| header("x-amzn-requestid")).or(incident),
         retry_after: retry_after(headers, now),
-        ..Error::new(kind(status, error_code.as_deref()))
-    };
-    error.upstream_code = error_code;
-    error
+        ..Error::new(kind)
+    }
 }
 
-/// The error behind a success whose body is not what was asked for: the one that an error object
-/// names, whatever the status says, else [`Kind::Malformed`].
+/// The error behind a success with an unusable body. If the body is an error object with a known code,
+/// it is the error that the code names; else it is [`Kind::Malformed`].
 pub(crate) fn error_in_success(
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],
     now: Timestamp,
-    malformed: Malformed,
+    invalid: InvalidBody,
 ) -> Error {
     let error = error(status, headers, body, now);
-    let kind = error.upstream_code.as_deref().and_then(kind_named).unwrap_or(Kind::Malformed);
+    let kind = error.upstream_code.as_deref().and_then(kind_of_code).unwrap_or(Kind::Malformed);
     let retry_after = error.retry_after.filter(|_| kind != Kind::Malformed);
-    Error { kind, retry_after, ..error }.caused_by(malformed)
+    Error { kind, retry_after, ..error }.caused_by(invalid)
 }
 
-/// What an error code means by itself: those of the vendor and its relatives that are known, and
-/// the reason phrases of HTTP, in any letters.
-fn kind_named(error_code: &str) -> Option<Kind> {
-    let letters: String = error_code
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|letter| letter.to_ascii_lowercase())
-        .collect();
-    Some(match letters.as_str() {
+/// What an error code means by itself, in any letter case and with any separators: the known codes of
+/// the vendor and its relatives, and the reason phrases of HTTP.
+fn kind_of_code(code: &str) -> Option<Kind> {
+    let letters = code.replace(|letter: char| !letter.is_ascii_alphanumeric(), "");
+    Some(match letters.to_ascii_lowercase().as_str() {
         "invalidtoken"
         | "unauthorized"
         | "unauthorizedexception"
@@ -71,13 +72,13 @@ fn kind_named(error_code: &str) -> Option<Kind> {
     })
 }
 
-fn kind(status: StatusCode, error_code: Option<&str>) -> Kind {
+fn kind(status: StatusCode, code: Option<&str>) -> Kind {
     match status.as_u16() {
         300..=399 => Kind::Redirect,
         400 | 414 | 415 | 422 => Kind::RejectedArgument,
         401 => Kind::CredentialRejected,
-        // What the vendor's gateway says to a missing or bad token.
-        403 if error_code == Some("InvalidToken") => Kind::CredentialRejected,
+        // The vendor's gateway says so for a missing or invalid token.
+        403 if code == Some("InvalidToken") => Kind::CredentialRejected,
         403 => Kind::PermissionDenied,
         404 | 410 => Kind::NotFound,
         405 | 501 => Kind::MethodNotSupported,
@@ -91,45 +92,25 @@ fn kind(status: StatusCode, error_code: Option<&str>) -> Kind {
     }
 }
 
-/// `Retry-After` in both of its forms, seconds and HTTP-date (RFC 9110 §10.2.3), an hour at most.
+/// `Retry-After` in both of its forms, seconds and an HTTP date (RFC 9110 §10.2.3); at most an hour.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        value.parse().map_or(RETRY_AFTER_LIMIT, Duration::from_secs)
+        value.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
     } else {
         let at = httpdate::parse_http_date(value).ok()?;
-        // HTTP has two days more than a `Timestamp`.
+        // An HTTP date may be two days later than any `Timestamp`.
         let at = Timestamp::try_from(at).unwrap_or(Timestamp::MAX);
-        // A date that has passed means now.
+        // A date in the past means now.
         Duration::try_from(at.duration_since(now)).unwrap_or_default()
     };
-    Some(wait.min(RETRY_AFTER_LIMIT))
+    Some(wait.min(MAX_RETRY_AFTER))
 }
 
-#[derive(Default)]
-struct Codes {
-    error_code: Option<String>,
-    incident: Option<String>,
-}
-
-impl Codes {
-    /// The codes in an error body of any of the vendor's shapes. Nothing else of it is looked at.
-    fn of(body: &[u8]) -> Self {
-        let Some(mut members) = text(body).ok().and_then(|json| Members::of(json).ok()) else {
-            return Self::default();
-        };
-        let mut code = |names: &[&str]| plain(&members.text_of_any(names)?);
-        Self {
-            error_code: code(&["int_err_code", "errorCode", "error"]),
-            incident: code(&["incident"]),
-        }
-    }
-}
-
-/// `code`, if nothing but a code can be in it.
-fn plain(code: &str) -> Option<String> {
+/// Returns `code` if it cannot hold anything but a code.
+fn plain_code(code: &str) -> Option<String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    let fits = (1..=CODE_LIMIT).contains(&code.len()) && code.bytes().all(is_plain);
+    let fits = (1..=MAX_CODE_LENGTH).contains(&code.len()) && code.bytes().all(is_plain);
     fits.then(|| code.to_owned())
 }
 
@@ -147,16 +128,13 @@ mod tests {
     #[test]
     fn an_error_object_in_a_success_is_the_error_it_names() {
         let read = |body: &str| {
-            let (status, headers) = (StatusCode::OK, HeaderMap::new());
-            let now = Timestamp::UNIX_EPOCH;
-            error_in_success(status, &headers, body.as_bytes(), now, Malformed::ErrorObject)
+            let (headers, now) = (HeaderMap::new(), Timestamp::UNIX_EPOCH);
+            let invalid = InvalidBody::ErrorObject;
+            error_in_success(StatusCode::OK, &headers, body.as_bytes(), now, invalid)
         };
+        let invalid_token = r#"{"int_err_code":"InvalidToken","msg":"Invalid token passed"}"#;
         for (body, kind, code) in [
-            (
-                r#"{"int_err_code":"InvalidToken","msg":"Invalid token passed"}"#,
-                Kind::CredentialRejected,
-                Some("InvalidToken"),
-            ),
+            (invalid_token, Kind::CredentialRejected, Some("InvalidToken")),
             (r#"{"errorCode":"NOT_FOUND","message":"m"}"#, Kind::NotFound, Some("NOT_FOUND")),
             (r#"{"errorCode":"RateLimitExceeded"}"#, Kind::RateLimited, Some("RateLimitExceeded")),
             (r#"{"errorCode":"E77","incident":"i"}"#, Kind::Malformed, Some("E77")),
@@ -181,12 +159,9 @@ mod tests {
 
     #[test]
     fn retry_after_is_an_hour_at_most_and_nothing_if_it_cannot_be_read() {
-        for value in [
-            "86400",
-            "99999999999999999999999",
-            "Mon, 07 Nov 1994 08:49:37 GMT",
-            "Fri, 31 Dec 9999 23:59:59 GMT",
-        ] {
+        let long = "86400|99999999999999999999999|Mon, 07 Nov 1994 08:49:37 GMT|\
+            Fri, 31 Dec 9999 23:59:59 GMT";
+        for value in long.split('|') {
             assert_eq!(wait(value), Some(3600), "{value}");
         }
         for value in ["", "soon", "-1", "+5", "1.5", "5s", "1994-11-06T08:49:37Z"] {

@@ -1,51 +1,56 @@
-//! System links as the vendor writes them. The only place that knows their JSON names.
+//! The JSON of system links. The only place that knows the names of their fields.
 
 use serde_json::value::RawValue;
 
 use crate::{
     model::SystemLink,
-    wire::json::{Malformed, Members, elements, text},
+    wire::{
+        invalid_body::InvalidBody,
+        json::{Object, body_text, elements},
+    },
 };
-
-/// Reads the links of a domain. The vendor does not say whether they come as an array, so one bare
-/// link and an object around the array are taken too. An object with nothing in it says nothing,
-/// not even that there are no links.
-pub(crate) fn decode(body: &[u8]) -> Result<Vec<SystemLink>, Malformed> {
-    let json = text(body)?;
-    if json.starts_with('[') {
-        return links(json);
-    }
-    let members = Members::of(json)?;
-    if is_link(&members) {
-        return Ok(vec![link(members)]);
-    }
-    links(members.only_array().ok_or(Malformed::WrongShape)?.get())
-}
 
 const NAMES: [&str; 6] =
     ["systemName", "systemDomain", "userEmail", "userToken", "callbackURL", "callbackUrl"];
 
-fn links(json: &str) -> Result<Vec<SystemLink>, Malformed> {
+/// Decodes the links of a domain. The vendor does not say whether they come as an array, so one bare
+/// link and an object around the array are accepted too. An empty object is refused: it does not say
+/// that there are no links.
+pub(crate) fn decode(body: &[u8]) -> Result<Vec<SystemLink>, InvalidBody> {
+    let json = body_text(body)?;
+    if json.starts_with('[') {
+        return links(json);
+    }
+    let object = Object::parse(json)?;
+    match object.only_array() {
+        _ if is_link(&object) => Ok(vec![link(object)]),
+        Some(array) => links(array.get()),
+        None => Err(InvalidBody::WrongShape),
+    }
+}
+
+fn links(json: &str) -> Result<Vec<SystemLink>, InvalidBody> {
     let read = |json: &RawValue| {
-        let members = Members::of(json.get())?;
-        if is_link(&members) { Ok(link(members)) } else { Err(Malformed::WrongShape) }
+        let object = Object::parse(json.get())?;
+        if is_link(&object) { Ok(link(object)) } else { Err(InvalidBody::WrongShape) }
     };
     elements(json)?.into_iter().map(read).collect()
 }
 
-/// Whether it has anything that a link has.
-fn is_link(members: &Members<'_>) -> bool {
-    NAMES.iter().any(|name| members.has(name))
+/// Whether the object has any field of a link.
+fn is_link(object: &Object<'_>) -> bool {
+    NAMES.iter().any(|name| object.get(name).is_some())
 }
 
-fn link(mut members: Members<'_>) -> SystemLink {
+fn link(mut object: Object<'_>) -> SystemLink {
+    let mut text = |names: &[&str]| object.text_of_any(names).unwrap_or_default();
     SystemLink {
-        system_name: members.text("systemName").unwrap_or_default(),
-        system_domain: members.text("systemDomain").unwrap_or_default(),
-        user_email: members.text("userEmail").unwrap_or_default(),
-        user_token: members.text("userToken").unwrap_or_default(),
-        callback_url: members.text_of_any(&["callbackURL", "callbackUrl"]).unwrap_or_default(),
-        additional_fields: members.rest(),
+        system_name: text(&["systemName"]),
+        system_domain: text(&["systemDomain"]),
+        user_email: text(&["userEmail"]),
+        user_token: text(&["userToken"]),
+        callback_url: text(&["callbackURL", "callbackUrl"]),
+        additional_fields: object.rest(),
     }
 }
 
@@ -86,24 +91,13 @@ mod tests {
 
     #[test]
     fn what_holds_no_links_is_of_another_shape() {
-        for json in [
-            "null",
-            "7",
-            "\"x\"",
-            "{}",
-            "[7]",
-            "[null]",
-            "[[]]",
-            "[{}]",
-            r#"[{"message":"maintenance"}]"#,
-            r#"{"a":[],"b":[]}"#,
-            r#"{"a":1}"#,
-            r#"{"int_err_code":"InvalidToken","msg":"Invalid token passed"}"#,
-        ] {
-            assert_eq!(decode(json.as_bytes()), Err(Malformed::WrongShape), "{json}");
+        let bodies = r#"null|7|"x"|{}|[7]|[null]|[[]]|[{}]|[{"message":"maintenance"}]|{"a":[],"b":[]}
+            |{"a":1}|{"int_err_code":"InvalidToken","msg":"Invalid token passed"}"#;
+        for json in bodies.split('|') {
+            assert_eq!(decode(json.as_bytes()), Err(InvalidBody::WrongShape), "{json}");
         }
-        assert_eq!(decode(b"[{]"), Err(Malformed::NotJson));
-        assert_eq!(decode(b""), Err(Malformed::Empty));
+        assert_eq!(decode(b"[{]"), Err(InvalidBody::NotJson));
+        assert_eq!(decode(b""), Err(InvalidBody::Empty));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One HTTP exchange with the vendor, bounded in time and size.
+//! One HTTP exchange with the vendor, limited in time and size.
 
 use std::time::Duration;
 
@@ -10,34 +10,33 @@ use crate::{
     trace::Host,
     wire::{
         error::{Error, Kind},
-        http_client::{Connection, Failed, HttpClient, SetUpError},
-        json::Malformed,
+        http_client::{Connection, HttpClient, SetUpError},
     },
 };
 
-/// Longest body of an answer, in bytes, after decompression.
-const BODY_LIMIT: usize = 1024 * 1024;
+/// The longest body of an answer, in bytes, after decompression.
+const MAX_BODY: usize = 1024 * 1024;
 
-/// Longest part of an error body that is looked at, in bytes, and the time it gets to arrive.
-const ERROR_BODY_LIMIT: usize = 16 * 1024;
-const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(1);
+/// How much of the body of an error is read, in bytes, and how long that may take.
+const MAX_ERROR_BODY: usize = 16 * 1024;
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The way to the vendor.
+/// Sends requests to the vendor's API.
 pub(crate) struct Transport {
     client: HttpClient,
     /// The base URL without a slash at its end.
     base: String,
     host: Host,
-    attempt_limit: Duration,
+    attempt_timeout: Duration,
 }
 
-/// What came back.
+/// The vendor's answer, not decoded yet.
 pub(crate) struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// Whole if the status is a success; else as much as is worth a look.
+    /// The whole body of a success, or the beginning of the body of an error.
     pub body: Vec<u8>,
 }
 
@@ -50,26 +49,31 @@ impl Transport {
                 address: config.url.host_str().unwrap_or_default().into(),
                 port: config.url.port_or_known_default().unwrap_or_default(),
             },
-            attempt_limit: config.timeout,
+            attempt_timeout: config.timeout,
         })
     }
 
-    /// Where requests go.
+    /// The server that requests go to.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// Gets `path`, which starts with a slash and is percent-encoded, below the base URL. `headers`
-    /// go along.
+    /// Gets `path` below the base URL, with these headers. The path starts with a slash and is
+    /// percent-encoded.
     pub async fn get(
         &self,
         path: &str,
         authorization: HeaderValue,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         connection: Connection,
     ) -> Result<Reply, Error> {
-        let request = self.request(path, authorization, headers)?;
-        timeout(self.attempt_limit, self.exchange(request, connection))
+        let uri = format!("{}{path}", self.base).try_into();
+        headers.insert(header::ACCEPT, JSON);
+        headers.insert(header::AUTHORIZATION, authorization);
+        let mut request = Request::default();
+        *request.uri_mut() = uri.map_err(|_| Error::new(Kind::RejectedArgument))?;
+        *request.headers_mut() = headers;
+        timeout(self.attempt_timeout, self.exchange(request, connection))
             .await
             .unwrap_or_else(|_| Err(Error::new(Kind::Timeout)))
     }
@@ -79,45 +83,15 @@ impl Transport {
         request: Request<Vec<u8>>,
         connection: Connection,
     ) -> Result<Reply, Error> {
-        let response = self.client.send_on(connection, request).await;
-        let mut response = response.map_err(transport_error)?;
+        let mut response = self.client.send_on(connection, request).await?;
         let (status, headers) = (response.status(), response.take_headers());
         let body = if status.is_success() {
-            response.whole(BODY_LIMIT).await.map_err(|failed| Error {
-                http_status: Some(status.as_u16()),
-                ..transport_error(failed)
-            })?
+            let body = response.body(MAX_BODY).await;
+            body.map_err(|error| Error { http_status: Some(status.as_u16()), ..error })?
         } else {
-            // An error's status is told even if its body does not come, comes slowly or without end.
-            response.beginning(ERROR_BODY_LIMIT, ERROR_BODY_PATIENCE).await
+            // The status of an error counts, even if its body is missing, slow or endless.
+            response.partial_body(MAX_ERROR_BODY, ERROR_BODY_TIMEOUT).await
         };
         Ok(Reply { status, headers, body })
-    }
-
-    fn request(
-        &self,
-        path: &str,
-        authorization: HeaderValue,
-        mut headers: HeaderMap,
-    ) -> Result<Request<Vec<u8>>, Error> {
-        let uri = format!("{}{path}", self.base).try_into();
-        headers.insert(header::ACCEPT, JSON);
-        headers.insert(header::AUTHORIZATION, authorization);
-        let mut request = Request::default();
-        *request.uri_mut() = uri.map_err(|_| Error::new(Kind::RejectedArgument))?;
-        *request.headers_mut() = headers;
-        Ok(request)
-    }
-}
-
-fn transport_error(failed: Failed) -> Error {
-    let broken = |kind, failure| Error { connection: Some(failure), ..Error::new(kind) };
-    let malformed = |how| Error::new(Kind::Malformed).caused_by(how);
-    match failed {
-        Failed::Connect(failure, _) => broken(Kind::ConnectFailed, failure).caused_by(failed),
-        Failed::Broken(failure, _) => broken(Kind::Unavailable, failure).caused_by(failed),
-        Failed::NotHttp(_) => malformed(Malformed::NotHttp),
-        Failed::BadEncoding(_) => malformed(Malformed::BadEncoding),
-        Failed::TooLong => malformed(Malformed::TooLong),
     }
 }

@@ -7,14 +7,15 @@ use parking_lot::Mutex;
 
 use crate::model::Fields;
 
-/// Names that are told apart at most; and their longest, in bytes. All others are `other`: a
-/// metric must not grow with what somebody else sends, nor carry what is no field name.
-const NAME_LIMIT: usize = 50;
-const LENGTH_LIMIT: usize = 40;
+/// How many names are counted by themselves, and how long such a name may be, in bytes. All others
+/// count as `other`: what somebody else sends must not make the metric grow, nor appear in it unless
+/// it is a field name.
+const MAX_NAMES: usize = 50;
+const MAX_LENGTH: usize = 40;
 
 const METRIC: &str = "gotoassist_unknown_fields_total";
 
-/// Gives the metric its help text. Does nothing before a recorder is installed.
+/// Describes the metric. Does nothing before a recorder is installed.
 pub(crate) fn describe() {
     describe_counter!(
         METRIC,
@@ -22,7 +23,7 @@ pub(crate) fn describe() {
     );
 }
 
-/// The names seen so far.
+/// The names that are counted by themselves so far.
 #[derive(Default)]
 pub(crate) struct UnknownFields(Mutex<BTreeSet<String>>);
 
@@ -30,20 +31,20 @@ impl UnknownFields {
     /// Counts each field.
     pub fn note(&self, fields: &Fields) {
         for name in fields.keys() {
-            let name = if self.is_told_apart(name) { name.clone() } else { "other".to_owned() };
+            let name = if self.has_own_count(name) { name.clone() } else { "other".to_owned() };
             counter!(METRIC, "field" => name).increment(1);
         }
     }
 
-    fn is_told_apart(&self, name: &str) -> bool {
+    fn has_own_count(&self, name: &str) -> bool {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        // Not an id: fields are named, ids are counted.
-        let is_named = name.starts_with(|first: char| first.is_ascii_alphabetic());
-        if !is_named || name.len() > LENGTH_LIMIT || !name.bytes().all(is_plain) {
+        // A name that begins with a digit is probably an id.
+        let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic());
+        if !is_name || name.len() > MAX_LENGTH || !name.bytes().all(is_plain) {
             return false;
         }
         let mut names = self.0.lock();
-        names.contains(name) || (names.len() < NAME_LIMIT && names.insert(name.to_owned()))
+        names.contains(name) || (names.len() < MAX_NAMES && names.insert(name.to_owned()))
     }
 }
 
@@ -52,15 +53,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_than_fifty_plain_names_are_told_apart() {
+    fn no_more_than_fifty_plain_names_are_counted_by_themselves() {
         let unknown = UnknownFields::default();
-        for number in 0..NAME_LIMIT {
-            assert!(unknown.is_told_apart(&format!("field{number}")));
+        for number in 0..MAX_NAMES {
+            assert!(unknown.has_own_count(&format!("field{number}")));
         }
-        assert!(!unknown.is_told_apart("oneMore"));
-        assert!(unknown.is_told_apart("field7"));
+        assert!(!unknown.has_own_count("oneMore"));
+        assert!(unknown.has_own_count("field7"));
         for name in ["", "250040353", "name of a customer", "ключ", "a\"b", &"x".repeat(41)] {
-            assert!(!UnknownFields::default().is_told_apart(name), "{name}");
+            assert!(!UnknownFields::default().has_own_count(name), "{name}");
         }
     }
 }

@@ -94,8 +94,8 @@ def test_dashboard_asks_for_recorded_rules_that_exist():
 
 
 def test_alerts_lead_to_the_runbook():
-    runbooks = set(re.findall(r"runbook: docs/operations.md#(\S+)", RULES.read_text()))
-    lines = (ROOT / "docs/operations.md").read_text().splitlines()
+    runbooks = set(re.findall(r"runbook: docs/runbook.md#(\S+)", RULES.read_text()))
+    lines = (ROOT / "docs/runbook.md").read_text().splitlines()
     headings = {
         re.sub(r"[^a-z0-9 -]", "", line.lstrip("#").strip().lower()).replace(" ", "-")
         for line in lines

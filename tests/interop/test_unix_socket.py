@@ -38,7 +38,7 @@ def test_grpcio_with_a_default_authority(address):
 
 
 def test_grpcio_without_it_is_refused_by_http_2(address):
-    """If this succeeds one day, the option can leave the README."""
+    """If this succeeds one day, the option can leave docs/calling.md."""
     health(address).expect(1, "INTERNAL")
 
 

@@ -13,9 +13,12 @@ use gotoassist_grpc::{
 };
 use tonic::Code;
 
-use crate::fake_service::{End, FakeService, Script, message};
-
-const LIMIT: Duration = Duration::from_secs(20);
+use crate::kit::{
+    LIMIT,
+    fake_service::{End, FakeService, Script, message},
+    folder::Folder,
+    request, soon, unused_url,
+};
 
 #[derive(Parser)]
 struct Arguments {
@@ -63,9 +66,8 @@ async fn the_deadline_is_told_as_such() {
 #[tokio::test]
 async fn each_form_of_credential_goes_out_as_it_should() {
     let service = FakeService::start([]);
-    let file = std::env::temp_dir().join(format!("gotoassist-token-{}", std::process::id()));
-    fs::write(&file, "from-file\n").unwrap();
-    let (url, path) = (service.url(), file.display().to_string());
+    let folder = Folder::new();
+    let (url, path) = (service.url(), folder.write("token", "from-file\n"));
     let from_file = client(&["--server", &url, "--token-file", &path]);
     for client in [
         client(&["--server", &url]),
@@ -75,9 +77,9 @@ async fn each_form_of_credential_goes_out_as_it_should() {
     ] {
         client.get_session("known", LIMIT).await.unwrap();
     }
-    fs::write(&file, "rotated").unwrap();
+    folder.write("token", "rotated");
     from_file.list_system_links("example.com", LIMIT).await.unwrap();
-    fs::remove_file(&file).unwrap();
+    fs::remove_file(&path).unwrap();
     let failure = from_file.list_system_links("example.com", LIMIT).await.unwrap_err();
     assert_eq!(failure.code, Code::Unauthenticated);
     assert_eq!(
@@ -90,7 +92,7 @@ async fn each_form_of_credential_goes_out_as_it_should() {
 async fn a_proxy_can_tell_the_session_by_metadata() {
     let service = FakeService::start([Script(vec![message(1, SessionStatus::Complete)], End::Ok)]);
     let client = client(&["--server", &service.url()]);
-    assert_eq!(next(&mut client.watch(request())).await, "token-1");
+    assert_eq!(next(&mut client.watch(request::watch("250040353"))).await, "token-1");
     for session in ["SS-87555", "a/b?c%2F d", "Grüße\n"] {
         client.get_session(session, LIMIT).await.unwrap();
     }
@@ -110,14 +112,14 @@ async fn a_credential_is_in_no_debug_output() {
 #[tokio::test]
 async fn a_call_goes_to_the_next_address_when_one_is_down() {
     let service = FakeService::start([]);
-    let down = unused_address();
+    let down = unused_url();
     let client = client(&["--server", &format!("{down},{}", service.url())]);
     client.get_session("known", LIMIT).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_service_that_is_down_is_named_as_the_cause() {
-    let down = unused_address();
+    let down = unused_url();
     let failure = client(&["--server", &down]).get_session("known", LIMIT).await.unwrap_err();
     assert_eq!(failure.code, Code::Unavailable);
     assert!(failure.message.starts_with("no connection to the service: "), "{failure}");
@@ -132,7 +134,8 @@ async fn a_watch_survives_the_death_of_its_server_and_goes_on_elsewhere() {
     )]);
     let second = FakeService::start([Script(vec![message(3, SessionStatus::Complete)], End::Ok)]);
     let servers = format!("{},{}", first.url(), second.url());
-    let mut watch = client(&["--server", &servers, "--token", "abc"]).watch(request());
+    let mut watch =
+        client(&["--server", &servers, "--token", "abc"]).watch(request::watch("250040353"));
 
     assert_eq!(next(&mut watch).await, "token-1");
     assert_eq!(next(&mut watch).await, "token-2");
@@ -141,7 +144,7 @@ async fn a_watch_survives_the_death_of_its_server_and_goes_on_elsewhere() {
     assert!(watch.next().await.is_none());
     assert_eq!(
         second.watches(),
-        [WatchSessionRequest { resume_token: "token-2".to_owned(), ..request() }]
+        [WatchSessionRequest { resume_token: "token-2".to_owned(), ..request::watch("250040353") }]
     );
     assert_eq!(second.authorizations(), ["Bearer abc"]);
 }
@@ -150,7 +153,7 @@ async fn a_watch_survives_the_death_of_its_server_and_goes_on_elsewhere() {
 async fn a_watch_survives_a_restart_at_the_same_address() {
     let first = FakeService::start([Script(vec![message(1, SessionStatus::Waiting)], End::Never)]);
     let address = first.address.to_string();
-    let mut watch = client(&["--server", &first.url()]).watch(request());
+    let mut watch = client(&["--server", &first.url()]).watch(request::watch("250040353"));
     assert_eq!(next(&mut watch).await, "token-1");
     let second = tokio::task::spawn_blocking(move || {
         first.stop();
@@ -164,17 +167,7 @@ async fn a_watch_survives_a_restart_at_the_same_address() {
     assert_eq!(second.watches().first().unwrap().resume_token, "token-1");
 }
 
-/// An address where nobody listens.
-fn unused_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
-}
-
-fn request() -> WatchSessionRequest {
-    WatchSessionRequest { session_id: "250040353".to_owned(), ..WatchSessionRequest::default() }
-}
-
 async fn next(watch: &mut ResumingWatch) -> String {
-    let next = tokio::time::timeout(LIMIT, watch.next()).await.unwrap();
+    let next = soon(watch.next()).await;
     next.unwrap().unwrap().resume_token
 }

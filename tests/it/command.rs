@@ -2,40 +2,23 @@
 
 mod input;
 
-use std::{
-    process::{Output, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use gotoassist_grpc::proto::SessionStatus;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
-    process::{Child, Command},
-    time::timeout,
+    process::Child,
 };
 use tonic::Code;
 
-use crate::fake_service::{End, FakeService, Script, ending, message};
-
-const LIMIT: Duration = Duration::from_secs(30);
-
-fn binary(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gotoassist-grpc"));
-    command
-        .args(arguments)
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
-}
+use crate::kit::{
+    fake_service::{End, FakeService, Script, ending, message},
+    process::{self, Serve, binary, exit_code, signal},
+    soon,
+};
 
 async fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = binary(arguments).output();
-    let Output { status, stdout, stderr } = timeout(LIMIT, output).await.unwrap().unwrap();
-    let (stdout, stderr) = (String::from_utf8(stdout), String::from_utf8(stderr));
-    (status.code().unwrap_or(-1), stdout.unwrap(), stderr.unwrap())
+    process::run(binary(arguments)).await
 }
 
 #[tokio::test]
@@ -112,7 +95,7 @@ async fn the_environment_sets_what_flags_can() {
         .env("GOTOASSIST_SERVER", service.url())
         .env("GOTOASSIST_TOKEN", "from-environment")
         .output();
-    assert!(timeout(LIMIT, output).await.unwrap().unwrap().status.success());
+    assert!(soon(output).await.unwrap().status.success());
     assert_eq!(service.authorizations(), ["Bearer from-environment"]);
 }
 
@@ -193,7 +176,7 @@ async fn ctrl_c_leaves_the_resume_token_behind() {
     let mut child = binary(&["watch", "known", "--server", &service.url()]).spawn().unwrap();
     first_line(&mut child).await;
     signal(&child, "-INT").await;
-    assert_eq!(timeout(LIMIT, child.wait()).await.unwrap().unwrap().code(), Some(130));
+    assert_eq!(exit_code(&mut child).await, Some(130));
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
     assert_eq!(stderr, "to go on: --resume-token token-1\n");
@@ -205,7 +188,7 @@ async fn a_reader_that_goes_away_ends_a_watch_quietly() {
     let service = FakeService::start([Script(many, End::Never)]);
     let mut child = binary(&["watch", "known", "--server", &service.url()]).spawn().unwrap();
     first_line(&mut child).await;
-    assert_eq!(timeout(LIMIT, child.wait()).await.unwrap().unwrap().code(), Some(141));
+    assert_eq!(exit_code(&mut child).await, Some(141));
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
     assert!(!stderr.contains("error"), "{stderr}");
@@ -236,14 +219,8 @@ async fn the_demo_walks_a_session_from_not_started_to_complete() {
 #[tokio::test]
 async fn simulate_and_serve_go_together() {
     let (mut simulate, url) = started(&["simulate", "--listen", "127.0.0.1:0"], "REST API").await;
-    let port = unused_port();
-    let listen = format!("127.0.0.1:{port}");
-    let admin = format!("127.0.0.1:{}", unused_port());
-    let arguments =
-        ["serve", "--listen", &listen, "--admin-listen", &admin, "--upstream-url", &url];
-    let mut serve = binary(&[&arguments[..], &["--drain-delay", "0s"]].concat()).spawn().unwrap();
-    let server = format!("http://{listen}");
-    serving(&server).await;
+    let serve = Serve::start(&["--upstream-url", &url]).await;
+    let server = serve.url();
 
     let (status, stdout, stderr) =
         run(&["get", "250040353", "--server", &server, "--token", "any"]).await;
@@ -262,50 +239,37 @@ async fn simulate_and_serve_go_together() {
     assert_eq!(status, 80);
     assert!(stderr.starts_with("error: UNAUTHENTICATED (CREDENTIAL_MISSING)"), "{stderr}");
 
-    for child in [&mut serve, &mut simulate] {
-        signal(child, "-TERM").await;
-        assert_eq!(timeout(LIMIT, child.wait()).await.unwrap().unwrap().code(), Some(0));
-    }
+    serve.stop().await;
+    signal(&simulate, "-TERM").await;
+    assert_eq!(exit_code(&mut simulate).await, Some(0));
 }
 
 #[tokio::test]
 async fn a_second_signal_ends_a_drain_at_once() {
-    let listen = format!("127.0.0.1:{}", unused_port());
-    let admin = format!("127.0.0.1:{}", unused_port());
-    let arguments = ["serve", "--listen", &listen, "--admin-listen", &admin];
-    let waits = ["--drain-delay", "1h", "--drain-grace", "2h"];
-    let mut serve = binary(&[&arguments[..], &waits].concat()).spawn().unwrap();
-    let server = format!("http://{listen}");
-    serving(&server).await;
-    signal(&serve, "-TERM").await;
+    let mut serve = Serve::start(&["--drain-delay", "1h", "--drain-grace", "2h"]).await;
+    let server = serve.url();
+    serve.signal("-TERM").await;
     // The first one is known to be taken when health turns.
     let turned = async { while run(&["health", "--server", &server]).await.0 == 0 {} };
-    timeout(LIMIT, turned).await.unwrap();
-    signal(&serve, "-TERM").await;
-    assert_eq!(timeout(LIMIT, serve.wait()).await.unwrap().unwrap().code(), Some(143));
+    soon(turned).await;
+    serve.signal("-TERM").await;
+    assert_eq!(serve.exit_code().await, Some(143));
 }
 
 #[tokio::test]
 async fn what_serve_cannot_do_is_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    let admin = format!("127.0.0.1:{}", unused_port());
     for (expected, arguments) in [
         (2, vec!["--listen", "nowhere"]),
         (2, vec!["--client-tokens-file", "no-such-file"]),
-        (1, vec!["--listen", &taken, "--admin-listen", &admin]),
+        (1, vec!["--listen", &taken, "--admin-listen", "127.0.0.1:0"]),
     ] {
         let (status, _, stderr) = run(&[&["serve"], &arguments[..]].concat()).await;
         assert_eq!(status, expected, "{stderr}");
         let told: Vec<_> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
         assert_eq!(told.len(), 1, "{stderr}");
     }
-}
-
-/// Waits until a service answers that it serves.
-async fn serving(server: &str) {
-    let until_it_does = async { while run(&["health", "--server", server]).await.0 != 0 {} };
-    timeout(LIMIT, until_it_does).await.unwrap();
 }
 
 /// Starts a command that stays, and gives the address it prints on the line with `name`.
@@ -320,26 +284,17 @@ async fn started(arguments: &[&str], name: &str) -> (Child, String) {
             }
         }
     };
-    let address = timeout(LIMIT, found).await.unwrap();
+    let address = soon(found).await;
     // Open until the child ends: it may print more.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     (child, address)
-}
-
-async fn signal(child: &Child, name: &str) {
-    let id = child.id().unwrap().to_string();
-    assert!(Command::new("kill").args([name, &id]).status().await.unwrap().success());
-}
-
-fn unused_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Reads one line of stdout, and closes it.
 async fn first_line(child: &mut Child) -> String {
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    timeout(LIMIT, stdout.read_line(&mut line)).await.unwrap().unwrap();
+    soon(stdout.read_line(&mut line)).await.unwrap();
     line
 }
 

@@ -11,37 +11,19 @@ mod silence;
 
 use std::time::Duration;
 
-use clap::Parser;
 use futures_util::future::join_all;
 use gotoassist_grpc::{
-    config::{UpstreamConfig, credentials::CredentialsConfig},
     credential::token::{Authorization, TokenSource},
-    wire::{HttpClient, Kind},
+    wire::Kind,
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance};
 
+use crate::kit::credential::token_source;
 use endpoint::TokenEndpoint;
 
-#[derive(Parser)]
-struct Line {
-    #[command(flatten)]
-    credentials: CredentialsConfig,
-}
-
 fn source(endpoint: &TokenEndpoint, flags: &[&str]) -> TokenSource {
-    source_at(&endpoint.url, flags)
-}
-
-fn source_at(token_url: &str, flags: &[&str]) -> TokenSource {
-    let service = ["serve", "--credentials", "service", "--client-id", "id"];
-    let common = ["--client-secret", "hush:secret", "--token-url", token_url];
-    let line = service.iter().chain(&common).chain(flags);
-    let config = Line::try_parse_from(line).unwrap().credentials;
-    assert_eq!(config.problems(false, false), Vec::<String>::new());
-    let url = &config.token_url;
-    let http = HttpClient::new(&UpstreamConfig::at(url.clone()), url).unwrap();
-    TokenSource::new(&config, http).unwrap()
+    token_source(&endpoint.url, flags)
 }
 
 async fn endpoint_and_source() -> (TokenEndpoint, TokenSource) {

@@ -21,36 +21,34 @@ use futures_util::{Stream, StreamExt as _, stream};
 use gotoassist_grpc::{
     admin::failures::Failures,
     config::listen::ListenAddress,
-    grpc::{health::Health, methods, peer::Peer, status},
+    grpc::{health::Health, peer::Peer, status},
     proto::{
         GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
         WatchSessionRequest, WatchSessionResponse,
         remote_support_service_server::{RemoteSupportService, RemoteSupportServiceServer},
     },
     server::{
-        accept::{Gate, incoming},
-        call::CallLayer,
-        deadline::DeadlineLayer,
+        accept::Acceptor,
+        call::{CallSettings, Calls},
+        gate::Gate,
         http2,
         listen::Listener,
-        panic::PanicLayer,
         tls::Tls,
     },
     trace::Tracer,
 };
-use http::{HeaderMap, Request};
-use prost::Message as _;
-use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+use http::HeaderMap;
+use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status, service::Routes};
-use tower::ServiceBuilder;
 
-/// Longest a test waits for a fact.
+use crate::kit::{
+    peer::{self, USUAL_WINDOW},
+    request, soon,
+};
+
+/// Longer than any test here takes.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("it should have happened by now")
-}
 
 /// Plays the facade; `session_id` says how.
 struct Play;
@@ -73,7 +71,7 @@ impl RemoteSupportService for Play {
             _ => {
                 let peer = request.extensions().get::<Peer>().expect("every call has a peer");
                 let mut response = Response::new(GetSessionResponse::default());
-                let certificates = peer.certificates().map_or(0, <[_]>::len).to_string();
+                let certificates = peer.certificates().len().to_string();
                 response.metadata_mut().insert("certificates", certificates.parse().unwrap());
                 Ok(response)
             }
@@ -157,23 +155,27 @@ impl Edge {
     fn serve(listener: Listener, settings: Settings) -> Self {
         let address = listener.local_address().clone();
         let gate = Gate::new(settings.max_connections);
-        let connections = incoming(listener, settings.tls, settings.opening, gate.clone());
         let (health, failures) = (Health::default(), Failures::default());
         let routes = Routes::new(RemoteSupportServiceServer::new(Play))
             .add_service(health.service())
             .prepare();
         let stop = CancellationToken::new();
-        let service = ServiceBuilder::new()
-            .layer(CallLayer::new(
-                methods::names(),
-                settings.log_ok_calls,
-                failures.clone(),
-                Tracer::default(),
-            ))
-            .layer(DeadlineLayer::new(settings.call_limit, stop.clone()))
-            .layer(PanicLayer)
-            .service(routes);
-        let served = tokio::spawn(http2::serve(connections, service, settings.http2, stop.clone()));
+        let calls = CallSettings {
+            log_ok_calls: settings.log_ok_calls,
+            default_deadline: settings.call_limit,
+            failures: failures.clone(),
+            tracer: Tracer::default(),
+            drain: stop.clone(),
+        };
+        let acceptor = Acceptor {
+            tls: settings.tls,
+            handshake_timeout: settings.opening,
+            gate: gate.clone(),
+            http2: settings.http2,
+            calls: Calls::new(routes, calls),
+            stop: stop.clone(),
+        };
+        let served = tokio::spawn(acceptor.serve(listener));
         Self { address, gate, health, failures, stop, served }
     }
 
@@ -230,8 +232,8 @@ impl Client {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
-        let (send, connection) = h2::client::handshake(socket).await.ok()?;
-        Some(Self { send, connection: tokio::spawn(connection) })
+        let peer = peer::Peer::over(socket, USUAL_WINDOW).await.ok()?;
+        Some(Self { send: peer.send, connection: peer.connection })
     }
 
     async fn begin(
@@ -240,36 +242,13 @@ impl Client {
         session_id: &str,
         headers: &[(&str, &str)],
     ) -> Result<http::Response<h2::RecvStream>, h2::Error> {
-        let path = format!("gotoassist.remotesupport.v1.RemoteSupportService/{method}");
         // The field is the first of both requests.
-        let message = GetSessionRequest { session_id: session_id.into() }.encode_to_vec();
-        self.begin_with(&path, &message, headers).await
+        let message = request::session(session_id);
+        peer::post(&self.send, &peer::path_of(method), peer::frame(&message), headers).await
     }
 
     async fn watch_health(&mut self) -> Result<http::Response<h2::RecvStream>, h2::Error> {
-        self.begin_with("grpc.health.v1.Health/Watch", &[], &[]).await
-    }
-
-    async fn begin_with(
-        &mut self,
-        path: &str,
-        message: &[u8],
-        headers: &[(&str, &str)],
-    ) -> Result<http::Response<h2::RecvStream>, h2::Error> {
-        let mut request = Request::post(format!("http://localhost/{path}"))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let mut frame = vec![0];
-        frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-        frame.extend(message);
-
-        let mut send = self.send.clone().ready().await?;
-        let (response, mut body) = send.send_request(request.body(()).unwrap(), false)?;
-        body.send_data(frame.into(), true)?;
-        response.await
+        peer::post(&self.send, "grpc.health.v1.Health/Watch", peer::frame(&()), &[]).await
     }
 
     async fn call(

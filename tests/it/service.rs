@@ -12,7 +12,7 @@ use tonic::{Code, Request, Status};
 use tonic_reflection::pb::{v1, v1alpha};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Harness, authorized, soon};
+use crate::kit::{harness::Harness, request::authorized, soon};
 
 const SERVICE: &str = "gotoassist.remotesupport.v1.RemoteSupportService";
 

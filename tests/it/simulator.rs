@@ -1,7 +1,7 @@
 //! The simulated vendor over real sockets: lives, shapes, credentials, quota, and every fault as it
 //! is on the wire.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod control;
 mod faults;
@@ -16,28 +16,21 @@ use std::{ops::Deref, time::Duration};
 
 use gotoassist_grpc::{
     config::SimulateConfig,
-    simulator::{Control, SessionScript, Simulator},
+    simulator::{SessionScript, Simulator},
 };
 use reqwest::StatusCode;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::JoinHandle,
-    time::timeout,
 };
 
-/// Longer than anything here takes, shorter than patience.
-const LIMIT: Duration = Duration::from_secs(20);
+use crate::kit::{LIMIT, folder::Folder, soon, vendor::Vendor};
 
-/// A simulator that runs until it is dropped.
+/// A simulator that runs until it is dropped, and a client for it.
 struct Running {
-    control: Control,
-    address: std::net::SocketAddr,
-    rest_url: String,
-    token_url: String,
+    vendor: Vendor,
     client: reqwest::Client,
-    task: JoinHandle<()>,
 }
 
 impl Running {
@@ -47,22 +40,15 @@ impl Running {
 
     async fn with(config: SimulateConfig) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let simulator = Simulator::bind(&config).await.unwrap();
-        Self {
-            control: simulator.control(),
-            address: simulator.local_addr(),
-            rest_url: simulator.rest_url(),
-            token_url: simulator.token_url(),
-            client: reqwest::Client::builder()
-                .no_proxy()
-                // Reading the machine's certificates would take longer than the test.
-                .tls_certs_only([])
-                .redirect(reqwest::redirect::Policy::none())
-                .timeout(LIMIT)
-                .build()
-                .unwrap(),
-            task: tokio::spawn(simulator.run(std::future::pending())),
-        }
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            // Reading the machine's certificates would take longer than the test.
+            .tls_certs_only([])
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(LIMIT)
+            .build()
+            .unwrap();
+        Self { vendor: Vendor::with(&config).await, client }
     }
 
     /// The answer to GET of a path behind the base, asked with a token.
@@ -99,7 +85,7 @@ impl Running {
         stream.write_all(request.as_bytes()).await.unwrap();
         let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
         while !enough(&bytes) {
-            match timeout(LIMIT, stream.read(&mut buffer)).await.expect("some answer in time") {
+            match soon(stream.read(&mut buffer)).await {
                 Ok(0) => return (bytes, End::Closed),
                 Ok(count) => bytes.extend_from_slice(&buffer[..count]),
                 Err(_) => return (bytes, End::Reset),
@@ -116,17 +102,11 @@ enum End {
     Open,
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl Deref for Running {
-    type Target = Control;
+    type Target = Vendor;
 
-    fn deref(&self) -> &Control {
-        &self.control
+    fn deref(&self) -> &Vendor {
+        &self.vendor
     }
 }
 
@@ -202,16 +182,15 @@ async fn an_id_is_one_segment_whatever_is_in_it() {
 
 #[tokio::test]
 async fn sessions_come_from_a_file_and_at_random() {
-    let path = std::env::temp_dir().join(format!("sessions-{}.json", std::process::id()));
-    std::fs::write(&path, r#"[{"id":"77","steps":[{"at":0,"status":"waiting"}]}]"#).unwrap();
+    let folder = Folder::new();
+    let script = r#"[{"id":"77","steps":[{"at":0,"status":"waiting"}]}]"#;
     let config = SimulateConfig {
-        sessions: Some(path.clone()),
+        sessions: Some(folder.write("sessions.json", script).into()),
         random: 2000,
         seed: 42,
         ..SimulateConfig::on_free_port()
     };
     let simulator = Running::with(config).await;
-    std::fs::remove_file(path).unwrap();
     assert_eq!(simulator.json("/sessions/77").await["status"], "waiting");
     assert!(simulator.session("900001999").is_some());
     assert!(simulator.session("900002000").is_none());
@@ -232,10 +211,10 @@ async fn shutdown_does_not_wait_for_a_hanging_answer() {
     let running = tokio::spawn(simulator.run(async { drop(stopped.await) }));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET /G2A/rest/v1/sessions/1 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    timeout(LIMIT, control.until(|counters| counters.in_flight == 1)).await.unwrap();
+    soon(control.until(|counters| counters.in_flight == 1)).await;
     stop.send(()).unwrap();
-    timeout(LIMIT, running).await.unwrap().unwrap();
-    let end = timeout(LIMIT, stream.read(&mut [0; 64])).await.unwrap();
+    soon(running).await.unwrap();
+    let end = soon(stream.read(&mut [0; 64])).await;
     assert!(!matches!(end, Ok(1..)), "the connection is cut");
 }
 

@@ -15,7 +15,9 @@ use gotoassist_grpc::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Harness, Peer, authorized, soon};
+use crate::kit::{
+    certificate::Authority, folder::Folder, harness::Harness, peer::Peer, request::authorized, soon,
+};
 use row::{Remedy, Row, pushback_milliseconds, says_nothing_of_the_vendors};
 
 const DOMAIN: &str = "remotesupport.gotoassist";
@@ -126,13 +128,11 @@ async fn a_vendor_that_does_not_answer_is_a_timeout() {
 #[tokio::test]
 async fn no_connection_is_told_apart() {
     let mut refused = start(&[]).await;
-    refused.stop_vendor().await;
+    refused.vendor.stop().await;
     let unknown = start(&["--upstream-url=http://vendor.invalid"]).await;
     // The simulator speaks no TLS.
-    let authority = tempfile::NamedTempFile::new().unwrap();
-    let pair = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-    std::fs::write(authority.path(), pair.cert.pem()).unwrap();
-    let trust = format!("--upstream-ca-file={}", authority.path().display());
+    let folder = Folder::new();
+    let trust = format!("--upstream-ca-file={}", folder.write("ca.pem", Authority::new().pem()));
     let without_tls = start(&["--upstream-url=https://VENDOR", &trust]).await;
     for harness in [refused, unknown, without_tls] {
         let peer = harness.peer().await;
@@ -299,7 +299,7 @@ fn every_reason_is_documented() {
     let source = include_str!("../../src/grpc/status.rs");
     let documents = [
         include_str!("../../proto/gotoassist/remotesupport/v1/remote_support_service.proto"),
-        include_str!("../../README.md"),
+        include_str!("../../docs/calling.md"),
     ];
     let is_reason = |text: &&str| {
         text.len() > 8 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')

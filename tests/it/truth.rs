@@ -13,7 +13,7 @@ use prost_types::value::Kind;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Harness, authorized, soon};
+use crate::kit::{harness::Harness, request::authorized, soon};
 
 const ID: &str = "250040303";
 /// What another customer's session holds.

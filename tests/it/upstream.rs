@@ -11,7 +11,6 @@ mod queued;
 mod refusals;
 mod retries;
 mod sharing;
-pub mod stub;
 mod tls;
 
 use gotoassist_grpc::{
@@ -19,11 +18,11 @@ use gotoassist_grpc::{
     config::UpstreamConfig,
     credential::Credential,
     model::SessionId,
-    traffic::{Client, Terms},
+    traffic::{Client, RequestContext},
     wire::{Error, Kind},
 };
 
-use stub::{Step, Stub};
+use crate::kit::stub::{Step, Stub};
 
 /// A client of `stub` with the defaults, but for a quota that no test waits for.
 fn client(stub: &Stub) -> Client {
@@ -46,8 +45,8 @@ fn id(text: &str) -> SessionId {
     text.parse().unwrap()
 }
 
-fn terms() -> Terms {
-    Terms::default()
+fn terms() -> RequestContext {
+    RequestContext::default()
 }
 
 /// What a session call that is tried once makes of an answer.

@@ -13,7 +13,6 @@ mod poison;
 mod random;
 mod resume;
 mod soak;
-mod stage;
 mod trouble;
 mod truth;
 mod watcher;
@@ -22,8 +21,14 @@ mod world;
 
 use std::time::Duration;
 
-use gotoassist_grpc::proto::{SessionStatus, StatusTransition};
+use gotoassist_grpc::proto::{
+    SessionStatus, StatusTransition, WatchSessionRequest, WatchSessionResponse,
+    remote_support_service_client::RemoteSupportServiceClient,
+};
 use tokio::time::Instant;
+use tonic::{Response, Status, Streaming, transport::Channel};
+
+use crate::kit::{request::authorized, soon};
 
 const WAITING: i32 = SessionStatus::Waiting as i32;
 const ACTIVE: i32 = SessionStatus::Active as i32;
@@ -37,4 +42,13 @@ fn passed(transitions: &[StatusTransition]) -> Vec<(i32, i32, bool)> {
 /// Whole seconds, so that sleeping to a point in a session's life is easy to read.
 async fn until(start: Instant, second: u64) {
     tokio::time::sleep_until(start + Duration::from_secs(second)).await;
+}
+
+/// Opens a watch by the token `t`.
+async fn open_watch(
+    channel: &Channel,
+    message: WatchSessionRequest,
+) -> Result<Streaming<WatchSessionResponse>, Status> {
+    let mut client = RemoteSupportServiceClient::new(channel.clone());
+    soon(client.watch_session(authorized("t", message))).await.map(Response::into_inner)
 }

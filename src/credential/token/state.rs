@@ -1,54 +1,85 @@
-//! What is known of the access token, and when the next refresh is due. It is told the time.
+//! What is known of the access token, and when the next refresh is due. Knows no clock: each function
+//! is given the time.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use metrics::{counter, describe_counter};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::{
-    Authorization, Snapshot,
-    answer::{Cause, Failure, Fresh, Outcome},
+    authorization::Authorization,
+    response::{AccessToken, Cause, RefreshError},
 };
 use crate::wire::{Error, Kind};
 
 const REFRESHES_METRIC: &str = "gotoassist_token_refreshes_total";
+const VALIDITY_METRIC: &str = "gotoassist_token_validity_seconds";
+const FAILING_METRIC: &str = "gotoassist_token_failing";
 
-/// Gives the metric its help text. Does nothing before a recorder is installed.
+/// Describes the metrics. Does nothing before a recorder is installed.
 pub(crate) fn describe() {
     describe_counter!(REFRESHES_METRIC, "Refreshes of the service's own access token, by result");
+    describe_gauge!(
+        VALIDITY_METRIC,
+        Unit::Seconds,
+        "How long the service's own access token is still valid"
+    );
+    describe_gauge!(
+        FAILING_METRIC,
+        "1 if the latest refresh of the service's own access token failed, else 0"
+    );
 }
 
-/// The part of its life after which a token is refreshed: drawn between these, so that replicas do
-/// not ask all at once.
-const EARLY: (f64, f64) = (0.8, 0.9);
+/// Brings the gauges up to date.
+pub(super) fn set_gauges(token: &Snapshot) {
+    gauge!(VALIDITY_METRIC).set(token.expires_in.as_secs_f64());
+    gauge!(FAILING_METRIC).set(f64::from(u8::from(token.is_failing)));
+}
 
-/// The least and the longest time for which a fresh token is kept if the vendor refuses it. The
-/// least holds for early refreshes too, however short the life that the endpoint promises.
+/// A token is refreshed after a random part of its lifetime between these two, so that replicas do not
+/// all ask at the same time.
+const REFRESH_AFTER: (f64, f64) = (0.8, 0.9);
+
+/// The shortest and the longest time between a refresh and the next one after a refusal. The shortest
+/// also limits early refreshes, however short the lifetime is.
 const HOLD: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(5));
 
-/// The least time for which a token is used, however short its life, so that there is one until
-/// the next may be fetched.
-const SHORTEST_USE: Duration = Duration::from_mins(1);
+/// A token is used for at least this long, however short its lifetime is, so that there is one until
+/// the next refresh is allowed.
+const MIN_USE: Duration = Duration::from_mins(1);
 
-/// The first and the longest pause after a failure that may pass.
-const TRANSIENT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// The first and the longest backoff after a failure that may pass.
+const TRANSIENT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
-/// The same after one that will not, unless somebody changes a secret.
-const FINAL: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(5));
+/// The same after a failure that only a new secret ends.
+const FINAL_BACKOFF: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(5));
 
-/// The longest `Retry-After` that is kept.
-const RETRY_AFTER_LIMIT: Duration = Duration::from_mins(5);
+/// A longer `Retry-After` is cut to this.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
+
+/// What the metrics and the status page show of the access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// How long the access token is still valid; zero if there is none.
+    pub expires_in: Duration,
+    /// Successful refreshes since the start.
+    pub refreshed: u64,
+    /// Failed refreshes since the start.
+    pub failed: u64,
+    /// Whether the latest refresh failed.
+    pub is_failing: bool,
+}
 
 /// What is known of the access token.
-pub(crate) struct State {
+pub(crate) struct TokenState {
     token: Option<Token>,
-    /// When the next refresh is due: in the past while one is under way.
+    /// When the next refresh is due. During a refresh this is in the past.
     pub(crate) due_at: Instant,
-    /// If the latest refresh failed: why, and how many failures of the same kind came before it.
+    /// Why the latest refresh failed, if it did, and how many failures of the same kind came before.
     failing: Option<(Cause, u32)>,
-    /// The final failure that was logged last, so that it is logged once and not at every attempt.
-    reported: Option<Cause>,
+    /// The final failure that was logged last, which is not logged again at each attempt.
+    logged: Option<Cause>,
     refreshed: u64,
     failed: u64,
 }
@@ -56,18 +87,31 @@ pub(crate) struct State {
 struct Token {
     authorization: Authorization,
     issued_at: Instant,
-    life: Duration,
-    /// For how long after its issue a refusal leads to no refresh.
+    lifetime: Duration,
+    /// How long after the issue a refusal leads to no refresh.
     hold: Duration,
     is_refused: bool,
-    /// Whether the tokens before it worked: then a refusal is no sign of a missing seat yet.
+    /// Whether the tokens before it worked. Then a refusal does not mean yet that there is no seat.
     is_trusted: bool,
 }
 
-impl State {
-    /// There is no token yet, so a refresh is due.
+impl Token {
+    fn used_until(&self) -> Instant {
+        self.issued_at + self.lifetime.max(MIN_USE)
+    }
+
+    /// Whether the vendor refuses the token because its user has no seat.
+    fn has_no_seat(&self, now: Instant) -> bool {
+        let has_expired = now >= self.issued_at + self.lifetime;
+        let has_worked = self.is_trusted || self.authorization.has_worked();
+        self.is_refused && !has_expired && !has_worked
+    }
+}
+
+impl TokenState {
+    /// There is no token yet, and a refresh is due.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { token: None, due_at: now, failing: None, reported: None, refreshed: 0, failed: 0 }
+        Self { token: None, due_at: now, failing: None, logged: None, refreshed: 0, failed: 0 }
     }
 
     /// How many refreshes have ended.
@@ -75,31 +119,27 @@ impl State {
         self.refreshed + self.failed
     }
 
-    /// The present token, if it is still in use and not the refused one.
+    /// The current token, if it can still be used and is not the refused one.
     pub(crate) fn usable(&self, refused: Option<u64>, now: Instant) -> Option<Authorization> {
         let token = self.token.as_ref().filter(|token| now < token.used_until())?;
         let is_other = refused.is_none_or(|refused| token.authorization.generation != refused);
         is_other.then(|| token.authorization.clone())
     }
 
-    /// Why there is no token.
+    /// Why there is no usable token.
     pub(crate) fn error(&self, now: Instant) -> Error {
-        let is_without_seat = |token: &Token| {
-            let is_alive = now < token.issued_at + token.life;
-            token.is_refused && is_alive && !token.authorization.has_worked() && !token.is_trusted
-        };
-        if self.failing.is_none() && self.token.as_ref().is_some_and(is_without_seat) {
-            return Error::new(Kind::NoSeat);
-        }
         let mut error = Error::new(Kind::CredentialUnavailable);
         error.retry_after = Some(self.due_at.duration_since(now));
         match self.failing {
             Some((cause, _)) => error.caused_by(cause),
+            None if self.token.as_ref().is_some_and(|token| token.has_no_seat(now)) => {
+                Error::new(Kind::NoSeat)
+            }
             None => error,
         }
     }
 
-    /// Whether a new secret would help, and time alone would not.
+    /// Whether a new secret would help now, and waiting would not.
     pub(crate) fn needs_secret(&self, now: Instant) -> bool {
         match self.failing {
             Some((cause, _)) => cause.is_final(),
@@ -117,88 +157,91 @@ impl State {
         }
     }
 
+    /// The current token, if it is of this generation.
+    fn token_of(&mut self, generation: u64) -> Option<&mut Token> {
+        self.token.as_mut().filter(|token| token.authorization.generation == generation)
+    }
+
     /// Notes that the vendor refused the token of this generation. Returns whether that is new.
-    pub(crate) fn refuse(&mut self, generation: u64, now: Instant) -> bool {
-        let is_news =
-            |token: &&mut Token| token.authorization.generation == generation && !token.is_refused;
-        let Some(token) = self.token.as_mut().filter(is_news) else { return false };
-        // Still used by others while no newer one can be had: the refusal may be a mistake.
+    ///
+    /// Other calls still use the token until there is a newer one: the refusal may be a mistake.
+    pub(crate) fn note_refusal(&mut self, generation: u64, now: Instant) -> bool {
+        let token = self.token_of(generation).filter(|token| !token.is_refused);
+        let Some(token) = token else { return false };
         token.is_refused = true;
+        let allowed_at = token.issued_at + token.hold;
         if self.failing.is_none() {
-            self.due_at = self.due_at.min(now.max(token.issued_at + token.hold));
+            self.due_at = self.due_at.min(now.max(allowed_at));
         }
         true
     }
 
-    /// Notes that the vendor refused the token of this generation at once after its refresh.
-    pub(crate) fn distrust(&mut self, generation: u64) {
-        if let Some(token) = &mut self.token
-            && token.authorization.generation == generation
-        {
+    /// Notes that the vendor refused the token of this generation right after its refresh.
+    pub(crate) fn note_second_refusal(&mut self, generation: u64) {
+        if let Some(token) = self.token_of(generation) {
             token.is_trusted = false;
         }
     }
 
     /// Notes that there is a new secret, about which earlier failures say nothing. Returns whether
     /// the next refresh is due earlier now.
-    pub(crate) fn use_new_secret(&mut self, now: Instant) -> bool {
+    pub(crate) fn note_new_secret(&mut self, now: Instant) -> bool {
         let allowed_at = match (self.failing.take(), &mut self.token) {
             (None, Some(token)) => {
-                // The least hold stays: else two replicas that share the file, and whose tokens
-                // revoke each other, would refresh without end.
+                // The shortest hold remains. Otherwise two replicas that share the file, and whose
+                // tokens revoke each other, would refresh without end.
                 token.hold = token.hold.min(HOLD.0);
                 now.max(token.issued_at + token.hold)
             }
             (Some(_), _) | (None, None) => now,
         };
-        self.reported = None;
+        self.logged = None;
         let is_earlier = allowed_at < self.due_at;
         self.due_at = self.due_at.min(allowed_at);
         is_earlier
     }
 
-    /// Takes in the outcome of a refresh.
-    pub(crate) fn settle(&mut self, outcome: Outcome, now: Instant) {
-        match outcome {
-            Ok(fresh) => self.succeed(fresh),
-            Err(failure) => self.fail(failure, now),
+    /// Takes in the result of a refresh.
+    pub(crate) fn end_refresh(&mut self, result: Result<AccessToken, RefreshError>, now: Instant) {
+        match result {
+            Ok(token) => self.succeed(token),
+            Err(error) => self.fail(error, now),
         }
     }
 
-    fn succeed(&mut self, Fresh { header, issued_at, life }: Fresh) {
-        let is_trusted = self.token.as_ref().is_some_and(|old| {
-            old.authorization.has_worked() || (old.is_trusted && !old.is_refused)
-        });
-        let hold = match &self.token {
-            // The first token may be refused for a passing reason, so it is replaced at once.
-            None => Duration::ZERO,
-            Some(old) if old.is_refused && !old.authorization.has_worked() => {
-                (2 * old.hold).clamp(HOLD.0, HOLD.1)
-            }
-            Some(_) => HOLD.0,
+    fn succeed(&mut self, AccessToken { header, issued_at, lifetime }: AccessToken) {
+        let (is_trusted, hold) = match &self.token {
+            // The first token may be refused for a reason that passes, so it is replaced at once.
+            None => (false, Duration::ZERO),
+            Some(old) if old.authorization.has_worked() => (true, HOLD.0),
+            Some(old) if old.is_refused => (false, (2 * old.hold).clamp(HOLD.0, HOLD.1)),
+            Some(old) => (old.is_trusted, HOLD.0),
         };
-        let early = life.mul_f64(EARLY.0 + (EARLY.1 - EARLY.0) * fastrand::f64());
-        self.due_at = issued_at + early.max(HOLD.0);
+        let (earliest, latest) = REFRESH_AFTER;
+        let refresh_after = lifetime.mul_f64(earliest + (latest - earliest) * fastrand::f64());
+        self.due_at = issued_at + refresh_after.max(HOLD.0);
         self.refreshed += 1;
-        let (generation, has_worked) = (self.refreshed, Arc::default());
-        let authorization = Authorization { header, generation, has_worked };
+        let authorization = Authorization::new(header, self.refreshed);
         let is_refused = false;
-        self.token = Some(Token { authorization, issued_at, life, hold, is_refused, is_trusted });
-        self.failing = None;
-        self.reported = None;
+        self.token =
+            Some(Token { authorization, issued_at, lifetime, hold, is_refused, is_trusted });
+        (self.failing, self.logged) = (None, None);
         counter!(REFRESHES_METRIC, "result" => "ok").increment(1);
-        info!(life_seconds = life.as_secs(), "the service's access token is refreshed");
+        info!(life_seconds = lifetime.as_secs(), "the service's access token is refreshed");
     }
 
-    fn fail(&mut self, Failure { cause, retry_after }: Failure, now: Instant) {
-        let (range, result) =
-            if cause.is_final() { (FINAL, "refused") } else { (TRANSIENT, "failed") };
+    fn fail(&mut self, RefreshError { cause, retry_after }: RefreshError, now: Instant) {
+        let ((first, longest), result) = if cause.is_final() {
+            (FINAL_BACKOFF, "refused")
+        } else {
+            (TRANSIENT_BACKOFF, "failed")
+        };
         let before = self.failing.filter(|(before, _)| before.is_final() == cause.is_final());
         let times = before.map_or(0, |(_, times)| times + 1);
         self.failing = Some((cause, times));
-        let backoff = range.0.saturating_mul(1 << times.min(16)).min(range.1);
+        let backoff = first.saturating_mul(1 << times.min(16)).min(longest);
         let backoff = backoff.mul_f64(0.8 + 0.4 * fastrand::f64());
-        let retry_in = backoff.max(retry_after.unwrap_or_default().min(RETRY_AFTER_LIMIT));
+        let retry_in = backoff.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER));
         self.due_at = now + retry_in;
         self.failed += 1;
         counter!(REFRESHES_METRIC, "result" => result).increment(1);
@@ -210,18 +253,12 @@ impl State {
                 "the service's access token could not be refreshed; the present one serves until \
                  it expires"
             );
-        } else if self.reported.replace(cause) != Some(cause) {
+        } else if self.logged.replace(cause) != Some(cause) {
             error!(
                 failure = %cause, valid_seconds, retry_seconds,
                 "the service's credential is refused by the token endpoint or cannot be read: put \
                  a new refresh token, personal access token or client secret in place"
             );
         }
-    }
-}
-
-impl Token {
-    fn used_until(&self) -> Instant {
-        self.issued_at + self.life.max(SHORTEST_USE)
     }
 }

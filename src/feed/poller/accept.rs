@@ -1,5 +1,5 @@
-//! The one way in which an answer changes what a poll knows, whoever asked for it. Whether it is
-//! believed is decided by [`crate::model::validator`].
+//! Takes in a reply. This is the only way in which a reply changes what a poll knows, whoever asked
+//! for it. [`crate::model::validator`] decides whether an answer is accepted.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -10,92 +10,90 @@ use tracing::warn;
 use super::{Poller, Record, Trouble};
 use crate::{
     feed::{
-        Reading, Reply, Settings,
-        effect::{Effect, Meaning, outage, retry_pause},
-        pace::jittered,
+        poll_interval::{backoff, jittered},
+        poll_result::{ErrorClass, PollResult},
+        request::Reply,
+        revision::Revision,
+        settings::Settings,
     },
-    model::{Baseline, Digest, Disbelief, Session, Verdict},
-    wire,
-    wire::{Answer, Kind},
+    model::{Baseline, Digest, Rejection, Session, Validation},
+    wire::{Answer, Error, Kind},
 };
 
 impl Poller {
     /// Takes in the reply to a request that was sent at `sent_at`, whoever sent it.
-    pub fn accept(&self, reply: Reply, sent_at: Instant, settings: &Settings) -> Effect {
-        let mut record = self.record();
-        let newer = if reply.is_ok() { record.shown_at } else { record.answered_at };
+    pub fn accept(&self, reply: Reply, sent_at: Instant, settings: &Settings) -> PollResult {
+        let mut record = self.record.lock();
+        let newer = if reply.is_ok() { record.answered_at } else { record.replied_at };
         if sent_at < newer {
             if reply.is_ok() {
-                // Too old to tell what it is like, and yet the session is there.
-                record.validator.doubt_absence();
+                // The answer is too old to show the session's state, but the session is there.
+                record.validator.note_presence();
             }
-            return Effect::Superseded;
+            return PollResult::Superseded;
         }
-        record.answered_at = Instant::now();
-        let (effect, pause) = match reply {
+        record.replied_at = Instant::now();
+        let (result, pause) = match reply {
             Ok(answer) => self.accept_answer(&mut record, answer, settings),
             Err(error) => self.accept_error(&mut record, error, settings),
         };
-        record.due_at = record.answered_at + jittered(pause);
+        record.due_at = record.replied_at + jittered(pause);
         drop(record);
         self.rescheduled.notify_one();
-        effect
+        result
     }
 
+    /// Returns the result and the pause until the next request.
     fn accept_answer(
         &self,
         record: &mut Record,
         answer: Answer<Arc<Session>>,
         settings: &Settings,
-    ) -> (Effect, Duration) {
-        let Answer { content: session, observed_at, .. } = answer;
-        record.shown_at = record.answered_at;
-        let latest = self.state.borrow().reading.clone();
+    ) -> (PollResult, Duration) {
+        let Answer { content: session, observed_at } = answer;
+        record.answered_at = record.replied_at;
+        let latest = self.state.borrow().revision.clone();
         let digest = Digest::of(&session);
-        let baseline = Baseline {
-            digest: &latest.digest,
-            history: &latest.history,
-            session: Some(&latest.session),
-        };
-        match record.validator.judge(baseline, &session, &digest) {
-            Verdict::Believed => {}
-            Verdict::Doubtful => {
-                let cause = wire::Error::new(Kind::Malformed);
-                record.trouble.get_or_insert_with(|| Trouble::beginning_with(cause));
-                return (Effect::Doubtful, settings.confirm_after);
+        let Revision { digest: latest_digest, history, session: latest_session, .. } = &*latest;
+        let baseline = Baseline { digest: latest_digest, history, session: Some(latest_session) };
+        match record.validator.validate(baseline, &session, &digest) {
+            Validation::Accepted => {}
+            Validation::Unconfirmed => {
+                let cause = Error::new(Kind::Malformed);
+                record.trouble.get_or_insert_with(|| Trouble::new(cause));
+                return (PollResult::Unconfirmed, settings.confirm_after);
             }
-            Verdict::Disbelieved(disbelief) => {
-                if !mem::replace(&mut record.has_disbelieved, true) {
-                    self.warn(disbelief);
+            Validation::Rejected(rejection) => {
+                if !mem::replace(&mut record.has_rejected, true) {
+                    self.warn(rejection);
                 }
-                let error = wire::Error::new(Kind::Malformed).caused_by(disbelief);
-                let (effect, pause) = self.fail(record, error, settings);
-                let is_end = effect == Effect::Ended;
-                return (if is_end { effect } else { Effect::Disbelieved }, pause);
+                let error = Error::new(Kind::Malformed).caused_by(rejection);
+                return match self.fail(record, error, settings) {
+                    (PollResult::Failed, pause) => (PollResult::Rejected, pause),
+                    end => end,
+                };
             }
         }
-        record.has_disbelieved = false;
+        record.has_rejected = false;
         record.failures = 0;
         record.trouble = None;
-        record.gap = record.answered_at.duration_since(record.believed_at).max(record.gap / 2);
-        record.believed_at = record.answered_at;
-        record.churn.observe(&digest);
-        let pause = settings.pace.interval(session.status());
+        record.gap = record.replied_at.duration_since(record.accepted_at).max(record.gap / 2);
+        record.accepted_at = record.replied_at;
+        record.unstable_fields.observe(&digest);
+        let pause = settings.intervals.of(session.status());
         let changed = latest.digest.changed(&digest);
-        let next = if record.churn.holds(changed) {
-            None
-        } else {
-            latest.next(session, digest, observed_at)
-        };
+        let is_held_back = record.unstable_fields.hold_back(changed);
+        let next = latest.next(session, digest, observed_at).filter(|_| !is_held_back);
         match next {
             None => {
-                self.confirm(observed_at);
-                (Effect::Unchanged, pause)
+                self.note_answer(observed_at);
+                self.state.send_if_modified(|state| state.trouble.take().is_some());
+                (PollResult::Unchanged, pause)
             }
-            Some(reading) => {
-                record.churn.published();
-                self.publish(reading);
-                (Effect::Changed, pause)
+            Some(revision) => {
+                record.unstable_fields.note_published();
+                self.publish(revision, observed_at);
+                (PollResult::Changed, pause)
             }
         }
     }
@@ -103,20 +101,20 @@ impl Poller {
     fn accept_error(
         &self,
         record: &mut Record,
-        error: wire::Error,
+        error: Error,
         settings: &Settings,
-    ) -> (Effect, Duration) {
-        match Meaning::of(&error) {
-            Meaning::Absent(absence) if !record.validator.confirms_absence(absence) => {
+    ) -> (PollResult, Duration) {
+        match ErrorClass::of(&error) {
+            ErrorClass::Absent(absence) if !record.validator.confirms_absence(absence) => {
                 record.failures = 0;
-                record.trouble.get_or_insert_with(|| Trouble::beginning_with(error));
-                (Effect::Doubtful, settings.confirm_after)
+                record.trouble.get_or_insert_with(|| Trouble::new(error));
+                (PollResult::Unconfirmed, settings.confirm_after)
             }
-            Meaning::Absent(_) | Meaning::Refused => {
+            ErrorClass::Absent(_) | ErrorClass::Refused => {
                 self.end(error);
-                (Effect::Ended, Duration::ZERO)
+                (PollResult::Ended, Duration::ZERO)
             }
-            Meaning::Trouble => self.fail(record, error, settings),
+            ErrorClass::Transient => self.fail(record, error, settings),
         }
     }
 
@@ -124,45 +122,38 @@ impl Poller {
     fn fail(
         &self,
         record: &mut Record,
-        error: wire::Error,
+        error: Error,
         settings: &Settings,
-    ) -> (Effect, Duration) {
+    ) -> (PollResult, Duration) {
         record.failures += 1;
-        let pause = retry_pause(record.failures, error.retry_after);
-        let now = record.answered_at;
-        let trouble = record.trouble.get_or_insert_with(|| Trouble::beginning_with(error.clone()));
+        let pause = backoff(record.failures, error.retry_after);
+        let trouble = record.trouble.get_or_insert_with(|| Trouble::new(error.clone()));
         trouble.cause = Arc::new(error);
-        if now.duration_since(trouble.since) >= settings.outage_limit {
-            self.end(outage(&trouble.cause));
-            return (Effect::Ended, Duration::ZERO);
+        if record.replied_at.duration_since(trouble.since) >= settings.outage_limit {
+            self.end_with_outage(&trouble.cause);
+            return (PollResult::Ended, Duration::ZERO);
         }
-        let is_told = self.state.borrow().trouble.is_some();
-        if is_told || record.failures >= settings.stale_after {
-            self.tell(&trouble.cause);
+        let is_stale = self.state.borrow().trouble.is_some();
+        if is_stale || record.failures >= settings.stale_after {
+            self.set_trouble(&trouble.cause);
         }
-        (Effect::Failed, pause)
+        (PollResult::Failed, pause)
     }
 
-    fn confirm(&self, observed_at: Timestamp) {
-        self.advance(observed_at);
-        self.state.send_if_modified(|state| state.trouble.take().is_some());
-    }
-
-    fn publish(&self, reading: Reading) {
-        let observed_at = reading.observed_at;
+    fn publish(&self, revision: Revision, observed_at: Timestamp) {
         self.state.send_modify(|state| {
-            state.reading = Arc::new(reading);
+            state.revision = Arc::new(revision);
             state.trouble = None;
         });
-        // Only now: who looks in between must not take old content for new.
-        self.advance(observed_at);
+        // After the state, so that nobody takes the old content for new in between.
+        self.note_answer(observed_at);
     }
 
-    /// Is called once for a row of them.
-    fn warn(&self, disbelief: Disbelief) {
+    /// Called once for several rejections in a row.
+    fn warn(&self, rejection: Rejection) {
         warn!(
             session = %self.name,
-            %disbelief,
+            %rejection,
             "an answer of GoToAssist is not believed: it is not the watched session's state"
         );
     }

@@ -3,20 +3,15 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
+use parking_lot::Mutex;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use subtle::{Choice, ConstantTimeEq};
-use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Refusal;
 use crate::{config::secret::trimmed, credential::CredentialId};
-
-/// How long a look at the file is good for.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The largest file read, in bytes: some ten thousand tokens.
 const MAX_LENGTH: u64 = 1024 * 1024;
@@ -33,8 +28,8 @@ pub struct Tokens {
 #[derive(Debug)]
 struct State {
     digests: Vec<Digest>,
+    /// Of the file when it was read last.
     stamp: Option<Stamp>,
-    look_at: Instant,
 }
 
 /// What changes when somebody writes to the file, or puts another in its place.
@@ -70,51 +65,34 @@ impl Tokens {
         if digests.is_empty() {
             warn!("the file of --client-tokens-file names no token: nobody may call");
         }
-        let state = State { digests, stamp, look_at: Instant::now() + LOOK_INTERVAL };
-        Ok(Self { path: path.to_owned(), state: Mutex::new(state) })
+        Ok(Self { path: path.to_owned(), state: Mutex::new(State { digests, stamp }) })
     }
 
     /// Who uses this token. Looks at every digest, so that the time tells nothing.
     pub(super) fn check(&self, token: &str) -> Result<CredentialId, Refusal> {
         let digest = digest(&SHA256, token.as_bytes());
-        let mut state = self.state();
-        state.follow(&self.path, Instant::now());
-        let found = state
-            .digests
-            .iter()
-            .fold(Choice::from(0), |found, known| found | known.as_slice().ct_eq(digest.as_ref()));
+        let found =
+            self.state.lock().digests.iter().fold(Choice::from(0), |found, known| {
+                found | known.as_slice().ct_eq(digest.as_ref())
+            });
         // Hashed once more: what tells callers apart is not what lets them in.
         bool::from(found).then(|| CredentialId::of(digest.as_ref())).ok_or(Refusal::Rejected)
     }
 
-    /// Looks at the file now.
-    pub(super) fn look_again(&self) {
-        let (mut state, now) = (self.state(), Instant::now());
-        state.look_at = now;
-        state.follow(&self.path, now);
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Reads the file again if it has changed. One that cannot be used changes nothing.
-    fn follow(&mut self, path: &Path, now: Instant) {
-        if now < self.look_at {
+    /// Reads the file again if it has changed. A file that cannot be used changes nothing. Blocks, and
+    /// holds no lock while it does: a file system may not answer for long.
+    pub(super) fn reload(&self) {
+        let stamp = Stamp::of(&self.path).ok();
+        if stamp == self.state.lock().stamp {
             return;
         }
-        self.look_at = now + LOOK_INTERVAL;
-        let stamp = Stamp::of(path).ok();
-        if stamp == self.stamp {
-            return;
-        }
-        self.stamp = stamp;
-        match read(path) {
+        let digests = read(&self.path);
+        let mut state = self.state.lock();
+        state.stamp = stamp;
+        match digests {
             Ok(digests) => {
                 info!(tokens = digests.len(), "the callers' tokens are read again");
-                self.digests = digests;
+                state.digests = digests;
             }
             Err(problem) => {
                 let source = std::error::Error::source(&problem).map(ToString::to_string);
@@ -190,8 +168,8 @@ mod tests {
     const ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
     const TWO: &str = "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3";
 
-    #[tokio::test(start_paused = true)]
-    async fn only_tokens_in_the_file_are_known() {
+    #[test]
+    fn only_tokens_in_the_file_are_known() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tokens");
         fs::write(&path, format!("# callers\n\n  {ONE}  billing team\n{}\n", TWO.to_uppercase()))
@@ -203,29 +181,28 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_changed_file_is_read_again_and_a_broken_one_changes_nothing() {
+    #[test]
+    fn a_changed_file_is_read_again_and_a_broken_one_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tokens");
         fs::write(&path, ONE).unwrap();
         let tokens = Tokens::open(&path).unwrap();
-        let later = || tokio::time::advance(LOOK_INTERVAL);
 
         fs::write(&path, "not a digest").unwrap();
-        later().await;
+        tokens.reload();
         assert!(tokens.check("one").is_ok(), "the one before stays valid");
 
         fs::remove_file(&path).unwrap();
-        later().await;
+        tokens.reload();
         assert!(tokens.check("one").is_ok());
 
         fs::write(&path, TWO).unwrap();
-        later().await;
+        tokens.reload();
         assert!(tokens.check("one").is_err(), "revoked without a restart");
         assert!(tokens.check("two").is_ok());
 
         fs::write(&path, "# nobody").unwrap();
-        later().await;
+        tokens.reload();
         assert!(tokens.check("two").is_err());
     }
 

@@ -7,23 +7,28 @@ use std::{
 };
 
 use async_stream::stream;
+use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_stream::Stream;
 use tonic::Status;
 
 use super::{
-    frame::{Frame, Parts, encoded_session, next_frame, resume_token},
-    told::{News, Told},
+    encoding::Encodings,
+    watcher::{Update, WatcherState},
 };
 use crate::{
     clock::Clock,
-    feed::{Difference, Reading, Subscription},
+    feed::{Difference, Revision, Subscription},
     grpc::{
-        metric::WatchMetrics, place::WatchPlace, resume_token::Sealer, session::status_to_proto,
-        status, value,
+        concurrency::WatchPermit, metric::WatchMetrics, resume_token::ResumeTokenCodec,
+        session::status_to_proto, status, value,
     },
     model::{Known, SessionId, Transition},
-    proto::{self, watch_session_response::EventType},
+    proto::{
+        self,
+        encoded::{EncodedWatchResponse as Message, WatchResponseParts as Parts},
+        watch_session_response::EventType,
+    },
     wire,
 };
 
@@ -32,25 +37,26 @@ const WARNING: Duration = Duration::from_millis(500);
 
 /// One watch.
 pub(super) struct Watch {
-    pub sealer: Arc<Sealer>,
+    pub resume_tokens: Arc<ResumeTokenCodec>,
     pub clock: Clock,
     pub metrics: WatchMetrics,
+    pub encodings: Encodings,
     pub session: SessionId,
     pub subscription: Subscription,
-    pub told: Told,
+    pub watcher: WatcherState,
     pub heartbeat_interval: Duration,
     pub follow_after_end: Duration,
     pub last_message: Instant,
     pub rotation: Instant,
     pub deadline: Option<Instant>,
     pub has_warned: bool,
-    pub _place: WatchPlace,
+    pub _permit: WatchPermit,
 }
 
 /// Why a watch wakes up.
 enum Wake {
-    /// Perhaps there is news.
-    News,
+    /// There may be an update.
+    Update,
     /// It has been silent for long, or its deadline is near.
     Heartbeat,
     /// The session is over, and so is the time to follow it.
@@ -61,50 +67,50 @@ enum Wake {
     Deadline,
 }
 
-/// What a watch has to say after a look at the feed.
-enum Look {
-    /// A message.
-    Tell(Frame),
-    /// Nothing new.
-    Silence,
-    /// Nothing new, and the watch is to go on elsewhere.
-    Leave,
-    /// There will be nothing more.
+/// What a watch does next in view of the feed.
+enum Next {
+    /// Sends a message.
+    Send(Message),
+    /// Waits, since there is no update.
+    Wait,
+    /// Ends, since the server drains.
+    Drain,
+    /// Ends, since there will be no more updates.
     End(Arc<wire::Error>),
 }
 
 /// The messages, until the watch ends: with OK after a terminal message, else with an error.
-pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Frame, Status>> + Send {
+pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Message, Status>> + Send {
     stream! {
-        // Lives as long as the watch: to begin anew after each message costs more.
+        // One timer for the whole watch: a new one for each message costs more.
         let mut alarm = pin!(sleep_until(watch.rotation));
-        let mut woken_by = Wake::News;
+        let mut woken_by = Wake::Update;
         loop {
             let mut is_silent = true;
             loop {
-                match watch.look() {
-                    Look::Tell(frame) => {
-                        let is_terminal = frame.is_terminal;
+                match watch.next() {
+                    Next::Send(message) => {
+                        let is_terminal = message.is_terminal;
                         is_silent = false;
-                        yield Ok(frame);
+                        yield Ok(message);
                         if is_terminal {
                             return;
                         }
                     }
-                    Look::Silence => break,
-                    Look::Leave => {
+                    Next::Wait => break,
+                    Next::Drain => {
                         yield Ok(watch.heartbeat(false));
                         yield Err(status::draining());
                         return;
                     }
-                    Look::End(error) => {
+                    Next::End(error) => {
                         yield Err(status::of_session(&error, &watch.session));
                         return;
                     }
                 }
             }
             match woken_by {
-                Wake::News => {}
+                Wake::Update => {}
                 Wake::Heartbeat => {
                     if is_silent {
                         yield Ok(watch.heartbeat(false));
@@ -130,65 +136,65 @@ pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Frame, Sta
 }
 
 impl Watch {
-    /// Looks at the feed for what there is to tell; what is returned counts as told.
-    fn look(&mut self) -> Look {
-        let was_told = self.told.has_begun();
+    /// What to do next. A message that is returned counts as sent.
+    fn next(&mut self) -> Next {
+        let has_begun = self.watcher.has_begun();
         let now = self.clock.now();
         let view = self.subscription.look();
-        let news = self.told.next(&view.state, view.observed_at, now);
-        let silence = match &view.state.end {
-            Some(error) => Look::End(error.clone()),
-            None if view.state.is_closing => Look::Leave,
-            None => Look::Silence,
+        let update = self.watcher.next(&view.state, view.observed_at, now);
+        let otherwise = match &view.state.end {
+            Some(error) => Next::End(error.clone()),
+            None if view.state.is_closing => Next::Drain,
+            None => Next::Wait,
         };
         drop(view);
-        let Some(news) = news else { return silence };
-        // What a watch begins with may have been known here for long.
-        if was_told && let Some(reading) = self.told.reading() {
-            match &news {
-                News::Next(_) | News::Changed(_) => {
-                    self.metrics.record_delivery(reading.observed_at, now);
+        let Some(update) = update else { return otherwise };
+        // A watch may begin with a revision that is old.
+        if has_begun && let Some(revision) = self.watcher.revision() {
+            match &update {
+                Update::Next(_) | Update::Changed(_) => {
+                    self.metrics.record_delivery(revision.observed_at, now);
                 }
-                News::Snapshot | News::Unchanged | News::Stale(_) => {}
+                Update::Snapshot | Update::Unchanged | Update::Stale(_) => {}
             }
         }
-        Look::Tell(self.tell(news))
+        Next::Send(self.message(update))
     }
 
-    fn tell(&mut self, news: News) -> Frame {
+    fn message(&mut self, update: Update) -> Message {
         let terminal = self.is_over();
-        match news {
-            News::Next(reading) => self.next_reading(&reading, terminal),
-            News::Changed(difference) => {
-                self.speak(EventType::Changed);
+        match update {
+            Update::Next(revision) => self.next_revision(&revision, terminal),
+            Update::Changed(difference) => {
+                self.count(EventType::Changed);
                 self.metrics.count_transitions(&difference.transitions);
                 self.change(&difference, terminal)
             }
-            News::Snapshot => {
-                self.speak(EventType::Snapshot);
-                let session = self.told.reading().map(encoded_session);
+            Update::Snapshot => {
+                self.count(EventType::Snapshot);
+                let session = self.encoded_session();
                 Parts { session, terminal, ..self.parts(EventType::Snapshot) }.into()
             }
-            News::Unchanged => self.heartbeat(terminal),
-            News::Stale(cause) => self.stale(&cause, terminal),
+            Update::Unchanged => self.heartbeat(terminal),
+            Update::Stale(cause) => self.stale(&cause, terminal),
         }
     }
 
-    /// The change that all are told of who were told of the reading before.
-    fn next_reading(&mut self, reading: &Reading, terminal: bool) -> Frame {
-        self.speak(EventType::Changed);
-        self.metrics.count_transitions(&reading.step.transitions);
-        let make = || self.change(&reading.step, terminal);
-        match self.told.known() {
-            Some(known) => next_frame(reading, &known, terminal, make),
+    /// The message of a change for all watchers who were sent the revision before it.
+    fn next_revision(&mut self, revision: &Arc<Revision>, terminal: bool) -> Message {
+        self.count(EventType::Changed);
+        self.metrics.count_transitions(&revision.step.transitions);
+        let make = || self.change(&revision.step, terminal);
+        match self.watcher.known() {
+            Some(known) => self.encodings.of(revision).next(revision, &known, terminal, make),
             None => make(),
         }
     }
 
-    fn change(&self, difference: &Difference, terminal: bool) -> Frame {
+    fn change(&self, difference: &Difference, terminal: bool) -> Message {
         let paths = difference.changed_fields.iter().copied().map(str::to_owned).collect();
         Parts {
-            session: self.told.reading().map(encoded_session),
+            session: self.encoded_session(),
             transitions: difference.transitions.iter().map(transition_to_proto).collect(),
             changed_fields: Some(prost_types::FieldMask { paths }),
             terminal,
@@ -197,45 +203,49 @@ impl Watch {
         .into()
     }
 
-    /// A message that says no more than that nothing changed; or, in an outage, that it lasts:
-    /// a heartbeat after STALE would tell that it is over.
-    fn heartbeat(&mut self, terminal: bool) -> Frame {
-        if self.told.is_stale()
+    fn encoded_session(&self) -> Option<Bytes> {
+        self.watcher.revision().map(|revision| self.encodings.of(revision).session(revision))
+    }
+
+    /// A message without an update: a heartbeat, or STALE again while an outage lasts, because a heartbeat
+    /// after STALE means that the outage is over.
+    fn heartbeat(&mut self, terminal: bool) -> Message {
+        if self.watcher.is_stale()
             && let Some(cause) = self.subscription.trouble()
         {
             return self.stale(&cause, terminal);
         }
-        self.speak(EventType::Heartbeat);
+        self.count(EventType::Heartbeat);
         Parts { terminal, ..self.parts(EventType::Heartbeat) }.into()
     }
 
-    fn stale(&mut self, cause: &wire::Error, terminal: bool) -> Frame {
-        self.speak(EventType::Stale);
+    fn stale(&mut self, cause: &wire::Error, terminal: bool) -> Message {
+        self.count(EventType::Stale);
         let cause = status::to_proto(&status::of_session(cause, &self.session));
         Parts { stale_cause: Some(cause), terminal, ..self.parts(EventType::Stale) }.into()
     }
 
-    fn speak(&mut self, event_type: EventType) {
+    fn count(&mut self, event_type: EventType) {
         self.last_message = Instant::now();
         self.metrics.count_message(event_type);
     }
 
     /// What every message holds.
     fn parts(&self, event_type: EventType) -> Parts {
-        let seal = |known: &Known| self.sealer.seal(&self.session, known);
-        let token = |known: Known| match self.told.reading() {
-            Some(reading) => resume_token(reading, &known, || seal(&known)),
-            None => seal(&known).into(),
+        let encode = |known: &Known| self.resume_tokens.encode(&self.session, known);
+        let token = |known: Known| match self.watcher.revision() {
+            Some(revision) => self.encodings.of(revision).resume_token(&known, || encode(&known)),
+            None => encode(&known).into(),
         };
         Parts {
             event_type: event_type.into(),
-            observed_at: Some(value::timestamp(self.told.observed_at())),
-            resume_token: self.told.known().map(token).unwrap_or_default(),
+            observed_at: Some(value::timestamp(self.watcher.observed_at())),
+            resume_token: self.watcher.known().map(token).unwrap_or_default(),
             ..Parts::default()
         }
     }
 
-    /// Waits for the first thing that makes the watch speak.
+    /// Waits until the watch may have something to send.
     async fn wait(&mut self, mut alarm: Pin<&mut Sleep>) -> Wake {
         let silence = self.last_message + self.heartbeat_interval;
         let warning = self.deadline.filter(|_| !self.has_warned).map(|deadline| {
@@ -252,7 +262,7 @@ impl Watch {
             }
             tokio::select! {
                 biased;
-                () = self.subscription.changed() => return Wake::News,
+                () = self.subscription.changed() => return Wake::Update,
                 () = alarm.as_mut() => if next <= Instant::now() { break },
             }
         }
@@ -275,7 +285,7 @@ impl Watch {
 
     /// When the session has been over for as long as it was to be followed.
     fn over_at(&self) -> Option<Instant> {
-        let since = self.told.over_since()?;
+        let since = self.watcher.over_since()?;
         let age = Duration::try_from(self.clock.now().duration_since(since)).unwrap_or_default();
         Some(Instant::now() + self.follow_after_end.saturating_sub(age))
     }

@@ -1,14 +1,15 @@
-//! The circuits of which there is a failure to remember.
+//! The circuits that have a failure to remember. Their number is bounded, and a circuit is forgotten
+//! when nothing has touched it for a while.
 
 use std::time::Duration;
 
+use lru::LruCache;
 use metrics::{counter, gauge};
 use tokio::time::Instant;
 
 use super::{
     SESSIONS_TO_OPEN, Subject,
     circuit::{Circuit, Rule},
-    recent::Recent,
 };
 use crate::{
     credential::CredentialId,
@@ -16,63 +17,88 @@ use crate::{
     wire::{Error, Kind},
 };
 
-/// Two callers with the same deadline wait a little longer and a little shorter.
+/// The waits of two callers with the same deadline differ by less than this.
 const SLACK: Duration = Duration::from_millis(100);
 
+/// The most circuits. Beyond that, the one touched longest ago is forgotten.
+const LIMIT: usize = 20_000;
+
+/// How long a circuit is kept that nothing touches.
+const MEMORY: Duration = Duration::from_mins(10);
+
+/// What a circuit is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Scope {
+    /// Everybody: no connection can be made.
+    Connect,
+    Session(Subject),
+    /// Calls for a session that have no more time than was waited in vain for it.
+    ShortDeadlines(Subject),
+    Credential(CredentialId),
+}
+
 /// See the module.
-#[derive(Default)]
-pub(super) struct Table {
-    connect: Circuit,
-    credentials: Recent<CredentialId, OfCredential>,
-    sessions: Recent<Subject, OfSession>,
-}
+pub(super) struct Table(LruCache<Scope, Entry>);
 
-#[derive(Default)]
-struct OfCredential {
+struct Entry {
     circuit: Circuit,
-    /// The sessions that failed since the latest success, as far as they decide anything.
+    touched_at: Instant,
+    /// Of a credential: the sessions that failed since the latest success, up to the number that
+    /// counts.
     failing: Vec<Subject>,
-}
-
-#[derive(Default)]
-struct OfSession {
-    circuit: Circuit,
-    /// Open for callers who have no more time than was waited in vain.
-    impatient: Circuit,
+    /// Of short deadlines: the longest time that was waited in vain.
     waited: Duration,
 }
 
+impl Scope {
+    /// All that an attempt passes.
+    fn all_of(subject: Subject) -> [Self; 4] {
+        [
+            Scope::Connect,
+            Scope::Session(subject),
+            Scope::ShortDeadlines(subject),
+            Scope::Credential(subject.caller),
+        ]
+    }
+
+    /// Its name in metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Scope::Connect => "connect",
+            Scope::Session(_) | Scope::ShortDeadlines(_) => "session",
+            Scope::Credential(_) => "credential",
+        }
+    }
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self(LruCache::unbounded())
+    }
+}
+
 impl Table {
-    /// Whether the subject may be asked for.
+    /// Checks that the subject may be asked for.
     pub fn check(
         &self,
         subject: Subject,
         deadline: Option<Instant>,
         now: Instant,
     ) -> Result<(), Error> {
-        let caller = subject.caller;
-        let refused = |circuit| move |wait| refusal(wait, circuit);
-        self.connect.check(caller, now).map_err(refused("connect"))?;
-        if let Some(session) = self.sessions.get(&subject) {
-            session.circuit.check(caller, now).map_err(refused("session"))?;
-            let in_vain = session.waited + SLACK;
-            if deadline.is_some_and(|deadline| deadline.duration_since(now) <= in_vain) {
-                session.impatient.check(caller, now).map_err(refused("session"))?;
-            }
-            // A session known to be bad is tried for its own sake only.
-            if session.circuit.is_open() {
-                return Ok(());
+        for scope in self.relevant(subject) {
+            let Some(entry) = self.0.peek(&scope) else { continue };
+            let is_short = |deadline: Instant| deadline - now <= entry.waited + SLACK;
+            let applies =
+                !matches!(scope, Scope::ShortDeadlines(_)) || deadline.is_some_and(is_short);
+            if applies && let Err(wait) = entry.circuit.check(subject.caller, now) {
+                counter!(metric::BREAKER_REFUSALS, "circuit" => scope.name()).increment(1);
+                return Err(Error { retry_after: Some(wait), ..Error::new(Kind::Unavailable) });
             }
         }
-        match self.credentials.get(&caller) {
-            Some(credential) => {
-                credential.circuit.check(caller, now).map_err(refused("credential"))
-            }
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    /// The same for an attempt that begins now, which is a trial of whatever is half-open.
+    /// Checks the same for an attempt that begins now, and makes it the trial of whatever is half-open.
     pub fn begin(
         &mut self,
         subject: Subject,
@@ -80,93 +106,131 @@ impl Table {
         now: Instant,
     ) -> Result<(), Error> {
         self.check(subject, deadline, now)?;
-        self.circuits(subject, |circuit| circuit.begin(subject.caller, now));
+        self.change(subject, |circuit| circuit.begin(subject.caller, now));
         Ok(())
     }
 
-    /// The attempt ended without telling anything.
+    /// The attempt ended and told nothing.
     pub fn leave(&mut self, subject: Subject) {
-        self.circuits(subject, |circuit| circuit.leave(subject.caller));
+        self.change(subject, |circuit| circuit.leave(subject.caller));
     }
 
-    /// The vendor answered as it should. Whether that changes anything.
+    /// The vendor answered as it should. Returns whether that changed anything.
     pub fn succeed(&mut self, subject: Subject, now: Instant) -> bool {
-        let had_connect_failures = std::mem::take(&mut self.connect).failures > 0;
-        let had_session = self.sessions.remove(&subject);
-        let had_credential = self.credentials.remove(&subject.caller);
-        self.sweep(now) || had_connect_failures || had_session || had_credential
+        let before = self.0.len();
+        for scope in Scope::all_of(subject) {
+            self.0.pop(&scope);
+        }
+        self.expire(now);
+        self.0.len() < before
     }
 
-    /// There was no connection, which says nothing of session and credential.
+    /// No connection could be made, which says nothing about the session and the credential.
     pub fn fail_connect(&mut self, subject: Subject, rule: Rule, now: Instant) {
         self.leave(subject);
-        self.connect.fail(true, rule, now);
+        self.touch(Scope::Connect, now).circuit.fail(true, rule, now);
     }
 
     /// The vendor failed.
     pub fn fail(&mut self, subject: Subject, rule: Rule, now: Instant) {
-        self.connect = Circuit::default();
-        let session = &mut self.sessions.touch(subject, now).circuit;
+        self.0.pop(&Scope::Connect);
+        let session = &mut self.touch(Scope::Session(subject), now).circuit;
         let was_known = session.is_open();
         session.fail(true, rule, now);
-        // The failures of a session that is known to be bad say nothing of the credential.
+        // The failures of a session that is known to fail say nothing about the credential.
         if was_known {
             return;
         }
-        let OfCredential { circuit, failing } = self.credentials.touch(subject.caller, now);
+        let Entry { circuit, failing, .. } = self.touch(Scope::Credential(subject.caller), now);
         if failing.len() < SESSIONS_TO_OPEN && !failing.contains(&subject) {
             failing.push(subject);
         }
         circuit.fail(failing.len() >= SESSIONS_TO_OPEN, rule, now);
     }
 
-    /// A caller left after having waited in vain.
-    pub fn fail_impatient(&mut self, subject: Subject, waited: Duration, rule: Rule, now: Instant) {
-        let session = self.sessions.touch(subject, now);
-        session.waited = session.waited.max(waited);
-        session.impatient.fail(true, rule, now);
+    /// A caller left who had waited in vain.
+    pub fn fail_short_deadline(
+        &mut self,
+        subject: Subject,
+        waited: Duration,
+        rule: Rule,
+        now: Instant,
+    ) {
+        let entry = self.touch(Scope::ShortDeadlines(subject), now);
+        entry.waited = entry.waited.max(waited);
+        entry.circuit.fail(true, rule, now);
     }
 
-    /// Sets the gauges.
-    pub fn show(&self) {
-        let sessions =
-            self.sessions.count(|session| session.circuit.is_open() || session.impatient.is_open());
-        let credentials = self.credentials.count(|credential| credential.circuit.is_open());
-        let circuits = [
-            ("connect", usize::from(self.connect.is_open())),
-            ("credential", credentials),
-            ("session", sessions),
-        ];
-        for (circuit, open) in circuits {
-            #[expect(clippy::cast_precision_loss, reason = "at most 10,000")]
-            gauge!(metric::BREAKER_OPEN, "circuit" => circuit).set(open as f64);
+    /// Sets the gauges to the number of open circuits.
+    pub fn set_gauges(&self) {
+        for name in ["connect", "credential", "session"] {
+            let is_counted =
+                |scope: &Scope, entry: &Entry| scope.name() == name && entry.circuit.is_open();
+            let open = self.0.iter().filter(|(scope, entry)| is_counted(scope, entry)).count();
+            #[expect(clippy::cast_precision_loss, reason = "at most 20,000")]
+            gauge!(metric::BREAKER_OPEN, "circuit" => name).set(open as f64);
         }
     }
 
-    /// Forgets failures that nothing has followed for long. Whether there were any.
-    pub fn sweep(&mut self, now: Instant) -> bool {
-        let had_sessions = self.sessions.sweep(now);
-        self.credentials.sweep(now) || had_sessions
+    /// The circuits that an attempt passes. The trial of a session that is known to fail says nothing
+    /// about the credential, and is not kept back by it.
+    fn relevant(&self, subject: Subject) -> impl Iterator<Item = Scope> + use<> {
+        let session = self.0.peek(&Scope::Session(subject));
+        let is_known = session.is_some_and(|session| session.circuit.is_open());
+        let is_relevant = move |scope: &Scope| !(is_known && matches!(scope, Scope::Credential(_)));
+        Scope::all_of(subject).into_iter().filter(is_relevant)
     }
 
-    /// Every circuit that an attempt goes through.
-    fn circuits(&mut self, subject: Subject, mut change: impl FnMut(&mut Circuit)) {
-        change(&mut self.connect);
-        let session = self.sessions.get_mut(&subject);
-        let is_known = session.as_ref().is_some_and(|session| session.circuit.is_open());
-        if let Some(session) = session {
-            change(&mut session.circuit);
-            change(&mut session.impatient);
+    fn change(&mut self, subject: Subject, change: impl Fn(&mut Circuit)) {
+        for scope in self.relevant(subject) {
+            if let Some(entry) = self.0.peek_mut(&scope) {
+                change(&mut entry.circuit);
+            }
         }
-        if let Some(credential) = self.credentials.get_mut(&subject.caller)
-            && !is_known
-        {
-            change(&mut credential.circuit);
+    }
+
+    /// The entry, or a new one, which counts as touched now.
+    fn touch(&mut self, scope: Scope, now: Instant) -> &mut Entry {
+        if self.0.len() >= LIMIT && !self.0.contains(&scope) {
+            self.0.pop_lru();
+        }
+        let entry = self.0.get_or_insert_mut(scope, || Entry {
+            circuit: Circuit::default(),
+            touched_at: now,
+            failing: Vec::new(),
+            waited: Duration::ZERO,
+        });
+        entry.touched_at = now;
+        entry
+    }
+
+    /// Forgets the circuits that nothing has touched for a while.
+    fn expire(&mut self, now: Instant) {
+        let is_old = |entry: &Entry| now.duration_since(entry.touched_at) >= MEMORY;
+        while self.0.peek_lru().is_some_and(|(_, oldest)| is_old(oldest)) {
+            self.0.pop_lru();
         }
     }
 }
 
-fn refusal(retry_after: Duration, circuit: &'static str) -> Error {
-    counter!(metric::BREAKER_REFUSALS, "circuit" => circuit).increment(1);
-    Error { retry_after: Some(retry_after), ..Error::new(Kind::Unavailable) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_number_of_circuits_is_bounded_and_old_ones_are_forgotten() {
+        let mut table = Table::default();
+        let scope = |number: usize| Scope::Credential(CredentialId::of(&number.to_be_bytes()));
+        for number in 0..=LIMIT {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            table.touch(scope(number), Instant::now());
+        }
+        let is_kept = |table: &Table, number| table.0.contains(&scope(number));
+        assert_eq!((table.0.len(), is_kept(&table, 0), is_kept(&table, 1)), (LIMIT, false, true));
+        tokio::time::advance(MEMORY / 2).await;
+        table.touch(scope(7), Instant::now());
+        tokio::time::advance(MEMORY / 2).await;
+        table.expire(Instant::now());
+        assert_eq!((table.0.len(), is_kept(&table, 7)), (1, true));
+    }
 }

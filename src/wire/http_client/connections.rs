@@ -1,9 +1,9 @@
-//! When connections are replaced by new ones.
+//! Replaces the connections by new ones from time to time.
 //!
 //! reqwest never ends a connection that is in use. But the name may have got another address, or the
-//! server may take no more requests on a connection that looks alive. So all connections are replaced
-//! after some minutes, and after several requests in a row that got no answer. Requests in flight end
-//! on the old connections.
+//! server may accept no more requests on a connection that looks alive. So all connections are
+//! replaced after some minutes, and after several requests in a row without an answer. Requests in
+//! flight end on the old connections.
 
 use std::{
     collections::HashSet,
@@ -20,21 +20,21 @@ use reqwest::Client;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::setup::{SetUp, SetUpError};
+use super::client_settings::{ClientSettings, SetUpError};
 
 /// How long connections are used.
 const MAX_AGE: Duration = Duration::from_mins(5);
 
-/// After this many requests in a row without an answer, the connections are taken for broken.
-const UNANSWERED_LIMIT: u32 = 3;
+/// After this many requests in a row without an answer, the connections count as broken.
+const MAX_UNANSWERED: u32 = 3;
 
-/// A request that ended sooner does not count as unanswered: its caller may just have left.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A request that ended sooner does not count as unanswered, since its caller may have left.
+const MIN_WAIT: Duration = Duration::from_secs(1);
 
 /// The clients of reqwest that are in use.
 pub(super) struct Connections {
-    set_up: SetUp,
-    patience: Duration,
+    settings: ClientSettings,
+    min_wait: Duration,
     current: Mutex<Arc<Generation>>,
 }
 
@@ -47,81 +47,77 @@ pub(super) struct Generation {
     made_at: Instant,
     /// Requests without an answer since the latest answer.
     unanswered: AtomicU32,
-    /// The local addresses of the connections that have brought an answer.
-    used: Mutex<HashSet<SocketAddr>>,
+    /// The local addresses of the connections that have carried an answer.
+    reused: Mutex<HashSet<SocketAddr>>,
 }
 
-/// A request that waits for its answer. Dropped without one, it counts as unanswered.
-pub(super) struct Waiting {
+/// A request in flight. If it is dropped before its answer, it counts as unanswered.
+pub(super) struct InFlight {
     pub generation: Arc<Generation>,
     since: Instant,
-    patience: Duration,
+    min_wait: Duration,
     is_answered: bool,
 }
 
 impl Connections {
-    /// Nothing is connected yet. `timeout` is how long a request may take.
-    pub fn new(set_up: SetUp, timeout: Duration) -> Result<Self, SetUpError> {
-        let first = Generation::new(set_up.pooled()?, set_up.unpooled()?);
-        Ok(Self { set_up, patience: PATIENCE.min(timeout / 2), current: Mutex::new(first.into()) })
+    /// Connects to nothing yet. `timeout` is how long a request may take.
+    pub fn new(settings: ClientSettings, timeout: Duration) -> Result<Self, SetUpError> {
+        let current = Mutex::new(Arc::new(Generation::new(&settings)?));
+        Ok(Self { settings, min_wait: MIN_WAIT.min(timeout / 2), current })
     }
 
     /// The connections for one request.
-    pub fn begin(&self) -> Waiting {
-        let generation = {
-            let mut current = self.current.lock();
-            if let Some(reason) = current.end() {
-                debug!(reason, "new connections to GoToAssist");
-                *current = Arc::new(self.next(&current));
-            }
-            Arc::clone(&current)
-        };
-        Waiting { generation, since: Instant::now(), patience: self.patience, is_answered: false }
-    }
-
-    fn next(&self, old: &Generation) -> Generation {
-        let clients = || Ok::<_, SetUpError>((self.set_up.pooled()?, self.set_up.unpooled()?));
-        let (pooled, unpooled) = clients().unwrap_or_else(|error| {
-            warn!(%error, "connections to GoToAssist cannot be replaced, so the old ones stay");
-            (old.pooled.clone(), old.unpooled.clone())
-        });
-        Generation::new(pooled, unpooled)
+    pub fn begin(&self) -> InFlight {
+        let mut current = self.current.lock();
+        if let Some(reason) = current.end() {
+            debug!(reason, "new connections to GoToAssist");
+            *current = Arc::new(Generation::new(&self.settings).unwrap_or_else(|error| {
+                warn!(%error, "connections to GoToAssist cannot be replaced, so the old ones stay");
+                Generation::with(current.pooled.clone(), current.unpooled.clone())
+            }));
+        }
+        let (generation, since) = (Arc::clone(&current), Instant::now());
+        InFlight { generation, since, min_wait: self.min_wait, is_answered: false }
     }
 }
 
 impl Generation {
-    fn new(pooled: Client, unpooled: Client) -> Self {
-        let (unanswered, used) = (AtomicU32::new(0), Mutex::default());
-        Self { pooled, unpooled, made_at: Instant::now(), unanswered, used }
+    fn new(settings: &ClientSettings) -> Result<Self, SetUpError> {
+        Ok(Self::with(settings.pooled()?, settings.unpooled()?))
     }
 
-    /// Why it is to be replaced, if it is.
+    fn with(pooled: Client, unpooled: Client) -> Self {
+        let (unanswered, reused) = (AtomicU32::new(0), Mutex::default());
+        Self { pooled, unpooled, made_at: Instant::now(), unanswered, reused }
+    }
+
+    /// Why it must be replaced, if it must.
     fn end(&self) -> Option<&'static str> {
         if self.made_at.elapsed() >= MAX_AGE {
             return Some("age");
         }
         let unanswered = self.unanswered.load(Ordering::Relaxed);
-        (unanswered >= UNANSWERED_LIMIT).then_some("unanswered requests")
+        (unanswered >= MAX_UNANSWERED).then_some("unanswered requests")
     }
 
-    /// Whether the connection with this local address has brought an answer before.
-    pub fn is_used(&self, connection: SocketAddr) -> bool {
-        self.used.lock().contains(&connection)
+    /// Whether the connection with this local address has carried an answer before.
+    pub fn is_reused(&self, connection: SocketAddr) -> bool {
+        self.reused.lock().contains(&connection)
     }
 }
 
-impl Waiting {
-    /// The head of the answer is here, on the connection with this local address.
+impl InFlight {
+    /// Notes that the head of the answer came, on a kept connection with this local address.
     pub fn answered(mut self, connection: Option<SocketAddr>) {
         self.is_answered = true;
         self.generation.unanswered.store(0, Ordering::Relaxed);
-        self.generation.used.lock().extend(connection);
+        self.generation.reused.lock().extend(connection);
     }
 }
 
-impl Drop for Waiting {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        if !self.is_answered && self.since.elapsed() >= self.patience {
+        if !self.is_answered && self.since.elapsed() >= self.min_wait {
             self.generation.unanswered.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -147,7 +143,7 @@ mod tests {
         config::UpstreamConfig,
         wire::http_client::{
             HttpClient,
-            addresses::{Addresses, system_lookup},
+            resolver::{Resolver, system_lookup},
         },
     };
 
@@ -227,12 +223,12 @@ mod tests {
         servers.spawn(serve(server, 201, Arc::default()));
 
         let config = UpstreamConfig::at(url.parse().unwrap());
-        let addresses = Arc::new(Addresses::new(system_lookup, config.connect_timeout));
-        let set_up = SetUp::new(&config, &config.url, addresses.clone()).unwrap();
-        let mut connections = Connections::new(set_up, config.timeout).unwrap();
-        connections.set_up.authorities = vec![Certificate::from_der(b"none").unwrap()];
-        assert!(connections.set_up.pooled().is_err());
-        let client = HttpClient { connections: Arc::new(connections), addresses };
+        let resolver = Arc::new(Resolver::new(system_lookup, config.connect_timeout));
+        let settings = ClientSettings::new(&config, &config.url, resolver.clone()).unwrap();
+        let mut connections = Connections::new(settings, config.timeout).unwrap();
+        connections.settings.authorities = vec![Certificate::from_der(b"none").unwrap()];
+        assert!(connections.settings.pooled().is_err());
+        let client = HttpClient { connections: Arc::new(connections), resolver };
         for _ in 0..2 {
             let request = http::Request::get(&url).body(Vec::new()).unwrap();
             let answer = client.send(request).await.unwrap();
@@ -247,11 +243,11 @@ mod tests {
         let client = HttpClient::new(&config, &config.url).unwrap();
         let connections = &client.connections;
         let give_up_after = async |time| {
-            let waiting = connections.begin();
+            let request = connections.begin();
             tokio::time::advance(time).await;
-            Arc::as_ptr(&waiting.generation)
+            Arc::as_ptr(&request.generation)
         };
-        let (long, short) = (PATIENCE, PATIENCE / 2);
+        let (long, short) = (MIN_WAIT, MIN_WAIT / 2);
         let first = give_up_after(long).await;
         give_up_after(long).await;
         connections.begin().answered(None);

@@ -1,20 +1,20 @@
 //! Which servers are reached without the proxy: `NO_PROXY` as Go's net/http reads it
 //! (golang.org/x/net/http/httpproxy).
 //!
-//! reqwest reads neither ports nor `*.domain` nor brackets, and takes `*` for names only.
+//! reqwest reads neither ports nor `*.domain` nor brackets.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use url::{Host, Url};
 
-/// Whether `list` names the server of `url`.
-pub(super) fn names(list: &str, url: &Url) -> bool {
+/// Whether `list` has an entry for the server of `url`.
+pub(super) fn lists(list: &str, url: &Url) -> bool {
     let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else { return false };
-    list.split(',').any(|entry| Entry::parse(entry.trim()).is_some_and(|e| e.names(&host, port)))
+    list.split(',').any(|entry| is_for(entry.trim(), &host, port) == Some(true))
 }
 
-/// Whether `url` points to this machine, for which no proxy of the environment is meant.
+/// Whether `url` points to this machine, for which a proxy of the environment is not meant.
 pub(super) fn is_local(url: &Url) -> bool {
     url.host().is_some_and(|host| match ip(&host) {
         Some(ip) => ip.is_loopback(),
@@ -22,57 +22,31 @@ pub(super) fn is_local(url: &Url) -> bool {
     })
 }
 
-/// One entry of the list.
-enum Entry {
-    All,
-    Network(IpNet),
-    Address(IpAddr, Option<u16>),
-    Domain { name: String, is_with_itself: bool, port: Option<u16> },
-}
-
-impl Entry {
-    /// `None` for what names no host. It is passed over, as Go does.
-    fn parse(entry: &str) -> Option<Self> {
-        if entry == "*" {
-            return Some(Self::All);
-        }
-        if let Ok(network) = entry.parse() {
-            return Some(Self::Network(network));
-        }
-        let (host, port) = split_port(entry)?;
-        let port = match port {
-            "" => None,
-            port => Some(port.parse().ok()?),
-        };
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Some(Self::Address(address.to_canonical(), port));
-        }
-        let parent = host.strip_prefix('*').unwrap_or(host).strip_prefix('.');
-        // In ASCII and small letters, as in a URL.
-        match Host::parse(parent.unwrap_or(host)).ok()? {
-            Host::Domain(name) => {
-                Some(Self::Domain { name, is_with_itself: parent.is_none(), port })
-            }
-            Host::Ipv4(_) | Host::Ipv6(_) => None,
-        }
+/// Whether an entry of the list is for this server. `None` if it names no host; Go ignores it too.
+fn is_for(entry: &str, host: &Host<&str>, port: u16) -> Option<bool> {
+    if entry == "*" {
+        return Some(true);
     }
-
-    fn names(&self, host: &Host<&str>, port: u16) -> bool {
-        let is_port = |wanted: &Option<u16>| wanted.is_none_or(|wanted| wanted == port);
-        match (self, ip(host), host) {
-            (Self::All, ..) => true,
-            (Self::Network(network), Some(ip), _) => network.contains(&ip),
-            (Self::Address(address, wanted), Some(ip), _) => *address == ip && is_port(wanted),
-            (Self::Domain { name, is_with_itself, port: wanted }, None, Host::Domain(host)) => {
-                let below = host.strip_suffix(name.as_str());
-                let is_named = below.is_some_and(|below| {
-                    below.ends_with('.') || (below.is_empty() && *is_with_itself)
-                });
-                is_named && is_port(wanted)
-            }
-            (Self::Network(_) | Self::Address(..) | Self::Domain { .. }, ..) => false,
-        }
+    let ip = ip(host);
+    if let Ok(network) = entry.parse::<IpNet>() {
+        return Some(ip.is_some_and(|ip| network.contains(&ip)));
     }
+    let (name, wanted_port) = split_port(entry)?;
+    if wanted_port.is_some_and(|wanted| wanted != port) {
+        return Some(false);
+    }
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return Some(ip == Some(address.to_canonical()));
+    }
+    let parent = name.strip_prefix('*').unwrap_or(name).strip_prefix('.');
+    // Parsing makes the name lower-case ASCII, as it is in a URL.
+    let (Host::Domain(host), Host::Domain(name)) =
+        (host, Host::parse(parent.unwrap_or(name)).ok()?)
+    else {
+        return None;
+    };
+    let below = host.strip_suffix(name.as_str())?;
+    Some(below.ends_with('.') || (below.is_empty() && parent.is_none()))
 }
 
 fn ip(host: &Host<&str>) -> Option<IpAddr> {
@@ -83,20 +57,17 @@ fn ip(host: &Host<&str>) -> Option<IpAddr> {
     }
 }
 
-/// Host and port; the port is empty if there is none, and the host is without brackets.
-fn split_port(entry: &str) -> Option<(&str, &str)> {
-    if let Some(rest) = entry.strip_prefix('[') {
-        let (host, port) = rest.split_once(']')?;
-        return if port.is_empty() {
-            Some((host, port))
-        } else {
-            Some((host, port.strip_prefix(':')?))
-        };
-    }
-    match entry.split_once(':') {
-        Some((host, port)) if !port.contains(':') => Some((host, port)),
-        // An IPv6 address, or no port.
-        _ => Some((entry, "")),
+/// The host of an entry, without brackets, and its port. `None` if they cannot be read.
+fn split_port(entry: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match (entry.strip_prefix('['), entry.split_once(':')) {
+        (Some(rest), _) => rest.split_once(']')?,
+        (None, Some((host, port))) if !port.contains(':') => (host, &entry[host.len()..]),
+        // An IPv6 address without brackets, or no port.
+        (None, _) => (entry, ""),
+    };
+    match port {
+        "" | ":" => Some((host, None)),
+        port => Some((host, Some(port.strip_prefix(':')?.parse().ok()?))),
     }
 }
 
@@ -105,7 +76,7 @@ mod tests {
     use super::*;
 
     fn is_named(list: &str, server: &str) -> bool {
-        names(list, &format!("http://{server}/").parse().unwrap())
+        lists(list, &format!("http://{server}/").parse().unwrap())
     }
 
     #[test]
@@ -113,36 +84,16 @@ mod tests {
         let list = "foobar.com, .barbaz.net, *.wildcard.io, 192.168.1.1, 192.168.1.2:81, \
                     192.168.1.3:80, 10.0.0.0/30, 2001:db8::52:0:1, [2001:db8::52:0:2]:443, \
                     [2001:db8::52:0:3]:80, 2002:db8:a::45/64";
-        for (server, expected) in [
-            ("192.168.1.1", true),
-            ("192.168.1.1:8443", true),
-            ("192.168.1.2", false),
-            ("192.168.1.2:81", true),
-            ("192.168.1.3", true),
-            ("192.168.1.4", false),
-            ("10.0.0.2", true),
-            ("10.0.0.4", false),
-            ("[2001:db8::52:0:1]", true),
-            ("[2001:db8::52:0:2]", false),
-            ("[2001:db8::52:0:3]", true),
-            ("[2002:db8:a::123]", true),
-            ("[2002:db8:b::123]", false),
-            ("[fe80::424b:c8be:1643:a1b6]", false),
-            ("[::ffff:10.0.0.2]", true),
-            ("barbaz.net", false),
-            ("www.barbaz.net", true),
-            ("foobar.com", true),
-            ("FooBar.com", true),
-            ("www.foobar.com", true),
-            ("foofoobar.com", false),
-            ("foobar.com.example", false),
-            ("baz.com", false),
-            ("barbarbaz.net", false),
-            ("wildcard.io", false),
-            ("nested.wildcard.io", true),
-            ("awildcard.io", false),
-        ] {
-            assert_eq!(is_named(list, server), expected, "{server}");
+        let listed = "192.168.1.1 192.168.1.1:8443 192.168.1.2:81 192.168.1.3 10.0.0.2 \
+            [2001:db8::52:0:1] [2001:db8::52:0:3] [2002:db8:a::123] [::ffff:10.0.0.2] \
+            www.barbaz.net foobar.com FooBar.com www.foobar.com nested.wildcard.io";
+        let unlisted = "192.168.1.2 192.168.1.4 10.0.0.4 [2001:db8::52:0:2] [2002:db8:b::123] \
+            [fe80::424b:c8be:1643:a1b6] barbaz.net foofoobar.com foobar.com.example baz.com \
+            barbarbaz.net wildcard.io awildcard.io";
+        for (servers, expected) in [(listed, true), (unlisted, false)] {
+            for server in servers.split(' ') {
+                assert_eq!(is_named(list, server), expected, "{server}");
+            }
         }
     }
 
@@ -189,11 +140,8 @@ mod tests {
             ("localhost.net", false),
             ("10.0.0.1", false),
         ] {
-            assert_eq!(
-                is_local(&format!("http://{server}").parse().unwrap()),
-                expected,
-                "{server}"
-            );
+            let url = format!("http://{server}").parse().unwrap();
+            assert_eq!(is_local(&url), expected, "{server}");
         }
     }
 }

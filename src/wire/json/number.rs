@@ -1,43 +1,34 @@
-//! Numbers of fields that the schema does not name: a double where it loses nothing.
+//! Numbers of unknown fields: a double if it loses nothing, else a text.
 
 use crate::model::Value;
 
-/// A number, if a double holds exactly what the digits say and everybody's double does (whole
-/// numbers up to ±2^53, RFC 7493 §2.2); else the digits.
+/// A number, if a double holds exactly the value of the digits and every program's double does: whole
+/// numbers up to ±2^53 (RFC 7493 §2.2). Else the digits.
 pub(super) fn number(digits: &str) -> Value {
-    const WHOLE_LIMIT: f64 = 9_007_199_254_740_992.0;
-    match digits.parse::<f64>() {
-        Ok(number)
-            if number.is_finite()
-                && !(number.fract() == 0.0 && number.abs() > WHOLE_LIMIT)
-                && decimal(digits).is_some_and(|exact| {
-                    decimal(&format!("{number:e}")).is_some_and(|kept| exact == kept)
-                }) =>
-        {
-            Value::Number(number)
-        }
-        _ => Value::Text(digits.to_owned()),
-    }
+    const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
+    let is_exact = |number: &f64| {
+        number.is_finite()
+            && (number.fract() != 0.0 || number.abs() <= MAX_WHOLE)
+            && decimal(digits).is_some_and(|exact| Some(exact) == decimal(&format!("{number:e}")))
+    };
+    let number = digits.parse().ok().filter(is_exact);
+    number.map_or_else(|| Value::Text(digits.to_owned()), Value::Number)
 }
 
-/// Sign, significant digits and power of ten of a decimal: equal for equal values.
+/// The sign, the significant digits and the power of ten of a decimal, which are equal for equal
+/// values.
 fn decimal(text: &str) -> Option<(bool, String, i64)> {
-    let (is_negative, text) = match text.strip_prefix('-') {
-        Some(text) => (true, text),
-        None => (false, text),
-    };
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
-        None => (text, 0),
-    };
+    let unsigned = text.trim_start_matches('-');
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{whole}{fraction}");
     let digits = digits.trim_start_matches('0');
     let significant = digits.trim_end_matches('0');
     let zeros = i64::try_from(digits.len() - significant.len()).ok()?;
-    let exponent = i64::from(exponent) - i64::try_from(fraction.len()).ok()? + zeros;
+    let exponent: i64 = exponent.parse::<i32>().ok()?.into();
+    let exponent = exponent - i64::try_from(fraction.len()).ok()? + zeros;
     let exponent = if significant.is_empty() { 0 } else { exponent };
-    Some((is_negative, significant.to_owned(), exponent))
+    Some((text.starts_with('-'), significant.to_owned(), exponent))
 }
 
 #[cfg(test)]
@@ -60,19 +51,10 @@ mod tests {
         ] {
             assert_eq!(number(digits), Value::Number(expected), "{digits}");
         }
-        for digits in [
-            "9007199254740993",
-            "9007199254740994",
-            "1842200297248054807",
-            "9999982253621659654",
-            "-1842200297248054807",
-            "1e300",
-            "1e999",
-            "1e-999",
-            "1e99999999999999999999",
-            "0.1000000000000000055511151231257827",
-            "3.14159265358979323846",
-        ] {
+        let inexact = "9007199254740993 9007199254740994 1842200297248054807 9999982253621659654 \
+            -1842200297248054807 1e300 1e999 1e-999 1e99999999999999999999 \
+            0.1000000000000000055511151231257827 3.14159265358979323846";
+        for digits in inexact.split_whitespace() {
             assert_eq!(number(digits), Value::Text(digits.to_owned()), "{digits}");
         }
     }

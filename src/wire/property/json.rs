@@ -1,10 +1,13 @@
 //! A session as JSON again, to compare with the JSON it was read from.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
 use jiff::Timestamp;
 
-use crate::model::{Collaborator, Fields, Session, Value};
+use crate::model::{
+    Collaborator, Fields, Session, Value,
+    field::{Content, named_fields},
+};
 
 /// JSON as it is written: objects keep the order of their members, and numbers their digits.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,56 +20,59 @@ pub enum Json {
     Object(Vec<(String, Json)>),
 }
 
-pub const TEXTS: [&str; 17] = [
-    "sessionId",
-    "sessionType",
-    "status",
-    "accountKey",
-    "expertName",
-    "expertEmail",
-    "expertUserKey",
-    "partnerObject",
-    "partnerObjectUrl",
-    "unattendedMachineName",
-    "unattendedMachineUuid",
-    "accountName",
-    "customerName",
-    "customerEmail",
-    "customerJoinUrl",
-    "notes",
-    "sessionRecordingUrl",
-];
-/// Those of them that are never absent.
-const PLAIN: [&str; 4] = ["sessionId", "sessionType", "status", "accountKey"];
-pub const TIMES: [&str; 3] = ["startedAt", "customerJoinedAt", "endedAt"];
+/// The vendor's names of the fields that hold a text, and of those that are never absent.
+pub static TEXTS: LazyLock<String> = LazyLock::new(|| names(|it| matches!(it, Content::Text(_))));
+static REQUIRED: LazyLock<String> =
+    LazyLock::new(|| names(|it| matches!(it, Content::Text(Some(_)))));
+/// The vendor's names of the fields that hold a time.
+pub static TIMES: LazyLock<String> = LazyLock::new(|| names(|it| matches!(it, Content::Time(_))));
+const COLLABORATOR: &str = "name|email|userKey";
 
-/// What of an object is to be found in the session: all but null for a known field; a key, id or
-/// text that came as a number as text; numbers no double holds as text.
+fn names(is_wanted: fn(&Content<'_>) -> bool) -> String {
+    let session = Session::default();
+    let wanted = named_fields(&session).into_iter().filter(|(_, content)| is_wanted(content));
+    wanted.map(|(name, _)| vendor_name(name)).collect::<Vec<_>>().join("|")
+}
+
+/// The vendor's name for a field of `session.proto`.
+fn vendor_name(name: &str) -> String {
+    if name == "upstream_status" {
+        return "status".to_owned();
+    }
+    let capitalised = |word: &str| word[..1].to_uppercase() + &word[1..];
+    let (first, rest) = name.split_once('_').unwrap_or((name, ""));
+    let rest = rest.split('_').filter(|word| !word.is_empty()).map(capitalised);
+    first.to_owned() + &rest.collect::<String>()
+}
+
+fn is_in(names: &str, name: &str) -> bool {
+    names.split('|').any(|known| known == name)
+}
+
+/// What the session must hold of an object: everything except null in known fields. A key, id or text
+/// that came as a number is a text, and so is a number that no double holds.
 pub fn expected(object: &[(String, Json)]) -> BTreeMap<String, Json> {
-    let mut all = known_fields(object, &[&TEXTS[..], &TIMES, &["collaborators"]].concat(), &TEXTS);
-    for name in TIMES {
+    let mut all = known_fields(object, &[&TEXTS, &TIMES, "collaborators"].join("|"), &TEXTS);
+    for name in TIMES.split('|') {
         if let Some(Json::Number(digits) | Json::Text(digits)) = all.get(name)
             && let Some(time) = since_1970(digits)
         {
             all.insert(name.to_owned(), Json::Text(time.to_string()));
         }
     }
-    // No difference in proto3.
-    all.retain(|name, json| {
-        !(PLAIN.contains(&name.as_str()) && *json == Json::Text(String::new()))
-    });
+    // In proto3, empty and absent are the same.
+    all.retain(|name, json| !is_in(&REQUIRED, name) || !is_empty(json));
     if let Some(Json::List(elements)) = all.get("collaborators") {
-        let elements: Option<Vec<_>> = elements.iter().map(expected_collaborator).collect();
-        match elements {
-            Some(elements) if elements.is_empty() => drop(all.remove("collaborators")),
-            Some(elements) => drop(all.insert("collaborators".to_owned(), Json::List(elements))),
-            None => {
-                let whole = all.get("collaborators").map(normal);
-                all.extend(whole.map(|whole| ("collaborators".to_owned(), whole)));
-            }
-        }
+        let read: Option<Vec<_>> = elements.iter().map(expected_collaborator).collect();
+        let list = read.map_or_else(|| normal(&Json::List(elements.clone())), Json::List);
+        all.insert("collaborators".to_owned(), list);
+        all.retain(|name, json| name != "collaborators" || *json != Json::List(Vec::new()));
     }
     all
+}
+
+fn is_empty(json: &Json) -> bool {
+    *json == Json::Text(String::new())
 }
 
 /// The time that a whole number stands for, if it does for one.
@@ -79,43 +85,35 @@ fn since_1970(digits: &str) -> Option<Timestamp> {
     }
 }
 
-/// Nothing if the list it is in stays as it is.
+/// `None` if the list must stay as it is.
 fn expected_collaborator(json: &Json) -> Option<Json> {
-    let members = match json {
+    let fields = match json {
         Json::Text(text) if text.contains('@') => vec![("email".to_owned(), json.clone())],
         Json::Text(_) => vec![("name".to_owned(), json.clone())],
         Json::Number(digits) => vec![("userKey".to_owned(), Json::Text(digits.clone()))],
-        Json::Object(members) => members.clone(),
+        Json::Object(fields) => fields.clone(),
         Json::Null | Json::Bool(_) | Json::List(_) => return None,
     };
-    let names = ["name", "email", "userKey"];
-    let mut all = known_fields(&members, &names, &names);
-    all.retain(|name, json| {
-        !(names.contains(&name.as_str()) && *json == Json::Text(String::new()))
-    });
+    let mut all = known_fields(&fields, COLLABORATOR, COLLABORATOR);
+    all.retain(|name, json| !is_in(COLLABORATOR, name) || !is_empty(json));
     Some(Json::Object(all.into_iter().collect()))
 }
 
-fn known_fields(
-    object: &[(String, Json)],
-    names: &[&str],
-    texts: &[&str],
-) -> BTreeMap<String, Json> {
-    let mut all = BTreeMap::new();
-    for (name, json) in object {
+fn known_fields(object: &[(String, Json)], names: &str, texts: &str) -> BTreeMap<String, Json> {
+    let known = object.iter().filter(|(name, json)| *json != Json::Null || !is_in(names, name));
+    let read = |(name, json): &(String, Json)| {
         let json = match json {
-            Json::Null if names.contains(&name.as_str()) => continue,
-            Json::Number(digits) if texts.contains(&name.as_str()) => Json::Text(digits.clone()),
-            // Numbers in them are looked at one by one.
+            Json::Number(digits) if is_in(texts, name) => Json::Text(digits.clone()),
+            // Its elements are looked at one by one.
             Json::List(_) if name == "collaborators" => json.clone(),
             json => normal(json),
         };
-        all.insert(name.clone(), json);
-    }
-    all
+        (name.clone(), json)
+    };
+    known.map(read).collect()
 }
 
-/// The one form of all that mean the same.
+/// The same form for all values that mean the same.
 fn normal(json: &Json) -> Json {
     match json {
         Json::Number(digits) => match digits.parse::<f64>() {
@@ -123,10 +121,9 @@ fn normal(json: &Json) -> Json {
             _ => Json::Text(digits.clone()),
         },
         Json::List(elements) => Json::List(elements.iter().map(normal).collect()),
-        Json::Object(members) => {
-            let members: BTreeMap<_, _> =
-                members.iter().map(|(name, json)| (name.clone(), normal(json))).collect();
-            Json::Object(members.into_iter().collect())
+        Json::Object(fields) => {
+            let fields = fields.iter().map(|(name, json)| (name.clone(), normal(json)));
+            Json::Object(fields.collect::<BTreeMap<_, _>>().into_iter().collect())
         }
         Json::Null | Json::Bool(_) | Json::Text(_) => json.clone(),
     }
@@ -152,35 +149,24 @@ fn written_out(digits: &str) -> String {
 
 /// The session as an object again.
 pub fn written(session: &Session) -> BTreeMap<String, Json> {
-    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    let texts = [
-        text(&session.session_id),
-        text(&session.session_type),
-        text(&session.upstream_status),
-        text(&session.account_key),
-        session.expert_name.clone(),
-        session.expert_email.clone(),
-        session.expert_user_key.clone(),
-        session.partner_object.clone(),
-        session.partner_object_url.clone(),
-        session.unattended_machine_name.clone(),
-        session.unattended_machine_uuid.clone(),
-        session.account_name.clone(),
-        session.customer_name.clone(),
-        session.customer_email.clone(),
-        session.customer_join_url.clone(),
-        session.notes.clone(),
-        session.session_recording_url.clone(),
-    ];
-    let times = [session.started_at, session.customer_joined_at, session.ended_at];
-    let times = times.map(|time| time.map(|time| time.to_timestamp().to_string()));
-    let known = TEXTS.into_iter().zip(texts).chain(TIMES.into_iter().zip(times));
-    let known = known.filter_map(|(name, text)| Some((name.to_owned(), Json::Text(text?))));
     let mut all: BTreeMap<_, _> = written_fields(&session.additional_fields).collect();
-    all.extend(known);
-    if !session.collaborators.is_empty() {
-        let collaborators = session.collaborators.iter().map(written_collaborator);
-        all.insert("collaborators".to_owned(), Json::List(collaborators.collect()));
+    for (name, content) in named_fields(session) {
+        let name = vendor_name(name);
+        let json = match content {
+            Content::Text(Some(text)) if !text.is_empty() || !is_in(&REQUIRED, &name) => {
+                Json::Text(text.to_owned())
+            }
+            Content::Time(Some(time)) => Json::Text(time.to_timestamp().to_string()),
+            Content::Collaborators(collaborators) if !collaborators.is_empty() => {
+                Json::List(collaborators.iter().map(written_collaborator).collect())
+            }
+            Content::Text(_)
+            | Content::Time(None)
+            | Content::Collaborators(_)
+            | Content::Number(_)
+            | Content::Fields(_) => continue,
+        };
+        all.insert(name, json);
     }
     all
 }
@@ -211,25 +197,20 @@ fn written_value(value: &Value) -> Json {
 
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |text: &String| serde_json::to_string(text).unwrap();
         match self {
             Json::Null => f.write_str("null"),
             Json::Bool(answer) => write!(f, "{answer}"),
             Json::Number(digits) => f.write_str(digits),
-            Json::Text(text) => f.write_str(&serde_json::to_string(text).unwrap()),
+            Json::Text(text) => f.write_str(&quoted(text)),
             Json::List(elements) => {
-                f.write_str("[")?;
-                for (place, element) in elements.iter().enumerate() {
-                    write!(f, "{}{element}", if place == 0 { "" } else { " ,\n" })?;
-                }
-                f.write_str("]")
+                let elements: Vec<_> = elements.iter().map(Json::to_string).collect();
+                write!(f, "[{}]", elements.join(" ,\n"))
             }
-            Json::Object(members) => {
-                f.write_str("{")?;
-                for (place, (name, value)) in members.iter().enumerate() {
-                    let comma = if place == 0 { "" } else { "," };
-                    write!(f, "{comma}{}: {value}", serde_json::to_string(name).unwrap())?;
-                }
-                f.write_str("}")
+            Json::Object(fields) => {
+                let field = |(name, value): &(String, Json)| format!("{}: {value}", quoted(name));
+                let fields: Vec<_> = fields.iter().map(field).collect();
+                write!(f, "{{{}}}", fields.join(","))
             }
         }
     }

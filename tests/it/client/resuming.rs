@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::{next, request};
-use crate::fake_service::{End, Script, ending, message, missing, play};
+use crate::kit::fake_service::{End, Script, ending, message, missing, play};
 
 #[tokio::test(start_paused = true)]
 async fn ok_without_a_terminal_message_is_a_broken_stream() {
@@ -169,7 +169,7 @@ impl Played {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let interruptions = Arc::new(Mutex::new(Vec::new()));
         let (asking, telling) = (asked.clone(), interruptions.clone());
-        let watch = ResumingWatch::new(request(), move |request| {
+        let watch = ResumingWatch::new(request::watch("250040353"), move |request| {
             asking.lock().unwrap().push(request.resume_token);
             let Script(messages, end) = scripts.pop_front().expect("no further watch");
             Box::pin(async move { Ok(play(messages, end)) })

@@ -1,12 +1,14 @@
 //! What people and templates give to the commands, in its odd forms.
 
-use std::fs;
-
 use gotoassist_grpc::{config, proto::SessionStatus};
-use tokio::time::timeout;
 
-use super::{LIMIT, binary, run, signal, unused_port};
-use crate::fake_service::{End, FakeService, Script, message};
+use super::run;
+use crate::kit::{
+    fake_service::{End, FakeService, Script, message},
+    folder::Folder,
+    process::{Serve, binary, exit_code, signal},
+    soon,
+};
 
 /// A byte order mark, as some editors put it at the beginning of a file.
 const MARK: &str = "\u{feff}";
@@ -36,10 +38,8 @@ async fn a_token_that_begins_with_a_dash_is_hinted_at_once() {
 #[tokio::test]
 async fn what_an_editor_puts_around_a_token_is_left_out() {
     let service = FakeService::start([Script(vec![message(1, SessionStatus::Complete)], End::Ok)]);
-    let (url, directory) = (service.url(), tempfile::tempdir().unwrap());
-    let path = directory.path().join("token");
-    fs::write(&path, format!("{MARK}secret\r\n")).unwrap();
-    let path = path.display().to_string();
+    let (url, folder) = (service.url(), Folder::new());
+    let path = folder.write("token", format!("{MARK}secret\r\n"));
     let (marked, resume) = (format!("{MARK}secret \n"), format!("{MARK}resume\r\n"));
     let words = ["get", "known", "--server", &url];
     for flags in [["--token-file", &path], ["--token", &marked]] {
@@ -71,7 +71,7 @@ async fn an_environment_variable_that_is_empty_is_not_set() {
     ] {
         let mut command = binary(&[&words[..], more].concat());
         command.envs(names.iter().map(|name| (name, "")));
-        let output = timeout(LIMIT, command.output()).await.unwrap().unwrap();
+        let output = soon(command.output()).await.unwrap();
         assert_eq!(output.status.code(), Some(0), "{words:?}: {output:?}");
     }
     let set = binary(&["serve", "--check"]).env("GOTOASSIST_MAX_CALLS", "7").output().await;
@@ -81,13 +81,11 @@ async fn an_environment_variable_that_is_empty_is_not_set() {
 
 #[tokio::test]
 async fn every_client_command_speaks_over_a_unix_socket() {
-    let directory = tempfile::tempdir().unwrap();
-    let socket = format!("unix:{}", directory.path().join("grpc.sock").display());
-    let (vendor, url) = super::started(&["simulate", "--listen", "127.0.0.1:0"], "REST API").await;
-    let admin = format!("127.0.0.1:{}", unused_port());
-    let arguments = ["serve", "--listen", &socket, "--admin-listen", &admin, "--upstream-url"];
-    let serve = binary(&[&arguments[..], &[&url, "--drain-delay=0s"]].concat()).spawn().unwrap();
-    super::serving(&socket).await;
+    let folder = Folder::new();
+    let socket = format!("unix:{}", folder.path("grpc.sock").display());
+    let (mut vendor, url) =
+        super::started(&["simulate", "--listen", "127.0.0.1:0"], "REST API").await;
+    let serve = Serve::start(&["--listen", &socket, "--upstream-url", &url]).await;
     let (_, path) = socket.split_once(':').unwrap();
     for server in [&socket, &format!("unix://{path}")] {
         let rest = ["--server", server, "--token", "any"];
@@ -98,8 +96,7 @@ async fn every_client_command_speaks_over_a_unix_socket() {
     }
     let (status, _, stderr) = run(&["get", "x", "--server", "unix:"]).await;
     assert_eq!(status, 2, "{stderr}");
-    for mut child in [serve, vendor] {
-        signal(&child, "-TERM").await;
-        assert_eq!(timeout(LIMIT, child.wait()).await.unwrap().unwrap().code(), Some(0));
-    }
+    serve.stop().await;
+    signal(&vendor, "-TERM").await;
+    assert_eq!(exit_code(&mut vendor).await, Some(0));
 }

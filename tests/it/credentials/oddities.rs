@@ -5,30 +5,29 @@
 use std::time::Duration;
 
 use gotoassist_grpc::{
-    config::SimulateConfig,
     credential::token::TokenSource,
-    simulator::{Control, Rule, Simulator},
+    simulator::{Control, Rule},
     wire::Kind,
 };
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{seconds, secret_file::TokenFile, silence::Captured, source_at, text};
+use super::{seconds, secret_file::TokenFile, silence::Captured, text};
+use crate::kit::{credential::token_source, vendor::Vendor};
 
 /// A token endpoint that plays each of these faults so many times, and then answers well.
-async fn endpoint(faults: &[(u64, &str)]) -> (Control, String) {
-    let simulator = Simulator::bind(&SimulateConfig::on_free_port()).await.unwrap();
-    let (control, url) = (simulator.control(), simulator.token_url());
-    tokio::spawn(simulator.run(std::future::pending()));
+async fn endpoint(faults: &[(u64, &str)]) -> (Vendor, String) {
+    let vendor = Vendor::start().await;
+    let url = vendor.token_url.clone();
     for (times, fault) in faults {
         let rule = format!(r#"{{"fault":{fault},"route":"token","times":{times}}}"#);
-        control.add_fault(rule.parse::<Rule>().unwrap());
+        vendor.add_fault(rule.parse::<Rule>().unwrap());
     }
-    (control, url)
+    (vendor, url)
 }
 
 fn source(file: &TokenFile, url: &str) -> TokenSource {
-    source_at(url, &["--refresh-token-file", file.path.to_str().unwrap()])
+    token_source(url, &["--refresh-token-file", file.path.to_str().unwrap()])
 }
 
 /// How long it takes until the token endpoint was asked so many times.

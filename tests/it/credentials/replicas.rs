@@ -7,16 +7,17 @@ use gotoassist_grpc::{
     clock::Clock,
     config::{SimulateConfig, UpstreamConfig, simulate::RefreshTokens},
     credential::Credential,
-    simulator::{Control, Rule, Simulator},
-    traffic::{Client, Terms},
+    simulator::Rule,
+    traffic::{Client, RequestContext},
     wire::{Error, Kind},
 };
 use tokio::time::sleep;
 
-use super::{seconds, secret_file::TokenFile, silence::Captured, source_at};
+use super::{seconds, secret_file::TokenFile, silence::Captured};
+use crate::kit::{credential::token_source, vendor::Vendor};
 
 struct World {
-    vendor: Control,
+    vendor: Vendor,
     replicas: Vec<Client>,
     _file: TokenFile,
 }
@@ -26,16 +27,14 @@ impl World {
         let mut config = SimulateConfig::on_free_port();
         config.settings.refresh_tokens = RefreshTokens::SingleUse;
         config.settings.only_issued_tokens = true;
-        let simulator = Simulator::bind(&config).await.unwrap();
-        let (vendor, file) = (simulator.control(), TokenFile::new("first"));
+        let (vendor, file) = (Vendor::with(&config).await, TokenFile::new("first"));
         let flag = ["--refresh-token-file", file.path.to_str().unwrap()];
-        let upstream = UpstreamConfig::at(simulator.rest_url().parse().unwrap());
+        let upstream = UpstreamConfig::at(vendor.rest_url.parse().unwrap());
         let replica = || {
-            let tokens = source_at(&simulator.token_url(), &flag);
+            let tokens = token_source(&vendor.token_url, &flag);
             Client::new(&upstream, Some(tokens), Clock::system()).unwrap()
         };
         let replicas = (0..count).map(|_| replica()).collect();
-        tokio::spawn(simulator.run(std::future::pending()));
         let world = Self { vendor, replicas, _file: file };
         assert!(world.calls().await.iter().all(Result::is_ok));
         world
@@ -53,7 +52,7 @@ impl World {
     async fn calls(&self) -> Vec<Result<(), Error>> {
         let call = async |replica: &Client| {
             let id = "250040303".parse().unwrap();
-            replica.session(&Credential::SERVICE, &id, Terms::default()).await.map(drop)
+            replica.session(&Credential::SERVICE, &id, RequestContext::default()).await.map(drop)
         };
         join_all(self.replicas.iter().map(call)).await
     }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use gotoassist_grpc::server::{accept::Gate, http2, listen::Listener};
+use gotoassist_grpc::server::{gate::Gate, http2, listen::Listener};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UnixStream},

@@ -107,14 +107,14 @@ async fn ready_is_who_wants_new_calls_and_alive_is_who_answers() {
 }
 
 #[tokio::test]
-async fn a_thread_without_progress_makes_the_process_count_as_dead() {
+async fn workers_without_progress_make_the_process_count_as_dead() {
     let port = Port::open().await;
-    let heartbeat = port.liveness.expect("worker-3");
+    let heartbeat = port.liveness.expect();
     soon(async {
         loop {
             let (code, answer) = port.get("/livez").await;
             if code == 503 {
-                break assert!(answer.ends_with("no progress: worker-3\n"), "{answer}");
+                break assert!(answer.ends_with("no progress: workers\n"), "{answer}");
             }
         }
     })

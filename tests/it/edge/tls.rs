@@ -1,82 +1,46 @@
 //! TLS of the gRPC port: who is let in, and certificates that change under a running server.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use gotoassist_grpc::server::{
     reload::Reload,
     tls::{ClientCa, Error, Files, Tls},
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
-};
+use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
 use tokio::io::AsyncReadExt as _;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::Code;
 
 use super::{Client, Edge, Settings, soon};
+use crate::kit::{certificate::Authority, folder::Folder};
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-/// An authority of the test's own.
-fn authority() -> Issuer {
-    let mut params = CertificateParams::new([]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+/// Puts a new certificate for `localhost` into the server's files, and gives it.
+fn renew(folder: &Folder, authority: &Authority) -> CertificateDer<'static> {
+    let certified = authority.issue("localhost");
+    folder.write("certificate.pem", certified.pem());
+    folder.write("key.pem", certified.key_pem());
+    certified.der()
 }
 
-/// A certificate for `localhost`, and its key.
-fn issue(authority: &Issuer) -> (rcgen::Certificate, KeyPair) {
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(["localhost".into()]).unwrap();
-    (params.signed_by(&key, authority).unwrap(), key)
-}
-
-/// The server's files, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("edge-tls-{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, authority: &Issuer) -> CertificateDer<'static> {
-        let (certificate, key) = issue(authority);
-        fs::write(self.0.join("certificate.pem"), certificate.pem()).unwrap();
-        fs::write(self.0.join("key.pem"), key.serialize_pem()).unwrap();
-        certificate.der().clone()
-    }
-
-    fn files(&self, client_ca: Option<(&Issuer, bool)>) -> Files {
-        Files {
-            certificate: self.0.join("certificate.pem"),
-            key: self.0.join("key.pem"),
-            client_ca: client_ca.map(|(authority, is_required)| {
-                let certificates = self.0.join("client_ca.pem");
-                fs::write(&certificates, authority.pem()).unwrap();
-                ClientCa { certificates, is_required }
-            }),
-        }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+/// The server's files.
+fn files(folder: &Folder, client_ca: Option<(&Authority, bool)>) -> Files {
+    Files {
+        certificate: folder.path("certificate.pem"),
+        key: folder.path("key.pem"),
+        client_ca: client_ca.map(|(authority, is_required)| {
+            let certificates = folder.write("client_ca.pem", authority.pem()).into();
+            ClientCa { certificates, is_required }
+        }),
     }
 }
 
 async fn connect(
     edge: &Edge,
-    server: &Issuer,
-    client: Option<&Issuer>,
+    server: &Authority,
+    client: Option<&Authority>,
 ) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
     let mut roots = RootCertStore::empty();
-    roots.add(server.der().clone()).unwrap();
+    roots.add(server.der()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -84,9 +48,8 @@ async fn connect(
     let mut config = match client {
         None => builder.with_no_client_auth(),
         Some(authority) => {
-            let (certificate, key) = issue(authority);
-            let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-            builder.with_client_auth_cert(vec![certificate.der().clone()], key).unwrap()
+            let certified = authority.issue("localhost");
+            builder.with_client_auth_cert(vec![certified.der()], certified.key_der()).unwrap()
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -110,9 +73,9 @@ async fn edge(files: Files) -> (Edge, Arc<Tls>) {
 
 #[tokio::test]
 async fn new_files_serve_new_connections_and_old_connections_go_on() {
-    let (folder, authority) = (Folder::new("reload"), authority());
-    let first = folder.write(&authority);
-    let (edge, tls) = edge(folder.files(None)).await;
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let first = renew(&folder, &authority);
+    let (edge, tls) = edge(files(&folder, None)).await;
 
     let stream = connect(&edge, &authority, None).await.unwrap();
     assert_eq!(stream.get_ref().1.peer_certificates().unwrap(), [first]);
@@ -120,7 +83,7 @@ async fn new_files_serve_new_connections_and_old_connections_go_on() {
     let mut old = Client::over(stream).await;
     assert!(!tls.reload().await.unwrap(), "nothing has changed");
 
-    let second = folder.write(&authority);
+    let second = renew(&folder, &authority);
     assert!(tls.reload().await.unwrap());
     let stream = connect(&edge, &authority, None).await.unwrap();
     assert_eq!(stream.get_ref().1.peer_certificates().unwrap(), [second]);
@@ -130,17 +93,16 @@ async fn new_files_serve_new_connections_and_old_connections_go_on() {
 
 #[tokio::test]
 async fn broken_files_leave_the_old_certificate_in_use() {
-    let (folder, authority) = (Folder::new("broken"), authority());
-    let good = folder.write(&authority);
-    let (edge, tls) = edge(folder.files(None)).await;
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let good = renew(&folder, &authority);
+    let (edge, tls) = edge(files(&folder, None)).await;
 
-    let stranger = KeyPair::generate().unwrap();
-    fs::write(folder.0.join("key.pem"), stranger.serialize_pem()).unwrap();
+    folder.write("key.pem", authority.issue("localhost").key_pem());
     assert!(matches!(tls.reload().await, Err(Error::Rejected(_))));
     assert!(!tls.reload().await.unwrap(), "the same broken files are reported once");
-    fs::write(folder.0.join("certificate.pem"), "nothing").unwrap();
+    folder.write("certificate.pem", "nothing");
     assert!(matches!(tls.reload().await, Err(Error::Empty(_))));
-    fs::remove_file(folder.0.join("key.pem")).unwrap();
+    fs::remove_file(folder.path("key.pem")).unwrap();
     assert!(matches!(tls.reload().await, Err(Error::Read(..))));
 
     let stream = connect(&edge, &authority, None).await.unwrap();
@@ -149,11 +111,11 @@ async fn broken_files_leave_the_old_certificate_in_use() {
 
 #[tokio::test]
 async fn the_files_are_followed() {
-    let (folder, authority) = (Folder::new("follow"), authority());
-    folder.write(&authority);
-    let tls = Arc::new(Tls::load(folder.files(None)).await.unwrap());
+    let (folder, authority) = (Folder::new(), Authority::new());
+    renew(&folder, &authority);
+    let tls = Arc::new(Tls::load(files(&folder, None)).await.unwrap());
     let before = tls.current();
-    folder.write(&authority);
+    renew(&folder, &authority);
     soon(async {
         tokio::select! {
             () = tls.follow(Duration::from_millis(10), Reload::default().asked()) => {}
@@ -169,9 +131,9 @@ async fn the_files_are_followed() {
 
 #[tokio::test]
 async fn a_required_client_certificate_must_be_there_and_of_the_authority() {
-    let (folder, servers, clients) = (Folder::new("required"), authority(), authority());
-    folder.write(&servers);
-    let (edge, _) = edge(folder.files(Some((&clients, true)))).await;
+    let (folder, servers, clients) = (Folder::new(), Authority::new(), Authority::new());
+    renew(&folder, &servers);
+    let (edge, _) = edge(files(&folder, Some((&clients, true)))).await;
 
     for (client, seen) in [(Some(&clients), Some(1)), (Some(&servers), None), (None, None)] {
         // In TLS 1.3 the client has finished before the server refuses.
@@ -185,9 +147,9 @@ async fn a_required_client_certificate_must_be_there_and_of_the_authority() {
 
 #[tokio::test]
 async fn an_optional_client_certificate_may_be_missing() {
-    let (folder, servers, clients) = (Folder::new("optional"), authority(), authority());
-    folder.write(&servers);
-    let (edge, _) = edge(folder.files(Some((&clients, false)))).await;
+    let (folder, servers, clients) = (Folder::new(), Authority::new(), Authority::new());
+    renew(&folder, &servers);
+    let (edge, _) = edge(files(&folder, Some((&clients, false)))).await;
 
     let with = connect(&edge, &servers, Some(&clients)).await.unwrap();
     assert_eq!(certificates_seen(with).await, Some(1));
@@ -197,9 +159,9 @@ async fn an_optional_client_certificate_may_be_missing() {
 
 #[tokio::test]
 async fn a_handshake_that_never_comes_is_cut() {
-    let (folder, authority) = (Folder::new("silent"), authority());
-    folder.write(&authority);
-    let tls = Some(Arc::new(Tls::load(folder.files(None)).await.unwrap()));
+    let (folder, authority) = (Folder::new(), Authority::new());
+    renew(&folder, &authority);
+    let tls = Some(Arc::new(Tls::load(files(&folder, None)).await.unwrap()));
     let opening = Duration::from_millis(200);
     let edge = Edge::start(Settings { opening, tls, ..Settings::default() }).await;
 
@@ -212,11 +174,11 @@ async fn a_handshake_that_never_comes_is_cut() {
 
 #[tokio::test]
 async fn files_that_give_no_tls_are_an_error_at_the_start() {
-    let (folder, authority) = (Folder::new("start"), authority());
-    folder.write(&authority);
-    let mut files = folder.files(None);
-    files.certificate = folder.0.join("absent.pem");
-    assert!(matches!(Tls::load(files.clone()).await, Err(Error::Read(..))));
-    files.certificate.clone_from(&files.key);
-    assert!(matches!(Tls::load(files).await, Err(Error::Empty(_))));
+    let (folder, authority) = (Folder::new(), Authority::new());
+    renew(&folder, &authority);
+    let mut absent = files(&folder, None);
+    absent.certificate = folder.path("absent.pem");
+    assert!(matches!(Tls::load(absent.clone()).await, Err(Error::Read(..))));
+    absent.certificate.clone_from(&absent.key);
+    assert!(matches!(Tls::load(absent).await, Err(Error::Empty(_))));
 }

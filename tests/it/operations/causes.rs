@@ -1,20 +1,13 @@
 //! A connection that fails tells its cause everywhere an operator looks.
 
-use std::net::TcpListener;
-
 use tonic_types::StatusExt as _;
 
 use super::{Serve, session, signed};
-
-/// An address at which nobody listens.
-fn closed() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
+use crate::kit::unused_url;
 
 #[tokio::test]
 async fn the_cause_is_in_the_error_the_log_the_metrics_and_the_status_page() {
-    let url = format!("http://{}", closed());
+    let url = unused_url();
     let given = ["--upstream-url", &url, "--upstream-retries", "0"];
     let log = ["--log-format", "json", "--log-level", "debug"];
     let serve = Serve::start(&[given, log].concat()).await;
@@ -38,7 +31,7 @@ async fn the_cause_is_in_the_error_the_log_the_metrics_and_the_status_page() {
 
 #[tokio::test]
 async fn the_log_tells_why_the_token_endpoint_cannot_be_reached() {
-    let url = format!("http://{}/oauth/token", closed());
+    let url = format!("{}/oauth/token", unused_url());
     let own = ["--credentials", "service", "--client-id", "id", "--client-secret", "secret"];
     let grant = ["--refresh-token", "token", "--token-url", &url];
     let serve = Serve::start(&[&own[..], &grant].concat()).await;

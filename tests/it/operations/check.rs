@@ -1,21 +1,12 @@
 //! `serve --check`.
 
-use std::{fs, process::Output};
-
-use tokio::{process::Command, time::timeout};
-
-use super::{LIMIT, binary, binary_after};
+use super::{binary, binary_after, run};
+use crate::kit::folder::Folder;
 
 async fn check(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
-    let command = binary(&[&["serve", "--check"], arguments].concat());
-    ended(command, environment).await
-}
-
-async fn ended(mut command: Command, environment: &[(&str, &str)]) -> (i32, String, String) {
-    let output = command.envs(environment.iter().copied()).output();
-    let Output { status, stdout, stderr } = timeout(LIMIT, output).await.unwrap().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
+    let mut command = binary(&[&["serve", "--check"], arguments].concat());
+    command.envs(environment.iter().copied());
+    run(command).await
 }
 
 #[tokio::test]
@@ -47,26 +38,22 @@ async fn what_is_in_effect_is_printed_and_no_port_is_opened() {
 #[tokio::test]
 async fn a_limit_on_file_descriptors_below_max_connections_is_a_warning() {
     let few = binary_after("ulimit -n 1000", &["serve", "--check"]);
-    let (status, stdout, stderr) = ended(few, &[]).await;
+    let (status, stdout, stderr) = run(few).await;
     assert_eq!(status, 0, "{stderr}");
     assert!(stdout.contains("--max-connections 10000"), "{stdout}");
     let told = "warning: The limit on file descriptors leaves room for ";
     assert!(stderr.starts_with(told) && stderr.lines().count() == 1, "{stderr}");
 
     let arguments = ["serve", "--check", "--max-connections", "500"];
-    let (status, _, stderr) = ended(binary_after("ulimit -n 1000", &arguments), &[]).await;
+    let (status, _, stderr) = run(binary_after("ulimit -n 1000", &arguments)).await;
     assert_eq!((status, stderr.as_str()), (0, ""));
 }
 
 #[tokio::test]
 async fn all_problems_are_told_together_each_in_a_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let (tokens, ca) = (file("tokens", "no digest\n"), file("ca.pem", "no certificate\n"));
+    let folder = Folder::new();
+    let (tokens, ca) =
+        (folder.write("tokens", "no digest\n"), folder.write("ca.pem", "no certificate\n"));
     let (certificate, key) = ("no-such-certificate.pem", "no-such-key.pem");
     let secrets = ["--client-secret", "hush-secret", "--refresh-token-file", "no-such-token"];
     let given = [
@@ -139,9 +126,9 @@ async fn flags_that_need_others_are_all_told() {
 
 #[tokio::test]
 async fn a_machine_without_authorities_is_told_where_one_is_needed() {
-    let empty = tempfile::NamedTempFile::new().unwrap();
-    let file = empty.path().to_str().unwrap();
-    let without = [("SSL_CERT_FILE", file), ("SSL_CERT_DIR", "")];
+    let folder = Folder::new();
+    let empty = folder.write("empty", "");
+    let without = [("SSL_CERT_FILE", empty.as_str()), ("SSL_CERT_DIR", "")];
     let (status, _, stderr) = check(&[], &without).await;
     assert_eq!(status, 2);
     assert!(stderr.contains("the system has no certificate authorities"), "{stderr}");

@@ -1,15 +1,11 @@
 //! File descriptors, when there are few of them.
 
-use tokio::{
-    io::AsyncWriteExt as _,
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::sleep};
 
 use std::time::Duration;
 
-use super::{LIMIT, Serve, session, signed};
-use crate::upstream::stub::{Stub, ok};
+use super::{Serve, session, signed, soon};
+use crate::kit::stub::{Stub, ok};
 
 #[tokio::test]
 async fn the_soft_limit_is_raised_to_the_hard_one_and_what_it_leaves_no_room_for_is_told() {
@@ -44,7 +40,7 @@ async fn clients_without_end_leave_descriptors_for_the_vendor_and_the_probes() {
         open.push(half);
     }
     for _ in 0..150 {
-        open.push(TcpStream::connect(serve.address).await.unwrap());
+        open.push(TcpStream::connect(serve.address()).await.unwrap());
     }
     // The client and 29 others of them have a place.
     let all_came = async {
@@ -57,7 +53,7 @@ async fn clients_without_end_leave_descriptors_for_the_vendor_and_the_probes() {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    let metrics = timeout(LIMIT, all_came).await.unwrap();
+    let metrics = soon(all_came).await;
     assert!(metrics.contains("\ngotoassist_connections 30\n"), "{metrics}");
     client.get_session(signed(session("1"), "Bearer a")).await.unwrap();
     assert!(serve.page("/livez").await.starts_with("HTTP/1.1 200"));

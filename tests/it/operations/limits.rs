@@ -6,8 +6,8 @@ use tonic::{Code, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
-use super::{LIMIT, Serve, reason, session, signed, watch};
-use crate::upstream::stub::{Step, Stub, ok};
+use super::{LIMIT, Serve, reason, session, signed, soon, watch};
+use crate::kit::stub::{Step, Stub, ok};
 
 #[tokio::test]
 async fn one_call_too_many_is_shed_at_once_and_health_still_answers() {
@@ -27,7 +27,7 @@ async fn one_call_too_many_is_shed_at_once_and_health_still_answers() {
     assert!(start.elapsed() < LIMIT / 4, "{:?}", start.elapsed());
     assert_eq!(vendor.requests(), 1);
 
-    let server = Channel::from_shared(format!("http://{}", serve.address)).unwrap();
+    let server = Channel::from_shared(serve.url()).unwrap();
     let asked = HealthCheckRequest { service: String::new() };
     HealthClient::new(server.connect().await.unwrap()).check(asked).await.unwrap();
     first.abort();
@@ -48,7 +48,7 @@ async fn one_callers_watches_are_bounded_and_anothers_are_not_touched() {
     drop(first);
     let again =
         async { while client.watch_session(signed(watch("1"), "Bearer a")).await.is_err() {} };
-    tokio::time::timeout(LIMIT, again).await.unwrap();
+    soon(again).await;
     serve.stop().await;
 }
 

@@ -1,176 +1,166 @@
-//! Many watches and calls, with all kinds of trouble beside them at once: a stderr that nobody reads, a
-//! client that cancels its calls, huge credentials, half requests. Nobody else notices.
+//! A thousand watches and a hundred calls a second. Trouble with some clients, with some sessions or on
+//! the way to the vendor must not disturb them.
 
-use std::time::Duration;
+mod clients;
+mod connections;
+mod dead_address;
+mod gate;
+mod sessions;
+mod socket;
+
+use std::{pin::pin, time::Duration};
 
 use futures_util::future::join_all;
 use gotoassist_grpc::{
-    config::SimulateConfig,
-    proto::{WatchSessionResponse, remote_support_service_client::RemoteSupportServiceClient},
-    simulator::{SessionScript, Simulator},
+    proto::{
+        WatchSessionResponse, remote_support_service_client::RemoteSupportServiceClient,
+        watch_session_response::EventType,
+    },
+    simulator::SessionScript,
 };
 use tokio::{
-    io::AsyncWriteExt as _,
-    net::TcpStream,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Streaming, transport::Channel};
 
-use super::{LIMIT, Serve, session, signed, watch};
+use super::{LIMIT, Serve, session, soon, watch};
+use crate::kit::{request::authorized, vendor::Vendor};
 
 const SESSIONS: usize = 20;
 const WATCHES: usize = 1_000;
 const CONNECTIONS: usize = 4;
-/// Watches on the connection of the client that cancels its calls.
-const EXPOSED: usize = 10;
 
 /// 100 calls a second.
 const PACE: Duration = Duration::from_millis(10);
-const CALLS: u32 = 500;
+/// At least so many calls are made beside a trouble.
+const CALLS: usize = 500;
 
-/// A call takes milliseconds, but the machine may be busy with other tests. Whoever is kept waiting by the
-/// trouble waits longer.
+/// A call takes milliseconds, but the machine may be busy with other tests. A call that is disturbed
+/// waits longer.
 const P95: Duration = Duration::from_secs(10);
 
 type Client = RemoteSupportServiceClient<Channel>;
 type Messages = Streaming<WatchSessionResponse>;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn trouble_with_some_clients_is_not_noticed_by_a_thousand_watches_and_all_calls() {
-    let simulator = Simulator::bind(&SimulateConfig::on_free_port()).await.unwrap();
-    let (vendor, url) = (simulator.control(), simulator.rest_url());
-    let simulating = tokio::spawn(simulator.run(std::future::pending()));
-    let rest = |status: &str| {
-        for number in 0..SESSIONS {
-            vendor.put_session(SessionScript::resting(id(number), status)).unwrap();
+/// Well-behaved clients, which must not notice anything.
+struct Load {
+    watches: JoinSet<Result<(), String>>,
+    caller: Client,
+}
+
+impl Load {
+    /// The service in front of `url`, with a quota and polls that suit the load.
+    async fn serve(url: &str, more: &[&str]) -> Serve {
+        Serve::start(&Self::flags(url, more)).await
+    }
+
+    fn flags<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let quick = ["--upstream-rps=5000", "--upstream-burst=5000", "--poll-active=1s"];
+        [&["--upstream-url", url][..], &quick, more].concat()
+    }
+
+    /// Opens the watches. Each has had its first message when this returns.
+    async fn start(vendor: &Vendor, serve: &Serve) -> Self {
+        put_sessions(vendor, "active");
+        let mut load = Self { watches: JoinSet::new(), caller: serve.client().await };
+        for _ in 0..CONNECTIONS {
+            load.watch(&serve.client().await, WATCHES / CONNECTIONS).await;
         }
-    };
-    rest("active");
-    let quick = ["--upstream-rps=5000", "--upstream-burst=5000", "--poll-active=1s"];
-    let mut serve = Serve::start(&[&["--upstream-url", &url][..], &quick].concat()).await;
-    serve.stop_reading().await;
+        load
+    }
 
-    let mut watches = JoinSet::new();
-    let canceller = serve.client().await;
-    for _ in 0..CONNECTIONS {
-        open_watches(&mut watches, &serve.client().await, WATCHES / CONNECTIONS).await;
+    /// Opens more watches, on the connection of `client`.
+    async fn watch(&mut self, client: &Client, count: usize) {
+        let open = (0..count).map(|number| open_watch(client, id(number), "watcher"));
+        for messages in soon(join_all(open)).await {
+            self.watches.spawn(until_end(messages));
+        }
     }
-    open_watches(&mut watches, &canceller, EXPOSED).await;
 
-    let mut trouble = JoinSet::new();
-    trouble.spawn(cancel_calls(canceller));
-    trouble.spawn(call_with_huge_credentials(serve.client().await));
-    trouble.spawn(send_half_requests(serve.address, serve.admin));
-    let mut times = call(serve.client().await).await;
-    times.sort_unstable();
-    let p95 = times[times.len() * 95 / 100];
-    assert!(p95 < P95, "{p95:?}");
-    if let Some(ended) = trouble.try_join_next() {
-        panic!("the trouble was over too early: {ended:?}");
+    /// Runs `trouble` to its end, and makes calls meanwhile. All must succeed in time, and no watch
+    /// may end.
+    async fn is_undisturbed_by<T>(&mut self, trouble: impl Future<Output = T>) -> T {
+        let mut trouble = pin!(timeout(2 * LIMIT, trouble));
+        let mut pace = interval(PACE);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let (mut calls, mut outcome) = (JoinSet::new(), None);
+        while outcome.is_none() || calls.len() < CALLS {
+            tokio::select! {
+                ended = &mut trouble, if outcome.is_none() => outcome = Some(ended),
+                _ = pace.tick() => {
+                    calls.spawn(call(self.caller.clone(), id(calls.len())));
+                }
+            }
+        }
+        let mut times = all_well(calls.join_all().await);
+        times.sort_unstable();
+        let p95 = times[times.len() * 95 / 100];
+        assert!(p95 < P95, "{p95:?}");
+        if let Some(ended) = self.watches.try_join_next() {
+            panic!("a watch noticed: {ended:?}");
+        }
+        outcome.unwrap().expect("the trouble ends")
     }
-    if let Some(ended) = watches.try_join_next() {
-        panic!("a watch ended: {ended:?}");
-    }
-    assert!(serve.page("/livez").await.starts_with("HTTP/1.1 200"));
 
-    // In the midst of it, all still hear what there is to hear.
-    rest("complete");
-    for end in timeout(LIMIT, watches.join_all()).await.unwrap() {
-        end.unwrap();
+    /// All watches hear the end of their sessions.
+    async fn end(self, vendor: &Vendor) {
+        put_sessions(vendor, "complete");
+        all_well(soon(self.watches.join_all()).await);
     }
-    trouble.shutdown().await;
-    simulating.abort();
 }
 
 fn id(number: usize) -> String {
     format!("session-{}", number % SESSIONS)
 }
 
-/// Opens watches, each of which has had its first message, and follows them to their end.
-async fn open_watches(watches: &mut JoinSet<Result<(), Status>>, client: &Client, count: usize) {
-    let open = (0..count).map(|number| {
-        let mut client = client.clone();
-        async move {
-            let request = signed(watch(&id(number)), "Bearer watcher");
-            let mut messages = client.watch_session(request).await.unwrap().into_inner();
-            messages.message().await.unwrap().unwrap();
-            messages
-        }
-    });
-    for messages in timeout(LIMIT, join_all(open)).await.unwrap() {
-        watches.spawn(until_end(messages));
+fn put_sessions(vendor: &Vendor, status: &str) {
+    for number in 0..SESSIONS {
+        vendor.put_session(SessionScript::resting(id(number), status)).unwrap();
     }
 }
 
-/// Gives `Ok` if the session's end was told.
-async fn until_end(mut messages: Messages) -> Result<(), Status> {
+/// Opens a watch that has had its first message.
+async fn open_watch(client: &Client, id: String, token: &str) -> Messages {
+    let request = authorized(token, watch(&id));
+    let messages = client.clone().watch_session(request).await;
+    let mut messages = messages.unwrap().into_inner();
+    messages.message().await.unwrap().unwrap();
+    messages
+}
+
+/// What each of many gives. They fail with one report, however many they are.
+fn all_well<T>(results: Vec<Result<T, String>>) -> Vec<T> {
+    let count = results.len();
+    let mut failures = results.iter().filter_map(|result| result.as_ref().err());
+    if let Some(first) = failures.next() {
+        panic!("{} of {count} failed: {first}", 1 + failures.count());
+    }
+    results.into_iter().flatten().collect()
+}
+
+/// Gives `Ok` if the end of the session was told, and no trouble before.
+async fn until_end(mut messages: Messages) -> Result<(), String> {
     let mut is_terminal = false;
-    while let Some(message) = messages.message().await? {
-        is_terminal = message.terminal;
-    }
-    assert!(is_terminal, "OK if and only if the last message was terminal");
-    Ok(())
-}
-
-/// Calls at an even pace. All must succeed; gives the time that each took.
-async fn call(client: Client) -> Vec<Duration> {
-    let mut pace = interval(PACE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut calls = JoinSet::new();
-    for number in 0..CALLS {
-        pace.tick().await;
-        let mut client = client.clone();
-        calls.spawn(async move {
-            let (start, id) = (Instant::now(), id(number.try_into().unwrap()));
-            let call = client.get_session(signed(session(&id), "Bearer caller"));
-            timeout(LIMIT, call).await.expect("an answer").expect("a good one");
-            start.elapsed()
-        });
-    }
-    calls.join_all().await
-}
-
-/// Sends 200 calls, and cancels them all at once, again and again.
-async fn cancel_calls(client: Client) {
     loop {
-        let calls = (0..200).map(|number| {
-            let mut client = client.clone();
-            async move { client.get_session(signed(session(&id(number)), "Bearer hasty")).await }
-        });
-        let _ = timeout(Duration::from_millis(20), join_all(calls)).await;
-        sleep(Duration::from_secs(1)).await;
+        match messages.message().await {
+            Ok(Some(message)) if message.event_type() == EventType::Stale => {
+                return Err(format!("its session is as well as ever: {message:?}"));
+            }
+            Ok(Some(message)) => is_terminal = message.terminal,
+            // OK if and only if the last message was terminal.
+            Ok(None) if is_terminal => return Ok(()),
+            end => return Err(format!("it ended: {end:?}")),
+        }
     }
 }
 
-/// Calls with credentials of 16 to 64 KB, which are good.
-async fn call_with_huge_credentials(mut client: Client) {
-    for kib in [16, 32, 48, 63].into_iter().cycle() {
-        let credential = format!("Bearer {}", "x".repeat(kib * 1024));
-        client.get_session(signed(session(&id(0)), &credential)).await.expect("it is taken");
-        sleep(Duration::from_millis(50)).await;
+/// How long a call takes, which must succeed.
+async fn call(mut client: Client, id: String) -> Result<Duration, String> {
+    let start = Instant::now();
+    let call = client.get_session(authorized("caller", session(&id)));
+    match timeout(LIMIT, call).await {
+        Ok(Ok(_)) => Ok(start.elapsed()),
+        other => Err(format!("{other:?}")),
     }
-}
-
-/// Opens calls without a message, and requests to the admin port without an end, and leaves them so.
-async fn send_half_requests(address: std::net::SocketAddr, admin: std::net::SocketAddr) {
-    let socket = TcpStream::connect(address).await.unwrap();
-    let (mut send, connection) = h2::client::handshake(socket).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let mut open = Vec::new();
-    for _ in 0..200 {
-        let path = "gotoassist.remotesupport.v1.RemoteSupportService/GetSession";
-        let request = http::Request::post(format!("http://localhost/{path}"))
-            .header("content-type", "application/grpc")
-            .header("authorization", "Bearer half");
-        send = send.ready().await.unwrap();
-        open.push(send.send_request(request.body(()).unwrap(), false).unwrap());
-    }
-    let mut half = Vec::new();
-    for _ in 0..100 {
-        let mut socket = TcpStream::connect(admin).await.unwrap();
-        socket.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\n").await.unwrap();
-        half.push(socket);
-    }
-    let _ = connection.await;
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Serve, session, signed, watch};
-use crate::upstream::stub::{Step, Stub, answer, ok};
+use crate::kit::stub::{Step, Stub, answer, ok};
 
 #[tokio::test]
 async fn a_watch_from_waiting_to_complete_can_be_read_from_the_metrics() {

@@ -7,11 +7,14 @@ use gotoassist_grpc::proto::{
     GetSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
 };
 use serde_json::json;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tonic::{Request, Status, transport::Channel};
 
-use super::{LIMIT, Serve, collector::Collector, links, reason, session, signed, watch};
-use crate::upstream::stub::{Step, Stub, answer, ok};
+use super::{Serve, collector::Collector, links, reason, session, signed, soon, watch};
+use crate::kit::{
+    folder::Folder,
+    stub::{Step, Stub, answer, ok},
+};
 
 /// In every secret and personal datum.
 const MARK: &str = "MARK-";
@@ -205,7 +208,7 @@ async fn a_callers_secrets_and_the_vendors_words_are_said_nowhere() {
         assert!(told.reasons.iter().any(|told| told == reason), "{reason}: {:?}", told.reasons);
     }
     // Somebody who speaks another protocol, with a secret.
-    let mut stranger = TcpStream::connect(serve.address).await.unwrap();
+    let mut stranger = TcpStream::connect(serve.address()).await.unwrap();
     stranger.write_all(b"GET /MARK-path?MARK-query HTTP/1.1\r\nhost: MARK-\r\n\r\n").await.unwrap();
     // A watch that the end of the process ends.
     let open = client.watch_session(signed(watch(&format!("{ID}ok")), TOKEN)).await.unwrap();
@@ -221,14 +224,9 @@ async fn a_callers_secrets_and_the_vendors_words_are_said_nowhere() {
 async fn the_services_own_secrets_are_said_nowhere() {
     let vendor = vendor().await;
     let (url, token_url) = (vendor.url().to_string(), vendor.url().join("/oauth/token").unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let refresh = file("refresh-token", "MARK-refresh-token\n");
-    let secret = file("secret", "MARK-client-secret\n");
+    let folder = Folder::new();
+    let refresh = folder.write("refresh-token", "MARK-refresh-token\n");
+    let secret = folder.write("secret", "MARK-client-secret\n");
     let own = ["--credentials", "service", "--client-id", "MARK-client-id"];
     let files = ["--client-secret-file", &secret, "--refresh-token-file", &refresh];
     let urls = ["--upstream-url", &url, "--token-url", token_url.as_str()];
@@ -258,7 +256,7 @@ async fn the_password_of_a_proxy_and_a_broken_tls_are_said_nowhere() {
         let mut client = serve.client().await;
         let call = client.get_session(signed(session(&format!("{ID}ok")), TOKEN));
         let mut told = Told::default();
-        told.note(&timeout(LIMIT, call).await.unwrap().unwrap_err());
+        told.note(&soon(call).await.unwrap_err());
         assert_eq!(told.reasons, ["UPSTREAM_CONNECT_FAILED"]);
         search(serve, &collector, &told).await;
     }

@@ -1,29 +1,29 @@
 //! SIGHUP: files are looked at, and nothing ends.
 
-use std::{fs, path::Path};
-
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tonic::Code;
 
 use super::{Serve, reason, session, signed, watch};
-use crate::upstream::stub::{Stub, ok};
+use crate::kit::{
+    certificate::Authority,
+    folder::Folder,
+    stub::{Stub, ok},
+};
 
 /// `printf %s one | sha256sum`, and `two`.
 const ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
 const TWO: &str = "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3";
 
-fn write_certificate(folder: &Path) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    fs::write(folder.join("certificate.pem"), cert.pem()).unwrap();
-    fs::write(folder.join("key.pem"), signing_key.serialize_pem()).unwrap();
+fn write_certificate(folder: &Folder) {
+    let certified = Authority::new().issue("localhost");
+    folder.write("certificate.pem", certified.pem());
+    folder.write("key.pem", certified.key_pem());
 }
 
 #[tokio::test]
 async fn a_hangup_has_new_certificates_taken_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    write_certificate(folder.path());
-    let file = |name: &str| folder.path().join(name).display().to_string();
+    let folder = Folder::new();
+    write_certificate(&folder);
+    let file = |name: &str| folder.path(name).display().to_string();
     let serve = Serve::start(&[
         "--upstream-url=http://127.0.0.1:9",
         "--tls-cert",
@@ -33,13 +33,13 @@ async fn a_hangup_has_new_certificates_taken_at_once() {
         "--tls-reload-interval=1h",
     ])
     .await;
-    write_certificate(folder.path());
+    write_certificate(&folder);
     serve.signal("-HUP").await;
     serve.until_logged("certificates reloaded").await;
     let reloads = r#"gotoassist_certificate_reloads_total{result="loaded"} 1"#;
     assert!(serve.page("/metrics").await.contains(reloads));
 
-    fs::write(folder.path().join("key.pem"), "broken").unwrap();
+    folder.write("key.pem", "broken");
     serve.signal("-HUP").await;
     serve.until_logged("certificates not reloaded").await;
     serve.stop().await;
@@ -53,8 +53,8 @@ async fn a_hangup_has_new_tokens_taken_and_ends_neither_watches_nor_the_process(
     })
     .await;
     let (url, token_url) = (vendor.url(), vendor.url().join("/oauth/token").unwrap());
-    let tokens = tempfile::NamedTempFile::new().unwrap();
-    fs::write(&tokens, ONE).unwrap();
+    let folder = Folder::new();
+    let tokens = folder.write("tokens", ONE);
     let serve = Serve::start(&[
         "--upstream-url",
         url.as_str(),
@@ -65,7 +65,7 @@ async fn a_hangup_has_new_tokens_taken_and_ends_neither_watches_nor_the_process(
         "--client-secret=s",
         "--refresh-token=r",
         "--client-tokens-file",
-        tokens.path().to_str().unwrap(),
+        &tokens,
     ])
     .await;
     let mut client = serve.client().await;
@@ -73,7 +73,7 @@ async fn a_hangup_has_new_tokens_taken_and_ends_neither_watches_nor_the_process(
     let mut messages = watched.into_inner();
     messages.message().await.unwrap().unwrap();
 
-    fs::write(&tokens, TWO).unwrap();
+    folder.write("tokens", TWO);
     serve.signal("-HUP").await;
     // No call makes it look.
     serve.until_logged("the callers' tokens are read again").await;

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use gotoassist_grpc::traffic::quota::Class;
 use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep, timeout},
+    task::{JoinSet, yield_now},
+    time::{Instant, advance, sleep, timeout},
 };
 
 use super::{Log, caller, keep_calling, ms, quota};
@@ -60,17 +60,49 @@ async fn an_admission_nobody_takes_goes_to_the_next() {
     quota.admit(caller("a"), Class::Unary, None).await.unwrap();
     let mut first = Box::pin(quota.admit(caller("a"), Class::Unary, None));
     let mut second = Box::pin(quota.admit(caller("b"), Class::Unary, None));
-    let mut keeper = Box::pin(quota.admit(caller("c"), Class::Unary, None));
+    let mut third = Box::pin(quota.admit(caller("c"), Class::Unary, None));
     assert!(futures_util::poll!(&mut first).is_pending());
     assert!(futures_util::poll!(&mut second).is_pending());
-    assert!(futures_util::poll!(&mut keeper).is_pending());
+    assert!(futures_util::poll!(&mut third).is_pending());
     drop(first);
-    tokio::time::advance(ms(1001)).await;
-    // It keeps the time now, and calls itself, but goes before it hears it.
-    assert!(futures_util::poll!(&mut second).is_pending());
-    assert_eq!(quota.snapshot().waiting_unary, 1, "the second is called");
-    assert!(futures_util::poll!(&mut keeper).is_pending());
+    // The dispatcher has to sleep before the time moves.
+    yield_now().await;
+    advance(ms(1001)).await;
+    yield_now().await;
+    assert_eq!(quota.snapshot().waiting_unary, 1, "the second is admitted");
+    assert!(futures_util::poll!(&mut third).is_pending());
     drop(second);
-    assert!(futures_util::poll!(&mut keeper).is_ready());
+    yield_now().await;
+    assert!(futures_util::poll!(&mut third).is_ready());
     assert_eq!(quota.snapshot().used, 1);
+}
+
+/// The dispatcher is a task, which must not outlive what it works for.
+#[tokio::test(start_paused = true)]
+async fn the_dispatcher_ends_with_the_quota() {
+    let quota = quota(1.0);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for _ in 0..2 {
+        quota.admit(caller("a"), Class::Unary, None).await.unwrap();
+    }
+    assert_eq!(tasks(), before + 1);
+    drop(quota);
+    yield_now().await;
+    assert_eq!(tasks(), before);
+}
+
+/// A quota may be used from several runtimes, one after the other.
+#[test]
+fn a_dispatcher_that_ended_with_its_runtime_is_started_again() {
+    let quota = quota(1000.0);
+    for _ in 0..2 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            for _ in 0..20 {
+                let admitted = quota.admit(caller("a"), Class::Unary, None);
+                timeout(Duration::from_secs(10), admitted).await.unwrap().unwrap();
+            }
+        });
+    }
 }

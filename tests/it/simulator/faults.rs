@@ -312,7 +312,7 @@ async fn without_a_socket_a_broken_answer_is_a_broken_body() {
             .header("authorization", "Bearer t")
             .body(axum::body::Body::empty())
             .unwrap();
-        let answer = router(&simulator.control).oneshot(request).await.unwrap();
+        let answer = router(&simulator).oneshot(request).await.unwrap();
         axum::body::to_bytes(answer.into_body(), 1 << 20).await
     };
     assert!(ask().await.is_err());

@@ -88,7 +88,7 @@ async fn every_built_in_session_is_in_the_manual() {
 #[tokio::test]
 async fn the_example_in_rust_works() {
     let simulator = Running::start().await;
-    let control = &simulator.control;
+    let control = &simulator;
     control.put_session(SessionScript::walking("42", 5.0).later(20.0, "notes", "late")).unwrap();
     control.add_fault(Rule::times(2, Fault::status(503)).for_session("42"));
     for status in [503, 503, 200] {

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::{DOMAIN, GetSessionRequest, SESSION, refusal, start, with_grant};
-use crate::harness::trailers_only;
+use crate::kit::{folder::Folder, peer::trailers_only};
 
 const METHODS: [&str; 3] = ["GetSession", "ListSystemLinks", "WatchSession"];
 const SERVICE: &str = "gotoassist.remotesupport.v1.RemoteSupportService";
@@ -123,8 +123,8 @@ async fn credentials_of_64_kilobytes_are_taken_and_larger_ones_refused_with_a_re
 /// Refused by this service, not by the vendor, whose pages would be of no help.
 #[tokio::test]
 async fn a_caller_whom_this_service_does_not_know_is_told_apart() {
-    let tokens = tempfile::NamedTempFile::new().unwrap();
-    let tokens = format!("--client-tokens-file={}", tokens.path().display());
+    let folder = Folder::new();
+    let tokens = format!("--client-tokens-file={}", folder.write("tokens", ""));
     let harness =
         start(&[&with_grant("--refresh-token=good-grant")[..], &[&tokens]].concat()).await;
     let peer = harness.peer().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gotoassist_grpc::{
     credential::Credential,
     trace::Cause,
-    traffic::{Client, Terms, Urgency},
+    traffic::{Client, RequestContext, Urgency},
     wire::{Error, Kind},
 };
 use tokio::time::{Instant, advance};
@@ -14,10 +14,9 @@ use tokio::time::{Instant, advance};
 use super::{
     caller, client_with,
     credential::{service_client, token_endpoint},
-    id,
-    stub::{SESSION, Step, Stub, answer, ok},
-    terms,
+    id, terms,
 };
+use crate::kit::stub::{SESSION, Step, Stub, answer, ok};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -140,7 +139,10 @@ async fn a_trial_whose_caller_leaves_makes_room_for_another() {
     let client = client(&stub);
     open(&client).await;
     advance(SECOND * 5).await;
-    let short = Terms { deadline: Some(Instant::now() + SECOND / 10), ..Terms::default() };
+    let short = RequestContext {
+        deadline: Some(Instant::now() + SECOND / 10),
+        ..RequestContext::default()
+    };
     let error = client.session(&caller(), &id("1"), short).await.unwrap_err();
     assert_eq!(error.kind, Kind::DeadlineExceeded);
     call(&client).await.unwrap();
@@ -154,7 +156,10 @@ async fn callers_who_leave_after_a_second_open_the_circuit_for_callers_as_impati
     })
     .await;
     let client = client(&stub);
-    let within = |time| Terms { deadline: Some(Instant::now() + time), ..Terms::default() };
+    let within = |time| RequestContext {
+        deadline: Some(Instant::now() + time),
+        ..RequestContext::default()
+    };
     for _ in 0..5 {
         client.session(&caller(), &id("1"), within(SECOND)).await.unwrap_err();
     }
@@ -306,7 +311,8 @@ async fn a_trial_counts_against_the_quota() {
     });
     open(&client).await;
     advance(SECOND * 5).await;
-    let terms = Terms { deadline: Some(Instant::now() + SECOND), ..Terms::default() };
+    let terms =
+        RequestContext { deadline: Some(Instant::now() + SECOND), ..RequestContext::default() };
     let error = client.session(&caller(), &id("1"), terms).await.unwrap_err();
     assert_eq!((error.kind, stub.requests()), (Kind::QuotaExhausted, 5));
 }

@@ -8,14 +8,13 @@ use gotoassist_grpc::{
     traffic::Client,
     wire::{ConnectionFailure, Error, Kind},
 };
-use rcgen::{CertificateParams, DnType, date_time_ymd};
+use rcgen::{DnType, date_time_ymd};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
-use super::{
-    caller, client_with, id,
+use super::{caller, client_with, id, terms, tls::vendor_with};
+use crate::kit::{
+    certificate::params,
     stub::{Step, Stub, answer},
-    terms,
-    tls::vendor_with,
 };
 
 /// What a client of `url` that tries once is told.
@@ -29,10 +28,6 @@ async fn error(url: &str, change: impl FnOnce(&mut UpstreamConfig)) -> Error {
 
 fn told(error: &Error) -> (Kind, Option<&str>) {
     (error.kind, error.connection.map(ConnectionFailure::name))
-}
-
-fn certificate(name: &str) -> CertificateParams {
-    CertificateParams::new([name.to_owned()]).unwrap()
 }
 
 #[tokio::test]
@@ -61,22 +56,22 @@ async fn the_connection_does_not_come_about_in_time() {
 
 #[tokio::test]
 async fn a_certificate_is_of_an_unknown_authority_or_for_another_name_or_out_of_date() {
-    let (mut expired, mut early) = (certificate("127.0.0.1"), certificate("127.0.0.1"));
+    let (mut expired, mut early) = (params("127.0.0.1"), params("127.0.0.1"));
     (expired.not_before, expired.not_after) =
         (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
     early.not_before = date_time_ymd(3001, 1, 1);
     // The name of one authority is known, and the key is another.
-    let mut unknown = certificate("127.0.0.1");
+    let mut unknown = params("127.0.0.1");
     unknown.distinguished_name.push(DnType::CommonName, "another authority");
-    for (params, is_trusted, cause) in [
+    for (certificate, is_trusted, cause) in [
         (unknown, false, "certificate_unknown_issuer"),
-        (certificate("127.0.0.1"), false, "certificate_unknown_issuer"),
-        (certificate("other.example"), true, "certificate_name"),
+        (params("127.0.0.1"), false, "certificate_unknown_issuer"),
+        (params("other.example"), true, "certificate_name"),
         (expired, true, "certificate_expired"),
         (early, true, "certificate_expired"),
     ] {
-        let stranger = vendor_with(certificate("127.0.0.1")).await;
-        let vendor = vendor_with(params).await;
+        let stranger = vendor_with(&params("127.0.0.1")).await;
+        let vendor = vendor_with(&certificate).await;
         let client = if is_trusted {
             vendor.client(|_| {})
         } else {

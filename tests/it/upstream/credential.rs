@@ -9,22 +9,21 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser as _;
 use futures_util::future::join_all;
 use gotoassist_grpc::{
     clock::Clock,
-    config::{UpstreamConfig, credentials::CredentialsConfig},
-    credential::{Credential, token::TokenSource},
+    config::UpstreamConfig,
+    credential::Credential,
     trace::Cause,
-    traffic::{Client, Terms, Urgency},
-    wire::{HttpClient, Kind},
+    traffic::{Client, RequestContext, Urgency},
+    wire::Kind,
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{
-    caller, client, client_with, id,
+use super::{caller, client, client_with, id, terms};
+use crate::kit::{
+    credential::token_source,
     stub::{SESSION, Step, Stub, answer, ok},
-    terms,
 };
 
 /// A token endpoint whose nth token (from 0) is `token-n`.
@@ -46,19 +45,10 @@ pub(super) fn service_client(
     endpoint: &Stub,
     change: impl FnOnce(&mut UpstreamConfig),
 ) -> Client {
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        credentials: CredentialsConfig,
-    }
-    let url = endpoint.url();
-    let line = ["test", "--credentials=service", "--client-id=id", "--client-secret=secret"];
-    let more = ["--refresh-token=refresh".to_owned(), format!("--token-url={url}")];
-    let line = Line::parse_from(line.into_iter().map(str::to_owned).chain(more));
     let mut config = UpstreamConfig::at(vendor.url());
     change(&mut config);
-    let tokens = TokenSource::new(&line.credentials, HttpClient::new(&config, &url).unwrap());
-    Client::new(&config, tokens, Clock::system()).unwrap()
+    let tokens = token_source(endpoint.url().as_str(), &["--refresh-token=refresh"]);
+    Client::new(&config, Some(tokens), Clock::system()).unwrap()
 }
 
 /// The token of each request so far.
@@ -262,7 +252,7 @@ async fn over_ten_thousand_interleavings_nobody_sees_what_another_was_shown() {
                     if is_poll {
                         client.poll_session(&credential, &id, urgency, &Cause::default()).await
                     } else {
-                        client.session(&credential, &id, Terms::default()).await
+                        client.session(&credential, &id, RequestContext::default()).await
                     }
                 };
                 (credential.id(), timeout(patience, answer).await)

@@ -5,11 +5,8 @@ use std::{io::Write as _, time::Duration};
 use gotoassist_grpc::{model::Status, wire::Kind};
 use tokio::time::Instant;
 
-use super::{
-    caller, client, client_with, id, kind, outcome,
-    stub::{Step, Stub, answer, ok},
-    terms,
-};
+use super::{caller, client, client_with, id, kind, outcome, terms};
+use crate::kit::stub::{Step, Stub, answer, ok};
 
 const SESSION: &str = r#"{"sessionId":"250040353","status":"active"}"#;
 

@@ -4,16 +4,13 @@ use std::time::Duration;
 
 use gotoassist_grpc::{
     trace::Cause,
-    traffic::{Client, Terms, Urgency},
+    traffic::{Client, RequestContext, Urgency},
     wire::{ConnectionFailure, Error, Kind},
 };
 use tokio::time::Instant;
 
-use super::{
-    caller, client_with, id,
-    stub::{SESSION, Step, Stub, ok},
-    terms,
-};
+use super::{caller, client_with, id, terms};
+use crate::kit::stub::{SESSION, Step, Stub, ok};
 
 /// A vendor that ends each connection with `end` in place of a second answer.
 async fn closing(end: Step) -> Stub {
@@ -118,7 +115,7 @@ async fn the_quota_counts_the_second_request() {
 
     call(&client).await.unwrap();
     let deadline = Some(Instant::now() + Duration::from_millis(1500));
-    let short = Terms { deadline, ..Terms::default() };
+    let short = RequestContext { deadline, ..RequestContext::default() };
     let error = client.session(&caller(), &id("1"), short).await.unwrap_err();
     let cause = error.connection.map(ConnectionFailure::name);
     assert_eq!((error.kind, cause), (Kind::Unavailable, Some("keep_alive_closed")));

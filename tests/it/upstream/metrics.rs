@@ -1,13 +1,10 @@
 //! What an operator can see of the way to the vendor.
 
-use gotoassist_grpc::{admin::metrics::builder, traffic::Terms};
+use gotoassist_grpc::{admin::metrics::builder, traffic::RequestContext};
 use tokio::time::{Duration, Instant};
 
-use super::{
-    caller, client, client_with, id,
-    stub::{Step, Stub, answer, ok},
-    terms,
-};
+use super::{caller, client, client_with, id, terms};
+use crate::kit::stub::{Step, Stub, answer, ok};
 
 #[tokio::test(start_paused = true)]
 async fn requests_retries_sharing_drift_and_the_breaker_are_counted() {
@@ -34,8 +31,10 @@ async fn requests_retries_sharing_drift_and_the_breaker_are_counted() {
     one.unwrap();
     other.unwrap();
     client.session(&caller, &first, terms()).await.unwrap();
-    let short =
-        Terms { deadline: Some(Instant::now() + Duration::from_secs(1)), ..Terms::default() };
+    let short = RequestContext {
+        deadline: Some(Instant::now() + Duration::from_secs(1)),
+        ..RequestContext::default()
+    };
     client.session(&caller, &id("2"), short).await.unwrap_err();
 
     let down = Stub::always(answer("500 x", &[], "")).await;

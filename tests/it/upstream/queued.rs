@@ -5,7 +5,7 @@ use std::time::Duration;
 use gotoassist_grpc::{
     credential::Credential,
     trace::Cause,
-    traffic::{Client, Terms},
+    traffic::{Client, RequestContext},
     wire::Kind,
 };
 use tokio::{task::JoinHandle, time::Instant};
@@ -15,9 +15,9 @@ use super::{
     credential::{service_client, token_endpoint},
     id,
     sharing::{SECOND, call, poll, urgency},
-    stub::{Stub, answer, ok},
     terms,
 };
+use crate::kit::stub::{Stub, answer, ok};
 
 /// A client whose quota is used up for a second, and two callers of the service's credential.
 async fn two_callers(stub: &Stub, endpoint: &Stub) -> (Client, Credential, Credential) {
@@ -43,7 +43,8 @@ async fn nobody_waits_in_the_place_of_another_caller() {
     backlog.push(call(&client, busy.clone(), id("1"), terms()));
     let poll = poll(&client, busy, id("1"));
     tokio::task::yield_now().await;
-    let within = Terms { deadline: Some(began_at + SECOND * 5), ..Terms::default() };
+    let within =
+        RequestContext { deadline: Some(began_at + SECOND * 5), ..RequestContext::default() };
     call(&client, quiet, id("1"), within).await.unwrap().unwrap();
     assert!(began_at.elapsed() < SECOND * 3, "{:?}", began_at.elapsed());
     // Who waits for the same gets the same answer, wherever it stands in the queue.

@@ -4,11 +4,8 @@ use std::{error::Error as _, fmt::Write as _};
 
 use gotoassist_grpc::wire::Kind;
 
-use super::{
-    caller, client, client_with, id, kind, outcome,
-    stub::{Step, Stub, answer, ok},
-    terms,
-};
+use super::{caller, client, client_with, id, kind, outcome, terms};
+use crate::kit::stub::{Step, Stub, answer, ok};
 
 const SESSION: &str = r#"{"sessionId":"250040353","status":"active"}"#;
 

@@ -4,19 +4,16 @@ use std::{pin::pin, time::Duration};
 
 use gotoassist_grpc::{
     trace::Cause,
-    traffic::{Terms, Urgency},
+    traffic::{RequestContext, Urgency},
     wire::Kind,
 };
 use tokio::time::Instant;
 
-use super::{
-    caller, client, client_with, id,
-    stub::{SESSION, Step, Stub, answer, ok},
-    terms,
-};
+use super::{caller, client, client_with, id, terms};
+use crate::kit::stub::{SESSION, Step, Stub, answer, ok};
 
-fn within(time: Duration) -> Terms {
-    Terms { deadline: Some(Instant::now() + time), ..Terms::default() }
+fn within(time: Duration) -> RequestContext {
+    RequestContext { deadline: Some(Instant::now() + time), ..RequestContext::default() }
 }
 
 /// A stub that answers with `failure` `times` times and then with a session, or with no links.
@@ -129,7 +126,7 @@ async fn the_deadline_ends_a_call_that_hangs() {
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_time_is_over_already_asks_nobody() {
     let stub = Stub::always(ok(SESSION)).await;
-    let terms = Terms { deadline: Some(Instant::now()), ..Terms::default() };
+    let terms = RequestContext { deadline: Some(Instant::now()), ..RequestContext::default() };
     let error = client(&stub).session(&caller(), &id("1"), terms).await.unwrap_err();
     assert_eq!((error.kind, stub.connections()), (Kind::DeadlineExceeded, 0));
 }

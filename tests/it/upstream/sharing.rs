@@ -6,7 +6,7 @@ use gotoassist_grpc::{
     credential::Credential,
     model::SessionId,
     trace::Cause,
-    traffic::{Client, Terms, Urgency},
+    traffic::{Client, RequestContext, Urgency},
     wire::Kind,
 };
 use tokio::{
@@ -15,11 +15,8 @@ use tokio::{
     time::{Instant, advance},
 };
 
-use super::{
-    caller, client, client_with, id,
-    stub::{SESSION, Step, Stub, answer, ok},
-    terms,
-};
+use super::{caller, client, client_with, id, terms};
+use crate::kit::stub::{SESSION, Step, Stub, answer, ok};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
@@ -42,7 +39,7 @@ pub(super) fn call(
     client: &Client,
     credential: Credential,
     id: SessionId,
-    terms: Terms,
+    terms: RequestContext,
 ) -> JoinHandle<Outcome> {
     let client = client.clone();
     tokio::spawn(async move {
@@ -106,8 +103,12 @@ async fn calls_with_different_credentials_or_ids_share_nothing() {
 async fn a_joiner_with_more_time_does_not_inherit_the_first_callers_deadline() {
     let stub = Stub::always(slow(r#"{"sessionId":"1"}"#)).await;
     let client = client(&stub);
-    let short = Terms { deadline: Some(Instant::now() + SECOND / 10), ..Terms::default() };
-    let long = Terms { deadline: Some(Instant::now() + SECOND * 5), ..Terms::default() };
+    let short = RequestContext {
+        deadline: Some(Instant::now() + SECOND / 10),
+        ..RequestContext::default()
+    };
+    let long =
+        RequestContext { deadline: Some(Instant::now() + SECOND * 5), ..RequestContext::default() };
     let first = call(&client, caller(), id("1"), short);
     stub.until_requests(1).await;
     let second = call(&client, caller(), id("1"), long);
@@ -124,7 +125,10 @@ async fn what_is_tried_again_for_a_joiner_goes_by_the_joiners_deadline() {
     })
     .await;
     let client = client(&stub);
-    let within = |time| Terms { deadline: Some(Instant::now() + time), ..Terms::default() };
+    let within = |time| RequestContext {
+        deadline: Some(Instant::now() + time),
+        ..RequestContext::default()
+    };
     let first = call(&client, caller(), id("1"), within(SECOND / 2));
     stub.until_requests(1).await;
     let second = call(&client, caller(), id("1"), within(SECOND * 5));

@@ -1,6 +1,6 @@
 //! The way to the vendor: certificates, HTTP/2, proxies.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use gotoassist_grpc::{
@@ -9,22 +9,22 @@ use gotoassist_grpc::{
     traffic::Client,
     wire::{Kind, SetUpError},
 };
-use rcgen::{CertificateParams, KeyPair};
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use tempfile::NamedTempFile;
+use rcgen::CertificateParams;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinSet,
 };
-use tokio_rustls::TlsAcceptor;
 
-use super::{
-    caller, client_with, id,
+use super::{caller, client_with, id, terms};
+use crate::kit::{
+    certificate::{Certified, params},
+    folder::Folder,
     stub::{SESSION, Stub, answer, ok},
-    terms,
 };
+
+const AUTHORITY: &str = "ca.pem";
 
 /// What the vendor over TLS and HTTP/2 saw.
 #[derive(Debug, PartialEq)]
@@ -36,7 +36,7 @@ enum Seen {
 
 pub(super) struct Vendor {
     pub url: url::Url,
-    certificate: NamedTempFile,
+    folder: Folder,
     seen: mpsc::UnboundedReceiver<Seen>,
     _tasks: JoinSet<()>,
 }
@@ -45,32 +45,20 @@ pub(super) struct Vendor {
 /// `slow` never, a request for `closing` only as the first of its connection, which it closes
 /// otherwise, and any other at once.
 async fn vendor() -> Vendor {
-    vendor_with(certificate()).await
-}
-
-fn certificate() -> CertificateParams {
-    CertificateParams::new(["127.0.0.1".to_owned()]).unwrap()
+    vendor_with(&params("127.0.0.1")).await
 }
 
 /// The same with another certificate.
-pub(super) async fn vendor_with(params: CertificateParams) -> Vendor {
+pub(super) async fn vendor_with(params: &CertificateParams) -> Vendor {
     start(params, false).await
 }
 
 /// The same; its first connection may take no request.
-async fn start(params: CertificateParams, mut is_full: bool) -> Vendor {
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let signing_key = KeyPair::generate().unwrap();
-    let cert = params.self_signed(&signing_key).unwrap();
-    let certificate = NamedTempFile::new().unwrap();
-    fs::write(certificate.path(), cert.pem()).unwrap();
-    let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-    let mut config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key.into())
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+async fn start(params: &CertificateParams, mut is_full: bool) -> Vendor {
+    let certified = Certified::self_signed(params);
+    let folder = Folder::new();
+    folder.write(AUTHORITY, certified.pem());
+    let acceptor = certified.acceptor(&["h2", "http/1.1"]);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("https://{}/rest", listener.local_addr().unwrap()).parse().unwrap();
     let (note, seen) = mpsc::unbounded_channel();
@@ -88,7 +76,7 @@ async fn start(params: CertificateParams, mut is_full: bool) -> Vendor {
             });
         }
     });
-    Vendor { url, certificate, seen, _tasks: tasks }
+    Vendor { url, folder, seen, _tasks: tasks }
 }
 
 async fn serve_http2(
@@ -119,10 +107,15 @@ async fn serve_http2(
 }
 
 impl Vendor {
+    /// The file with its certificate.
+    fn authority(&self) -> PathBuf {
+        self.folder.path(AUTHORITY)
+    }
+
     pub(super) fn client(&self, change: impl FnOnce(&mut UpstreamConfig)) -> Client {
         let mut config = UpstreamConfig::at(self.url.clone());
         config.retries = 0;
-        config.ca_file = Some(self.certificate.path().to_owned());
+        config.ca_file = Some(self.authority());
         change(&mut config);
         Client::new(&config, None, Clock::system()).unwrap()
     }
@@ -151,7 +144,7 @@ async fn an_authority_from_a_file_is_trusted_and_http_2_is_one_connection_for_al
 async fn a_certificate_nobody_vouches_for_is_connect_failed() {
     let (vendor, other) = (vendor().await, vendor().await);
     let client = vendor.client(|config| {
-        config.ca_file = Some(other.certificate.path().to_owned());
+        config.ca_file = Some(other.authority());
     });
     let error = client.session(&caller(), &id("1"), terms()).await.unwrap_err();
     assert_eq!(error.kind, Kind::ConnectFailed);
@@ -189,7 +182,7 @@ async fn a_kept_alive_connection_that_closes_fails_no_call_over_http_2() {
 
 #[tokio::test]
 async fn a_connection_that_takes_no_request_is_replaced_after_three_time_outs() {
-    let vendor = start(certificate(), true).await;
+    let vendor = start(&params("127.0.0.1"), true).await;
     let client = vendor.client(|config| {
         config.timeout = Duration::from_millis(500);
         config.breaker_failures = 0;
@@ -211,8 +204,9 @@ fn a_file_without_a_certificate_is_told_before_anything_starts() {
         config.ca_file = Some(file);
         Client::new(&config, None, Clock::system()).unwrap_err()
     };
-    let empty = NamedTempFile::new().unwrap();
-    assert!(matches!(set_up(empty.path().to_owned()), SetUpError::NoCertificate(_)));
+    let folder = Folder::new();
+    let empty = folder.write("empty.pem", "").into();
+    assert!(matches!(set_up(empty), SetUpError::NoCertificate(_)));
     assert!(matches!(set_up("no/such/file".into()), SetUpError::CertificateFile(..)));
 }
 

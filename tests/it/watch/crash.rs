@@ -1,6 +1,7 @@
 //! Servers that die of SIGKILL, and our own client that follows a session over their graves.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,9 +19,9 @@ use tokio::time::sleep;
 
 use super::{
     ledger::{Begin, Ledger},
-    stage::{Served, Vendor, soon},
-    world::{End, request},
+    world::End,
 };
+use crate::kit::{process::Serve, request, soon, vendor::Vendor};
 
 const QUICK: [&str; 4] = [
     "--poll-not-started=200ms",
@@ -39,19 +40,19 @@ const WHOLE_LIFE: [SessionStatus; 4] = [
 #[tokio::test]
 async fn a_watch_goes_on_elsewhere_when_its_server_is_killed() {
     let vendor = Vendor::start().await;
-    let first = vendor.serve(&QUICK).await;
+    let first = Serve::before(&vendor, &QUICK).await;
     // A place that is taken, for the second to begin later.
-    let second = vendor.serve(&QUICK).await;
-    let (address, urls) = (second.address, vec![first.url(), second.url()]);
+    let second = Serve::before(&vendor, &QUICK).await;
+    let (address, urls) = (second.address(), vec![first.url(), second.url()]);
     second.kill().await;
 
-    vendor.control.put_session(SessionScript::walking("s", 1.5)).unwrap();
+    vendor.put_session(SessionScript::walking("s", 1.5)).unwrap();
     let mut follower = Follower::new(urls);
     follower.until(SessionStatus::Waiting).await;
     first.kill().await;
     // While nobody serves, the customer joins.
-    until_status(&vendor.control, "active").await;
-    let _second = vendor.serve_at(address, &QUICK).await;
+    until_status(&vendor, "active").await;
+    let _second = serve_at(address, &vendor).await;
     follower.until_over().await;
     follower.check();
 }
@@ -59,21 +60,27 @@ async fn a_watch_goes_on_elsewhere_when_its_server_is_killed() {
 #[tokio::test]
 async fn a_server_may_die_after_every_message_and_come_back_at_its_address() {
     let vendor = Vendor::start().await;
-    let mut served: Served = vendor.serve(&QUICK).await;
-    let address = served.address;
+    let mut served = Serve::before(&vendor, &QUICK).await;
+    let address = served.address();
     let life = SessionScript::walking("s", 2.0).later(3.0, "notes", "some");
-    vendor.control.put_session(life).unwrap();
+    vendor.put_session(life).unwrap();
     let mut follower = Follower::new(vec![served.url()]);
     while let Some(message) = follower.next().await {
         if message.terminal {
             break;
         }
         served.kill().await;
-        served = vendor.serve_at(address, &QUICK).await;
+        served = serve_at(address, &vendor).await;
     }
     follower.until_over().await;
     follower.check();
     assert!(follower.streams > 3, "{} streams", follower.streams);
+}
+
+/// A service at an address that was another's.
+async fn serve_at(address: SocketAddr, vendor: &Vendor) -> Serve {
+    let listen = format!("--listen={address}");
+    Serve::before(vendor, &[&QUICK[..], &[&listen]].concat()).await
 }
 
 async fn until_status(vendor: &Control, expected: &str) {
@@ -103,7 +110,7 @@ impl Follower {
             ConnectionConfig { server: urls, ..ConnectionConfig::bearer(String::new(), "t") };
         let is_interrupted = Arc::new(AtomicBool::new(false));
         let note = is_interrupted.clone();
-        let watch = Client::connect(&config).unwrap().watch(request("s"));
+        let watch = Client::connect(&config).unwrap().watch(request::watch("s"));
         let watch = watch.on_interruption(move |_| note.store(true, Ordering::Release));
         Self { watch, ledger: Ledger::default(), is_interrupted, streams: 1 }
     }

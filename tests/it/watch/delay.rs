@@ -2,7 +2,7 @@
 //! this feed and governor against plain round-robin, on the same lives, under paused time.
 //!
 //! `GOTOASSIST_TEST_DELAY=full cargo test --release --test it detection_delay -- --nocapture`
-//! prints the table of docs/watch.md.
+//! prints the table of docs/watching.md.
 
 use std::{
     collections::BinaryHeap,
@@ -14,10 +14,10 @@ use fastrand::Rng;
 use gotoassist_grpc::{
     clock::Clock,
     credential::Credential,
-    feed::{Ask, BoxedReply, Feed, Key, Pace, Settings},
+    feed::{Ask, BoxedReply, Feed, Key, PollIntervals, Settings},
     model::{Session, Status},
     traffic::{
-        Identities, Terms,
+        Identities, RequestContext,
         quota::{self, Class, Quota, Scope},
     },
     wire::Answer,
@@ -186,7 +186,7 @@ fn measure(lives: &[Vec<Life>]) -> Measured {
             })
         };
         let settings = Settings {
-            pace: Pace::default(),
+            intervals: PollIntervals::default(),
             confirm_after: Duration::from_secs(1),
             stale_after: 3,
             outage_limit: Duration::from_mins(15),
@@ -221,19 +221,19 @@ async fn watch_desk(
             credential: credential.clone(),
             session: format!("{place}-{number}").parse().unwrap(),
         };
-        let mut subscription = feed.subscribe(&key, Terms::default(), None).await.unwrap();
-        let mut seen = subscription.look().state.reading.history.end();
+        let mut subscription = feed.subscribe(&key, RequestContext::default(), None).await.unwrap();
+        let mut seen = subscription.look().state.revision.history.end();
         loop {
-            let reading = subscription.look().state.reading.clone();
+            let revision = subscription.look().state.revision.clone();
             let now = start.elapsed().as_secs_f64();
-            for step in reading.history.since(seen) {
+            for step in revision.history.since(seen) {
                 let (at, _) = life.iter().find(|(_, status)| *status == step.to).unwrap();
                 if now > WARM_UP {
                     delays.lock().unwrap().push(now - at);
                 }
             }
-            seen = reading.history.end();
-            if reading.session.status().is_final() {
+            seen = revision.history.end();
+            if revision.session.status().is_final() {
                 break;
             }
             subscription.changed().await;

@@ -14,10 +14,8 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tonic::{Code, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use super::{
-    stage::{Vendor, soon, watch},
-    world::{reason, request},
-};
+use super::open_watch;
+use crate::kit::{process::Serve, reason, request, soon, vendor::Vendor};
 
 const CONNECTIONS: usize = 10;
 const WATCHES: usize = 10_000;
@@ -29,10 +27,12 @@ async fn drain_with_ten_thousand_streams() {
     let vendor = Vendor::start().await;
     for session in 0..SESSIONS {
         let life = SessionScript::resting(id(session), "active");
-        vendor.control.put_session(life).unwrap();
+        vendor.put_session(life).unwrap();
     }
     let grace = format!("--drain-grace={}s", GRACE.as_secs());
-    let mut served = vendor.serve(&["--drain-delay=200ms", &grace]).await;
+    // The vendor is in the same process as all the watchers, so it may be slow.
+    let flags = ["--drain-delay=200ms", &grace, "--upstream-timeout=1m", "--default-deadline=1m"];
+    let served = Serve::before(&vendor, &flags).await;
 
     let open = Arc::new(Semaphore::new(0));
     let mut watchers = JoinSet::new();
@@ -50,8 +50,7 @@ async fn drain_with_ten_thousand_streams() {
     drop(opened);
 
     let start = Instant::now();
-    served.terminate().await;
-    assert_eq!(served.ended().await.code(), Some(0));
+    served.stop().await;
     assert!(start.elapsed() < GRACE, "{:?}", start.elapsed());
     let (mut delays, mut tokens) = (BTreeSet::new(), Vec::new());
     for (delay, id, token) in soon(watchers.join_all()).await {
@@ -62,11 +61,11 @@ async fn drain_with_ten_thousand_streams() {
     assert!(delays.len() > WATCHES / 10, "{} different delays", delays.len());
 
     // Whoever goes on elsewhere is told nothing twice.
-    let elsewhere = vendor.serve(&[]).await;
+    let elsewhere = Serve::before(&vendor, &[]).await;
     let channel = elsewhere.channel().await;
     for (id, token) in tokens.into_iter().step_by(WATCHES / 100) {
-        let resumed = WatchSessionRequest { resume_token: token, ..request(&id) };
-        let mut resumed = watch(&channel, resumed).await.unwrap();
+        let resumed = WatchSessionRequest { resume_token: token, ..request::watch(&id) };
+        let mut resumed = open_watch(&channel, resumed).await.unwrap();
         let first = soon(resumed.message()).await.unwrap().unwrap();
         assert_eq!(first.event_type(), EventType::Heartbeat);
     }
@@ -82,7 +81,7 @@ async fn until_drained(
     id: String,
     open: Arc<Semaphore>,
 ) -> (Duration, String, String) {
-    let mut watch = watch(&channel, request(&id)).await.unwrap();
+    let mut watch = open_watch(&channel, request::watch(&id)).await.unwrap();
     let first = watch.message().await.unwrap().unwrap();
     assert_eq!(first.event_type(), EventType::Snapshot);
     open.add_permits(1);

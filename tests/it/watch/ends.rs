@@ -11,8 +11,9 @@ use tonic_types::StatusExt as _;
 
 use super::{
     COMPLETE,
-    world::{End, Server, Trick, Vendor, authorized, reason, request},
+    world::{End, Server, Trick, Vendor},
 };
+use crate::kit::{reason, request, request::authorized};
 
 #[tokio::test(start_paused = true)]
 async fn heartbeat_before_deadline_and_the_deadline_ends_the_stream_on_time() {
@@ -20,7 +21,7 @@ async fn heartbeat_before_deadline_and_the_deadline_ends_the_stream_on_time() {
     vendor.life("s", &[(0, "active")]);
     let server = Server::new(&vendor);
     let start = Instant::now();
-    let mut request = authorized("t", request("s"));
+    let mut request = authorized("t", request::watch("s"));
     request.metadata_mut().insert("grpc-timeout", "7300m".parse().unwrap());
     let mut watcher = server.watch_request(request).await.unwrap();
     let (messages, end) = watcher.rest().await;
@@ -57,7 +58,7 @@ async fn follow_after_end_sees_recording_url() {
     vendor.life("s", &[(0, "active"), (20, "complete")]);
     vendor.alter("s", 400, |session| session.session_recording_url = Some("https://r".to_owned()));
     let follow = prost_types::Duration { seconds: 600, nanos: 0 };
-    let message = WatchSessionRequest { follow_after_end: Some(follow), ..request("s") };
+    let message = WatchSessionRequest { follow_after_end: Some(follow), ..request::watch("s") };
     let start = Instant::now();
     let mut watcher = Server::new(&vendor).watch_with(message.clone()).await.unwrap();
     watcher.news().await;
@@ -205,13 +206,13 @@ async fn credentials_never_share() {
     vendor.life("s", &[(0, "active"), (60, "complete")]);
     vendor.owners.lock().unwrap().insert("s".to_owned(), vec!["Bearer owner".to_owned()]);
     let server = Server::new(&vendor);
-    let mut owner = server.watch_as("owner", request("s")).await.unwrap();
+    let mut owner = server.watch_as("owner", request::watch("s")).await.unwrap();
     owner.next().await.unwrap();
-    let stranger = server.watch_as("stranger", request("s")).await;
+    let stranger = server.watch_as("stranger", request::watch("s")).await;
     assert_eq!(stranger.err().unwrap().code(), Code::NotFound);
     // Nor by the resume token of somebody who may.
     let token = owner.next().await.unwrap().resume_token;
-    let message = WatchSessionRequest { resume_token: token, ..request("s") };
+    let message = WatchSessionRequest { resume_token: token, ..request::watch("s") };
     let stranger = server.watch_as("stranger", message).await;
     assert_eq!(stranger.err().unwrap().code(), Code::NotFound);
     let asked = vendor.asked.lock().unwrap().clone();
@@ -258,7 +259,7 @@ async fn drain_ends_every_watch_with_a_token() {
     delays.sort_unstable();
     delays.dedup();
     assert!(delays.len() > 50, "the clients are told to come back at different times");
-    let late = server.watch_with(request("s")).await.err().unwrap();
+    let late = server.watch_with(request::watch("s")).await.err().unwrap();
     assert_eq!(reason(&late), "SERVER_DRAINING");
 }
 
@@ -269,7 +270,7 @@ async fn too_many_watches_are_refused_with_pushback_and_the_rest_is_unharmed() {
     let server = Server::with(&vendor, |_, watch| watch.max_watches = 2);
     let mut first = server.watch("s").await;
     let second = server.watch("s").await;
-    let error = server.watch_with(request("s")).await.err().unwrap();
+    let error = server.watch_with(request::watch("s")).await.err().unwrap();
     assert_eq!((error.code(), reason(&error).as_str()), (Code::ResourceExhausted, "OVERLOADED"));
     assert!(error.metadata().get("grpc-retry-pushback-ms").is_some());
     first.next().await.unwrap();

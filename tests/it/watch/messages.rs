@@ -12,8 +12,9 @@ use tonic_types::StatusExt as _;
 
 use super::{
     ACTIVE, COMPLETE, NOT_STARTED, WAITING, passed, until,
-    world::{Server, Trick, Vendor, reason, request, second},
+    world::{Server, Trick, Vendor, second},
 };
+use crate::kit::{reason, request};
 
 #[tokio::test(start_paused = true)]
 async fn snapshot_first() {
@@ -31,12 +32,12 @@ async fn snapshot_first() {
 async fn a_watch_that_cannot_start_fails_like_a_plain_call() {
     let vendor = Vendor::new();
     let server = Server::new(&vendor);
-    let error = server.watch_with(request("nobody")).await.err().unwrap();
+    let error = server.watch_with(request::watch("nobody")).await.err().unwrap();
     assert_eq!((error.code(), reason(&error).as_str()), (Code::NotFound, "SESSION_NOT_FOUND"));
     assert_eq!(error.get_details_resource_info().unwrap().resource_name, "nobody");
     vendor.life("s", &[(0, "waiting")]);
     vendor.play("s", [Trick::Fail(Kind::Unavailable)]);
-    let error = server.watch_with(request("s")).await.err().unwrap();
+    let error = server.watch_with(request::watch("s")).await.err().unwrap();
     assert_eq!(
         (error.code(), reason(&error).as_str()),
         (Code::Unavailable, "UPSTREAM_UNAVAILABLE")
@@ -50,7 +51,7 @@ async fn bad_arguments_are_refused_before_anything_is_sent() {
     let server = Server::new(&vendor);
     let too_long = "x".repeat(513);
     for id in ["", ".", "..", "a\r\nb", "\u{7f}", too_long.as_str()] {
-        let error = server.watch_with(request(id)).await.err().unwrap();
+        let error = server.watch_with(request::watch(id)).await.err().unwrap();
         assert_eq!(error.code(), Code::InvalidArgument, "{id:?}");
         assert_eq!(
             error.get_details_bad_request().unwrap().field_violations[0].field,
@@ -60,9 +61,9 @@ async fn bad_arguments_are_refused_before_anything_is_sent() {
     let negative = prost_types::Duration { seconds: -1, nanos: 0 };
     let day_and_more = prost_types::Duration { seconds: 86_401, nanos: 0 };
     for message in [
-        WatchSessionRequest { heartbeat_interval: Some(negative), ..request("s") },
-        WatchSessionRequest { follow_after_end: Some(negative), ..request("s") },
-        WatchSessionRequest { follow_after_end: Some(day_and_more), ..request("s") },
+        WatchSessionRequest { heartbeat_interval: Some(negative), ..request::watch("s") },
+        WatchSessionRequest { follow_after_end: Some(negative), ..request::watch("s") },
+        WatchSessionRequest { follow_after_end: Some(day_and_more), ..request::watch("s") },
     ] {
         let error = server.watch_with(message).await.err().unwrap();
         assert_eq!(error.code(), Code::InvalidArgument);
@@ -74,7 +75,7 @@ async fn bad_arguments_are_refused_before_anything_is_sent() {
 async fn without_a_credential_nothing_is_sent() {
     let vendor = Vendor::new();
     let server = Server::new(&vendor);
-    let error = server.watch_request(tonic::Request::new(request("s"))).await.err().unwrap();
+    let error = server.watch_request(tonic::Request::new(request::watch("s"))).await.err().unwrap();
     assert_eq!(error.code(), Code::Unauthenticated);
     assert_eq!(reason(&error), "CREDENTIAL_MISSING");
     assert!(vendor.asked.lock().unwrap().is_empty());
@@ -156,7 +157,7 @@ async fn inferred_transition_waiting_complete() {
     let vendor = Vendor::new();
     vendor.life("s", &[(0, "waiting"), (100, "active"), (101, "complete")]);
     let server = Server::with(&vendor, |settings, _| {
-        settings.pace.waiting = Duration::from_mins(3);
+        settings.intervals.waiting = Duration::from_mins(3);
     });
     let mut watcher = server.watch("s").await;
     watcher.news().await;
@@ -195,7 +196,8 @@ async fn heartbeat_when_idle() {
     let server = Server::new(&vendor);
     for (asked, heard) in [(0, 30), (1, 5), (10, 10), (10_000, 300)] {
         let interval = prost_types::Duration { seconds: asked, nanos: 0 };
-        let message = WatchSessionRequest { heartbeat_interval: Some(interval), ..request("s") };
+        let message =
+            WatchSessionRequest { heartbeat_interval: Some(interval), ..request::watch("s") };
         let mut watcher = server.watch_with(message).await.unwrap();
         let first = watcher.next().await.unwrap();
         let since = Instant::now();

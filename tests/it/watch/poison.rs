@@ -8,8 +8,9 @@ use tokio::time::sleep;
 
 use super::{
     random::Servers,
-    world::{Trick, body, request},
+    world::{Trick, body},
 };
+use crate::kit::request;
 
 /// The session that always fails, and the credential by which it is refused.
 pub const POISON: &str = "poison";
@@ -32,7 +33,7 @@ pub async fn suffer(mut rng: Rng, servers: Servers) {
     loop {
         let server = rng.choice(&*servers.lock().unwrap()).unwrap().clone();
         let credential = if rng.bool() { "owner" } else { POISON };
-        if let Ok(mut watcher) = server.watch_as(credential, request(POISON)).await {
+        if let Ok(mut watcher) = server.watch_as(credential, request::watch(POISON)).await {
             watcher.rest().await;
         }
         sleep(Duration::from_millis(rng.u64(500..3000))).await;

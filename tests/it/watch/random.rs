@@ -24,8 +24,9 @@ use super::{
     ledger::{Begin, Ledger},
     life::life,
     poison,
-    world::{End, Server, Trick, Vendor, body, request},
+    world::{End, Server, Trick, Vendor, body},
 };
+use crate::kit::request;
 
 const SEEDS: u64 = 500;
 /// After so long the vendor is honest and everybody stays, so that every watch comes to its end.
@@ -254,7 +255,7 @@ async fn watch(mut rng: Rng, servers: Servers, life: Life) -> Result<Told, Strin
             resume_token: ledger.resume_token.clone(),
             heartbeat_interval: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
             follow_after_end: rng.bool().then_some(prost_types::Duration { seconds: 30, nanos: 0 }),
-            ..request(&id)
+            ..request::watch(&id)
         };
         let opened = server.watch_as("owner", message).await;
         drop(server);
@@ -325,7 +326,7 @@ async fn pry(mut rng: Rng, servers: Servers, id: String) -> Result<Told, String>
     for _ in 0..20 {
         sleep(Duration::from_secs(rng.u64(1..60))).await;
         let server = rng.choice(&*servers.lock().unwrap()).unwrap().clone();
-        if server.watch_as("stranger", request(&id)).await.is_ok() {
+        if server.watch_as("stranger", request::watch(&id)).await.is_ok() {
             return Err("a stranger saw the session".to_owned());
         }
     }

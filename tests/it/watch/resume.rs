@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gotoassist_grpc::{
-    grpc::resume_token::Sealer,
+    grpc::resume_token::ResumeTokenCodec,
     proto::{WatchSessionRequest, watch_session_response::EventType},
     wire::Kind,
 };
@@ -13,8 +13,9 @@ use tonic_types::StatusExt as _;
 
 use super::{
     ACTIVE, COMPLETE, NOT_STARTED, WAITING, passed, until,
-    world::{Server, Trick, Vendor, reason, request},
+    world::{Server, Trick, Vendor},
 };
+use crate::kit::{reason, request};
 
 #[tokio::test(start_paused = true)]
 async fn no_back_in_time_across_resume() {
@@ -123,7 +124,7 @@ async fn foreign_token_refused() {
     vendor.life("z", &[(0, "active")]);
     let server = Server::new(&vendor);
     let first = server.watch("s").await.next().await.unwrap();
-    let message = WatchSessionRequest { resume_token: first.resume_token, ..request("z") };
+    let message = WatchSessionRequest { resume_token: first.resume_token, ..request::watch("z") };
     let error = server.watch_with(message).await.err().unwrap();
     assert_eq!(error.code(), Code::InvalidArgument);
     assert_eq!(reason(&error), "RESUME_TOKEN_INVALID");
@@ -144,13 +145,13 @@ async fn forged_token_refused() {
     let made_up =
         ["x", "v1.", "v1.AAAA", "v1.ä", "garbage", "v.x", "vx.y", "v2."].map(str::to_owned);
     for forgery in forgeries.chain(made_up).chain([token[..token.len() - 4].to_owned()]) {
-        let message = WatchSessionRequest { resume_token: forgery.clone(), ..request("s") };
+        let message = WatchSessionRequest { resume_token: forgery.clone(), ..request::watch("s") };
         let error = server.watch_with(message).await.err().unwrap_or_else(|| panic!("{forgery}"));
         assert_eq!(error.code(), Code::InvalidArgument, "{forgery}");
     }
-    let own_key = Sealer::new(Some("operator's"));
+    let own_key = ResumeTokenCodec::new(Some("operator's"));
     let id = "s".parse().unwrap();
-    assert!(own_key.open(&id, &token).is_err(), "another key's token");
+    assert!(own_key.decode(&id, &token).is_err(), "another key's token");
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,6 +175,6 @@ async fn a_resumed_watch_believes_only_a_second_not_found() {
     vendor.play("z", []);
     let server = Server::new(&vendor);
     vendor.play("s", [Trick::Fail(Kind::NotFound), Trick::Fail(Kind::NotFound)]);
-    let message = WatchSessionRequest { resume_token: token, ..request("s") };
+    let message = WatchSessionRequest { resume_token: token, ..request::watch("s") };
     assert_eq!(server.watch_with(message).await.err().unwrap().code(), Code::NotFound);
 }

@@ -25,10 +25,11 @@ use tonic::{Streaming, transport::Channel};
 
 use super::{
     ledger::{Begin, Ledger},
+    open_watch,
     random::is_temporary,
-    stage::{self, Served, Vendor, soon},
-    world::{End, request},
+    world::End,
 };
+use crate::kit::{process::Serve, request, soon, vendor::Vendor};
 
 /// How large it is.
 struct Size {
@@ -84,7 +85,7 @@ async fn a_soak_leaves_true_histories_and_nothing_else() {
     let size = if is_full { FULL } else { REDUCED };
     let vendor = Vendor::start().await;
     let common = ["--upstream-rps=2000", "--upstream-burst=200", "--upstream-timeout=2s"];
-    let served = vendor.serve(&[&common, size.flags].concat()).await;
+    let served = Serve::before(&vendor, &[&common, size.flags].concat()).await;
     if !size.warm_up.is_zero() {
         soak("warm-up", &Size { span: size.warm_up, ..size }, &vendor, &served).await;
     }
@@ -105,7 +106,7 @@ struct Footprint {
 }
 
 impl Footprint {
-    async fn of(served: &Served, rest: Duration) -> Self {
+    async fn of(served: &Serve, rest: Duration) -> Self {
         // The gauges follow every two seconds.
         soon(async {
             for gauge in ["gotoassist_connections", "gotoassist_watches", "gotoassist_polls"] {
@@ -130,20 +131,20 @@ struct CallStats {
     transitions: AtomicUsize,
 }
 
-async fn soak(name: &str, size: &Size, vendor: &Vendor, served: &Served) {
+async fn soak(name: &str, size: &Size, vendor: &Vendor, served: &Serve) {
     let start = Instant::now();
     let mut rng = Rng::with_seed(4);
-    vendor.control.clear_faults();
-    vendor.control.reset_counters();
+    vendor.clear_faults();
+    vendor.reset_counters();
     let truths: Vec<_> = (0..size.sessions)
         .map(|session| {
             let (script, truth) = life(&mut rng, id(name, session), size.span);
-            slips(&mut rng, &vendor.control, &script.id);
-            vendor.control.put_session(script).unwrap();
+            slips(&mut rng, vendor, &script.id);
+            vendor.put_session(script).unwrap();
             truth
         })
         .collect();
-    troubles(&vendor.control);
+    troubles(vendor);
 
     let call_stats = Arc::new(CallStats::default());
     let mut watchers = JoinSet::new();
@@ -183,7 +184,7 @@ async fn soak(name: &str, size: &Size, vendor: &Vendor, served: &Served) {
     };
     timeout(limit, all).await.expect("every watch comes to its end");
     peak = peak.max(served.metric("process_resident_memory_bytes").await);
-    let counters = vendor.control.counters();
+    let counters = vendor.counters();
     let of = |count: &AtomicUsize| count.load(Ordering::Relaxed);
     println!(
         "{name}, {:.0?}: {} watchers on {} sessions: {} streams, {} messages, {} status changes \
@@ -290,9 +291,9 @@ impl Watcher {
                 resume_token: ledger.resume_token.clone(),
                 follow_after_end: follow_after_end
                     .then_some(prost_types::Duration { seconds: 3, nanos: 0 }),
-                ..request(&self.id)
+                ..request::watch(&self.id)
             };
-            match stage::watch(&self.channel, message).await {
+            match open_watch(&self.channel, message).await {
                 Ok(watch) => self.follow(watch, begin, &mut ledger).await?,
                 Err(status) if is_temporary(&status, begin) => {}
                 Err(status) => return Err(format!("{}: cannot start: {status:?}", self.id)),

@@ -12,8 +12,9 @@ use tonic::Code;
 
 use super::{
     ACTIVE, COMPLETE, WAITING, passed, until,
-    world::{Server, Trick, Vendor, after_dawn, body, reason, request, second},
+    world::{Server, Trick, Vendor, after_dawn, body, second},
 };
+use crate::kit::{reason, request};
 
 /// An active session with every usual field, which is over after ten minutes.
 fn active_for_ten_minutes(vendor: &Vendor) {
@@ -97,7 +98,7 @@ async fn another_session_is_not_told_across_a_resume() {
     vendor.play("250040353", vec![Trick::Body(body::foreign); 20]);
     let message = gotoassist_grpc::proto::WatchSessionRequest {
         resume_token: first.resume_token,
-        ..request("250040353")
+        ..request::watch("250040353")
     };
     let error = Server::new(&vendor).watch_with(message).await.err().unwrap();
     assert_eq!(
@@ -157,7 +158,8 @@ async fn a_watch_that_begins_with_no_session_fails_like_a_call() {
         let vendor = Vendor::new();
         active_for_ten_minutes(&vendor);
         vendor.play("250040353", [Trick::Body(alter)]);
-        let error = Server::new(&vendor).watch_with(request("250040353")).await.err().unwrap();
+        let error =
+            Server::new(&vendor).watch_with(request::watch("250040353")).await.err().unwrap();
         assert_eq!(
             (error.code(), reason(&error).as_str()),
             (Code::Internal, "UPSTREAM_MALFORMED_RESPONSE")

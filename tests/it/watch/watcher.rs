@@ -4,7 +4,8 @@ use gotoassist_grpc::proto::{WatchSessionResponse, watch_session_response::Event
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
-use super::world::{PATIENCE, reason};
+use super::world::PATIENCE;
+use crate::kit::reason;
 
 /// Reads one watch.
 pub struct Watcher {

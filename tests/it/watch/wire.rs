@@ -2,24 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use futures_util::future::join_all;
 use gotoassist_grpc::{
-    proto::{WatchSessionRequest, WatchSessionResponse, watch_session_response::EventType},
+    proto::{WatchSessionResponse, watch_session_response::EventType},
     simulator::SessionScript,
 };
-use h2::{RecvStream, client::SendRequest};
+use h2::RecvStream;
 use prost::Message as _;
-use tokio::{net::TcpStream, sync::watch, task::JoinHandle, time::sleep};
+use tokio::time::sleep;
 use tonic::{Code, Status};
 
-use super::{
-    stage::{self, Served, Vendor, soon},
-    world::{reason, request},
+use super::open_watch;
+use crate::kit::{
+    peer::{Peer, USUAL_WINDOW},
+    process::Serve,
+    reason, request, soon,
+    vendor::Vendor,
 };
-
-/// As HTTP/2 begins, in bytes.
-const USUAL_WINDOW: u32 = 65_535;
 
 /// Polls so often that tests need not wait.
 const QUICK: [&str; 5] = [
@@ -33,12 +33,12 @@ const QUICK: [&str; 5] = [
 #[tokio::test]
 async fn the_deadline_ends_a_watch_on_time_with_a_heartbeat_before() {
     let vendor = Vendor::start().await;
-    vendor.control.put_session(SessionScript::resting("s", "active")).unwrap();
-    let served = vendor.serve(&[]).await;
-    let peer = Peer::connect(&served, USUAL_WINDOW).await;
+    vendor.put_session(SessionScript::resting("s", "active")).unwrap();
+    let served = Serve::before(&vendor, &[]).await;
+    let peer = connect(&served, USUAL_WINDOW).await;
     let deadline = Duration::from_millis(1500);
     let start = Instant::now();
-    let mut watch = peer.watch(request("s"), &[("grpc-timeout", "1500m")]).await;
+    let mut watch = watch(&peer, "s", &[("grpc-timeout", "1500m")]).await;
     assert_eq!(watch.message().await.unwrap().event_type(), EventType::Snapshot);
     let last = watch.message().await.unwrap();
     assert_eq!(last.event_type(), EventType::Heartbeat);
@@ -58,13 +58,15 @@ async fn the_deadline_ends_a_watch_on_time_with_a_heartbeat_before() {
 #[tokio::test]
 async fn a_watch_that_cannot_start_is_trailers_only() {
     let vendor = Vendor::start().await;
-    let served = vendor.serve(&[]).await;
-    let peer = Peer::connect(&served, USUAL_WINDOW).await;
-    let answer = peer.open(request("nobody"), &[("authorization", "Bearer t")]).await;
+    let served = Serve::before(&vendor, &[]).await;
+    let peer = connect(&served, USUAL_WINDOW).await;
+    let answer = peer
+        .call("WatchSession", &request::watch("nobody"), &[("authorization", "Bearer t")])
+        .await;
     assert!(answer.body().is_end_stream(), "the headers end the stream");
     let status = Status::from_header_map(answer.headers()).expect("the headers hold the status");
     assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "SESSION_NOT_FOUND"));
-    let answer = peer.open(request("nobody"), &[]).await;
+    let answer = peer.call("WatchSession", &request::watch("nobody"), &[]).await;
     assert!(answer.body().is_end_stream());
     assert_eq!(answer.headers()["grpc-status"], "16");
 }
@@ -74,16 +76,16 @@ async fn a_watch_outlives_the_rotation_of_its_connection_and_rotations_spread() 
     let vendor = Vendor::start().await;
     let life = SessionScript::resting("s", "waiting").step(2.5, "active").step(3.0, "complete");
     let flags = [&QUICK[..], &["--max-connection-age=1s"]].concat();
-    let served = vendor.serve(&flags).await;
-    vendor.control.put_session(life).unwrap();
-    let peer = Peer::connect(&served, USUAL_WINDOW).await;
-    let mut watch = peer.watch(request("s"), &[]).await;
+    let served = Serve::before(&vendor, &flags).await;
+    vendor.put_session(life).unwrap();
+    let peer = connect(&served, USUAL_WINDOW).await;
+    let mut watch = watch(&peer, "s", &[]).await;
     watch.message().await.unwrap();
 
     let closings = (0..30).map(async |_| {
-        let peer = Peer::connect(&served, USUAL_WINDOW).await;
+        let peer = connect(&served, USUAL_WINDOW).await;
         let start = Instant::now();
-        soon(peer.connection).await.unwrap();
+        let _ = soon(peer.connection).await.unwrap();
         start.elapsed().as_secs_f64()
     });
     let mut ages = join_all(closings).await;
@@ -91,7 +93,7 @@ async fn a_watch_outlives_the_rotation_of_its_connection_and_rotations_spread() 
     assert!(ages[0] > 0.85, "{ages:?}");
     assert!(ages[29] - ages[0] > 0.05, "{ages:?}");
 
-    assert!(peer.is_going_away().await, "GOAWAY came on the watch's connection too");
+    assert!(is_going_away(&peer).await, "GOAWAY came on the watch's connection too");
     let mut passed = Vec::new();
     while let Some(message) = watch.message().await {
         passed.extend(message.transitions.iter().map(|step| step.to_status));
@@ -105,23 +107,23 @@ async fn a_watch_outlives_the_rotation_of_its_connection_and_rotations_spread() 
 #[tokio::test]
 async fn a_drain_ends_whoever_reads_and_is_not_held_by_who_does_not() {
     let vendor = Vendor::start().await;
-    vendor.control.put_session(SessionScript::resting("s", "active")).unwrap();
+    vendor.put_session(SessionScript::resting("s", "active")).unwrap();
     let flags = [&QUICK[..], &["--drain-grace=2s"]].concat();
-    let mut served = vendor.serve(&flags).await;
-    let deaf = Peer::connect(&served, 0).await;
-    let _unread = deaf.watch(request("s"), &[]).await;
-    let peer = Peer::connect(&served, USUAL_WINDOW).await;
-    let mut watch = peer.watch(request("s"), &[]).await;
+    let served = Serve::before(&vendor, &flags).await;
+    let deaf = connect(&served, 0).await;
+    let _unread = watch(&deaf, "s", &[]).await;
+    let peer = connect(&served, USUAL_WINDOW).await;
+    let mut watch = watch(&peer, "s", &[]).await;
     watch.message().await.unwrap();
 
     let start = Instant::now();
-    served.terminate().await;
+    served.signal("-TERM").await;
     let last = watch.message().await.unwrap();
     assert_eq!(last.event_type(), EventType::Heartbeat);
     assert!(watch.message().await.is_none());
     let status = watch.end().await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "SERVER_DRAINING"));
-    assert_eq!(served.ended().await.code(), Some(0));
+    served.ended().await;
     assert!(start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
 }
 
@@ -130,7 +132,7 @@ async fn a_drain_ends_whoever_reads_and_is_not_held_by_who_does_not() {
 async fn a_slow_watcher_is_cut_off_and_nobody_else_notices() {
     let vendor = Vendor::start().await;
     let flags = [&QUICK[..], &["--slow-watcher-limit=1s"]].concat();
-    let served = vendor.serve(&flags).await;
+    let served = Serve::before(&vendor, &flags).await;
     // HTTP/2 has one message in hand while another waits for the peer's window.
     for (window, under_way) in [(0, 1), (64, 2)] {
         // The service remembers finished sessions.
@@ -140,28 +142,27 @@ async fn a_slow_watcher_is_cut_off_and_nobody_else_notices() {
                 .iter()
                 .fold(SessionScript::resting(id, "active"), |life, at| life.later(*at, "notes", at))
         };
-        vendor.control.put_session(life(&alone)).unwrap();
-        vendor.control.put_session(life(&shared).step(6.0, "complete")).unwrap();
+        vendor.put_session(life(&alone)).unwrap();
+        vendor.put_session(life(&shared).step(6.0, "complete")).unwrap();
         let healthy = served.channel().await;
-        let healthy = stage::watch(&healthy, request(&shared)).await.unwrap();
+        let healthy = open_watch(&healthy, request::watch(&shared)).await.unwrap();
         let healthy = tokio::spawn(all(healthy));
-        let deaf = Peer::connect(&served, window).await;
-        let mut watches =
-            [deaf.watch(request(&alone), &[]).await, deaf.watch(request(&shared), &[]).await];
+        let deaf = connect(&served, window).await;
+        let mut watches = [watch(&deaf, &alone, &[]).await, watch(&deaf, &shared, &[]).await];
 
         // Nobody else watches it, so with the watcher goes the poll.
-        let begun = vendor.polls(&alone);
+        let begun = vendor.counters().of_session(&alone);
         soon(async {
             loop {
-                let before = vendor.polls(&alone);
+                let before = vendor.counters().of_session(&alone);
                 sleep(Duration::from_millis(700)).await;
-                if vendor.polls(&alone) == before {
+                if vendor.counters().of_session(&alone) == before {
                     break;
                 }
             }
         })
         .await;
-        assert!(vendor.polls(&alone) > begun + 5, "it was polled until then");
+        assert!(vendor.counters().of_session(&alone) > begun + 5, "it was polled until then");
 
         deaf.window.send(USUAL_WINDOW).unwrap();
         for watch in &mut watches {
@@ -195,75 +196,26 @@ async fn all(mut watch: tonic::Streaming<WatchSessionResponse>) -> (usize, Statu
     }
 }
 
-/// A raw HTTP/2 peer, which sees the frames and decides how much it takes.
-struct Peer {
-    send: SendRequest<Bytes>,
-    /// How much the service may send on a stream before this peer takes it, in bytes.
-    window: watch::Sender<u32>,
-    connection: JoinHandle<()>,
-}
-
 /// A watch as it comes over the wire.
 struct Watch {
     body: RecvStream,
     received: BytesMut,
 }
 
-impl Peer {
-    async fn connect(served: &Served, window: u32) -> Self {
-        let socket = TcpStream::connect(served.address).await.unwrap();
-        // Or the requests would wait for acknowledgements.
-        socket.set_nodelay(true).unwrap();
-        let handshake = h2::client::Builder::new().initial_window_size(window).handshake(socket);
-        let (send, mut connection) = soon(handshake).await.unwrap();
-        let (window, mut windows) = watch::channel(window);
-        let connection = tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = &mut connection => return,
-                    Ok(()) = windows.changed() => {
-                        let window = *windows.borrow_and_update();
-                        connection.set_initial_window_size(window).unwrap();
-                    }
-                }
-            }
-        });
-        Self { send, window, connection }
-    }
+async fn connect(served: &Serve, window: u32) -> Peer {
+    Peer::connect_with(served.address(), window).await
+}
 
-    async fn open(
-        &self,
-        message: WatchSessionRequest,
-        headers: &[(&str, &str)],
-    ) -> http::Response<RecvStream> {
-        let path = "gotoassist.remotesupport.v1.RemoteSupportService/WatchSession";
-        let mut request = http::Request::post(format!("http://localhost/{path}"))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let message = message.encode_to_vec();
-        let mut frame = vec![0];
-        frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-        frame.extend(message);
-        let mut send = soon(self.send.clone().ready()).await.unwrap();
-        let (answer, mut body) = send.send_request(request.body(()).unwrap(), false).unwrap();
-        body.send_data(frame.into(), true).unwrap();
-        soon(answer).await.unwrap()
-    }
+async fn watch(peer: &Peer, id: &str, headers: &[(&str, &str)]) -> Watch {
+    let headers = [&[("authorization", "Bearer t")], headers].concat();
+    let answer = peer.call("WatchSession", &request::watch(id), &headers).await;
+    assert_eq!(answer.headers().get("grpc-status"), None);
+    Watch { body: answer.into_body(), received: BytesMut::new() }
+}
 
-    async fn watch(&self, message: WatchSessionRequest, headers: &[(&str, &str)]) -> Watch {
-        let headers = [&[("authorization", "Bearer t")], headers].concat();
-        let answer = self.open(message, &headers).await;
-        assert_eq!(answer.headers().get("grpc-status"), None);
-        Watch { body: answer.into_body(), received: BytesMut::new() }
-    }
-
-    /// Whether the service takes no more calls on this connection.
-    async fn is_going_away(&self) -> bool {
-        soon(self.send.clone().ready()).await.is_err()
-    }
+/// Whether the service takes no more calls on this connection.
+async fn is_going_away(peer: &Peer) -> bool {
+    soon(peer.send.clone().ready()).await.is_err()
 }
 
 impl Watch {

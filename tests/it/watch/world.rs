@@ -13,34 +13,24 @@ use std::{
 use gotoassist_grpc::{
     clock::Clock,
     config::UpstreamConfig,
-    feed::{Ask, BoxedReply, Feed, Key, Pace, Reply, Settings},
-    grpc::{
-        Service,
-        caller::Callers,
-        place::Calls,
-        resume_token::Sealer,
-        watch::{self, Watches},
-    },
+    feed::{Ask, BoxedReply, Key, Reply, Settings},
+    grpc::{caller::Callers, watch},
     model::Session,
-    proto::{
-        WatchSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
-        serving::remote_support_service_server::RemoteSupportServiceServer,
-    },
-    server::deadline::{DeadlineLayer, DeadlineService},
+    proto::WatchSessionRequest,
     traffic,
     traffic::quota::{self, Class, Quota, Scope},
     wire::{Answer, Error, Kind},
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
-use tower::Layer as _;
 
 pub use super::{
     body,
     watcher::{End, Watcher},
 };
+use crate::kit::request::{self, authorized};
+pub use crate::kit::server::Server;
 
 /// When every world begins.
 pub const DAWN: &str = "2026-01-01T00:00:00Z";
@@ -213,14 +203,6 @@ fn unconnected_client(clock: Clock) -> traffic::Client {
     traffic::Client::new(&upstream, None, clock).unwrap()
 }
 
-/// One replica of the service.
-pub struct Server {
-    pub service: Service,
-    cutter: tokio::task::JoinHandle<()>,
-}
-
-pub type Client = RemoteSupportServiceClient<DeadlineService<RemoteSupportServiceServer<Service>>>;
-
 impl Server {
     pub fn new(vendor: &Arc<Vendor>) -> Self {
         Self::with(vendor, |_, _| {})
@@ -231,21 +213,6 @@ impl Server {
         vendor: &Arc<Vendor>,
         alter: impl FnOnce(&mut Settings, &mut watch::Settings),
     ) -> Self {
-        let mut settings = Settings {
-            pace: Pace::default(),
-            confirm_after: Duration::from_secs(1),
-            stale_after: 3,
-            outage_limit: Duration::from_mins(15),
-            linger: Duration::from_secs(2),
-        };
-        let mut watch_settings = watch::Settings {
-            max_age: Duration::from_hours(1),
-            stall_limit: Duration::from_mins(1),
-            max_watches: 100_000,
-            max_per_caller: 100_000,
-            max_per_session: 100_000,
-        };
-        alter(&mut settings, &mut watch_settings);
         let asked = vendor.clone();
         let number = vendor.servers.fetch_add(1, Ordering::Relaxed);
         let limits =
@@ -266,37 +233,16 @@ impl Server {
             }) as BoxedReply
         };
         let client = unconnected_client(vendor.clock);
-        let feed = Feed::new(read, settings, vendor.clock, client.identities().clone());
-        let watches = Watches::new(watch_settings, feed.clone());
-        let cut = watches.clone();
-        Self {
-            service: Service {
-                client,
-                feed,
-                watches,
-                calls: Calls::new(1_000),
-                sealer: Arc::new(Sealer::new(None)),
-                clock: vendor.clock,
-                callers: Arc::new(Callers::Own),
-                call_limit: Duration::from_secs(30),
-            },
-            cutter: tokio::spawn(async move { cut.cut_stalled().await }),
-        }
-    }
-
-    pub fn client(&self) -> Client {
-        let server = RemoteSupportServiceServer::new(self.service.clone());
-        let deadlines = DeadlineLayer::new(self.service.call_limit, CancellationToken::new());
-        RemoteSupportServiceClient::new(deadlines.layer(server))
+        Self::assemble(client, read, Callers::Own, vendor.clock, alter)
     }
 
     /// A watch of `id` by the token `t`.
     pub async fn watch(&self, id: &str) -> Watcher {
-        self.watch_with(request(id)).await.unwrap()
+        self.watch_with(request::watch(id)).await.unwrap()
     }
 
     pub async fn resume(&self, id: &str, token: &str) -> Watcher {
-        let message = WatchSessionRequest { resume_token: token.to_owned(), ..request(id) };
+        let message = WatchSessionRequest { resume_token: token.to_owned(), ..request::watch(id) };
         self.watch_with(message).await.unwrap()
     }
 
@@ -319,27 +265,6 @@ impl Server {
         let stream = timeout(PATIENCE, self.client().watch_session(request)).await.unwrap()?;
         Ok(Watcher { stream: stream.into_inner() })
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.cutter.abort();
-    }
-}
-
-pub fn reason(status: &Status) -> String {
-    use tonic_types::StatusExt as _;
-    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
-}
-
-pub fn request(id: &str) -> WatchSessionRequest {
-    WatchSessionRequest { session_id: id.to_owned(), ..WatchSessionRequest::default() }
-}
-
-pub fn authorized<T>(token: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-    request
 }
 
 pub fn dawn() -> Timestamp {

@@ -1,30 +1,15 @@
 //! The world of one cell of the matrix: a vendor with good and bad sessions, one troublemaker, and
 //! the others, whose calls are measured.
 
-use std::{
-    collections::HashSet,
-    fmt,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashSet, fmt, sync::Mutex, time::Duration};
 
 use gotoassist_grpc::{
     clock::Clock,
     config::{QuotaScope, UpstreamConfig},
     credential::Credential,
-    feed::{self, Ask, BoxedReply, Feed, Key, Pace},
-    grpc::{
-        Service,
-        caller::Callers,
-        place::Calls,
-        resume_token::Sealer,
-        watch::{self, Watches},
-    },
-    proto::{
-        WatchSessionRequest, remote_support_service_client::RemoteSupportServiceClient,
-        serving::remote_support_service_server::RemoteSupportServiceServer,
-    },
-    traffic::{Client, Terms},
+    feed,
+    grpc::caller::Callers,
+    traffic::{Client, RequestContext},
 };
 use tokio::{
     task::JoinSet,
@@ -33,11 +18,14 @@ use tokio::{
 
 use super::{Mechanism, Trouble};
 use crate::{
-    harness::authorized,
+    kit::{
+        request::{self, authorized},
+        server::Server,
+        stub::{Step, Stub, answer, ok},
+    },
     upstream::{
         credential::{service_client, token_endpoint},
         id,
-        stub::{Step, Stub, answer, ok},
     },
 };
 
@@ -178,7 +166,7 @@ impl Other {
 
 async fn call(client: &Client, credential: &Credential, session: &str, seconds: u64) -> bool {
     let deadline = Some(Instant::now() + Duration::from_secs(seconds));
-    let terms = Terms { deadline, ..Terms::default() };
+    let terms = RequestContext { deadline, ..RequestContext::default() };
     client.session(credential, &id(session), terms).await.is_ok()
 }
 
@@ -283,61 +271,22 @@ fn watch_without_reading(
     tasks: &mut JoinSet<()>,
 ) {
     let callers = if mechanism == Mechanism::Hold { Callers::Own } else { Callers::Anyone };
-    let (service, cut) = service(client, callers);
-    tasks.spawn(async move { cut.cut_stalled().await });
+    let read = feed::read(client.clone());
+    let server = Server::assemble(client.clone(), read, callers, Clock::system(), |_, _| {});
+    let connection = server.client();
+    // It runs until the tasks end.
+    tasks.spawn(async move {
+        let _server = server;
+        std::future::pending::<()>().await;
+    });
     // Its polls count against the quota whether it reads or not.
     let watches = if mechanism == Mechanism::QuotaQueue { 3 } else { 20 };
     for number in 0..watches {
-        let mut client =
-            RemoteSupportServiceClient::new(RemoteSupportServiceServer::new(service.clone()));
+        let mut client = connection.clone();
         tasks.spawn(async move {
-            let session_id = format!("{kind}-{number}");
-            let message = WatchSessionRequest { session_id, ..WatchSessionRequest::default() };
+            let message = request::watch(&format!("{kind}-{number}"));
             let _unread = client.watch_session(authorized("held", message)).await.unwrap();
             std::future::pending::<()>().await;
         });
     }
-}
-
-fn service(client: &Client, callers: Callers) -> (Service, Watches) {
-    let settings = feed::Settings {
-        pace: Pace::default(),
-        confirm_after: Duration::from_secs(1),
-        stale_after: 3,
-        outage_limit: Duration::from_mins(15),
-        linger: Duration::from_secs(2),
-    };
-    let asked = client.clone();
-    let read = move |Key { credential, session }, ask: Ask| {
-        let client = asked.clone();
-        Box::pin(async move {
-            match ask {
-                Ask::First(terms) => client.session(&credential, &session, terms).await,
-                Ask::Next(urgency, cause) => {
-                    client.poll_session(&credential, &session, urgency, &cause).await
-                }
-            }
-        }) as BoxedReply
-    };
-    let identities = client.identities().clone();
-    let feed = Feed::new(read, settings, Clock::system(), identities);
-    let settings = watch::Settings {
-        max_age: Duration::from_hours(1),
-        stall_limit: Duration::from_mins(1),
-        max_watches: 100,
-        max_per_caller: 100,
-        max_per_session: 100,
-    };
-    let watches = Watches::new(settings, feed.clone());
-    let service = Service {
-        client: client.clone(),
-        feed,
-        watches: watches.clone(),
-        calls: Calls::new(100),
-        sealer: Arc::new(Sealer::new(None)),
-        clock: Clock::system(),
-        callers: Arc::new(callers),
-        call_limit: Duration::from_secs(30),
-    };
-    (service, watches)
 }

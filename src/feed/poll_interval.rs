@@ -1,0 +1,80 @@
+//! How often a session is polled.
+
+use std::time::Duration;
+
+use crate::model::Status;
+
+/// How often a session is polled while there is quota to spare, by its status.
+#[derive(Clone, Copy, Debug)]
+pub struct PollIntervals {
+    /// For `notStarted`.
+    pub not_started: Duration,
+    /// For `waiting`.
+    pub waiting: Duration,
+    /// For `active` and unknown statuses.
+    pub active: Duration,
+    /// For `complete` and `abandoned`, after which only notes and the recording can come.
+    pub ended: Duration,
+}
+
+impl Default for PollIntervals {
+    fn default() -> Self {
+        Self {
+            not_started: Duration::from_secs(10),
+            waiting: Duration::from_secs(3),
+            active: Duration::from_secs(5),
+            ended: Duration::from_mins(1),
+        }
+    }
+}
+
+impl PollIntervals {
+    /// The time from an answer to the next request.
+    pub fn of(&self, status: Status) -> Duration {
+        match status {
+            Status::NotStarted => self.not_started,
+            Status::Waiting => self.waiting,
+            Status::Active | Status::Unknown => self.active,
+            Status::Complete | Status::Abandoned => self.ended,
+        }
+    }
+}
+
+/// Intervals vary by this fraction in both directions, so that polls which began together drift apart.
+const JITTER: f64 = 0.1;
+
+/// `interval` with jitter.
+pub(super) fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))
+}
+
+/// The first and the longest backoff after failures. It doubles with each failure.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// A longer `Retry-After` is cut to this. The quota obeys the `Retry-After` of a 429 in full.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
+
+/// The pause after this many failures in a row.
+pub(super) fn backoff(failures: u32, retry_after: Option<Duration>) -> Duration {
+    let (first, longest) = BACKOFF;
+    let backoff = first.saturating_mul(1 << failures.saturating_sub(1).min(5)).min(longest);
+    backoff.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
+}
+
+/// How much more there is to learn from a session that has been in `status` for `age` than from an
+/// active one in the middle of its life.
+///
+/// While the quota is scarce, a session is polled in proportion to its weight, so what one session
+/// gains another loses. Sessions that wait for somebody gain: most are started, and most customers
+/// join, within minutes or not for a long time. Sessions that have just become active lose, since few
+/// end after a minute; and so do finished ones. The documentation of watches has the figures.
+pub(super) fn weight(status: Status, age: Duration) -> f64 {
+    let minutes = age.as_secs_f64() / 60.0;
+    match status {
+        Status::NotStarted => 1.0 + 2.0 / (1.0 + (minutes / 2.5).powi(2)),
+        Status::Waiting => 1.0 + 2.5 / (1.0 + (minutes / 2.0).powi(2)),
+        Status::Active => (minutes / 10.0).powi(2).clamp(0.2, 1.0),
+        Status::Unknown => 1.0,
+        Status::Complete | Status::Abandoned => 0.2,
+    }
+}

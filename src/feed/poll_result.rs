@@ -1,0 +1,88 @@
+//! What an answer or an error means to a poll.
+
+use strum::IntoStaticStr;
+
+use crate::{
+    model::Absence,
+    trace::Outcome,
+    wire::{Error, Kind},
+};
+
+/// What a poll makes of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub(super) enum PollResult {
+    /// The session is the same.
+    Unchanged,
+    /// The session has changed.
+    Changed,
+    /// A second answer must confirm this one.
+    Unconfirmed,
+    /// The answer is not the session's state.
+    Rejected,
+    /// There is no answer.
+    Failed,
+    /// The poll has ended.
+    Ended,
+    /// An answer came after this one was asked for, and may be newer.
+    Superseded,
+}
+
+impl PollResult {
+    /// The name in metrics and traces.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// The outcome of the poll's span.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            PollResult::Failed | PollResult::Rejected => Outcome::Failed,
+            PollResult::Unchanged
+            | PollResult::Changed
+            | PollResult::Unconfirmed
+            | PollResult::Ended
+            | PollResult::Superseded => Outcome::Fine,
+        }
+    }
+}
+
+/// What an error means to a poll.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ErrorClass {
+    /// The session cannot be seen, if a second answer says so too.
+    Absent(Absence),
+    /// The poll must end.
+    Refused,
+    /// The vendor, or something on the way to it, fails for now.
+    Transient,
+}
+
+impl ErrorClass {
+    pub fn of(error: &Error) -> Self {
+        match error.kind {
+            Kind::NotFound => Self::Absent(Absence::NotFound),
+            // The vendor would give a code. Without one, a firewall may have refused the request.
+            Kind::PermissionDenied if error.upstream_code.is_none() => {
+                Self::Absent(Absence::Forbidden)
+            }
+            Kind::CredentialRejected | Kind::NoSeat | Kind::PermissionDenied => Self::Refused,
+            // The vendor has answered this very request before, so even these will pass.
+            Kind::RejectedArgument
+            | Kind::MethodNotSupported
+            | Kind::Conflict
+            | Kind::PreconditionFailed
+            | Kind::RateLimited
+            | Kind::Internal
+            | Kind::Unavailable
+            | Kind::Timeout
+            | Kind::ConnectFailed
+            | Kind::Redirect
+            | Kind::Malformed
+            | Kind::UnexpectedStatus
+            | Kind::DeadlineExceeded
+            | Kind::QuotaExhausted
+            | Kind::CredentialUnavailable => Self::Transient,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What the feed asks the vendor for.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use crate::{
+    credential::{Credential, CredentialId},
+    model::{Session, SessionId},
+    trace::Cause,
+    traffic::{Client, RequestContext, Urgency},
+    wire::{Answer, Error},
+};
+
+/// A session and the credential to ask for it with. Nothing is shared between two credentials.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// The credential.
+    pub credential: Credential,
+    /// The session.
+    pub session: SessionId,
+}
+
+impl Key {
+    pub(super) fn index(&self) -> (CredentialId, SessionId) {
+        (self.credential.id(), self.session.clone())
+    }
+}
+
+/// The two ways in which the feed asks for a session.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// For the first answer of a watch, for which a caller waits as in a unary call.
+    First(RequestContext),
+    /// For the next answer of a poll.
+    Next(Urgency, Cause),
+}
+
+/// The vendor's reply.
+pub type Reply = Result<Answer<Arc<Session>>, Error>;
+
+/// The reply of a request in flight.
+pub type BoxedReply = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// A function that asks the vendor through `client`.
+pub fn read(client: Client) -> impl Fn(Key, Ask) -> BoxedReply + Send + Sync {
+    move |Key { credential, session }, ask| {
+        let client = client.clone();
+        Box::pin(async move {
+            match ask {
+                Ask::First(context) => client.session(&credential, &session, context).await,
+                Ask::Next(urgency, cause) => {
+                    client.poll_session(&credential, &session, urgency, &cause).await
+                }
+            }
+        })
+    }
+}
+
+/// Asks the vendor.
+pub(super) type Read = dyn Fn(Key, Ask) -> BoxedReply + Send + Sync;

@@ -1,0 +1,205 @@
+//! Starts a watch with an answer that its watcher can be told.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    poll,
+    poll_result::{ErrorClass, PollResult},
+    poller::Poller,
+    registry::Registry,
+    request::{Ask, Key, Reply},
+    revision::Revision,
+    subscription::Subscription,
+};
+use crate::{
+    model::{Baseline, Digest, History, Known, Session, Validation, Validator},
+    trace::Cause,
+    traffic::RequestContext,
+    wire::{Answer, Error, Kind},
+};
+
+/// How many answers a watch asks for before it starts, at most. An unconfirmed answer needs a second
+/// one.
+const MAX_FIRST_ANSWERS: usize = 4;
+
+/// A watcher without a subscription yet.
+pub(super) struct NewSubscription<'a> {
+    registry: &'a Arc<Registry>,
+    key: &'a Key,
+    /// What the watcher knows from an earlier watch. Another server may have told it more than this
+    /// server has seen.
+    known: Option<(&'a Known, History)>,
+    validator: Validator,
+    cause: Cause,
+}
+
+/// Why a reply does not start the watch.
+enum NotStarted {
+    /// The watch fails.
+    Failed(Error),
+    /// A second answer may start the watch. If none does, the watch fails with this error.
+    Unconfirmed(Error),
+}
+
+impl NotStarted {
+    fn failed(error: Option<Error>) -> Self {
+        Self::Failed(error.unwrap_or_else(|| Error::new(Kind::Unavailable)))
+    }
+
+    fn unconfirmed(error: Option<Error>) -> Self {
+        Self::Unconfirmed(error.unwrap_or_else(|| Error::new(Kind::Malformed)))
+    }
+}
+
+impl<'a> NewSubscription<'a> {
+    pub fn new(
+        registry: &'a Arc<Registry>,
+        key: &'a Key,
+        known: Option<&'a Known>,
+        cause: Cause,
+    ) -> Self {
+        let validator = Validator::new(&key.session, known.map(|known| &known.digest));
+        let known = known.map(|known| (known, History::starting_from(known.progress)));
+        Self { registry, key, known, validator, cause }
+    }
+
+    /// Subscribes to a running poll, or asks the vendor and starts one.
+    pub async fn start(mut self, context: RequestContext) -> Result<Subscription, Error> {
+        let running = self.registry.running(self.key);
+        if let Some(poller) = &running
+            && poller.is_fresh(self.min_observed_at(poller), &self.registry.settings)
+            && let Some(subscription) = self.join(poller)
+        {
+            return Ok(subscription);
+        }
+        let mut latest = Error::new(Kind::Malformed);
+        for attempt in 0..MAX_FIRST_ANSWERS {
+            if attempt > 0 {
+                sleep(self.registry.settings.confirm_after).await;
+            }
+            // A watcher or poll that knows the session needs a newer answer.
+            let skips_cache = attempt > 0 || self.known.is_some() || running.is_some();
+            let context = RequestContext { skips_cache, ..context.clone() };
+            let sent_at = Instant::now();
+            let reply = (self.registry.read)(self.key.clone(), Ask::First(context)).await;
+            match self.start_with(reply, sent_at) {
+                Ok(subscription) => return Ok(subscription),
+                Err(NotStarted::Failed(error)) => return Err(error),
+                Err(NotStarted::Unconfirmed(error)) => latest = error,
+            }
+        }
+        Err(latest)
+    }
+
+    /// How new the answer of a running poll must be. If the watcher has its content already, an older
+    /// answer will do.
+    fn min_observed_at(&self, poller: &Poller) -> Option<Timestamp> {
+        let (known, _) = self.known.as_ref()?;
+        let is_known = poller.state.borrow().revision.digest.content == known.digest.content;
+        (!is_known).then_some(known.observed_at)
+    }
+
+    /// Subscribes to a running poll, if its revision can be told to the watcher.
+    fn join(&mut self, poller: &Arc<Poller>) -> Option<Subscription> {
+        let revision = poller.state.borrow().revision.clone();
+        let Revision { session, digest, .. } = &*revision;
+        // The poll itself has accepted it.
+        if self.known.is_some() && self.validate(session, digest) != Validation::Accepted {
+            return None;
+        }
+        // Under this lock, so that the poll cannot end for lack of watchers meanwhile.
+        let polls = self.registry.polls.lock();
+        polls.has(self.key, poller).then(|| Subscription::to(poller, self.cause.clone()))
+    }
+
+    /// Starts the watch with the reply to a request that was sent at `sent_at`.
+    fn start_with(&mut self, reply: Reply, sent_at: Instant) -> Result<Subscription, NotStarted> {
+        if let Some(poller) = self.registry.running(self.key) {
+            return self.pass_on(&poller, reply, sent_at);
+        }
+        let answer = reply.map_err(|error| match ErrorClass::of(&error) {
+            // If the watcher has seen the session, a second answer must confirm that it is gone.
+            ErrorClass::Absent(absence)
+                if self.known.is_some() && !self.validator.confirms_absence(absence) =>
+            {
+                NotStarted::Unconfirmed(error)
+            }
+            ErrorClass::Absent(_) | ErrorClass::Refused | ErrorClass::Transient => {
+                NotStarted::Failed(error)
+            }
+        })?;
+        match self.validate(&answer.content, &Digest::of(&answer.content)) {
+            Validation::Accepted => {}
+            Validation::Rejected(rejection) if self.known.is_none() => {
+                return Err(NotStarted::Failed(Error::new(Kind::Malformed).caused_by(rejection)));
+            }
+            Validation::Unconfirmed | Validation::Rejected(_) => {
+                return Err(NotStarted::unconfirmed(None));
+            }
+        }
+        match self.start_poll(&answer) {
+            Ok(subscription) => Ok(subscription),
+            // Another watch was faster.
+            Err(poller) => self.pass_on(&poller, Ok(answer), sent_at),
+        }
+    }
+
+    /// Passes a reply on to a running poll, and subscribes to it.
+    fn pass_on(
+        &mut self,
+        poller: &Arc<Poller>,
+        reply: Reply,
+        sent_at: Instant,
+    ) -> Result<Subscription, NotStarted> {
+        let trouble = || poller.trouble().map(Arc::unwrap_or_clone);
+        match poller.accept(reply, sent_at, &self.registry.settings) {
+            PollResult::Unchanged | PollResult::Changed => {}
+            PollResult::Unconfirmed => return Err(NotStarted::unconfirmed(trouble())),
+            PollResult::Failed | PollResult::Rejected => return Err(NotStarted::failed(trouble())),
+            PollResult::Ended => {
+                let end = poller.state.borrow().end.clone();
+                return Err(NotStarted::failed(end.map(Arc::unwrap_or_clone)));
+            }
+            PollResult::Superseded => match trouble() {
+                None => {}
+                trouble if poller.is_unconfirmed() => return Err(NotStarted::unconfirmed(trouble)),
+                trouble => return Err(NotStarted::failed(trouble)),
+            },
+        }
+        self.join(poller).ok_or_else(|| NotStarted::unconfirmed(None))
+    }
+
+    /// Starts a poll with an answer. Fails if another one is running.
+    fn start_poll(&self, answer: &Answer<Arc<Session>>) -> Result<Subscription, Arc<Poller>> {
+        let Self { registry, key, validator, .. } = self;
+        let mut polls = registry.polls.lock();
+        if let Some(running) = polls.running(key) {
+            return Err(running.clone());
+        }
+        registry.identities.set(key.index(), validator.identity());
+        let (name, validator) = (key.session.clone(), validator.clone());
+        let poller = Poller::new(name, answer, validator, polls.is_closing, &registry.settings);
+        let poller = Arc::new(poller);
+        let subscription = Subscription::to(&poller, self.cause.clone());
+        polls.by_key.insert(key.index(), poller.clone());
+        drop(polls);
+        poll::start(Arc::clone(registry), (*key).clone(), poller);
+        Ok(subscription)
+    }
+
+    /// Validates an answer. Each one must be newer than the one before.
+    fn validate(&mut self, answer: &Session, digest: &Digest) -> Validation {
+        let Some((Known { digest: known, .. }, history)) = &self.known else {
+            return self.validator.validate_first(answer);
+        };
+        if known.content == digest.content {
+            self.validator.clear_unconfirmed();
+            return Validation::Accepted;
+        }
+        let baseline = Baseline { digest: known, history, session: None };
+        self.validator.validate(baseline, answer, digest)
+    }
+}

@@ -1,0 +1,74 @@
+//! The message of a watch as the service sends it: a [`WatchSessionResponse`](super::WatchSessionResponse)
+//! that is encoded already, so that many watchers can be sent the same bytes.
+
+use std::fmt;
+
+use bytes::{BufMut as _, Bytes};
+use prost::{EncodeError, Message as _};
+use tonic::codec::EncodeBuf;
+
+use super::{StatusTransition, codec::Outgoing, watch_session_response::EventType};
+
+/// One message of a watch, encoded.
+#[derive(Clone)]
+pub struct EncodedWatchResponse {
+    bytes: Bytes,
+    /// Whether it is the last one.
+    pub is_terminal: bool,
+}
+
+/// What a message is made of. The tags are those of `WatchSessionResponse`; a nested message, a
+/// string and a field of bytes have the same form on the wire.
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
+pub struct WatchResponseParts {
+    #[prost(enumeration = "EventType", tag = "1")]
+    pub event_type: i32,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub session: Option<Bytes>,
+    #[prost(message, repeated, tag = "3")]
+    pub transitions: Vec<StatusTransition>,
+    #[prost(message, optional, tag = "4")]
+    pub changed_fields: Option<prost_types::FieldMask>,
+    #[prost(message, optional, tag = "5")]
+    pub observed_at: Option<prost_types::Timestamp>,
+    #[prost(bytes = "bytes", tag = "6")]
+    pub resume_token: Bytes,
+    #[prost(bool, tag = "7")]
+    pub terminal: bool,
+    #[prost(message, optional, tag = "8")]
+    pub stale_cause: Option<tonic_types::Status>,
+}
+
+impl From<WatchResponseParts> for EncodedWatchResponse {
+    fn from(parts: WatchResponseParts) -> Self {
+        Self { bytes: parts.encode_to_vec().into(), is_terminal: parts.terminal }
+    }
+}
+
+impl Outgoing for EncodedWatchResponse {
+    fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn write(&self, buffer: &mut EncodeBuf<'_>) -> Result<(), EncodeError> {
+        buffer.put_slice(&self.bytes);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for EncodedWatchResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncodedWatchResponse")
+            .field("is_terminal", &self.is_terminal)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for WatchResponseParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchResponseParts")
+            .field("event_type", &self.event_type)
+            .finish_non_exhaustive()
+    }
+}

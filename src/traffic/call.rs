@@ -1,0 +1,53 @@
+//! What every step of a call to the vendor has to know. It is made once, when the call begins, and
+//! handed on.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{breaker::Subject, quota::Class, shared_request::SharedDeadline, stats::CallStats};
+use crate::{credential::Credential, trace::Cause, wire::endpoint::Endpoint};
+
+/// How a unary call is to be served.
+#[derive(Clone, Debug, Default)]
+pub struct RequestContext {
+    /// When the caller stops waiting. It bounds the wait for the quota and every attempt.
+    pub deadline: Option<Instant>,
+    /// The call, as the traces know it.
+    pub cause: Cause,
+    /// Counts the requests of the call.
+    pub call_stats: CallStats,
+    /// Whether the vendor is asked even if the session is in the finished-session cache.
+    pub skips_cache: bool,
+}
+
+/// A call to the vendor.
+pub(super) struct Call<T> {
+    pub credential: Credential,
+    pub endpoint: Endpoint<T>,
+    /// What the circuit breaker and the retries know the call by.
+    pub subject: Subject,
+    pub class: Class,
+    pub deadline: Arc<SharedDeadline>,
+    pub cause: Cause,
+    pub stats: CallStats,
+}
+
+impl<T> Call<T> {
+    pub fn new(
+        credential: &Credential,
+        endpoint: Endpoint<T>,
+        class: Class,
+        context: &RequestContext,
+    ) -> Self {
+        Self {
+            subject: Subject::new(credential.caller(), &endpoint.path),
+            credential: credential.clone(),
+            endpoint,
+            class,
+            deadline: Arc::new(SharedDeadline::new(context.deadline)),
+            cause: context.cause.clone(),
+            stats: context.call_stats.clone(),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The pages lead where they say: links between them, alerts to the runbook, flags of `serve` to their
+//! page.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Folders that hold nothing of ours.
+const SKIPPED: [&str; 4] = ["target", "node_modules", "gen", "third_party"];
+
+#[test]
+fn every_link_between_pages_resolves() {
+    let pages = files(root(), &["md"]);
+    assert!(pages.len() > 15, "the pages must be there: {pages:?}");
+    let broken: Vec<_> = pages
+        .iter()
+        .flat_map(|page| {
+            let text = fs::read_to_string(page).unwrap();
+            let broken = links(&text).into_iter().filter(|link| !resolves(page, link));
+            broken.map(|link| format!("{}: {link}", page.display())).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_page_that_the_source_names_exists() {
+    let mut missing = Vec::new();
+    for folder in ["src", "tests", "benches", "deploy", "proto", "clients"] {
+        for file in files(&root().join(folder), &["rs", "py", "yaml", "json", "proto", "toml"]) {
+            let text = fs::read_to_string(&file).unwrap();
+            for rest in text.split("docs/").skip(1) {
+                let is_name = |c: char| c.is_ascii_lowercase() || c == '-';
+                let name = rest.split(|c| !is_name(c)).next().unwrap();
+                let is_page = rest[name.len()..].starts_with(".md") && !name.is_empty();
+                if is_page && !root().join(format!("docs/{name}.md")).exists() {
+                    missing.push(format!("{}: docs/{name}.md", file.display()));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn every_alert_has_a_row_and_leads_to_the_runbook() {
+    let page = fs::read_to_string(root().join("docs/alerts.md")).unwrap();
+    for file in [
+        "deploy/prometheus/rules.yaml",
+        "deploy/helm/gotoassist-grpc/templates/prometheusrule.yaml",
+    ] {
+        let rules = fs::read_to_string(root().join(file)).unwrap();
+        let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
+        assert!(alerts.len() > 5, "{file}");
+        for alert in alerts {
+            let name = alert.lines().next().unwrap();
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` | ")));
+            let row = row.unwrap_or_else(|| panic!("{name} has no row"));
+            let links = links(row);
+            assert!(links.iter().any(|link| link.starts_with("runbook.md#")), "{name}: {links:?}");
+            let runbook = alert.split("runbook: ").nth(1).and_then(|rest| rest.lines().next());
+            let runbook = runbook.unwrap_or_else(|| panic!("{name} has no runbook in {file}"));
+            assert!(resolves(&root().join("page.md"), runbook), "{name}: {runbook}");
+        }
+    }
+}
+
+/// The checks above must be able to fail.
+#[test]
+fn what_leads_nowhere_is_seen() {
+    let text = "\
+        # A page: `a_b`, *really*\n[a](b.md) and ![c](d.png), but not [this]\n\
+        ```sh\n# [no](link.md)\n```\n## Twice\n## Twice\n[web](https://example.com)";
+    assert_eq!(links(text), ["b.md", "d.png", "https://example.com"]);
+    assert_eq!(anchors(text), ["a-page-a_b-really", "twice", "twice-1"]);
+
+    let page = root().join("README.md");
+    for (link, is_good) in [
+        ("https://example.com", true),
+        ("docs/runbook.md#calls-fail", true),
+        ("#try-it", true),
+        ("clients", true),
+        ("docs/Nothing.md", false),
+        ("docs/runbook.md#nothing", false),
+        ("#nothing", false),
+        ("src/lib.rs#calls-fail", false),
+    ] {
+        assert_eq!(resolves(&page, link), is_good, "{link}");
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files below `folder` whose names end like this.
+fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    let (mut folders, mut found) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if !name.starts_with('.') && !SKIPPED.contains(&&*name) {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|end| extensions.iter().any(|each| end == *each))
+            {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// The lines of a page that are not code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    text.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    })
+}
+
+/// Where the links of a page lead.
+fn links(text: &str) -> Vec<String> {
+    let targets = prose(text).flat_map(|line| line.split("](").skip(1));
+    targets.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())).collect()
+}
+
+/// The anchors of the headings of a page, as GitHub makes them.
+fn anchors(text: &str) -> Vec<String> {
+    let (mut seen, mut anchors) = (Vec::new(), Vec::new());
+    for line in prose(text).filter(|line| line.starts_with('#')) {
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        let is_kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+        let anchor = heading.chars().filter(is_kept).collect::<String>().replace(' ', "-");
+        let repeats = seen.iter().filter(|other| **other == anchor).count();
+        anchors.push(if repeats == 0 { anchor.clone() } else { format!("{anchor}-{repeats}") });
+        seen.push(anchor);
+    }
+    anchors
+}
+
+/// Whether a link of `page` leads somewhere. Other sites are not asked.
+fn resolves(page: &Path, link: &str) -> bool {
+    if link.contains("://") {
+        return true;
+    }
+    let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+    let target = if path.is_empty() { page.to_owned() } else { page.parent().unwrap().join(path) };
+    let has_anchor = || {
+        let is_page = target.extension().is_some_and(|end| end == "md");
+        is_page && anchors(&fs::read_to_string(&target).unwrap()).iter().any(|each| each == anchor)
+    };
+    target.exists() && (anchor.is_empty() || has_anchor())
+}

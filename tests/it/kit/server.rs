@@ -1,0 +1,93 @@
+//! The service without sockets, which also lives on paused time.
+
+use std::{sync::Arc, time::Duration};
+
+use gotoassist_grpc::{
+    admin::failures::Failures,
+    clock::Clock,
+    feed::{self, Ask, BoxedReply, Feed, Key, PollIntervals},
+    grpc::{
+        Service,
+        caller::Callers,
+        concurrency::CallConcurrency,
+        resume_token::ResumeTokenCodec,
+        watch::{self, Watches},
+    },
+    proto::{
+        remote_support_service_client::RemoteSupportServiceClient,
+        serving::remote_support_service_server::RemoteSupportServiceServer,
+    },
+    server::call::{CallSettings, Calls},
+    trace::Tracer,
+    traffic,
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// One replica, which runs until it is dropped.
+pub struct Server {
+    pub service: Service,
+    calls: Calls,
+    cutter: JoinHandle<()>,
+}
+
+pub type Client = RemoteSupportServiceClient<Calls>;
+
+impl Server {
+    /// The service with its defaults, altered. Unary calls go to `client`, and polls to `read`.
+    pub fn assemble(
+        client: traffic::Client,
+        read: impl Fn(Key, Ask) -> BoxedReply + Send + Sync + 'static,
+        callers: Callers,
+        clock: Clock,
+        alter: impl FnOnce(&mut feed::Settings, &mut watch::Settings),
+    ) -> Self {
+        let mut feed_settings = feed::Settings {
+            intervals: PollIntervals::default(),
+            confirm_after: Duration::from_secs(1),
+            stale_after: 3,
+            outage_limit: Duration::from_mins(15),
+            linger: Duration::from_secs(2),
+        };
+        let mut watch_settings = watch::Settings {
+            max_age: Duration::from_hours(1),
+            slow_consumer_limit: Duration::from_mins(1),
+            max_watches: 100_000,
+            max_per_caller: 100_000,
+            max_per_session: 100_000,
+        };
+        alter(&mut feed_settings, &mut watch_settings);
+        let feed = Feed::new(read, feed_settings, clock, client.identities().clone());
+        let watches = Watches::new(watch_settings, feed.clone());
+        let cut = watches.clone();
+        let service = Service {
+            client,
+            feed,
+            watches,
+            concurrency: CallConcurrency::new(1_000),
+            resume_tokens: Arc::new(ResumeTokenCodec::new(None)),
+            clock,
+            callers: Arc::new(callers),
+            default_deadline: Duration::from_secs(30),
+        };
+        let settings = CallSettings {
+            log_ok_calls: 0.0,
+            default_deadline: service.default_deadline,
+            failures: Failures::default(),
+            tracer: Tracer::default(),
+            drain: CancellationToken::new(),
+        };
+        let calls = Calls::new(RemoteSupportServiceServer::new(service.clone()), settings);
+        Self { service, calls, cutter: tokio::spawn(async move { cut.cut_slow_consumers().await }) }
+    }
+
+    pub fn client(&self) -> Client {
+        RemoteSupportServiceClient::new(self.calls.clone())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.cutter.abort();
+    }
+}
