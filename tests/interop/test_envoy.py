@@ -267,12 +267,7 @@ def test_partition(network, scratch, note):
 
     The packets between one replica and the vendor vanish, those between it and Envoy do not."""
     sessions = [f"83{number:04}" for number in range(30)]
-    quick = [
-        "--upstream-timeout",
-        "1s",
-        "--upstream-connect-timeout",
-        "1s",
-    ]
+    quick = ["--upstream-timeout", "1s", "--upstream-connect-timeout", "1s"]
     with contextlib.ExitStack() as stack:
         simulator = Simulator(
             *("--rate-limit", "0"),
