@@ -41,7 +41,7 @@ pub fn run() -> ExitCode {
     };
     // Who has already installed one is welcome.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match &command {
+    let runtime = match command {
         // This one only waits for signals; the calls have a runtime of their own.
         Command::Serve(_) => runtime::Builder::new_current_thread().enable_all().build(),
         Command::Simulate(_)
@@ -51,11 +51,9 @@ pub fn run() -> ExitCode {
         | Command::Watch(_)
         | Command::Health(_) => worker_runtime(),
     };
-    match runtime {
-        Ok(runtime) => match runtime.block_on(dispatch(command)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(status) => ExitCode::from(status),
-        },
+    match runtime.map(|runtime| runtime.block_on(dispatch(command))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(status)) => ExitCode::from(status),
         Err(error) => ExitCode::from(output::fail(FAILED, &error)),
     }
 }

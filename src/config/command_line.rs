@@ -129,6 +129,26 @@ mod tests {
     }
 
     #[test]
+    fn variables_are_named_as_documented() {
+        let command = command();
+        let variable = |name, flag| {
+            let mut arguments = command.find_subcommand(name).unwrap().get_arguments();
+            let argument = arguments.find(|argument| argument.get_long() == Some(flag)).unwrap();
+            argument.get_env().map(|name| name.to_str().unwrap().to_owned())
+        };
+        for (name, flag, expected) in [
+            ("serve", "listen", "GOTOASSIST_LISTEN"),
+            ("serve", "upstream-ca-file", "GOTOASSIST_UPSTREAM_CA_FILE"),
+            ("simulate", "listen", "GOTOASSIST_LISTEN"),
+            ("simulate", "rate-limit-retry-after", "GOTOASSIST_SIMULATE_RATE_LIMIT_RETRY_AFTER"),
+            ("health", "service", "GOTOASSIST_HEALTH_SERVICE"),
+        ] {
+            assert_eq!(variable(name, flag).as_deref(), Some(expected), "{name} --{flag}");
+        }
+        assert_eq!(variable("serve", "check"), None);
+    }
+
+    #[test]
     fn no_secret_is_shown() {
         let secrets = [
             "--client-secret",

@@ -8,8 +8,6 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::flags::defaults;
-
 pub use shape::{
     AbsentForm, CollaboratorForm, EncodingForm, KeyForm, LinksForm, Shape, StatusForm,
     TimestampForm,
@@ -19,7 +17,7 @@ pub use shape::{
 #[derive(Clone, Debug, PartialEq, Args)]
 pub struct SimulateConfig {
     /// Address to listen on, for the REST API, the token endpoint and the control API.
-    #[arg(long, default_value = "127.0.0.1:8089")]
+    #[arg(long, env = "GOTOASSIST_LISTEN", default_value = "127.0.0.1:8089")]
     pub listen: SocketAddr,
 
     /// JSON file with an array of scripted sessions.
@@ -135,13 +133,13 @@ impl SimulateConfig {
 
 impl Default for SimulateConfig {
     fn default() -> Self {
-        defaults()
+        super::flags::defaults()
     }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        defaults()
+        super::flags::defaults()
     }
 }
 

@@ -30,8 +30,7 @@ pub struct Shape {
 
     /// Send the times that a session has in falling order: it ended before it started [default:
     /// false].
-    #[arg(long)]
-    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub falling_times: Option<bool>,
 
@@ -41,8 +40,7 @@ pub struct Shape {
     pub statuses: Option<StatusForm>,
 
     /// Send another customerJoinUrl in every answer [default: false].
-    #[arg(long)]
-    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_join_url: Option<bool>,
 
@@ -52,8 +50,7 @@ pub struct Shape {
     pub collaborators: Option<CollaboratorForm>,
 
     /// Add fields that no documentation names [default: false].
-    #[arg(long)]
-    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown_fields: Option<bool>,
 
@@ -63,8 +60,7 @@ pub struct Shape {
     pub links: Option<LinksForm>,
 
     /// Compress bodies with gzip for clients that accept it [default: false].
-    #[arg(long)]
-    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compress: Option<bool>,
 

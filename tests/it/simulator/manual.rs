@@ -68,11 +68,6 @@ fn every_kind_of_fault_is_in_the_manual_and_in_the_help() {
 }
 
 #[test]
-fn the_defaults_of_the_flags_are_the_defaults_of_the_type() {
-    assert_eq!(Line::parse_from(["simulate"]).config, SimulateConfig::default());
-}
-
-#[test]
 fn every_flag_is_in_the_manual_with_every_value() {
     for flag in Line::command().get_arguments().filter(|flag| flag.get_id() != "help") {
         let name = flag.get_long().unwrap();
