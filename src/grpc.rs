@@ -91,8 +91,8 @@ impl Service {
             .map_err(|why| status::of_caller(why, self.callers.bring_vendor_credentials()))
     }
 
-    /// The terms of a unary call: until its own deadline, or the one for calls without one.
-    fn terms<T>(&self, request: &Request<T>) -> RequestContext {
+    /// The context of a unary call. Its deadline is its own, or the default one.
+    fn request_context<T>(&self, request: &Request<T>) -> RequestContext {
         let own = request.extensions().get().map(|Deadline(at)| *at);
         let deadline = own.unwrap_or_else(|| Instant::now() + self.default_deadline);
         let extension = request.extensions();
@@ -104,11 +104,11 @@ impl Service {
         }
     }
 
-    /// The terms of a watch's first answer: its own deadline may be hours away.
-    fn opening_terms<T>(&self, request: &Request<T>) -> RequestContext {
-        let terms = self.terms(request);
+    /// The context of the first answer of a watch, whose own deadline may be hours away.
+    fn opening_context<T>(&self, request: &Request<T>) -> RequestContext {
+        let context = self.request_context(request);
         let limit = Instant::now() + self.default_deadline;
-        RequestContext { deadline: terms.deadline.map(|deadline| deadline.min(limit)), ..terms }
+        RequestContext { deadline: context.deadline.map(|deadline| deadline.min(limit)), ..context }
     }
 }
 

@@ -66,11 +66,11 @@ impl Log {
     }
 }
 
-/// Writes lines that come together together. The writer's thread flushes when it has no more lines;
-/// pausing then, it is not woken for each line of a busy service.
+/// Writes lines in batches. The writer's thread flushes when it has no more lines, and pauses then, so
+/// that a busy service does not wake it for each line.
 struct Gathered<W: Write>(BufWriter<W>);
 
-/// How long lines gather, at most.
+/// The longest time that a line waits for others.
 const GATHERING: Duration = Duration::from_millis(10);
 
 impl<W: Write> Write for Gathered<W> {
@@ -192,11 +192,15 @@ mod tests {
     /// A reader of stderr that sometimes does not read: writes wait for `gate`.
     struct Stderr {
         gate: Arc<Mutex<()>>,
+        /// Hears of each write before it waits.
+        began: mpsc::Sender<()>,
         lines: mpsc::Sender<String>,
     }
 
     impl Write for Stderr {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Not every test listens.
+            let _ = self.began.send(());
             let _open = self.gate.lock().unwrap();
             self.lines.send(String::from_utf8(bytes.to_vec()).unwrap()).unwrap();
             Ok(bytes.len())
@@ -213,8 +217,8 @@ mod tests {
         /// Time for several looks.
         const ROUNDS: Duration = Duration::from_secs(10);
         let gate = Arc::new(Mutex::new(()));
-        let (lines, written) = mpsc::channel();
-        let (writer, log) = Log::new(Stderr { gate: gate.clone(), lines }, BUFFERED);
+        let ((lines, written), (began, first_write)) = (mpsc::channel(), mpsc::channel());
+        let (writer, log) = Log::new(Stderr { gate: gate.clone(), began, lines }, BUFFERED);
         let args = Args { log_format: LogFormat::Pretty, ..args("info") };
         let subscriber = subscriber(&args, writer, false).unwrap();
         // With one subscriber only, tracing asks that of whatever thread first meets a line, and
@@ -226,8 +230,11 @@ mod tests {
         let stalled = gate.lock().unwrap();
         for number in 0..100 {
             error!(number, "a line");
+            if number == 0 {
+                first_write.recv_timeout(Duration::from_secs(10)).unwrap();
+            }
         }
-        // One line may have left the buffer, for the write that does not end.
+        // One line has left the buffer, for the write that does not return.
         let dropped = log.dropped.dropped_lines();
         assert!((99 - BUFFERED..=100 - BUFFERED).contains(&dropped), "{dropped}");
         assert!(written.try_recv().is_err());
@@ -259,13 +266,15 @@ mod tests {
     fn what_waits_is_written_at_the_end_unless_nobody_reads_it() {
         let gate = Arc::new(Mutex::new(()));
         let (lines, written) = mpsc::channel();
-        let (mut writer, log) = Log::new(Stderr { gate: gate.clone(), lines }, 8);
+        let (began, _) = mpsc::channel();
+        let stderr = Stderr { gate: gate.clone(), began: began.clone(), lines };
+        let (mut writer, log) = Log::new(stderr, 8);
         writer.write_all(b"last").unwrap();
         drop(log);
         assert_eq!(written.try_recv().unwrap(), "last");
 
         let (lines, _written) = mpsc::channel();
-        let (mut writer, log) = Log::new(Stderr { gate: gate.clone(), lines }, 8);
+        let (mut writer, log) = Log::new(Stderr { gate: gate.clone(), began, lines }, 8);
         let _stalled = gate.lock().unwrap();
         let start = Instant::now();
         for _ in 0..20 {

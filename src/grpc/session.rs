@@ -27,14 +27,14 @@ pub(super) async fn get(
     };
     let credential = service.credential(&request)?;
     let _permit = service.concurrency.admit(&credential)?;
-    let terms = service.terms(&request);
+    let context = service.request_context(&request);
 
     let key = Key { credential, session };
     let watched = max_staleness.and_then(|limit| service.feed.latest(&key, limit));
     let answer = if let Some(answer) = watched {
         answer
     } else {
-        let answer = service.client.session(&key.credential, &key.session, terms).await;
+        let answer = service.client.session(&key.credential, &key.session, context).await;
         let answer = answer.map_err(|error| status::of_session(&error, &key.session))?;
         service.feed.told_elsewhere(&key, &answer);
         answer

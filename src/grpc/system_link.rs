@@ -12,11 +12,11 @@ pub(super) async fn list(
     let domain = status::checked("system_domain", request.get_ref().system_domain.parse())?;
     let credential = service.credential(&request)?;
     let _permit = service.concurrency.admit(&credential)?;
-    let terms = service.terms(&request);
+    let context = service.request_context(&request);
 
     let answer = service
         .client
-        .system_links(&credential, &domain, terms)
+        .system_links(&credential, &domain, context)
         .await
         .map_err(|error| status::of_system_links(&error))?;
 

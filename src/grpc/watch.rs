@@ -127,12 +127,12 @@ pub(super) async fn watch(
     let key = Key { credential: service.credential(&request)?, session };
     let permit = service.watches.admit(&key)?;
 
-    let terms = service.opening_terms(&request);
+    let context = service.opening_context(&request);
     let subscription = tokio::select! {
         biased;
         () = service.watches.drain.cancelled() => return Err(status::draining()),
         // Before the headers, so that a watch which cannot start fails like a plain call.
-        subscription = service.feed.subscribe(&key, terms, known.as_deref()) => {
+        subscription = service.feed.subscribe(&key, context, known.as_deref()) => {
             subscription.map_err(|error| status::of_session(&error, &key.session))?
         }
     };

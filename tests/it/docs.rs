@@ -2,9 +2,13 @@
 //! page.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
+
+use clap::CommandFactory as _;
+use gotoassist_grpc::config::Cli;
 
 /// Folders that hold nothing of ours.
 const SKIPPED: [&str; 4] = ["target", "node_modules", "gen", "third_party"];
@@ -156,4 +160,36 @@ fn resolves(page: &Path, link: &str) -> bool {
         is_page && anchors(&fs::read_to_string(&target).unwrap()).iter().any(|each| each == anchor)
     };
     target.exists() && (anchor.is_empty() || has_anchor())
+}
+
+#[test]
+fn every_flag_of_serve_is_on_its_page_with_its_default() {
+    let page = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let command = Cli::command();
+    let serve = command.find_subcommand("serve").unwrap();
+    let mut flags = BTreeSet::new();
+    for argument in serve.get_arguments().filter(|argument| !argument.is_hide_set()) {
+        let Some(flag) = argument.get_long().filter(|flag| !["help", "version"].contains(flag))
+        else {
+            continue;
+        };
+        let row = page.lines().find(|line| {
+            line.split('|').nth(1).is_some_and(|cell| cell.contains(&format!("`--{flag}`")))
+        });
+        let row = row.unwrap_or_else(|| panic!("--{flag} has no row"));
+        if let (true, [default]) =
+            (argument.get_action().takes_values(), argument.get_default_values())
+        {
+            assert!(row.contains(&format!("`{}`", default.to_string_lossy())), "--{flag}: {row}");
+        }
+        flags.insert(format!("--{flag}"));
+    }
+    assert!(flags.len() > 40, "{flags:?}");
+    let rows = page.lines().filter(|line| line.starts_with("| `--"));
+    let documented: Vec<_> = rows
+        .filter_map(|line| line.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').filter(|word| word.starts_with("--")))
+        .collect();
+    let unknown: Vec<_> = documented.iter().filter(|flag| !flags.contains(**flag)).collect();
+    assert!(unknown.is_empty(), "no such flag: {unknown:?}");
 }
