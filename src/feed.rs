@@ -69,9 +69,9 @@ impl Feed {
     }
 
     /// Reports the answer that a unary call returned. Watches never return an older state after it.
-    pub fn told_elsewhere(&self, key: &Key, answer: &Answer<Arc<Session>>) {
+    pub fn note_unary_answer(&self, key: &Key, answer: &Answer<Arc<Session>>) {
         if let Some(poller) = self.0.running(key) {
-            poller.told_elsewhere(answer, &self.0.settings);
+            poller.note_unary_answer(answer, &self.0.settings);
         }
     }
 

@@ -49,7 +49,7 @@ struct Times {
     /// When the latest good answer came.
     observed_at: Timestamp,
     /// When the latest answer came that a unary call returned.
-    told_elsewhere: Option<Timestamp>,
+    unary_answer_at: Option<Timestamp>,
 }
 
 /// The record of the answers so far.
@@ -125,7 +125,7 @@ impl Poller {
         };
         Self {
             state: watch::Sender::new(State { revision, trouble: None, end: None, is_closing }),
-            times: Mutex::new(Times { observed_at, told_elsewhere: None }),
+            times: Mutex::new(Times { observed_at, unary_answer_at: None }),
             record: Mutex::new(record),
             subscribers: watch::Sender::new(0),
             rescheduled: Notify::new(),
@@ -162,10 +162,10 @@ impl Poller {
     }
 
     /// Notes the answer that a unary call returned. The poll must not publish an older state later.
-    pub fn told_elsewhere(&self, answer: &Answer<Arc<Session>>, settings: &Settings) {
+    pub fn note_unary_answer(&self, answer: &Answer<Arc<Session>>, settings: &Settings) {
         let is_newer = {
             let mut times = self.times.lock();
-            times.told_elsewhere = times.told_elsewhere.max(Some(answer.observed_at));
+            times.unary_answer_at = times.unary_answer_at.max(Some(answer.observed_at));
             answer.observed_at > times.observed_at
         };
         let is_new = is_newer && {
@@ -192,13 +192,13 @@ impl Poller {
         let times = self.times.lock();
         record.trouble.is_none()
             && record.accepted_at.elapsed() <= max_age
-            && Some(times.observed_at) >= at_least.max(times.told_elsewhere)
+            && Some(times.observed_at) >= at_least.max(times.unary_answer_at)
     }
 
     /// When the latest good answer came, unless a unary call returned a newer one.
     pub fn up_to_date_at(&self) -> Option<Timestamp> {
         let times = self.times.lock();
-        Some(times.observed_at).filter(|observed_at| Some(*observed_at) >= times.told_elsewhere)
+        Some(times.observed_at).filter(|observed_at| Some(*observed_at) >= times.unary_answer_at)
     }
 
     /// When the latest good answer came.

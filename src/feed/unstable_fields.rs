@@ -64,29 +64,29 @@ mod tests {
     }
 
     /// Observes answers as a poll does. Returns the indexes of the published ones.
-    fn told(answers: &[Digest]) -> Vec<usize> {
+    fn published(answers: &[Digest]) -> Vec<usize> {
         let mut shown = answers[0];
         let mut fields = UnstableFields::new(shown);
-        let mut told = Vec::new();
+        let mut published = Vec::new();
         for (place, answer) in answers.iter().enumerate().skip(1) {
             fields.observe(answer);
             let changed = shown.changed(answer);
             if !changed.is_empty() && !fields.hold_back(changed) {
                 fields.note_published();
-                told.push(place);
+                published.push(place);
                 shown = *answer;
             }
         }
-        told
+        published
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_unstable_field_is_not_published_until_it_stops_changing() {
         let mut answers: Vec<_> = (0..10).map(|url| answer(url, "", "active")).collect();
-        assert_eq!(told(&answers), [1, 2], "two changes could be chance");
+        assert_eq!(published(&answers), [1, 2], "two changes could be chance");
         answers.push(answer(9, "", "active"));
         assert_eq!(
-            told(&answers),
+            published(&answers),
             [1, 2, 10],
             "the last value is published once the field stops changing"
         );
@@ -100,6 +100,6 @@ mod tests {
         for late in &mut answers[7..] {
             *late = answer(7, "a note", "complete");
         }
-        assert_eq!(told(&answers), [1, 2, 5, 7]);
+        assert_eq!(published(&answers), [1, 2, 5, 7]);
     }
 }

@@ -73,8 +73,8 @@ impl FinishedSessions {
         while entries.peek_lru().is_some_and(|(_, oldest)| is_over(oldest)) {
             entries.pop_lru();
         }
-        while let Some(superfluous) = superfluous(&entries) {
-            entries.pop(&superfluous);
+        while let Some(evicted) = to_evict(&entries) {
+            entries.pop(&evicted);
         }
     }
 
@@ -91,7 +91,7 @@ impl FinishedSessions {
 
 /// If the entries weigh too much, returns the oldest entry of the caller whose entries weigh the
 /// most. So a caller with many sessions does not evict the entries of others.
-fn superfluous(entries: &LruCache<Key, Entry>) -> Option<Key> {
+fn to_evict(entries: &LruCache<Key, Entry>) -> Option<Key> {
     let mut weights = HashMap::<_, usize>::new();
     for (_, entry) in entries {
         *weights.entry(entry.caller).or_default() += entry.weight;

@@ -155,7 +155,7 @@ impl Poller {
         warn!(
             session = %self.name,
             %rejection,
-            "an answer of GoToAssist is not believed: it is not the watched session's state"
+            "rejected an answer from GoToAssist: it does not show the watched session"
         );
     }
 }

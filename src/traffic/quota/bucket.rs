@@ -247,7 +247,7 @@ impl State {
     }
 
     fn turn_of(&mut self, caller: CredentialId, now: Instant) -> Instant {
-        self.pace.foresee(self.queue.ahead_of(caller) + 1, now)
+        self.pace.predict(self.queue.ahead_of(caller) + 1, now)
     }
 }
 

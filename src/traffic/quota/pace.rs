@@ -68,7 +68,7 @@ impl Pace {
     }
 
     /// Predicts when the `nth` request from now may be sent (1 = the next one), if nothing changes.
-    pub(super) fn foresee(&mut self, nth: usize, now: Instant) -> Instant {
+    pub(super) fn predict(&mut self, nth: usize, now: Instant) -> Instant {
         let first = self.ready_at(now);
         let at_once = self.tokens.max(1.0);
         later(first, seconds((count(nth) - at_once) / self.rate))
@@ -220,14 +220,14 @@ mod tests {
         let mut pace = Pace::new(8.0, 8, start);
         (0..8).for_each(|_| pace.take(start));
         for nth in 1..40 {
-            let foreseen = pace.foresee(nth, start);
+            let predicted = pace.predict(nth, start);
             let mut played = pace.clone();
             let mut now = start;
             for _ in 0..nth {
                 now = played.ready_at(now);
                 played.take(now);
             }
-            let off = foreseen.max(now) - foreseen.min(now);
+            let off = predicted.max(now) - predicted.min(now);
             assert!(off < Duration::from_millis(2), "{nth}: {off:?}");
         }
     }
