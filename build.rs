@@ -11,7 +11,7 @@ const PROTOS: [&str; 5] = [
     "gotoassist/remotesupport/v1/system_link.proto",
     "gotoassist/remotesupport/v1/remote_support_service.proto",
     "grpc/health/v1/health.proto",
-    // For reflection: so that grpcurl and its kin can read what our errors carry.
+    // For reflection: grpcurl and similar tools can then decode the details of errors.
     "google/rpc/error_details.proto",
 ];
 /// The messages whose `Debug` would print personal data or a credential; see src/proto.rs.
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Not `file_descriptor_set()`: prost-types would drop options it does not know, such as
     // `debug_redact`.
     let encoded = compiler.encode_file_descriptor_set();
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo gives no OUT_DIR")?);
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), &encoded)?;
 
     let descriptors = prost_types::FileDescriptorSet::decode(&*encoded)?;
@@ -48,8 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .server_mod_attribute(".", "#[cfg(feature = \"service\")]")
         .compile_fds(descriptors.clone())?;
 
-    // The stubs that the service itself implements: the same, but for the message of a watch, which is
-    // encoded once for all watchers, and for the codec, whose buffers are small.
+    // The stubs that the service implements. They differ from the public ones in two ways: the
+    // message of a watch is encoded once for all watchers, and the codec has small buffers.
     let serving = out.join("serving");
     fs::create_dir_all(&serving)?;
     tonic_prost_build::configure()

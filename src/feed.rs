@@ -1,8 +1,9 @@
-//! Polls the watched sessions: one poll for each session and credential, which all its watchers share.
+//! Polls the watched sessions. All watchers that watch a session with the same credential share one
+//! poll.
 //!
-//! The feed is given a function to read sessions with, so it knows neither HTTP nor gRPC and runs on
-//! paused time. Watchers see the newest state and no queue. A slow watcher finds what it missed in the
-//! [`History`](crate::model::History).
+//! The feed is given a function to read sessions with, so it knows neither HTTP nor gRPC and runs
+//! on paused time. Watchers see the newest state; there is no queue. A slow watcher finds the
+//! status changes that it missed in the [`History`](crate::model::History).
 
 mod metric;
 mod poll;
@@ -41,7 +42,7 @@ use subscribe::NewSubscription;
 pub struct Feed(Arc<Registry>);
 
 impl Feed {
-    /// A feed that asks the vendor with `read`, and reports to `identities` what it watches.
+    /// Creates a feed that reads sessions with `read` and keeps `identities` up to date.
     pub fn new(
         read: impl Fn(Key, Ask) -> BoxedReply + Send + Sync + 'static,
         settings: Settings,
@@ -52,12 +53,12 @@ impl Feed {
         Self(Arc::new(Registry::new(Box::new(read), settings, clock, identities)))
     }
 
-    /// Subscribes to the poll of a session, which is started if there is none. `known` is what the
+    /// Subscribes to the poll of a session. Starts the poll if none is running. `known` is what the
     /// watcher knows from an earlier watch.
     ///
-    /// Returns once there is an answer for this watcher: a fresh one that is not behind what the watcher
-    /// knows, nor behind what a unary call returned. If there is none, no poll is started, and the error
-    /// is that of the answer.
+    /// Returns once there is a fresh answer that is at least as new as what the watcher knows and
+    /// as what a unary call returned. If the vendor gives no such answer, the method returns the
+    /// error and starts no poll.
     pub async fn subscribe(
         &self,
         key: &Key,
@@ -67,10 +68,10 @@ impl Feed {
         NewSubscription::new(&self.0, key, known, context.cause.clone()).start(context).await
     }
 
-    /// Reports the answer that a unary call returned. No watch must be behind it.
-    pub fn told_elsewhere(&self, key: &Key, answer: &Answer<Arc<Session>>) {
+    /// Reports the answer that a unary call returned. Watches never return an older state after it.
+    pub fn note_unary_answer(&self, key: &Key, answer: &Answer<Arc<Session>>) {
         if let Some(poller) = self.0.running(key) {
-            poller.told_elsewhere(answer, &self.0.settings);
+            poller.note_unary_answer(answer, &self.0.settings);
         }
     }
 
@@ -94,7 +95,7 @@ impl Feed {
         metric::set_gauges(&self.overview());
     }
 
-    /// Tells all watchers, including new ones, to go to another server.
+    /// Tells all watchers, including new ones, to reconnect to another server.
     pub fn close(&self) {
         let mut polls = self.0.polls.lock();
         polls.is_closing = true;

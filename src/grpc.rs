@@ -1,4 +1,4 @@
-//! The north face: the gRPC API. The only place that knows protobuf and gRPC.
+//! The gRPC API. Converts between the messages of the API and the model.
 
 pub mod caller;
 pub mod code;
@@ -35,24 +35,24 @@ use peer::Peer;
 use resume_token::ResumeTokenCodec;
 use watch::{Messages, Watches};
 
-/// The service: every handler checks, calls, converts.
+/// The gRPC service. Each handler checks the request, makes the call and converts the answer.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Asks the vendor.
+    /// The client for the vendor.
     pub client: traffic::Client,
     /// The shared polls.
     pub feed: Feed,
-    /// What all watches have to do with each other.
+    /// What all watches share.
     pub watches: Watches,
-    /// Limits the unary calls at once.
+    /// Limits the concurrent unary calls.
     pub concurrency: CallConcurrency,
     /// Encodes and decodes resume tokens.
     pub resume_tokens: Arc<ResumeTokenCodec>,
-    /// What time it is.
+    /// The wall clock.
     pub clock: Clock,
-    /// Who may call, and by whose right the vendor is asked for them.
+    /// Authenticates callers, and chooses the credential for the vendor.
     pub callers: Arc<Callers>,
-    /// How long a call without a deadline of its own may take.
+    /// The deadline of calls that set none.
     pub default_deadline: Duration,
 }
 
@@ -91,7 +91,7 @@ impl Service {
             .map_err(|why| status::of_caller(why, self.callers.bring_vendor_credentials()))
     }
 
-    /// The context of a unary call. Its deadline is its own, or the default one.
+    /// Returns the context of a unary call. If the call has no deadline, it gets the default one.
     fn request_context<T>(&self, request: &Request<T>) -> RequestContext {
         let own = request.extensions().get().map(|Deadline(at)| *at);
         let deadline = own.unwrap_or_else(|| Instant::now() + self.default_deadline);
@@ -104,7 +104,8 @@ impl Service {
         }
     }
 
-    /// The context of the first answer of a watch, whose own deadline may be hours away.
+    /// Returns the context for the first answer of a watch. The deadline of the watch itself may be
+    /// hours away, so the default one applies too.
     fn opening_context<T>(&self, request: &Request<T>) -> RequestContext {
         let context = self.request_context(request);
         let limit = Instant::now() + self.default_deadline;
@@ -112,7 +113,7 @@ impl Service {
     }
 }
 
-/// The text of a metadata entry, if the request has one.
+/// Returns the text of a metadata entry, if the request has it.
 fn optional_metadata<'a, T>(
     request: &'a Request<T>,
     name: &str,

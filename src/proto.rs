@@ -12,8 +12,8 @@ pub mod codec;
 #[cfg(feature = "service")]
 pub mod encoded;
 
-/// The stubs that the service implements: those above, but for the message of a watch, which is an
-/// [`encoded::EncodedWatchResponse`] of the same form on the wire.
+/// The stubs that the service implements. They are the same as above, except that the message of a
+/// watch is an [`encoded::EncodedWatchResponse`], which has the same form on the wire.
 #[cfg(feature = "service")]
 pub mod serving {
     include!(concat!(env!("OUT_DIR"), "/serving/gotoassist.remotesupport.v1.rs"));
@@ -24,8 +24,8 @@ pub mod health {
     tonic::include_proto!("grpc.health.v1");
 }
 
-/// The descriptors of all protos with their imports, comments and options: a serialised
-/// `google.protobuf.FileDescriptorSet`.
+/// A serialized `google.protobuf.FileDescriptorSet` with all protos, their imports, comments and
+/// options.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// Generated `Debug` would print personal data and credentials.
@@ -51,7 +51,8 @@ debug_prints_the_name!(
     WatchSessionResponse
 );
 
-/// Left out with the message that it is nested in, though it tells nothing personal.
+/// Written by hand because the build skips `Debug` for the enclosing message and for all types
+/// nested in it.
 impl fmt::Debug for watch_session_response::EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str_name())

@@ -1,5 +1,4 @@
-//! Puts the parts together and takes them apart in order. The only place, beside the polls and the
-//! token source, that starts tasks.
+//! Builds, runs and drains the server.
 
 pub mod accept;
 mod admin_thread;
@@ -47,7 +46,7 @@ use overview::Overview;
 use reload::Reload;
 use tls::Tls;
 
-/// The service, bound and ready to run.
+/// The server, bound and ready to run.
 #[derive(Debug)]
 pub struct Server {
     config: ServeConfig,
@@ -62,24 +61,24 @@ pub struct Server {
     reload: Reload,
 }
 
-/// Why the service cannot run.
+/// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The configuration is wrong; everything that is wrong with it.
+    /// The configuration is invalid. The text lists all problems.
     #[error("{0}")]
     Config(String),
     /// The callers' tokens cannot be used.
     #[error(transparent)]
     CallerTokens(#[from] TokensError),
-    /// The metrics cannot be set up, which only a defect of ours can cause.
+    /// The metrics cannot be set up. This is a bug.
     #[error("cannot set up the metrics")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
-    /// An address cannot be listened on.
+    /// The server cannot listen on an address.
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A file cannot be read.
@@ -87,7 +86,7 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The certificate cannot be used.
@@ -96,28 +95,28 @@ pub enum Error {
     /// The client for the vendor cannot be set up.
     #[error(transparent)]
     Upstream(#[from] wire::SetUpError),
-    /// There is no way to the collector of traces.
+    /// The exporter of traces cannot be set up.
     #[error(transparent)]
     Trace(#[from] trace::Error),
-    /// The descriptors do not fit together, which only a defect of ours can cause.
+    /// The descriptors are inconsistent. This is a bug.
     #[error("cannot offer reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// The thread of the admin port cannot be started.
     #[error("cannot start the thread of the admin port")]
     AdminThread(#[source] io::Error),
-    /// The gRPC server ended by itself, which only a defect of ours can cause.
+    /// The gRPC server ended by itself. This is a bug.
     #[error("the gRPC server ended")]
     Ended,
 }
 
 impl Server {
-    /// Everything for which [`Server::bind`] would refuse the configuration, ports apart: what is
-    /// wrong with its values, and every file that cannot be used. Opens no port, asks nobody.
+    /// Returns everything for which [`Server::bind`] would refuse the configuration, except for the
+    /// ports: invalid values, and files that cannot be used. Opens no port and sends no request.
     pub async fn problems(config: &ServeConfig) -> Vec<Error> {
         setup::problems(config).await
     }
 
-    /// What restricts the service with a configuration that can be served, each in a sentence.
+    /// Returns the restrictions of a valid configuration, each in a sentence.
     pub fn warnings(config: &ServeConfig) -> Vec<String> {
         let (wanted, possible) =
             (config.limits.max_connections, descriptors::max_connections(config));
@@ -128,7 +127,7 @@ impl Server {
         if possible < wanted { vec![few] } else { Vec::new() }
     }
 
-    /// Checks all that can be wrong, and opens the ports. Nothing is served yet.
+    /// Checks the configuration and opens the ports. Does not serve yet.
     pub async fn bind(config: ServeConfig) -> Result<Self, Error> {
         let problems = config.problems();
         if !problems.is_empty() {
@@ -162,12 +161,12 @@ impl Server {
         })
     }
 
-    /// Where the gRPC API listens.
+    /// Returns the address of the gRPC API.
     pub fn local_address(&self) -> &ListenAddress {
         self.listener.local_address()
     }
 
-    /// Where the gRPC API listens, if that is a TCP address.
+    /// Returns the address of the gRPC API, if it is a TCP address.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self.local_address() {
             ListenAddress::Tcp(address) => Some(*address),
@@ -175,17 +174,17 @@ impl Server {
         }
     }
 
-    /// Where the admin port listens.
+    /// Returns the address of the admin port.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.local_addr().ok()
     }
 
-    /// Has files looked at as soon as it is asked for, while the server runs.
+    /// Returns a handle that makes the running server reload its files.
     pub fn reload(&self) -> Reload {
         self.reload.clone()
     }
 
-    /// Serves until `shutdown`, then drains; returns within `--drain-grace` after that.
+    /// Serves until `shutdown` completes, then drains. Returns within `--drain-grace` after that.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let Self { config, listener, admin, metrics, tls, service, .. } = self;
         let Self { health, gate, tracer, reload, .. } = self;
@@ -209,7 +208,7 @@ impl Server {
             max_streams: config.limits.max_streams,
             max_header_list: header_check::http2_limit(config.limits.max_header_list),
             max_age: Some(config.limits.max_connection_age),
-            // Longer than any watch lives.
+            // Longer than the lifetime of any watch.
             age_grace: config.watch.max_stream_age.mul_f64(1.2) + config.limits.default_deadline,
         };
 
@@ -226,7 +225,7 @@ impl Server {
             move || overview.snapshot()
         });
         let _admin = admin_thread::serve(page, admin).map_err(Error::AdminThread)?;
-        // Whatever runs beside the calls ends by being dropped with this.
+        // The background tasks end when this set is dropped.
         let mut background = JoinSet::new();
         background.spawn(liveness.expect().keep());
         background.spawn({
@@ -258,7 +257,7 @@ impl Server {
         let mut serving = JoinSet::new();
         serving.spawn(acceptor.serve(listener));
         tokio::select! {
-            // It ends only by a defect of ours.
+            // It ends only because of a bug.
             Some(_) = serving.join_next() => return Err(Error::Ended),
             () = shutdown => {}
         }

@@ -1,5 +1,6 @@
-//! The traffic policy towards the vendor: when a request is sent, and how often again. Every request
-//! passes here: finished-session cache, shared requests, circuit breaker, quota, retries.
+//! The traffic policy towards the vendor. It decides when a request is sent and how often it is
+//! retried. Every request passes through it: finished-session cache, shared requests, circuit
+//! breaker, quota, retries.
 
 mod breaker;
 mod call;
@@ -41,19 +42,19 @@ use crate::{
     },
 };
 
-/// Asks the vendor. Cheap to clone; all clones share connections, quota and memory.
+/// A client for the vendor. It is cheap to clone. All clones share connections, quota and caches.
 #[derive(Clone)]
 pub struct Client(Arc<Parts>);
 
-/// How many unary calls may wait for quota at the same time: at 8 requests a second, what has two
-/// minutes to wait. The next one is refused at once.
+/// How many unary calls may wait for quota at the same time. At 8 requests a second, the last one
+/// waits two minutes. Further calls are refused at once.
 const QUEUE_LIMIT: usize = 1_000;
 
 struct Parts {
     upstream: Upstream,
-    /// The unary calls in flight, by credential, caller and session.
+    /// The in-flight unary calls, by credential, caller and session.
     calls: InFlight<(CredentialId, CredentialId, SessionId)>,
-    /// The requests in flight, by credential and session.
+    /// The in-flight requests, by credential and session.
     requests: InFlight<(CredentialId, SessionId)>,
     finished: FinishedSessions,
     identities: Identities,
@@ -61,8 +62,8 @@ struct Parts {
 }
 
 impl Client {
-    /// A client for one process. `tokens` is the source of [`Credential::Service`], if there is
-    /// one. Nothing is sent yet.
+    /// Creates the client of the process. `tokens` is the source of [`Credential::Service`], if the
+    /// service has a credential. Sends nothing yet.
     pub fn new(
         config: &UpstreamConfig,
         tokens: Option<TokenSource>,
@@ -92,22 +93,22 @@ impl Client {
         })))
     }
 
-    /// The quota that all its requests pass.
+    /// Returns the quota for all requests of this client.
     pub fn quota(&self) -> &Quota {
         &self.0.upstream.quota
     }
 
-    /// Which session each watched id stands for. The feed keeps it up to date.
+    /// Returns the identities of the watched sessions. The feed keeps them up to date.
     pub fn identities(&self) -> &Identities {
         &self.0.identities
     }
 
-    /// The numbers of its requests.
+    /// Returns the statistics of the requests.
     pub fn stats(&self) -> &UpstreamStats {
         &self.0.upstream.stats
     }
 
-    /// Looks for a new secret of the service's, if its credential fails for want of one.
+    /// Reads the service's secret again, if its credential failed because of the old secret.
     pub fn look_for_secret(&self) {
         if let Some(tokens) = &self.0.upstream.tokens {
             tokens.look_for_secret();
@@ -122,7 +123,7 @@ impl Client {
         }
     }
 
-    /// The links registered for one domain.
+    /// Returns the links that are registered for a domain.
     pub async fn system_links(
         &self,
         credential: &Credential,
@@ -161,7 +162,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The answer, if it comes before the deadline.
+/// Returns the answer, or `DeadlineExceeded` if it does not come before the deadline.
 async fn within<T>(
     deadline: Option<Instant>,
     answer: impl Future<Output = Result<T, Error>>,

@@ -1,7 +1,7 @@
-//! No step of a call or of an event allocates more than it did: what a regression would show in
-//! first, and on any machine alike. `cargo bench` shows the same steps with their times.
+//! Counts the allocations of each step of a call and of an event. A regression shows here first,
+//! and the counts are the same on every machine. `cargo bench` measures the time of the same steps.
 //!
-//! A program of its own, for it counts in place of the allocator.
+//! This test is a program of its own because it replaces the allocator.
 
 #![cfg(feature = "command")]
 #![expect(clippy::expect_used, reason = "a test may panic")]
@@ -17,7 +17,7 @@ use gotoassist_grpc::{
 use tokio::runtime::Builder;
 
 #[test]
-fn no_step_allocates_more_than_it_did() {
+fn each_step_makes_the_expected_number_of_allocations() {
     let session = || step::decode(step::BODY);
     let other = Session { notes: Some("other".to_owned()), ..session() };
     let (one, message) = (session(), step::map(session()));
@@ -28,19 +28,19 @@ fn no_step_allocates_more_than_it_did() {
     let (quota, credential) = (step::quota(), step::credential("Bearer a"));
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let mut given = Some(session());
-    // Each field of text is one allocation, in reading and nowhere else.
+    // Decoding allocates once for each text field. No other step does.
     let texts = 15;
 
     let mut complaints = Vec::new();
     let mut hold = |step: &str, limit: u64, run: &mut dyn FnMut()| {
-        // Once before, for what is made at first use.
+        // The first run makes what is created lazily.
         run();
         let count = measure(run).count_total;
         if count != limit {
             complaints.push(format!("{step}: {count} allocations, not {limit}"));
         }
     };
-    // And the map of the fields takes five.
+    // The map of the fields takes five more allocations.
     hold("decode", texts + 5, &mut || drop(session()));
     hold("encode", 1, &mut || drop(step::encode(&message)));
     hold("digest", 0, &mut || {

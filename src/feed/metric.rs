@@ -10,12 +10,12 @@ const RUNNING_POLLS: &str = "gotoassist_polls";
 const WATCHES: &str = "gotoassist_watches";
 const STALE_WATCHES: &str = "gotoassist_stale_watches";
 
-/// Describes the metrics. Does nothing before a recorder is installed.
+/// Describes the metrics. Has no effect before a recorder is installed.
 pub(super) fn describe() {
-    describe_counter!(POLLS, "Answers to polls of watched sessions, by what they brought");
-    describe_gauge!(RUNNING_POLLS, "Sessions that are polled, by the status seen last");
+    describe_counter!(POLLS, "Answers to polls of watched sessions, by result");
+    describe_gauge!(RUNNING_POLLS, "Sessions that are polled, by latest status");
     describe_gauge!(WATCHES, "Open watches, by the status of their session");
-    describe_gauge!(STALE_WATCHES, "Open watches whose session GoToAssist has failed to tell of");
+    describe_gauge!(STALE_WATCHES, "Open watches whose session is stale because GoToAssist fails");
 }
 
 pub(super) fn count_poll(result: PollResult) {

@@ -1,5 +1,4 @@
-//! The task that polls a session as long as it is watched. The only place in the feed that spawns
-//! tasks.
+//! The task that polls a session while it is watched. No other module of the feed spawns tasks.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -22,7 +21,7 @@ use crate::{
     wire::{Error, Kind},
 };
 
-/// Polls until there are no watchers any more, or the poll ends.
+/// Polls until no watcher is left or the poll ends.
 pub(super) fn start(registry: Arc<Registry>, key: Key, poller: Arc<Poller>) {
     tokio::spawn(async move {
         let poll = Poll { registry: &registry, key: &key, poller: &poller };
@@ -40,7 +39,7 @@ struct Poll<'a> {
     poller: &'a Arc<Poller>,
 }
 
-/// A request in flight.
+/// An in-flight request.
 struct Request {
     sent_at: Instant,
     reply: BoxedReply,
@@ -48,8 +47,9 @@ struct Request {
 }
 
 impl Drop for Poll<'_> {
-    /// However the poll ends, even by a panic, new watchers must not find it, and its watchers must
-    /// learn of the end. If the feed is closing they have learnt of that, under the same lock.
+    /// Runs however the poll ends, even after a panic. New watchers must not find an ended poll,
+    /// and its watchers must learn that it ended. If the feed is closing, the watchers know
+    /// already: [`Feed::close`](super::Feed::close) told them under the same lock.
     fn drop(&mut self) {
         let mut polls = self.registry.polls.lock();
         self.poller.state.send_if_modified(|state| {
@@ -79,7 +79,7 @@ impl Poll<'_> {
                     if result == PollResult::Ended {
                         return;
                     }
-                    // It changes once: when an answer has an id for the first time.
+                    // The identity changes only once, with the first answer that has an id.
                     let latest = self.poller.identity();
                     if latest != identity {
                         identity = latest;
@@ -104,7 +104,7 @@ impl Poll<'_> {
     async fn is_due(&self, due_at: Instant) {
         sleep_until(due_at).await;
         let mut subscribers = self.poller.subscribers.subscribe();
-        // The sender is in the poller, so this never fails.
+        // This never fails because the poller owns the sender.
         let _ = subscribers.wait_for(|count| *count > 0).await;
     }
 
@@ -118,14 +118,16 @@ impl Poll<'_> {
         Request { sent_at: Instant::now(), reply, span }
     }
 
-    /// Waits until the last watcher has left and none has come back in time. Then removes the poll.
+    /// Waits until the last watcher has left and none has come back within the linger time. Then
+    /// removes the poll.
     async fn abandoned(&self) {
         let mut subscribers = self.poller.subscribers.subscribe();
         loop {
             let _ = subscribers.wait_for(|count| *count == 0).await;
             let back = subscribers.wait_for(|count| *count > 0);
             if timeout(self.registry.settings.linger, back).await.is_err() {
-                // Watchers join under this lock, so none can join a poll that is about to go.
+                // Watchers join under this lock, so no watcher can join a poll that is being
+                // removed.
                 let mut polls = self.registry.polls.lock();
                 if *self.poller.subscribers.borrow() == 0 {
                     self.registry.remove(&mut polls, self.key, self.poller);
@@ -150,7 +152,8 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// When the session got its status, by the vendor's timestamps or by the revision.
+/// When the session entered its status, according to the vendor's timestamps. Without a timestamp,
+/// the time of the revision.
 fn status_since(revision: &Revision) -> Timestamp {
     let session = &revision.session;
     let time = match session.status() {

@@ -13,7 +13,7 @@ pub struct PollIntervals {
     pub waiting: Duration,
     /// For `active` and unknown statuses.
     pub active: Duration,
-    /// For `complete` and `abandoned`, after which only notes and the recording can come.
+    /// For `complete` and `abandoned`. Only the notes and the recording can still change then.
     pub ended: Duration,
 }
 
@@ -29,7 +29,7 @@ impl Default for PollIntervals {
 }
 
 impl PollIntervals {
-    /// The time from an answer to the next request.
+    /// Returns the time from an answer to the next request.
     pub fn of(&self, status: Status) -> Duration {
         match status {
             Status::NotStarted => self.not_started,
@@ -40,7 +40,8 @@ impl PollIntervals {
     }
 }
 
-/// Intervals vary by this fraction in both directions, so that polls which began together drift apart.
+/// Intervals vary by this fraction in both directions, so that polls that began together drift
+/// apart.
 const JITTER: f64 = 0.1;
 
 /// `interval` with jitter.
@@ -48,26 +49,26 @@ pub(super) fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))
 }
 
-/// The first and the longest backoff after failures. It doubles with each failure.
+/// The first and the longest backoff. The backoff doubles with each failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// A longer `Retry-After` is cut to this. The quota obeys the `Retry-After` of a 429 in full.
+/// The longest `Retry-After` that a poll obeys. For a 429, the quota obeys the full `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
-/// The pause after this many failures in a row.
+/// Returns the pause after this many failures in a row.
 pub(super) fn backoff(failures: u32, retry_after: Option<Duration>) -> Duration {
     let (first, longest) = BACKOFF;
     let backoff = first.saturating_mul(1 << failures.saturating_sub(1).min(5)).min(longest);
     backoff.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
 }
 
-/// How much more there is to learn from a session that has been in `status` for `age` than from an
-/// active one in the middle of its life.
+/// How likely a poll finds a change in a session that has been in `status` for `age`, relative to
+/// an active session in the middle of its life.
 ///
-/// While the quota is scarce, a session is polled in proportion to its weight, so what one session
-/// gains another loses. Sessions that wait for somebody gain: most are started, and most customers
-/// join, within minutes or not for a long time. Sessions that have just become active lose, since few
-/// end after a minute; and so do finished ones. The documentation of watches has the figures.
+/// While quota is scarce, a session is polled in proportion to its weight. New and waiting sessions
+/// get more weight: most sessions start, and most customers join, within minutes or not for a long
+/// time. Sessions that have just become active get less, because few end within a minute. Finished
+/// sessions also get less. The documentation of watches has the figures.
 pub(super) fn weight(status: Status, age: Duration) -> f64 {
     let minutes = age.as_secs_f64() / 60.0;
     match status {

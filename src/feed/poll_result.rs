@@ -8,7 +8,7 @@ use crate::{
     wire::{Error, Kind},
 };
 
-/// What a poll makes of a reply.
+/// The result of a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum PollResult {
@@ -18,13 +18,13 @@ pub(super) enum PollResult {
     Changed,
     /// A second answer must confirm this one.
     Unconfirmed,
-    /// The answer is not the session's state.
+    /// The validator rejected the answer.
     Rejected,
     /// There is no answer.
     Failed,
     /// The poll has ended.
     Ended,
-    /// An answer came after this one was asked for, and may be newer.
+    /// Another reply came after this request was sent, so this answer may be older.
     Superseded,
 }
 
@@ -50,11 +50,11 @@ impl PollResult {
 /// What an error means to a poll.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ErrorClass {
-    /// The session cannot be seen, if a second answer says so too.
+    /// The session is not visible, if a second answer confirms it.
     Absent(Absence),
     /// The poll must end.
     Refused,
-    /// The vendor, or something on the way to it, fails for now.
+    /// The vendor, or something between here and the vendor, fails temporarily.
     Transient,
 }
 
@@ -62,12 +62,13 @@ impl ErrorClass {
     pub fn of(error: &Error) -> Self {
         match error.kind {
             Kind::NotFound => Self::Absent(Absence::NotFound),
-            // The vendor would give a code. Without one, a firewall may have refused the request.
+            // The vendor itself would send a code. Without a code, a firewall may have sent the
+            // 403.
             Kind::PermissionDenied if error.upstream_code.is_none() => {
                 Self::Absent(Absence::Forbidden)
             }
             Kind::CredentialRejected | Kind::NoSeat | Kind::PermissionDenied => Self::Refused,
-            // The vendor has answered this very request before, so even these will pass.
+            // The vendor has answered the same request before, so even these errors are temporary.
             Kind::RejectedArgument
             | Kind::MethodNotSupported
             | Kind::Conflict

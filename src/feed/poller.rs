@@ -1,4 +1,4 @@
-//! A polled session: what is known of it, and when the next request is due.
+//! The state of a polled session, and when the next request is due.
 
 mod accept;
 
@@ -24,31 +24,32 @@ use crate::{
     wire::{Answer, Error, Kind},
 };
 
-/// A session is stale if there has been no good answer for this long after a failure, however few the
-/// failures are.
+/// A session becomes stale this long after the first failure if no good answer comes, even if there
+/// were few failures.
 const STALE_AFTER: Duration = Duration::from_secs(15);
 
 /// A polled session.
 pub(super) struct Poller {
     pub state: watch::Sender<State>,
-    /// Not in `state`, since each poll changes it, which would wake every watcher. The innermost lock.
+    /// Not part of `state`: each poll changes it, and that would wake every watcher. This lock is
+    /// the innermost one.
     times: Mutex<Times>,
     record: Mutex<Record>,
     /// The number of subscribers.
     pub subscribers: watch::Sender<usize>,
-    /// Notified when the next request is due at another time.
+    /// Notified when the schedule changes.
     pub rescheduled: Notify,
-    /// Its watchers, for traces.
+    /// Links the traces of the poll and of its watchers.
     pub links: Links,
     name: SessionId,
 }
 
-/// When answers came.
+/// When the latest answers came.
 struct Times {
-    /// The latest good answer.
+    /// When the latest good answer came.
     observed_at: Timestamp,
-    /// The latest answer that a unary call returned.
-    told_elsewhere: Option<Timestamp>,
+    /// When the latest answer came that a unary call returned.
+    unary_answer_at: Option<Timestamp>,
 }
 
 /// The record of the answers so far.
@@ -66,7 +67,8 @@ struct Record {
     answered_at: Instant,
     /// When the latest accepted answer came.
     accepted_at: Instant,
-    /// The recent time between accepted answers, which is longer than planned while quota is scarce.
+    /// The recent time between accepted answers. While quota is scarce, it is longer than the poll
+    /// interval.
     gap: Duration,
     /// When the next request is due.
     due_at: Instant,
@@ -84,16 +86,16 @@ impl Trouble {
     }
 }
 
-/// When things happened, and when they are to happen.
+/// When the next steps of the poll are due.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     /// When the latest reply came.
     pub replied_at: Instant,
     /// When the next request is due.
     pub request: Instant,
-    /// When the session is stale, unless a good answer comes before.
+    /// When the session becomes stale, unless a good answer comes first.
     pub staleness: Option<Instant>,
-    /// When the watches end, unless a good answer comes before.
+    /// When the watches end, unless a good answer comes first.
     pub end: Option<Instant>,
 }
 
@@ -123,7 +125,7 @@ impl Poller {
         };
         Self {
             state: watch::Sender::new(State { revision, trouble: None, end: None, is_closing }),
-            times: Mutex::new(Times { observed_at, told_elsewhere: None }),
+            times: Mutex::new(Times { observed_at, unary_answer_at: None }),
             record: Mutex::new(record),
             subscribers: watch::Sender::new(0),
             rescheduled: Notify::new(),
@@ -132,7 +134,7 @@ impl Poller {
         }
     }
 
-    /// What happens next.
+    /// Returns when the next steps are due.
     pub fn schedule(&self, settings: &Settings) -> Schedule {
         let record = self.record.lock();
         let is_stale = self.state.borrow().trouble.is_some();
@@ -159,12 +161,11 @@ impl Poller {
         }
     }
 
-    /// Notes the answer that a unary call returned. What this poll publishes later must not be behind
-    /// it.
-    pub fn told_elsewhere(&self, answer: &Answer<Arc<Session>>, settings: &Settings) {
+    /// Notes the answer that a unary call returned. The poll must not publish an older state later.
+    pub fn note_unary_answer(&self, answer: &Answer<Arc<Session>>, settings: &Settings) {
         let is_newer = {
             let mut times = self.times.lock();
-            times.told_elsewhere = times.told_elsewhere.max(Some(answer.observed_at));
+            times.unary_answer_at = times.unary_answer_at.max(Some(answer.observed_at));
             answer.observed_at > times.observed_at
         };
         let is_new = is_newer && {
@@ -179,10 +180,11 @@ impl Poller {
         }
     }
 
-    /// Whether the latest answer is as good as a new one, and not older than `at_least`.
+    /// Whether a new watch can begin with the latest answer. The answer must not be older than
+    /// `at_least`.
     ///
-    /// While quota is scarce and answers come seldom, an answer is fresh for longer. Otherwise each new
-    /// watch would need a request of its own.
+    /// While quota is scarce and answers are rare, an answer stays fresh for longer. Otherwise each
+    /// new watch would need its own request.
     pub fn is_fresh(&self, at_least: Option<Timestamp>, settings: &Settings) -> bool {
         let record = self.record.lock();
         let status = self.state.borrow().revision.session.status();
@@ -190,13 +192,13 @@ impl Poller {
         let times = self.times.lock();
         record.trouble.is_none()
             && record.accepted_at.elapsed() <= max_age
-            && Some(times.observed_at) >= at_least.max(times.told_elsewhere)
+            && Some(times.observed_at) >= at_least.max(times.unary_answer_at)
     }
 
     /// When the latest good answer came, unless a unary call returned a newer one.
     pub fn up_to_date_at(&self) -> Option<Timestamp> {
         let times = self.times.lock();
-        Some(times.observed_at).filter(|observed_at| Some(*observed_at) >= times.told_elsewhere)
+        Some(times.observed_at).filter(|observed_at| Some(*observed_at) >= times.unary_answer_at)
     }
 
     /// When the latest good answer came.
@@ -231,14 +233,14 @@ impl Poller {
         }
     }
 
-    /// Notes when a good answer came. The time never goes back, whatever the clock does.
+    /// Notes when a good answer came. The time never goes back, even if the clock does.
     fn note_answer(&self, observed_at: Timestamp) {
         let mut times = self.times.lock();
         times.observed_at = times.observed_at.max(observed_at);
     }
 
-    /// Tells the watchers of an outage. Wakes them only once in each outage: a later cause is for those
-    /// who look anyway.
+    /// Tells the watchers about an outage. Wakes them only once for each outage. A later cause
+    /// replaces the earlier one without waking them.
     fn set_trouble(&self, cause: &Arc<Error>) {
         self.state.send_if_modified(|state| state.trouble.replace(cause.clone()).is_none());
     }
@@ -247,7 +249,7 @@ impl Poller {
         self.state.send_modify(|state| state.end = Some(Arc::new(error)));
     }
 
-    /// Whatever the cause of an outage is, the watchers learn that the vendor is unavailable.
+    /// Ends the poll with `Unavailable`, whatever caused the outage.
     fn end_with_outage(&self, cause: &Error) {
         self.end(Error { kind: Kind::Unavailable, ..cause.clone() });
     }

@@ -36,7 +36,7 @@ impl Registry {
         self.polls.lock().running(key).cloned()
     }
 
-    /// Removes a poll, unless another one has taken its place.
+    /// Removes a poll, unless another poll has replaced it.
     pub fn remove(&self, polls: &mut Polls, key: &Key, poller: &Arc<Poller>) {
         if polls.has(key, poller) {
             polls.by_key.remove(&key.index());

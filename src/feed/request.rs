@@ -1,4 +1,4 @@
-//! What the feed asks the vendor for.
+//! The requests that the feed makes.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
     wire::{Answer, Error},
 };
 
-/// A session and the credential to ask for it with. Nothing is shared between two credentials.
+/// A session and the credential to read it with. Two credentials share nothing.
 #[derive(Clone, Debug)]
 pub struct Key {
     /// The credential.
@@ -25,10 +25,10 @@ impl Key {
     }
 }
 
-/// The two ways in which the feed asks for a session.
+/// The two kinds of requests for a session.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// For the first answer of a watch, for which a caller waits as in a unary call.
+    /// For the first answer of a watch. A caller waits for it, as in a unary call.
     First(RequestContext),
     /// For the next answer of a poll.
     Next(Urgency, Cause),
@@ -37,10 +37,10 @@ pub enum Ask {
 /// The vendor's reply.
 pub type Reply = Result<Answer<Arc<Session>>, Error>;
 
-/// The reply of a request in flight.
+/// The future reply of an in-flight request.
 pub type BoxedReply = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
-/// A function that asks the vendor through `client`.
+/// Returns a function that asks the vendor through `client`.
 pub fn read(client: Client) -> impl Fn(Key, Ask) -> BoxedReply + Send + Sync {
     move |Key { credential, session }, ask| {
         let client = client.clone();

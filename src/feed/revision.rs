@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::model::{Digest, History, Session, Transition, field::changed_fields};
 
-/// An answer of the vendor that differs from the one before.
+/// An answer of the vendor that differs from the answer before it.
 #[derive(Debug)]
 pub struct Revision {
     /// The session.
@@ -17,7 +17,7 @@ pub struct Revision {
     pub history: History,
     /// When the first answer with this content came.
     pub observed_at: Timestamp,
-    /// How it differs from the revision before it. The first revision differs in nothing.
+    /// The difference from the revision before it. Empty for the first revision.
     pub step: Difference,
     /// How many revisions of the poll came before it.
     number: u64,
@@ -45,7 +45,8 @@ impl Revision {
         }
     }
 
-    /// The next revision, if its content, which is `digest`, differs.
+    /// Returns the next revision, if the content of `session` differs. `digest` is the digest of
+    /// `session`.
     pub(super) fn next(
         &self,
         session: Arc<Session>,
@@ -69,12 +70,13 @@ impl Revision {
         Some(next)
     }
 
-    /// Whether it comes right after `before`. Then `step` is the difference.
+    /// Whether this revision directly follows `before`. If so, `step` is the difference between
+    /// them.
     pub fn follows(&self, before: &Self) -> bool {
         self.number == before.number + 1
     }
 
-    /// How it differs from an earlier revision.
+    /// Returns the difference from an earlier revision.
     pub fn difference_from(&self, before: &Self) -> Difference {
         Difference {
             transitions: self.history.since(before.history.end()).collect(),

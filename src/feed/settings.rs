@@ -9,13 +9,13 @@ use super::poll_interval::PollIntervals;
 pub struct Settings {
     /// How often a session is polled while there is quota to spare.
     pub intervals: PollIntervals,
-    /// How soon a second answer is asked for, if one is needed to confirm an earlier status or a 404.
+    /// How long a poll waits before it asks again to confirm a status that went back, or a 404.
     pub confirm_after: Duration,
     /// After how many failures in a row the watchers learn that the session is stale. They learn it
-    /// sooner if there has been no good answer for long.
+    /// earlier if there has been no good answer for long.
     pub stale_after: u32,
     /// How long the vendor may fail before the watches end.
     pub outage_limit: Duration,
-    /// How long a poll outlives its last watcher, for watchers that reconnect.
+    /// How long a poll continues after its last watcher left, so that a watcher can reconnect.
     pub linger: Duration,
 }

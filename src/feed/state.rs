@@ -1,4 +1,4 @@
-//! What the watchers of a session share.
+//! The state that the watchers of a session share.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use crate::{
     wire::Error,
 };
 
-/// What is known of a polled session.
+/// The state of a polled session.
 #[derive(Debug)]
 pub struct State {
     /// The latest revision.
     pub revision: Arc<Revision>,
-    /// Why there is no good answer at present, once that has lasted.
+    /// Why the session is stale, if it is.
     pub trouble: Option<Arc<Error>>,
     /// Why the poll has ended.
     pub end: Option<Arc<Error>>,
-    /// Whether the feed closes, so that the watchers must go to another server.
+    /// Whether the feed is closing. The watchers must then reconnect to another server.
     pub is_closing: bool,
 }
 
-/// What the metrics and the status page show of a poll.
+/// What the metrics and the status page show about a poll.
 #[derive(Clone, Debug)]
 pub struct Overview {
     /// The session.
@@ -34,6 +34,6 @@ pub struct Overview {
     pub watchers: usize,
     /// When the latest good answer came.
     pub observed_at: Timestamp,
-    /// Whether the vendor has failed for a while.
+    /// Whether the session is stale.
     pub is_stale: bool,
 }

@@ -1,4 +1,4 @@
-//! Starts a watch with an answer that its watcher can be told.
+//! Subscribes a new watcher, beginning with an answer that is new enough for it.
 
 use std::sync::Arc;
 
@@ -21,22 +21,22 @@ use crate::{
     wire::{Answer, Error, Kind},
 };
 
-/// How many answers a watch asks for before it starts, at most. An unconfirmed answer needs a second
+/// The most answers that a watch asks for before it starts. An unconfirmed answer needs a second
 /// one.
 const MAX_FIRST_ANSWERS: usize = 4;
 
-/// A watcher without a subscription yet.
+/// A watcher that has no subscription yet.
 pub(super) struct NewSubscription<'a> {
     registry: &'a Arc<Registry>,
     key: &'a Key,
-    /// What the watcher knows from an earlier watch. Another server may have told it more than this
-    /// server has seen.
+    /// What the watcher knows from an earlier watch. It may know more than this server has seen, if
+    /// another server told it.
     known: Option<(&'a Known, History)>,
     validator: Validator,
     cause: Cause,
 }
 
-/// Why a reply does not start the watch.
+/// Why a reply did not start the watch.
 enum NotStarted {
     /// The watch fails.
     Failed(Error),
@@ -80,7 +80,7 @@ impl<'a> NewSubscription<'a> {
             if attempt > 0 {
                 sleep(self.registry.settings.confirm_after).await;
             }
-            // A watcher or poll that knows the session needs a newer answer.
+            // If the watcher or a poll knows the session, a cached answer could be older than that.
             let skips_cache = attempt > 0 || self.known.is_some() || running.is_some();
             let context = RequestContext { skips_cache, ..context.clone() };
             let sent_at = Instant::now();
@@ -94,23 +94,24 @@ impl<'a> NewSubscription<'a> {
         Err(latest)
     }
 
-    /// How new the answer of a running poll must be. If the watcher has its content already, an older
-    /// answer will do.
+    /// How new the answer of a running poll must be. If the watcher already has the same content,
+    /// an older answer is enough.
     fn min_observed_at(&self, poller: &Poller) -> Option<Timestamp> {
         let (known, _) = self.known.as_ref()?;
         let is_known = poller.state.borrow().revision.digest.content == known.digest.content;
         (!is_known).then_some(known.observed_at)
     }
 
-    /// Subscribes to a running poll, if its revision can be told to the watcher.
+    /// Subscribes to a running poll, if its revision is valid for the watcher.
     fn join(&mut self, poller: &Arc<Poller>) -> Option<Subscription> {
         let revision = poller.state.borrow().revision.clone();
         let Revision { session, digest, .. } = &*revision;
-        // The poll itself has accepted it.
+        // The poll has validated the revision. Only a watcher that knows the session must validate
+        // it again.
         if self.known.is_some() && self.validate(session, digest) != Validation::Accepted {
             return None;
         }
-        // Under this lock, so that the poll cannot end for lack of watchers meanwhile.
+        // While this lock is held, the poll cannot end for lack of watchers.
         let polls = self.registry.polls.lock();
         polls.has(self.key, poller).then(|| Subscription::to(poller, self.cause.clone()))
     }
@@ -142,7 +143,7 @@ impl<'a> NewSubscription<'a> {
         }
         match self.start_poll(&answer) {
             Ok(subscription) => Ok(subscription),
-            // Another watch was faster.
+            // Another watch started a poll first.
             Err(poller) => self.pass_on(&poller, Ok(answer), sent_at),
         }
     }
@@ -190,7 +191,7 @@ impl<'a> NewSubscription<'a> {
         Ok(subscription)
     }
 
-    /// Validates an answer. Each one must be newer than the one before.
+    /// Validates an answer. Each answer must be newer than the answer before.
     fn validate(&mut self, answer: &Session, digest: &Digest) -> Validation {
         let Some((Known { digest: known, .. }, history)) = &self.known else {
             return self.validator.validate_first(answer);

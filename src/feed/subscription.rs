@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::{poller::Poller, state::State};
 use crate::{trace::Cause, wire::Error};
 
-/// A subscription to a poll. The poll goes on as long as there is one.
+/// A subscription to a poll. The poll continues while it has at least one subscription.
 pub struct Subscription {
     subscriber: Arc<Subscriber>,
     state: watch::Receiver<State>,
@@ -24,11 +24,11 @@ pub struct Subscriber {
     has_left: AtomicBool,
 }
 
-/// What a watcher sees. The state does not change as long as the view exists.
+/// What a watcher sees. The state does not change while the view exists.
 pub struct View<'a> {
     /// The current state.
     pub state: watch::Ref<'a, State>,
-    /// When the latest good answer came that shows this state.
+    /// When the latest good answer with this state came.
     pub observed_at: Timestamp,
 }
 
@@ -46,19 +46,20 @@ impl Subscription {
     pub fn look(&mut self) -> View<'_> {
         let poller = &self.subscriber.poller;
         let state = self.state.borrow_and_update();
-        // The state is locked, so this is not the time of an answer that it does not show yet.
+        // The state is locked, so this cannot be the time of an answer that the state does not show
+        // yet.
         let observed_at = poller.observed_at().max(state.revision.observed_at);
         View { state, observed_at }
     }
 
-    /// Why there is no good answer at present, once that has lasted. Does not mark the state as seen.
+    /// Returns why the session is stale, if it is. Does not mark the state as seen.
     pub fn trouble(&self) -> Option<Arc<Error>> {
         self.state.borrow().trouble.clone()
     }
 
     /// Waits until the state changes.
     pub async fn changed(&mut self) {
-        // The subscriber keeps the poller, which has the sender, so this never fails.
+        // This never fails: the subscriber keeps the poller alive, and the poller owns the sender.
         let _ = self.state.changed().await;
     }
 

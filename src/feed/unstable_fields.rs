@@ -12,7 +12,7 @@ const ROW: usize = 3;
 /// How often a change is published that affects only unstable fields.
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// Detects unstable fields, so that not each of their changes is published.
+/// Detects unstable fields, so that their changes are published less often.
 #[derive(Debug)]
 pub(super) struct UnstableFields {
     latest: Digest,
@@ -22,19 +22,20 @@ pub(super) struct UnstableFields {
 }
 
 impl UnstableFields {
-    /// Begins with the first answer, which is published.
+    /// Begins with the first answer, which is always published.
     pub fn new(first: Digest) -> Self {
         Self { latest: first, changes: [FieldSet::NONE; ROW], published_at: Instant::now() }
     }
 
-    /// Takes in an answer.
+    /// Observes an answer.
     pub fn observe(&mut self, answer: &Digest) {
         let [first, second, _] = self.changes;
         self.changes = [self.latest.changed(answer), first, second];
         self.latest = *answer;
     }
 
-    /// Whether a change of these fields must wait. A change in the course of the session never waits.
+    /// Whether a change of these fields must wait. A change of the session's course, such as its
+    /// status, never waits.
     pub fn hold_back(&self, changed: FieldSet) -> bool {
         let unstable = self.changes.into_iter().fold(FieldSet::ALL, FieldSet::and);
         let is_due = self.published_at.elapsed() >= INTERVAL;
@@ -62,39 +63,43 @@ mod tests {
         })
     }
 
-    /// Takes in answers as a poll does, and returns the places of those that are published.
-    fn told(answers: &[Digest]) -> Vec<usize> {
+    /// Observes answers as a poll does. Returns the indexes of the published ones.
+    fn published(answers: &[Digest]) -> Vec<usize> {
         let mut shown = answers[0];
         let mut fields = UnstableFields::new(shown);
-        let mut told = Vec::new();
+        let mut published = Vec::new();
         for (place, answer) in answers.iter().enumerate().skip(1) {
             fields.observe(answer);
             let changed = shown.changed(answer);
             if !changed.is_empty() && !fields.hold_back(changed) {
                 fields.note_published();
-                told.push(place);
+                published.push(place);
                 shown = *answer;
             }
         }
-        told
+        published
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_field_that_always_differs_is_told_no_more_until_it_rests() {
+    async fn an_unstable_field_is_not_published_until_it_stops_changing() {
         let mut answers: Vec<_> = (0..10).map(|url| answer(url, "", "active")).collect();
-        assert_eq!(told(&answers), [1, 2], "twice could be chance");
+        assert_eq!(published(&answers), [1, 2], "two changes could be chance");
         answers.push(answer(9, "", "active"));
-        assert_eq!(told(&answers), [1, 2, 10], "once it rests, the rest is told");
+        assert_eq!(
+            published(&answers),
+            [1, 2, 10],
+            "the last value is published once the field stops changing"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whatever_else_changes_is_told_at_once() {
+    async fn a_change_of_a_stable_field_is_published_at_once() {
         let mut answers: Vec<_> = (0..10).map(|url| answer(url, "", "active")).collect();
         answers[5] = answer(5, "a note", "active");
         answers[6] = answer(6, "a note", "active");
         for late in &mut answers[7..] {
             *late = answer(7, "a note", "complete");
         }
-        assert_eq!(told(&answers), [1, 2, 5, 7]);
+        assert_eq!(published(&answers), [1, 2, 5, 7]);
     }
 }

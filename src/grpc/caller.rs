@@ -1,4 +1,4 @@
-//! Who calls, and whose credential goes to the vendor for them. Knows nothing of `tonic`.
+//! Authenticates callers, and chooses the credential for the vendor. Does not depend on `tonic`.
 
 mod certificates;
 mod tokens;
@@ -18,33 +18,33 @@ use crate::{
 /// Who may call.
 #[derive(Debug)]
 pub enum Callers {
-    /// Everybody with a credential of the vendor's, which the vendor judges.
+    /// Everybody with a credential for the vendor. The vendor checks it.
     Own,
-    /// Those with one of these bearer tokens.
+    /// Callers with one of these bearer tokens.
     Tokens(Tokens),
-    /// Those with a certificate that bears one of these names.
+    /// Callers with a certificate that has one of these names.
     Certificates(AllowList),
-    /// Whoever can connect: this machine, or a network that lets in nobody else.
+    /// Everybody who can connect, such as processes of this machine or of a closed network.
     Anyone,
 }
 
-/// Why somebody may not call.
+/// Why a caller is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// There is no credential, or none that could be read: `UNAUTHENTICATED`, `CREDENTIAL_MISSING`.
+    /// The credential is missing or unreadable: `UNAUTHENTICATED`, `CREDENTIAL_MISSING`.
     #[error("{0}")]
     Missing(&'static str),
-    /// It is not one that is known: `UNAUTHENTICATED`, `CALLER_NOT_AUTHENTICATED`.
-    #[error("the bearer token is not one that this service knows")]
+    /// The credential is unknown: `UNAUTHENTICATED`, `CALLER_NOT_AUTHENTICATED`.
+    #[error("this service does not know the bearer token")]
     Rejected,
-    /// They are known but not allowed: `PERMISSION_DENIED`, `CALLER_NOT_ALLOWED`.
-    #[error("the client certificate bears no name that may call this service")]
+    /// The caller is known but not allowed: `PERMISSION_DENIED`, `CALLER_NOT_ALLOWED`.
+    #[error("no name in the client certificate may call this service")]
     NotAllowed,
 }
 
 impl Callers {
-    /// Those of a configuration without problems (see [`CredentialsConfig::problems`]). Reads the
-    /// tokens.
+    /// Creates the callers of a configuration without problems (see
+    /// [`CredentialsConfig::problems`]). Reads the file of tokens.
     pub fn new(config: &CredentialsConfig) -> Result<Self, TokensError> {
         Ok(match (config.mode, &config.client_tokens_file, &config.client_ca) {
             (Mode::Caller, _, _) => Callers::Own,
@@ -56,7 +56,7 @@ impl Callers {
         })
     }
 
-    /// Takes in what has changed about who may call. Reads a file, so it may block.
+    /// Reloads the callers' tokens if they have changed. Reads a file, so it may block.
     pub fn reload(&self) {
         match self {
             Callers::Tokens(tokens) => tokens.reload(),
@@ -64,7 +64,7 @@ impl Callers {
         }
     }
 
-    /// Whether callers bring credentials of the vendor's.
+    /// Whether callers send their own credentials for the vendor.
     pub fn bring_vendor_credentials(&self) -> bool {
         match self {
             Callers::Own => true,
@@ -72,8 +72,8 @@ impl Callers {
         }
     }
 
-    /// Whose credential goes to the vendor for who calls with this metadata, over a connection with
-    /// these certificates (the peer's own first, already verified against the authority).
+    /// Returns the credential to ask the vendor with. `certificates` is the peer's chain, its own
+    /// certificate first, already verified against the authority.
     pub fn credential(
         &self,
         metadata: &HeaderMap,
@@ -91,21 +91,21 @@ impl Callers {
     }
 }
 
-const VENDOR_FORMS: &str = "the authorization metadata is in none of the vendor's forms: \
+const VENDOR_FORMS: &str = "the authorization metadata has none of GoToAssist's forms: \
     `Bearer <token>`, `OAuth oauth_token=<token>`";
 
-/// The one value of the `authorization` metadata. Two could mean one to us and the other to a
-/// proxy that let the call pass.
+/// Returns the only value of the `authorization` metadata. Two values are refused, because a proxy
+/// in front could have checked the other one.
 fn authorization(metadata: &HeaderMap) -> Result<&str, Refusal> {
     let mut values = metadata.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Refusal::Missing("the call has no authorization metadata"))?;
     if values.next().is_some() {
-        return Err(Refusal::Missing("the call has more than one authorization metadata"));
+        return Err(Refusal::Missing("the call has more than one authorization metadata entry"));
     }
     value.to_str().map_err(|_| Refusal::Missing("the authorization metadata is not plain text"))
 }
 
-/// The token of `Bearer <token>` (RFC 6750 §2.1).
+/// Returns the token of `Bearer <token>` (RFC 6750 §2.1).
 fn bearer(authorization: &str) -> Result<&str, Refusal> {
     match authorization.trim().split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callers_own_credential_is_taken_in_the_vendors_forms() {
+    fn a_callers_own_credential_is_accepted_in_both_forms() {
         for value in ["Bearer abc", "bearer abc", "OAuth oauth_token=abc"] {
             let credential = Callers::Own.credential(&metadata(&[value.as_bytes()]), &[]).unwrap();
             assert!(credential.authorization().unwrap().ends_with("abc"));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn without_exactly_one_plain_credential_nobody_calls() {
+    fn a_call_needs_exactly_one_readable_credential() {
         let odd: [&[&'static [u8]]; 8] = [
             &[],
             &[b""],
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_with_credentials_of_their_own_are_told_apart() {
+    fn different_credentials_have_different_ids() {
         let id = |value| Callers::Own.credential(&metadata(&[value]), &[]).unwrap().id();
         assert_ne!(id(b"Bearer a"), id(b"Bearer b"));
         assert_eq!(id(b"Bearer a"), id(b"bearer  a"));

@@ -1,8 +1,8 @@
-//! The status codes by their names, as metrics, logs and the specification write them.
+//! The names of the status codes in metrics, logs and the gRPC specification.
 
 use tonic::Code;
 
-/// The code's name, such as `NOT_FOUND`.
+/// Returns the name of the code, such as `NOT_FOUND`.
 pub fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -25,8 +25,8 @@ pub fn name(code: Code) -> &'static str {
     }
 }
 
-/// Whether the service is at fault, not the caller: the codes that OpenTelemetry's conventions
-/// for gRPC servers call errors.
+/// Whether the service, not the caller, is at fault. These are the codes that OpenTelemetry's
+/// conventions for gRPC servers call errors.
 pub fn is_fault(code: Code) -> bool {
     match code {
         Code::Unknown

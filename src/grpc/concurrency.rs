@@ -1,5 +1,5 @@
-//! Concurrency limits: how many unary calls and watches there may be at once. Each holds a permit until
-//! it ends; one that gets no permit is refused at once.
+//! Concurrency limits for unary calls and watches. Each call holds a permit until it ends. A call
+//! that gets no permit is refused at once.
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     model::SessionId,
 };
 
-/// The limits on unary calls: of all, and of each caller.
+/// The limits on unary calls, for the process and for each caller.
 #[derive(Clone, Debug)]
 pub struct CallConcurrency {
     all: Arc<Semaphore>,
@@ -29,7 +29,7 @@ pub(super) struct CallPermit<'a> {
     _of_caller: Option<Counted<CredentialId>>,
 }
 
-/// The limits on watches: of all, of each caller, and of each session as one credential sees it.
+/// The limits on watches, for the process, for each caller, and for each session and credential.
 #[derive(Clone, Debug)]
 pub(super) struct WatchConcurrency {
     limits: Limits,
@@ -38,7 +38,7 @@ pub(super) struct WatchConcurrency {
     sessions: KeyedCounts<(CredentialId, SessionId)>,
 }
 
-/// How many watches there may be at once.
+/// The greatest numbers of concurrent watches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub in_process: usize,
@@ -55,8 +55,8 @@ pub(super) struct WatchPermit {
 }
 
 impl CallConcurrency {
-    /// Up to `limit` calls. One caller gets no more than half of them, so that no caller can keep all
-    /// others out.
+    /// Allows up to `limit` calls. One caller gets at most half of them, so that no caller can
+    /// block all others.
     pub fn new(limit: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
@@ -89,7 +89,7 @@ impl WatchConcurrency {
         }
     }
 
-    /// How many watches there are.
+    /// Returns the number of open watches.
     pub fn in_use(&self) -> usize {
         self.limits.in_process - self.all.available_permits()
     }
@@ -114,7 +114,7 @@ impl WatchConcurrency {
 #[derive(Debug)]
 struct KeyedCounts<K>(Arc<Mutex<HashMap<K, usize>>>);
 
-/// One that is counted until it is dropped.
+/// Counts as one under its key until it is dropped.
 #[derive(Debug)]
 struct Counted<K: Eq + Hash> {
     key: K,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn each_limit_binds_its_own_and_forgets_who_left() {
+    fn each_limit_counts_separately_and_releases_permits() {
         let limits = WatchConcurrency::new(Limits { in_process: 4, per_caller: 3, per_session: 2 });
         let first = limits.admit(&key("a", "1")).unwrap();
         let second = limits.admit(&key("a", "1")).unwrap();
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn one_call_too_many_is_pushed_back_and_the_next_served() {
+    fn a_call_over_the_limit_is_pushed_back_and_a_later_one_is_served() {
         let calls = CallConcurrency::new(1);
         let permit = calls.admit(&Credential::SERVICE).unwrap();
         let refusal = calls.admit(&Credential::SERVICE).unwrap_err();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn one_caller_gets_half_of_the_calls() {
+    fn one_caller_gets_at_most_half_of_the_calls() {
         let calls = CallConcurrency::new(6);
         let subject = |credential: &Credential| {
             let refusal = calls.admit(credential).unwrap_err();

@@ -1,4 +1,4 @@
-//! How long a caller waits: the `grpc-timeout` header, and the answer when the time is over.
+//! The deadline of a call, from its `grpc-timeout` header.
 
 use std::{str, time::Duration};
 
@@ -10,22 +10,22 @@ use super::status;
 
 const HEADER: &str = "grpc-timeout";
 
-/// When the caller stops waiting. In the extensions of every request that names a timeout.
+/// When the caller stops waiting. Every request with a timeout has it in its extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(pub Instant);
 
 impl Deadline {
-    /// Reads the timeout as counted from now. None if there is none, or if it ends beyond all
-    /// time. A timeout that cannot be read is an error: silently none would be the one answer
-    /// that its caller surely did not mean. (The gRPC HTTP/2 specification leaves it open; grpc-go
-    /// refuses too, C-core and tonic ignore it.)
+    /// Reads the timeout, counted from now. Returns `None` if there is no timeout or if its end
+    /// cannot be represented. A malformed timeout is an error, because the caller surely did not
+    /// mean "no timeout". (The gRPC HTTP/2 specification leaves this open. grpc-go refuses such a
+    /// call too; C-core and tonic ignore the header.)
     pub fn read(headers: &HeaderMap) -> Result<Option<Self>, Status> {
         let Some(value) = headers.get(HEADER) else { return Ok(None) };
         let timeout = parse(value).ok_or_else(malformed)?;
         Ok(Instant::now().checked_add(timeout).map(Self))
     }
 
-    /// What is left; zero once it is over.
+    /// Returns the time that is left, or zero if the deadline has passed.
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn every_unit_is_read() {
+    async fn every_unit_is_parsed() {
         assert_eq!(read("2H"), Ok(Some(Duration::from_hours(2))));
         assert_eq!(read("3M"), Ok(Some(Duration::from_mins(3))));
         assert_eq!(read("5S"), Ok(Some(Duration::from_secs(5))));
@@ -80,12 +80,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_longest_timeout_does_no_harm() {
+    async fn the_longest_timeout_is_accepted() {
         assert_eq!(read("99999999H"), Ok(Some(Duration::from_hours(99_999_999))));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_cannot_be_read_is_refused() {
+    async fn a_malformed_timeout_is_refused() {
         for value in ["", "S", "1", "1s", "-1S", "+1S", "1.5S", "123456789m", "1 S"] {
             assert_eq!(read(value), Err(Code::InvalidArgument), "{value}");
         }

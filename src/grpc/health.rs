@@ -1,5 +1,6 @@
-//! gRPC's health protocol to the letter: <https://grpc.io/docs/guides/health-checking/>.
-//! tonic-health knows no List, and ends a Watch of an unknown service instead of keeping it open.
+//! The complete health protocol of gRPC: <https://grpc.io/docs/guides/health-checking/>.
+//! tonic-health lacks `List`, and it ends a `Watch` of an unknown service instead of keeping it
+//! open.
 
 use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
 
@@ -15,15 +16,15 @@ use crate::proto::health::{
     health_server::{self, HealthServer},
 };
 
-/// The server as a whole: whether calls should be sent to it.
+/// The server as a whole: whether clients should send calls to it.
 pub const OVERALL: &str = "";
-/// The facade's own service.
+/// This server's main service.
 pub const REMOTE_SUPPORT: &str = "gotoassist.remotesupport.v1.RemoteSupportService";
-/// The vendor, as the facade sees it. [`OVERALL`] does not follow it: another replica sees the
-/// same vendor.
+/// The vendor, as this server sees it. [`OVERALL`] does not depend on it, because every other
+/// replica uses the same vendor.
 pub const UPSTREAM: &str = "upstream";
 
-/// The health of every service. All clones are one.
+/// The health of every service. All clones share it.
 #[derive(Clone)]
 pub struct Health {
     state: Arc<watch::Sender<State>>,
@@ -53,30 +54,30 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Tells whether a service is there for its callers. None is at first, and none is any more
-    /// once [`Self::drain`] was called.
+    /// Sets whether a service is serving. At first none is. After [`Self::drain`] none is, whatever
+    /// is set.
     pub fn set(&self, service: &'static str, is_serving: bool) {
         self.state.send_if_modified(|state| {
             state.serving.insert(service, is_serving) != Some(is_serving)
         });
     }
 
-    /// Whether new calls are welcome.
+    /// Whether the server accepts new calls.
     pub fn is_ready(&self) -> bool {
         self.is_serving(OVERALL)
     }
 
-    /// Whether a service is there for its callers.
+    /// Whether a service is serving.
     pub fn is_serving(&self, service: &str) -> bool {
         self.state.borrow().status(service) == Some(ServingStatus::Serving)
     }
 
-    /// From now on every service is `NOT_SERVING`, so that balancers and callers look elsewhere.
+    /// Makes every service `NOT_SERVING`, so that load balancers and callers use another server.
     pub fn drain(&self) {
         self.state.send_modify(|state| state.is_draining = true);
     }
 
-    /// Drains, and ends every Watch, which would hold up a graceful shutdown.
+    /// Drains, and ends every `Watch`, because an open one would delay a graceful shutdown.
     pub fn close(&self) {
         self.state.send_modify(|state| {
             state.is_draining = true;
@@ -84,7 +85,7 @@ impl Health {
         });
     }
 
-    /// The gRPC service that answers for it.
+    /// Returns the gRPC health service.
     pub fn service(&self) -> HealthServer<Self> {
         HealthServer::new(self.clone())
     }
@@ -92,14 +93,14 @@ impl Health {
     fn statuses(&self, service: String) -> impl Stream<Item = ServingStatus> + Send + use<> {
         let mut changes = self.state.subscribe();
         stream! {
-            let mut told = None;
+            let mut sent = None;
             loop {
                 let (status, is_closed) = {
                     let state = changes.borrow_and_update();
                     let status = state.status(&service);
                     (status.unwrap_or(ServingStatus::ServiceUnknown), state.is_closed)
                 };
-                if told.replace(status) != Some(status) {
+                if sent.replace(status) != Some(status) {
                     yield status;
                 }
                 if is_closed || changes.changed().await.is_err() {

@@ -1,19 +1,19 @@
-//! The methods that the server has, by name.
+//! The names of the server's methods.
 
 use prost_reflect::DescriptorPool;
 
 use crate::proto::DESCRIPTORS;
 
-/// Not in our descriptors, for tonic-reflection brings its own.
+/// Our descriptors lack these methods, because tonic-reflection has its own descriptors.
 const REFLECTION: [&str; 2] = [
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
-/// Every method as `package.Service/Method`.
+/// Returns every method as `package.Service/Method`.
 pub fn names() -> Vec<String> {
     let mut names: Vec<String> = REFLECTION.map(str::to_owned).into();
-    // The build wrote these bytes; if they were broken, only metrics would lose the names.
+    // The build script wrote these bytes, so decoding cannot fail.
     let pool = DescriptorPool::decode(DESCRIPTORS).unwrap_or_default();
     for service in pool.services() {
         let methods = service.methods();

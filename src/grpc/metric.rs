@@ -1,4 +1,4 @@
-//! The metrics of watches: their names, and what each tells an operator.
+//! The metrics of watches.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,21 +11,21 @@ const MESSAGES: &str = "gotoassist_watch_messages_total";
 const TRANSITIONS: &str = "gotoassist_transitions_total";
 const DELIVERY_LAG: &str = "gotoassist_watch_delivery_lag_seconds";
 
-/// Gives each its help text. Does nothing before a recorder is installed.
+/// Describes the metrics. Has no effect before a recorder is installed.
 pub(super) fn describe() {
-    describe_counter!(MESSAGES, "Messages of watches, by type of event");
+    describe_counter!(MESSAGES, "Messages sent to watchers, by type of event");
     describe_counter!(
         TRANSITIONS,
-        "Status changes told to watchers, by whether polling saw them or they were inferred"
+        "Status changes sent to watchers, by whether a poll saw them or they were inferred"
     );
     describe_histogram!(
         DELIVERY_LAG,
         Unit::Seconds,
-        "Time from GoToAssist's answer that showed a change to the message for a watcher"
+        "Time from the answer of GoToAssist that showed a change to the message for a watcher"
     );
 }
 
-/// The metrics that every message of a watch moves, looked up once.
+/// Handles of the metrics that the messages of watches update. They are looked up only once.
 #[derive(Clone, Debug)]
 pub(super) struct WatchMetrics(Arc<Handles>);
 

@@ -1,10 +1,10 @@
-//! Who is at the other end of a connection: address and certificates.
+//! The peer of a connection: its address and certificates.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use rustls::pki_types::CertificateDer;
 
-/// Who is at the other end. In the extensions of every request.
+/// The peer of a connection. Every request has it in its extensions.
 #[derive(Clone, Default)]
 pub struct Peer {
     address: Option<SocketAddr>,
@@ -21,19 +21,19 @@ impl Peer {
         Self::default()
     }
 
-    /// The same peer, with the certificates that the TLS handshake has verified.
+    /// Returns the peer with the certificates that the TLS handshake has verified.
     pub(crate) fn with_certificates(self, certificates: &[CertificateDer<'_>]) -> Self {
         let certificates = certificates.iter().map(|each| each.clone().into_owned()).collect();
         Self { certificates, ..self }
     }
 
-    /// The client's address; none on a unix socket.
+    /// Returns the client's address. `None` on a unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// The client's verified certificate chain, its own first; empty without TLS or if the client sent
-    /// none.
+    /// Returns the client's verified certificate chain, its own certificate first. It is empty
+    /// without TLS, or if the client sent no certificate.
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
     }

@@ -1,9 +1,9 @@
-//! The codec of resume tokens. A token holds what a watcher was sent last, sealed, so that any replica
-//! can go on from there.
+//! The codec of resume tokens. A token encrypts what a watcher was last sent, so that any replica
+//! can continue the watch.
 //!
-//! `v1.` and the base64url of nonce ‖ ChaCha20-Poly1305(content), with the session asked for as
-//! associated data: a token that was altered, or belongs to another session, is not decoded. The
-//! nonce is derived from the content, so that equal content gives an equal token.
+//! A token is `v1.` and the base64url of nonce ‖ ChaCha20-Poly1305(content). The session id is the
+//! associated data, so decoding fails for an altered token and for a token of another session. The
+//! nonce is derived from the session and the content, so that equal content gives an equal token.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -21,30 +21,32 @@ use crate::{
 const PREFIX: &str = "v1.";
 const NANOSECONDS_NEVER: i64 = i64::MIN;
 
-/// Encodes and decodes resume tokens. Replicas that share a key take each other's.
+/// Encodes and decodes resume tokens. Replicas with the same key accept each other's tokens.
 pub struct ResumeTokenCodec {
     key: LessSafeKey,
     nonce_key: hmac::Key,
 }
 
-/// What a text in `resume_token` is.
+/// A decoded `resume_token`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decoded {
-    /// A good token.
+    /// A valid token.
     Known(Box<Known>),
-    /// A token of a version that this release does not know: the watch starts anew.
+    /// A token of a version that this release does not know. The watch then starts from the
+    /// beginning.
     OtherVersion,
 }
 
-/// The text is no resume token of this session: altered, made up, or another session's.
+/// The text is not a resume token of this session. It was altered or made up, or it belongs to
+/// another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not a resume token of this session")]
 pub struct InvalidToken;
 
 impl ResumeTokenCodec {
-    /// A codec with the operator's key, which may be any text; or with the built-in one, which
-    /// anybody can read in our source: it still tells damage and mix-ups, and a token gives no
-    /// authority to whoever forges one.
+    /// Creates a codec with the operator's key, which may be any text. Without one, the codec uses
+    /// a built-in key, which anybody can read in the source. The built-in key still detects damaged
+    /// and confused tokens. A forged token gives its author no additional rights.
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,
@@ -58,7 +60,7 @@ impl ResumeTokenCodec {
         Self { key: LessSafeKey::new(key), nonce_key }
     }
 
-    /// The token for a watcher of `session` who knows `known`.
+    /// Encodes the token for a watcher of `session` that knows `known`.
     pub fn encode(&self, session: &SessionId, known: &Known) -> String {
         let mut content = encode_content(known);
         let mut mac = hmac::Context::with_key(&self.nonce_key);
@@ -79,7 +81,7 @@ impl ResumeTokenCodec {
         token
     }
 
-    /// What a watcher of `session` knows who sent `token`, perhaps read from a file with its line end.
+    /// Decodes a token for `session`. Ignores a line end, which a token from a file may have.
     pub fn decode(&self, session: &SessionId, token: &str) -> Result<Decoded, InvalidToken> {
         let token = trimmed(token);
         let Some(encoded) = token.strip_prefix(PREFIX) else {
@@ -110,7 +112,7 @@ fn associated(session: &SessionId) -> Aad<impl AsRef<[u8]>> {
     Aad::from(context.finish())
 }
 
-/// `v<digits>.<something>`, which a later or an earlier release may have written.
+/// Whether the token has the form `v<digits>.<rest>` of another release.
 fn is_other_version(token: &str) -> bool {
     let version = token.strip_prefix('v').and_then(|rest| rest.split_once('.'));
     version.is_some_and(|(version, rest)| {
@@ -194,17 +196,17 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(100_000))]
 
-        /// Any text is a token or none, and never a panic.
+        /// No text makes the codec panic, and no random text is a valid token.
         #[test]
-        fn any_text_is_decoded_or_refused(text in "(v[0-9]{0,3}\\.)?[A-Za-z0-9_.=-]{0,300}|.{0,40}") {
+        fn decoding_any_text_does_not_panic(text in "(v[0-9]{0,3}\\.)?[A-Za-z0-9_.=-]{0,300}|.{0,40}") {
             let session: SessionId = "s".parse().unwrap();
             let decoded = ResumeTokenCodec::new(None).decode(&session, &text);
             prop_assert!(!matches!(decoded, Ok(Decoded::Known(_))), "forged by chance: {text}");
         }
 
-        /// Even sealed with the right key, any content is a token or none.
+        /// No decrypted content makes the codec panic.
         #[test]
-        fn any_content_is_read_or_refused(content in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn decoding_any_content_does_not_panic(content in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode_content(&content);
         }
     }
@@ -213,7 +215,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(5_000))]
 
         #[test]
-        fn a_token_is_decoded_for_its_own_session_alone(
+        fn a_token_is_valid_only_for_its_session_and_key(
             known in any_known(),
             session in "[a-z0-9]{1,40}",
             other in "[a-z0-9]{1,40}",

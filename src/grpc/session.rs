@@ -12,8 +12,8 @@ use crate::{
     wire::Answer,
 };
 
-/// Metadata by which a caller accepts an answer that a watch already holds: the greatest age, as
-/// `5s`, `500ms`. Without it the vendor is asked.
+/// With this metadata, a caller accepts the latest answer of a running watch. The value is the
+/// greatest age of the answer, such as `5s` or `500ms`. Without it, the service asks the vendor.
 const MAX_STALENESS: &str = "max-staleness";
 
 pub(super) async fn get(
@@ -36,7 +36,7 @@ pub(super) async fn get(
     } else {
         let answer = service.client.session(&key.credential, &key.session, context).await;
         let answer = answer.map_err(|error| status::of_session(&error, &key.session))?;
-        service.feed.told_elsewhere(&key, &answer);
+        service.feed.note_unary_answer(&key, &answer);
         answer
     };
 
@@ -47,10 +47,10 @@ pub(super) async fn get(
     }))
 }
 
-/// The session as callers see it.
+/// Converts a session to its message.
 pub fn to_proto(session: model::Session) -> proto::Session {
     let status = status_to_proto(session.status()).into();
-    // Destructured, so that a field added to the model cannot be forgotten here.
+    // Destructured, so that a new field of the model cannot be forgotten here.
     let model::Session {
         session_id,
         session_type,
@@ -108,7 +108,7 @@ fn collaborator_to_proto(collaborator: Collaborator) -> proto::Collaborator {
     proto::Collaborator { name, email, user_key, additional_fields }
 }
 
-/// The status as callers see it.
+/// Converts a status to its enum value.
 pub(super) fn status_to_proto(status: model::Status) -> proto::SessionStatus {
     match status {
         model::Status::Unknown => proto::SessionStatus::Unspecified,

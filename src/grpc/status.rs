@@ -1,4 +1,4 @@
-//! The errors of the API: one table, from what went wrong to code, reason and details.
+//! The errors of the API. One table maps each failure to a code, a reason and details.
 
 use std::{fmt::Display, time::Duration};
 
@@ -18,26 +18,26 @@ use crate::{model::SessionId, wire, wire::Kind};
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "remotesupport.gotoassist";
 
-/// Tells gRPC's own retries how long to wait (gRFC A6).
+/// The metadata that delays gRPC's own retries (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// When to try again if nobody said so.
+/// The retry delay if nothing else sets one.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
-/// The one reason for a deadline that has passed, whoever notices it first.
+/// The reason for a deadline that has passed, whichever part of the service notices it.
 const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
 
-/// The reasons of ends that were planned.
+/// The reasons of planned ends.
 const STREAM_ROTATED: &str = "STREAM_ROTATED";
 const SERVER_DRAINING: &str = "SERVER_DRAINING";
 
-/// Whether an error with this reason is an end that was planned: the client goes on elsewhere, and
-/// nothing has failed.
+/// Whether this is the reason of a planned end. After it the client reconnects, and nothing has
+/// failed.
 pub fn is_planned(reason: &str) -> bool {
     [STREAM_ROTATED, SERVER_DRAINING].contains(&reason)
 }
 
-/// How a caller sees an error of the south face, in a call about one session.
+/// Converts an error of a request for a session.
 pub fn of_session(error: &wire::Error, session: &SessionId) -> Status {
     let mut refusal = Refusal::of(error, "SESSION_NOT_FOUND");
     if error.kind == Kind::NotFound {
@@ -51,17 +51,17 @@ pub fn of_session(error: &wire::Error, session: &SessionId) -> Status {
     refusal.into_status()
 }
 
-/// The same for a call about the links of a domain.
+/// Converts an error of a request for the links of a domain.
 pub fn of_system_links(error: &wire::Error) -> Status {
     Refusal::of(error, "SYSTEM_LINKS_NOT_FOUND").into_status()
 }
 
-/// What `parsed` gives, or the refusal of the argument `field`.
+/// Returns the parsed value, or refuses the argument `field`.
 pub fn checked<T>(field: &str, parsed: Result<T, impl Display>) -> Result<T, Status> {
     parsed.map_err(|error| invalid(field, &error.to_string()))
 }
 
-/// The refusal of an argument, before anything was sent to the vendor.
+/// Refuses an argument. Nothing was sent to the vendor.
 pub fn invalid(field: &str, description: &str) -> Status {
     let mut refusal =
         Refusal::new(Code::InvalidArgument, "ARGUMENT_INVALID", &format!("{field} {description}"));
@@ -69,7 +69,7 @@ pub fn invalid(field: &str, description: &str) -> Status {
     refusal.into_status()
 }
 
-/// What a resume token holds, or its refusal.
+/// Returns the decoded resume token, or refuses it.
 pub fn checked_token(decoded: Result<Decoded, InvalidToken>) -> Result<Decoded, Status> {
     decoded.map_err(|invalid| {
         let message = format!("resume_token {invalid}");
@@ -79,8 +79,8 @@ pub fn checked_token(decoded: Result<Decoded, InvalidToken>) -> Result<Decoded, 
     })
 }
 
-/// Somebody may not call; nothing was sent to the vendor. Where callers bring `vendor_credentials`, it
-/// helps to know how to get one.
+/// Refuses a caller. Nothing was sent to the vendor. If callers send `vendor_credentials`, the
+/// error links to a page that explains how to get one.
 pub fn of_caller(why: caller::Refusal, vendor_credentials: bool) -> Status {
     let (code, reason) = match why {
         caller::Refusal::Missing(_) => (Code::Unauthenticated, "CREDENTIAL_MISSING"),
@@ -94,70 +94,64 @@ pub fn of_caller(why: caller::Refusal, vendor_credentials: bool) -> Status {
     refusal.into_status()
 }
 
-/// The health of a service was asked for that this server does not have.
+/// A health check asked for a service that this server does not have.
 pub fn unknown_service() -> Status {
     let message = "this server does not know the service";
     Refusal::new(Code::NotFound, "SERVICE_UNKNOWN", message).into_status()
 }
 
-/// A defect of ours.
+/// The service has a bug.
 pub fn failed() -> Status {
-    let message = "the service failed, which is a defect of it";
+    let message = "the service failed because of a bug";
     Refusal::new(Code::Internal, "SERVICE_FAILED", message).into_status()
 }
 
-/// The deadline of the call has passed: its own, or the one that calls have without one.
+/// The deadline of the call has passed, either its own or the default one.
 pub fn deadline_exceeded() -> Status {
     let message = "the deadline of the call has passed";
     Refusal::new(Code::DeadlineExceeded, DEADLINE_EXCEEDED, message).into_status()
 }
 
-/// The stream has reached its greatest age.
+/// The stream has reached its maximum age.
 pub fn stream_rotated() -> Status {
-    let message = "the stream has reached its greatest age; open another with the resume token";
+    let message = "the stream has reached its maximum age; reconnect with the resume token";
     Refusal::new(Code::Unavailable, STREAM_ROTATED, message)
         .retry_after(jittered(Duration::from_millis(100)))
         .into_status()
 }
 
-/// The server is going away.
+/// The server is draining.
 pub fn draining() -> Status {
-    going_away("this server is going away; open another stream with the resume token")
+    shutting_down("this server is shutting down; reconnect with the resume token")
 }
 
-/// The server is going away, and the request of the call is incomplete.
+/// The server is draining, and the request is incomplete.
 pub fn draining_incomplete() -> Status {
-    going_away("this server is going away, and the request is incomplete; call again")
+    shutting_down("this server is shutting down, and the request is incomplete; call again")
 }
 
-fn going_away(message: &str) -> Status {
+fn shutting_down(message: &str) -> Status {
     Refusal::new(Code::Unavailable, SERVER_DRAINING, message)
         .retry_after(jittered(Duration::from_millis(500)))
         .into_status()
 }
 
-/// The watcher did not take its messages.
+/// The watcher is a slow consumer: it did not read its messages in time.
 pub fn slow_watcher() -> Status {
-    let message = "the watcher took too long to read; open another stream with the resume token";
+    let message = "the watcher read its messages too slowly; reconnect with the resume token";
     Refusal::new(Code::ResourceExhausted, "SLOW_WATCHER", message)
         .retry_after(RETRY_SOON)
         .into_status()
 }
 
-/// There are as many watches as there may be, of one server, caller or session.
+/// A server, caller or session has reached its limit of watches.
 pub fn too_many_watches(whose: &str) -> Status {
-    overloaded(
-        &format!("there is no place for more watches of this {whose}"),
-        &format!("watches of one {whose}"),
-    )
+    overloaded(&format!("this {whose} has too many watches"), &format!("watches of one {whose}"))
 }
 
-/// There are as many unary calls as there may be, of one server or caller.
+/// A server or caller has reached its limit of unary calls.
 pub fn too_many_calls(whose: &str) -> Status {
-    overloaded(
-        &format!("there is no place for more calls of this {whose}"),
-        &format!("calls of one {whose}"),
-    )
+    overloaded(&format!("this {whose} has too many calls"), &format!("calls of one {whose}"))
 }
 
 fn overloaded(message: &str, subject: &str) -> Status {
@@ -166,45 +160,44 @@ fn overloaded(message: &str, subject: &str) -> Status {
     refusal.retry_after(jittered(RETRY_SOON)).pushed_back().into_status()
 }
 
-/// The caller's message is larger than any that this service knows. (As grpc-go and grpc-java
-/// answer; tonic would say `OUT_OF_RANGE`.)
+/// The request message is too large. (grpc-go and grpc-java use the same code; tonic uses
+/// `OUT_OF_RANGE`.)
 pub fn message_too_large() -> Status {
-    let message = "the message is larger than this service takes";
+    let message = "the message is larger than this service allows";
     Refusal::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message).into_status()
 }
 
-/// The caller's metadata is larger than `--max-header-list` allows.
+/// The metadata of the call is larger than `--max-header-list` allows.
 pub fn headers_too_large() -> Status {
-    let message = "the metadata of the call is larger than this service takes";
+    let message = "the metadata of the call is larger than this service allows";
     Refusal::new(Code::InvalidArgument, "HEADERS_TOO_LARGE", message).into_status()
 }
 
-/// The caller does not speak gRPC. (The HTTP status is 415.)
+/// The request is not a gRPC request. (The HTTP status is 415.)
 pub fn content_type_unsupported() -> Status {
     let message = "the content-type must be application/grpc";
     Refusal::new(Code::InvalidArgument, "CONTENT_TYPE_UNSUPPORTED", message).into_status()
 }
 
-/// There is no such method, or no such service.
+/// The method or its service does not exist.
 pub fn method_unknown() -> Status {
     let message = "this server has no such method";
     Refusal::new(Code::Unimplemented, "METHOD_UNKNOWN", message).into_status()
 }
 
-/// The caller packs its messages in a way that this service cannot unpack.
+/// The service does not support the compression of the request message.
 pub fn encoding_unsupported() -> Status {
-    let message = "this server does not take messages in this grpc-encoding";
+    let message = "this server does not support this grpc-encoding";
     Refusal::new(Code::Unimplemented, "ENCODING_UNSUPPORTED", message).into_status()
 }
 
-/// What the caller sent is no message, or not of the method's type. (The code is the one that
-/// gRPC gives to this.)
+/// The request message cannot be decoded. (gRPC prescribes the code.)
 pub fn message_malformed() -> Status {
-    let message = "the message cannot be read";
+    let message = "the message cannot be decoded";
     Refusal::new(Code::Internal, "MESSAGE_MALFORMED", message).into_status()
 }
 
-/// The status as a message, for use inside other messages.
+/// Converts a status to a message, for use inside other messages.
 pub fn to_proto(status: &Status) -> tonic_types::Status {
     tonic_types::Status::decode(status.details()).unwrap_or_else(|_| tonic_types::Status {
         code: status.code().into(),
@@ -213,7 +206,7 @@ pub fn to_proto(status: &Status) -> tonic_types::Status {
     })
 }
 
-/// An error on its way to the caller.
+/// Builds an error for the caller.
 struct Refusal {
     code: Code,
     message: String,
@@ -229,7 +222,7 @@ impl Refusal {
         Self { code, message: message.to_owned(), details, retry_after: None, has_pushback: false }
     }
 
-    /// The table. What was not found has a reason of its own in each call.
+    /// The table of errors. Each method has its own reason for `NOT_FOUND`.
     fn of(error: &wire::Error, not_found: &str) -> Self {
         let (code, reason) = match error.kind {
             Kind::RejectedArgument => (Code::InvalidArgument, "UPSTREAM_REJECTED_ARGUMENT"),
@@ -278,7 +271,7 @@ impl Refusal {
                 self.retry_after(error.retry_after.unwrap_or(RETRY_SOON)).pushed_back()
             }
             Kind::QuotaExhausted => {
-                self.quota("the service's share of GoToAssist's quota is in use");
+                self.quota("the service has used its share of GoToAssist's quota");
                 self.retry_after(error.retry_after.unwrap_or(RETRY_SOON)).pushed_back()
             }
             Kind::Unavailable
@@ -322,7 +315,7 @@ impl Refusal {
         self
     }
 
-    /// Also tells gRPC's own retries to wait that long.
+    /// Delays gRPC's own retries by the same time.
     fn pushed_back(mut self) -> Self {
         self.has_pushback = true;
         self
@@ -341,7 +334,8 @@ fn milliseconds(delay: Duration) -> u64 {
     u64::try_from(delay.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
-/// Between one and three times `delay`, so that many clients do not come back together.
+/// Returns between one and three times `delay`, so that many clients do not reconnect at the same
+/// time.
 fn jittered(delay: Duration) -> Duration {
     delay.mul_f64(1.0 + 2.0 * fastrand::f64())
 }

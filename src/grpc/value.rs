@@ -1,10 +1,11 @@
-//! Values without a message of our own: times and the fields that the schema does not name.
+//! Converts values to well-known types: times, and fields that are not in the schema.
 
 use prost_types::{ListValue, Struct, Value as ProtoValue, value::Kind};
 
 use crate::model::{Fields, UtcTime, Value};
 
-/// A time as `google.protobuf.Timestamp`, whose nanoseconds count up also before 1970.
+/// Converts a time to `google.protobuf.Timestamp`. Its nanoseconds count forward in time, even
+/// before 1970.
 pub(super) fn timestamp(time: impl Into<UtcTime>) -> prost_types::Timestamp {
     const NANOSECONDS: i128 = 1_000_000_000;
     let since_1970 = time.into().nanoseconds();
@@ -14,7 +15,7 @@ pub(super) fn timestamp(time: impl Into<UtcTime>) -> prost_types::Timestamp {
     }
 }
 
-/// The fields as `google.protobuf.Struct`; `None` if there are none.
+/// Converts fields to `google.protobuf.Struct`. Returns `None` if there are no fields.
 pub(super) fn optional_struct(fields: &Fields) -> Option<Struct> {
     (!fields.is_empty()).then(|| to_struct(fields))
 }

@@ -40,19 +40,20 @@ const FOLLOW_LONGEST: Duration = Duration::from_hours(24);
 /// How watches behave.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// After so long, ± 10 %, a watch is ended so that its client connects anew, perhaps elsewhere.
+    /// The maximum age of a watch, ± 10 %. The watch then ends, so that its client reconnects,
+    /// perhaps to another server.
     pub max_age: Duration,
-    /// How long a message may wait for the watcher to take it.
+    /// How long a message may wait until the watcher reads it.
     pub slow_consumer_limit: Duration,
-    /// How many watches there may be at once in this process.
+    /// The greatest number of concurrent watches in this process.
     pub max_watches: usize,
-    /// How many of them one caller may have.
+    /// The greatest number of watches of one caller.
     pub max_per_caller: usize,
-    /// How many of them one session may have, as one credential sees it.
+    /// The greatest number of watches of one session with one credential.
     pub max_per_session: usize,
 }
 
-/// What all watches have to do with each other.
+/// What all watches share.
 #[derive(Clone, Debug)]
 pub struct Watches {
     settings: Settings,
@@ -65,7 +66,7 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// No watch yet. They hear of changes from `feed`.
+    /// Creates an empty set of watches. They get updates from `feed`.
     pub fn new(settings: Settings, feed: Feed) -> Self {
         metric::describe();
         let limits = Limits {
@@ -84,19 +85,21 @@ impl Watches {
         }
     }
 
-    /// Ends every watch with a heartbeat and `SERVER_DRAINING`, and refuses new ones likewise.
+    /// Ends every watch with a heartbeat and `SERVER_DRAINING`. Refuses new watches with the same
+    /// error.
     pub fn drain(&self) {
-        // In this order: who still gets in hears it from the feed.
+        // The order matters: the feed tells a watch that passes the check just before the
+        // cancellation.
         self.drain.cancel();
         self.feed.close();
     }
 
-    /// How many watches are open.
+    /// Returns the number of open watches.
     pub fn count(&self) -> usize {
         self.concurrency.in_use()
     }
 
-    /// Cuts watchers off who do not take their messages. Runs until dropped.
+    /// Cuts off slow consumers. Runs until it is dropped.
     pub async fn cut_slow_consumers(&self) {
         self.slow_consumers.cut().await;
     }
@@ -131,7 +134,8 @@ pub(super) async fn watch(
     let subscription = tokio::select! {
         biased;
         () = service.watches.drain.cancelled() => return Err(status::draining()),
-        // Before the headers, so that a watch which cannot start fails like a plain call.
+        // Subscribes before the headers are sent, so that a watch that cannot start fails like a
+        // unary call.
         subscription = service.feed.subscribe(&key, context, known.as_deref()) => {
             subscription.map_err(|error| status::of_session(&error, &key.session))?
         }

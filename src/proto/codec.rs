@@ -1,5 +1,5 @@
-//! How messages become bytes: prost, as in tonic's own codec, but with buffers of the messages' size.
-//! tonic's begins each stream with two of 8 KiB, which a watch would keep for as long as it is open.
+//! A prost codec with small buffers. tonic's own codec allocates two buffers of 8 KiB for each
+//! stream, and a watch would keep them as long as it is open.
 
 use std::marker::PhantomData;
 
@@ -10,17 +10,17 @@ use tonic::{
 };
 use tonic_prost::{ProstCodec, ProstDecoder};
 
-/// What a buffer begins with, in bytes: enough for most requests and heartbeats.
+/// The initial size of a buffer in bytes. Most requests and heartbeats fit.
 const BUFFER: usize = 512;
-/// How many bytes of messages are sent at once, as in tonic.
+/// How many bytes of messages are sent at once. The same as in tonic.
 const YIELD_AT: usize = 32 * 1024;
 
-/// A message as it is sent.
+/// A message that can be sent.
 pub trait Outgoing: Send + 'static {
-    /// Its size in bytes.
+    /// Returns the encoded size in bytes.
     fn size(&self) -> usize;
 
-    /// Writes it behind what `buffer` holds.
+    /// Appends the encoded message to `buffer`.
     fn write(&self, buffer: &mut EncodeBuf<'_>) -> Result<(), EncodeError>;
 }
 
@@ -34,7 +34,7 @@ impl<M: Message + 'static> Outgoing for M {
     }
 }
 
-/// Encodes `T`, decodes `U`.
+/// A codec that encodes `T` and decodes `U`.
 #[derive(Debug)]
 pub struct Compact<T, U>(PhantomData<(T, U)>);
 
@@ -73,7 +73,7 @@ impl<T: Outgoing> Encoder for CompactEncoder<T> {
 
     fn encode(&mut self, message: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         buffer.reserve(message.size());
-        // Cannot fail in a buffer that grows.
+        // This cannot fail because the buffer grows.
         message.write(buffer).map_err(|_| Status::internal("a message is too large"))
     }
 

@@ -1,5 +1,6 @@
-//! The message of a watch as the service sends it: a [`WatchSessionResponse`](super::WatchSessionResponse)
-//! that is encoded already, so that many watchers can be sent the same bytes.
+//! The message of a watch as the service sends it: an encoded
+//! [`WatchSessionResponse`](super::WatchSessionResponse), so that many watchers can share the same
+//! bytes.
 
 use std::fmt;
 
@@ -9,16 +10,16 @@ use tonic::codec::EncodeBuf;
 
 use super::{StatusTransition, codec::Outgoing, watch_session_response::EventType};
 
-/// One message of a watch, encoded.
+/// An encoded message of a watch.
 #[derive(Clone)]
 pub struct EncodedWatchResponse {
     bytes: Bytes,
-    /// Whether it is the last one.
+    /// Whether it is the last message of the watch.
     pub is_terminal: bool,
 }
 
-/// What a message is made of. The tags are those of `WatchSessionResponse`; a nested message, a
-/// string and a field of bytes have the same form on the wire.
+/// The parts of a message. The tags are those of `WatchSessionResponse`. Nested messages and
+/// strings are `bytes` here, because all three have the same form on the wire.
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub struct WatchResponseParts {

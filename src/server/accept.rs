@@ -1,6 +1,6 @@
-//! Takes connections one by one, no more than may be open, and leads each through its TLS handshake to
-//! HTTP/2. tonic's own accept loop spins when file descriptors run out, waits for ever on a silent
-//! client, and cannot be closed for good.
+//! Accepts connections up to a limit, and takes each through the TLS handshake to HTTP/2. tonic's
+//! own accept loop spins when file descriptors run out, waits forever for a silent client, and
+//! cannot be stopped completely.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -21,40 +21,40 @@ use super::{
 };
 use crate::grpc::peer::Peer;
 
-/// How long to wait after an error that more than one client would meet, such as EMFILE.
+/// How long to wait after an error that affects all clients, such as EMFILE.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves connections.
 #[derive(Debug)]
 pub struct Acceptor {
-    /// The certificate to serve with; none for plain text.
+    /// The certificate to serve with. `None` means plain text.
     pub tls: Option<Arc<Tls>>,
-    /// How long a client may take from connecting to its HTTP/2 preface, TLS included.
+    /// How long a client may take from the connection to the HTTP/2 preface, including TLS.
     pub handshake_timeout: Duration,
-    /// Limits the open connections, and cuts them.
+    /// Limits and cuts the connections.
     pub gate: Gate,
-    /// How HTTP/2 is spoken.
+    /// The HTTP/2 settings.
     pub http2: http2::Settings,
     /// Answers the calls.
     pub calls: Calls,
-    /// Ends all of it gracefully.
+    /// Starts a graceful shutdown.
     pub stop: CancellationToken,
 }
 
 impl Acceptor {
-    /// Serves those who connect to `listener` until it is stopped. Then it takes no more, sends GOAWAY
-    /// on all connections, and returns when their last call has ended. That can take for ever:
-    /// [`Gate::kill`] ends it. A connection over the limit is closed at once, so that its client tries
-    /// elsewhere instead of waiting.
+    /// Serves the connections of `listener` until it is stopped. Then it accepts no more
+    /// connections, sends GOAWAY on all open ones, and returns when their last call has ended. That
+    /// can take forever, unless [`Gate::kill`] cuts them. A connection over the limit is closed at
+    /// once, so that its client tries another server instead of waiting.
     pub async fn serve(self, listener: Listener) {
         let this = Arc::new(self);
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 () = this.stop.cancelled() => break,
-                // Reaps those that have ended.
+                // Removes the connections that have ended.
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
-                (socket, peer) = patiently(|| listener.accept()) => match this.gate.admit() {
+                (socket, peer) = accept_with_retry(|| listener.accept()) => match this.gate.admit() {
                     Some(permit) => {
                         let this = this.clone();
                         connections.spawn(async move {
@@ -66,7 +66,7 @@ impl Acceptor {
                 },
             }
         }
-        // New clients are refused, and go elsewhere.
+        // New clients are refused from now on, and try another server.
         drop(listener);
         while connections.join_next().await.is_some() {}
     }
@@ -75,13 +75,19 @@ impl Acceptor {
         let received = Received::default();
         let resets = Resets::new(self.http2.max_streams);
         tokio::select! {
-            () = self.converse(socket, peer, &received, &resets) => {}
+            () = self.handshake_and_serve(socket, peer, &received, &resets) => {}
             cause = self.cut(&received) => count_cut(cause),
             () = resets.exceeded() => count_cut("resets"),
         }
     }
 
-    async fn converse(&self, socket: Socket, peer: Peer, received: &Received, resets: &Resets) {
+    async fn handshake_and_serve(
+        &self,
+        socket: Socket,
+        peer: Peer,
+        received: &Received,
+        resets: &Resets,
+    ) {
         let (stream, peer) = match &self.tls {
             None => (Either::Left(socket), peer),
             Some(tls) => match TlsAcceptor::from(tls.current()).accept(socket).await {
@@ -98,8 +104,9 @@ impl Acceptor {
         http2.serve(&self.calls, &self.stop).await;
     }
 
-    /// Waits until the connection is to be cut, and tells why. hyper does not end a connection that
-    /// never sends its preface, not even in a graceful shutdown (hyperium/hyper#4170).
+    /// Waits until the connection must be cut, and returns the cause. hyper does not end a
+    /// connection that never sends its preface, not even in a graceful shutdown
+    /// (hyperium/hyper#4170).
     async fn cut(&self, received: &Received) -> &'static str {
         tokio::select! {
             () = self.gate.kill.cancelled() => return "killed",
@@ -113,9 +120,9 @@ impl Acceptor {
     }
 }
 
-/// Accepts until there is a connection, and waits when the trouble is the server's own: without
-/// free file descriptors `accept` fails again at once.
-async fn patiently<T, F>(mut accept: impl FnMut() -> F) -> T
+/// Retries until a connection is accepted. Pauses after an error of the server itself: without free
+/// file descriptors, `accept` would fail again at once.
+async fn accept_with_retry<T, F>(mut accept: impl FnMut() -> F) -> T
 where
     F: Future<Output = io::Result<T>>,
 {
@@ -156,7 +163,7 @@ mod tests {
         const EMFILE: i32 = 24;
         let start = Instant::now();
         let mut attempts = 0;
-        patiently(|| {
+        accept_with_retry(|| {
             attempts += 1;
             let is_short = start.elapsed() < Duration::from_secs(2);
             ready(if is_short { Err(io::Error::from_raw_os_error(EMFILE)) } else { Ok(()) })
@@ -166,10 +173,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_left_costs_the_next_one_nothing() {
+    async fn an_aborted_connection_does_not_delay_the_next_one() {
         let start = Instant::now();
         let mut errors = vec![io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted];
-        patiently(|| ready(errors.pop().map_or(Ok(()), |kind| Err(kind.into())))).await;
+        accept_with_retry(|| ready(errors.pop().map_or(Ok(()), |kind| Err(kind.into())))).await;
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 }

@@ -1,5 +1,5 @@
-//! The thread of the admin port. It is apart from the threads that serve, so that it can tell when
-//! these are stuck.
+//! The thread of the admin port. It is separate from the threads that serve calls, so that it can
+//! report when they are stuck.
 
 use std::{io, thread};
 
@@ -12,7 +12,7 @@ use tracing::error;
 
 use crate::admin::Admin;
 
-/// Serves the operator's side until the guard is dropped.
+/// Serves the admin port until the guard is dropped.
 pub(super) fn serve(admin: Admin, listener: TcpListener) -> io::Result<DropGuard> {
     let listener = listener.into_std()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;

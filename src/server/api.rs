@@ -1,4 +1,4 @@
-//! The services of the gRPC port, and what is refused before any of them sees it.
+//! The services of the gRPC port, behind the check of the headers.
 
 use std::convert::Infallible;
 
@@ -13,10 +13,10 @@ use crate::{
     proto::{self, serving::remote_support_service_server::RemoteSupportServiceServer},
 };
 
-/// Largest message that a caller may send, in bytes: no request comes near it.
+/// The largest request message, in bytes. Real requests are much smaller.
 const MAX_REQUEST: usize = 64 * 1024;
 
-/// `service`, health and reflection, behind the check of the headers.
+/// Combines `service`, health and reflection behind the check of the headers.
 pub(super) fn service(
     service: grpc::Service,
     health: &Health,
@@ -30,7 +30,7 @@ pub(super) fn service(
     Error,
 > {
     let own = RemoteSupportServiceServer::new(service).max_decoding_message_size(MAX_REQUEST);
-    // Each version lists the other too.
+    // Each version of reflection also lists the other one.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)

@@ -1,9 +1,9 @@
-//! One call, from its headers to its end: its deadline, a panic in its handler, a drain while its request
-//! is incomplete, and the record of how it ended.
+//! Handles one call from its headers to its end. Enforces its deadline, catches panics of its
+//! handler, ends it if the server drains while its request is incomplete, and records how it ended.
 //!
-//! An end from outside is a Trailers-Only answer before the headers, and trailers in the stream after
-//! them. tonic's own timer answers CANCELLED and covers the headers only; a panic would make it reset
-//! the stream.
+//! If the call is ended from outside before its headers were sent, the caller gets a Trailers-Only
+//! response. After the headers, it gets trailers. tonic's own timer answers CANCELLED and covers
+//! only the headers, and tonic resets the stream after a panic.
 
 mod record;
 
@@ -35,7 +35,7 @@ use crate::{
     trace::Tracer,
 };
 
-/// Answers calls by a service. Clones are one.
+/// Answers calls with a service. All clones share it.
 #[derive(Clone)]
 pub struct Calls {
     service: BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>,
@@ -44,23 +44,23 @@ pub struct Calls {
     drain: CancellationToken,
 }
 
-/// How calls are answered.
+/// The settings of [`Calls`].
 #[derive(Debug)]
 pub struct CallSettings {
     /// The share of successful calls that are logged.
     pub log_ok_calls: f64,
-    /// How long a call without a deadline of its own has until its headers are sent.
+    /// How long a call without a deadline may take until its headers are sent.
     pub default_deadline: Duration,
-    /// Learns how calls failed.
+    /// Collects the failures of calls.
     pub failures: Failures,
-    /// Learns of every call.
+    /// Traces every call.
     pub tracer: Tracer,
-    /// Once it is cancelled, no call waits for the rest of its request.
+    /// After its cancellation, no call waits for the rest of its request.
     pub drain: CancellationToken,
 }
 
 impl Calls {
-    /// Calls of `service`.
+    /// Answers calls with `service`.
     pub fn new<S>(service: S, settings: CallSettings) -> Self
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
@@ -76,7 +76,7 @@ impl Calls {
         }
     }
 
-    /// The service finds the call's [`Deadline`] in the extensions of the request, if it has one.
+    /// Answers one call. If the call has a [`Deadline`], it is in the extensions of the request.
     async fn answer(self, mut request: Request<Body>) -> Response<CallBody> {
         let state = request.extensions().get::<RequestState>().cloned().unwrap_or_default();
         let record = Record::begin(self.reporter, &mut request);
@@ -92,7 +92,8 @@ impl Calls {
             None => sleep(self.default_deadline),
         });
         let answered = {
-            // The call is lost by a panic, but the service is shared by all calls anyhow.
+            // A panic loses only this call. All calls share the service anyway, so it must be
+            // unwind-safe.
             let service = AssertUnwindSafe(self.service.oneshot(request)).catch_unwind();
             tokio::select! {
                 biased;
@@ -113,7 +114,7 @@ impl Calls {
             return trailers_only(record, response);
         }
         response.map(|messages| {
-            // The default is for the headers alone: a watch has no deadline by itself.
+            // The default deadline covers only the headers, because a watch may have no deadline.
             let timer = deadline.map(|_| timer);
             let incomplete = state.is_incomplete().then(|| {
                 let drained = Box::pin(self.drain.cancelled_owned());
@@ -127,8 +128,8 @@ impl Calls {
 impl Service<Request<Body>> for Calls {
     type Response = Response<CallBody>;
     type Error = Infallible;
-    /// In a box, since hyper keeps the room for it as long as the stream lives, and a watch needs it
-    /// only until its headers are sent.
+    /// Boxed, because hyper keeps space for the future as long as the stream lives, but a watch
+    /// needs it only until its headers are sent.
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
@@ -146,15 +147,15 @@ impl fmt::Debug for Calls {
     }
 }
 
-/// The headers are the end of the call.
+/// Ends the call with its headers.
 fn trailers_only(record: Record, response: Response<Body>) -> Response<CallBody> {
     record.end(Some(response.headers()));
     response.map(|_| CallBody(None))
 }
 
-/// Waits for a drain that ends the call, because its request is incomplete.
+/// Waits until a drain ends the call because its request is incomplete.
 async fn drained(drain: &CancellationToken, state: &RequestState) {
-    // Most requests are complete at the first look.
+    // Most requests are already complete here.
     if state.is_incomplete() {
         drain.cancelled().await;
     }
@@ -163,7 +164,7 @@ async fn drained(drain: &CancellationToken, state: &RequestState) {
     }
 }
 
-/// The messages of an answer, until the call ends.
+/// The body of a response, which ends with the call.
 pub struct CallBody(Option<OpenCall>);
 
 struct OpenCall {
@@ -173,16 +174,16 @@ struct OpenCall {
     incomplete: Option<Incomplete>,
 }
 
-/// A request of which there may be more to come.
+/// A request that may be incomplete.
 struct Incomplete {
     state: RequestState,
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl OpenCall {
-    /// The next frame of the answer, or the trailers that end the call from outside.
+    /// Polls the next frame of the response, or the trailers that end the call from outside.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        // An answer that is already whole is given whole.
+        // The deadline does not cut off a response that is already complete.
         let end = if !self.messages.is_end_stream() && self.is_over(cx) {
             status::deadline_exceeded()
         } else {
@@ -197,7 +198,7 @@ impl OpenCall {
             incomplete.state.close();
         }
         let mut trailers = HeaderMap::new();
-        // Its message and details are ours, so they fit into headers.
+        // This cannot fail: the service itself wrote the message and the details.
         let _ = end.add_header(&mut trailers);
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }

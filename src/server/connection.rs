@@ -1,5 +1,5 @@
-//! The byte stream of a connection under HTTP/2: it counts what the client sends, and lingers at its
-//! end.
+//! The byte stream below HTTP/2. It counts the bytes that the client sends, and it lingers after it
+//! was closed.
 
 use std::{
     io,
@@ -20,42 +20,42 @@ use tokio::{
 /// Length of the HTTP/2 client preface in bytes (RFC 9113 §3.4).
 const PREFACE: u64 = 24;
 
-/// How long a connection is read on after its last byte was sent. Closing a socket with unread bytes
-/// makes the system reset the connection, and the client then loses what it has not read yet: in a
-/// drain, the ends of its streams.
+/// How long the server still reads after it sent the last byte. If it closed a socket with unread
+/// bytes, the system would reset the connection, and the client would lose what it has not read
+/// yet. In a drain, that would be the ends of its streams.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How many bytes a client has sent. Clones count together.
+/// Counts the bytes that a client has sent. All clones share the count.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Received(Arc<AtomicU64>);
 
 impl Received {
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Whether the client has shown that it speaks HTTP/2.
+    /// Whether the client has sent its HTTP/2 preface.
     pub fn has_preface(&self) -> bool {
         self.bytes() >= PREFACE
     }
 }
 
-/// A connection, after the TLS handshake if there is one.
+/// A connection after the TLS handshake, if there is one.
 pub(super) struct Connection<S> {
     stream: S,
     received: Received,
-    /// Runs once all is sent.
+    /// Started when everything is sent.
     linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Counts in `received` what comes over `stream`.
+    /// Wraps `stream`, and counts in `received` the bytes that it receives.
     pub fn new(stream: S, received: Received) -> Self {
         Self { stream, received, linger: None }
     }
 
-    /// Reads what still comes, until the client has closed too or the time for it is over.
+    /// Reads and discards bytes until the client has closed the connection or [`LINGER`] is over.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.as_mut().is_some_and(|linger| linger.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Ok(()));
@@ -64,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let mut bytes = [0; 4096];
             let mut rest = ReadBuf::new(&mut bytes);
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut rest));
-            // A client that breaks off has what it wants.
+            // The client has closed or reset the connection.
             if read.is_err() || rest.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
@@ -86,8 +86,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
     }
 }
 
-/// Not vectored: h2 then copies the frames of small messages one behind the other and sends them with
-/// one system call, instead of one call for each message and one for its trailers.
+/// Writes are not vectored. h2 then copies the frames of small messages into one buffer and sends
+/// them with one system call, instead of one for each message and one for its trailers.
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,

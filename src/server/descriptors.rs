@@ -1,6 +1,6 @@
-//! The process's limit on file descriptors: raised as far as the system allows, and shared between the
-//! connections of callers and everything else, so that callers never take those of the vendor's
-//! connections.
+//! The process's limit on file descriptors. It is raised as far as the system allows. A part is
+//! reserved for everything but the connections of callers, so that callers cannot use up the
+//! descriptors that connections to the vendor need.
 
 use std::time::Duration;
 
@@ -11,22 +11,23 @@ use crate::{
     config::{ServeConfig, UpstreamConfig},
 };
 
-/// What the process itself needs: standard streams, listeners, signals, runtimes, files that are read
-/// now and then.
+/// The descriptors that the process itself needs: standard streams, listeners, signals, runtimes,
+/// and files that are read from time to time.
 const OWN: usize = 40;
 
-/// How many connections of callers may be open at once: `--max-connections`, or fewer if the limit on
-/// file descriptors leaves no room for so many. Raises that limit to the hard one.
+/// Returns how many connections of callers may be open at once. This is `--max-connections`, or
+/// fewer if the limit on file descriptors is too low. Raises the soft limit to the hard limit.
 pub(super) fn max_connections(config: &ServeConfig) -> usize {
     let wanted = config.limits.max_connections;
     let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|_| Resource::NOFILE.get_soft());
-    // A system that tells no limit has none that we know of.
+    // If the system reports no limit, assume that there is none.
     let Ok(limit) = limit else { return wanted };
     let reserve = OWN + port::MAX_CONNECTIONS + for_vendor(&config.upstream);
     wanted.min(left(usize::try_from(limit).unwrap_or(usize::MAX), reserve))
 }
 
-/// Connections to the vendor if it is as slow as it may be and shares none of them.
+/// Returns the number of connections to the vendor in the worst case: every request takes until its
+/// timeout and needs its own connection.
 fn for_vendor(config: &UpstreamConfig) -> usize {
     let in_flight = Duration::try_from_secs_f64(config.rps * config.timeout.as_secs_f64());
     let in_flight = in_flight.map_or(u64::MAX, |requests| requests.as_secs());
@@ -34,8 +35,8 @@ fn for_vendor(config: &UpstreamConfig) -> usize {
     usize::try_from(requests).unwrap_or(usize::MAX)
 }
 
-/// What the reserve leaves. If the limit is so low that next to nothing is left, both sides are short:
-/// callers get a quarter of it.
+/// Returns the limit minus the reserve. If the limit is too low for the reserve, callers get a
+/// quarter of the limit.
 fn left(limit: usize, reserve: usize) -> usize {
     limit.saturating_sub(reserve).max(limit / 4)
 }
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reserve_is_kept_from_callers_unless_nothing_would_be_left_for_them() {
+    fn callers_get_what_the_reserve_leaves_and_at_least_a_quarter() {
         assert_eq!(left(1_024, 200), 824);
         assert_eq!(left(220, 200), 55);
         assert_eq!(left(100, 200), 25);

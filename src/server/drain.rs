@@ -1,5 +1,5 @@
-//! How the service goes away: health first, then the watches, then the connections, and in the end
-//! whatever is left. Last come the spans that tell of it.
+//! Drains the server: first health, then the watches, then the connections. After the grace period
+//! it cuts the rest. At the end it flushes the spans.
 
 use std::time::Duration;
 
@@ -17,22 +17,22 @@ use crate::{
     trace::Tracer,
 };
 
-/// What is kept back of the grace period for cutting what did not end by itself.
+/// The part of the grace period that is reserved for cutting connections.
 const RESERVE: Duration = Duration::from_millis(500);
 
-/// What is kept back for the end of the process itself.
+/// The part of the grace period that is reserved for the exit of the process.
 const EXIT_RESERVE: Duration = Duration::from_millis(100);
 
-/// What has to go, in this order.
+/// The parts to drain, in this order.
 pub(super) struct Parts<'a> {
     pub health: &'a Health,
     pub watches: &'a Watches,
     pub gate: &'a Gate,
-    /// Makes tonic send GOAWAY and wait for what is in flight.
+    /// Makes the connections send GOAWAY and wait for their in-flight calls.
     pub stop: &'a CancellationToken,
 }
 
-/// Drains, and returns when all is gone or the grace period is over.
+/// Drains. Returns when everything has ended or the grace period is over.
 pub(super) async fn drain<T: 'static>(
     parts: Parts<'_>,
     limits: &LimitsConfig,
@@ -52,12 +52,12 @@ pub(super) async fn drain<T: 'static>(
     parts.stop.cancel();
     if timeout_at(soft_end, serving.join_next()).await.is_err() {
         let connections = parts.gate.open_connections();
-        warn!(connections, "the grace period is over; cutting what is left");
+        warn!(connections, "the grace period is over; cutting the open connections");
         parts.gate.kill();
         if timeout_at(end, serving.join_next()).await.is_err() {
-            warn!("some calls did not end; leaving them");
+            warn!("some calls did not end; exiting without them");
         }
     }
-    // It blocks, and what it waits for needs a thread of this runtime.
+    // Flushing blocks, and the export that it waits for needs a thread of this runtime.
     let _ = spawn_blocking(move || tracer.flush(flush_limit)).await;
 }

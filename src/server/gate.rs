@@ -1,4 +1,4 @@
-//! How many connections may be open, and the switches that cut them.
+//! Limits the open connections, and has the switches that cut them.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::metric;
 
-/// Counts the open connections and cuts them. All clones are one gate.
+/// Counts the open connections and cuts them. All clones share the count and the switches.
 #[derive(Clone, Debug)]
 pub struct Gate {
     permits: Arc<Semaphore>,
     max_connections: usize,
-    /// Cuts the connections that do not speak HTTP/2 yet.
+    /// Cuts the connections that have not sent their HTTP/2 preface.
     pub(super) drain: CancellationToken,
     /// Cuts every connection.
     pub(super) kill: CancellationToken,
 }
 
 impl Gate {
-    /// A gate that lets `max_connections` be open at a time.
+    /// Creates a gate for at most `max_connections` open connections.
     pub fn new(max_connections: usize) -> Self {
         let max_connections = max_connections.min(Semaphore::MAX_PERMITS);
         Self {
@@ -30,23 +30,23 @@ impl Gate {
         }
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     pub fn open_connections(&self) -> usize {
         self.max_connections - self.permits.available_permits()
     }
 
-    /// Cuts the connections that have not begun to speak HTTP/2, now and from now on, because a
-    /// graceful shutdown does not end these.
+    /// Cuts connections that have not sent their HTTP/2 preface, now and later, because a graceful
+    /// shutdown does not end them.
     pub fn drain(&self) {
         self.drain.cancel();
     }
 
-    /// Cuts every connection. Clients see a broken stream, so drain first.
+    /// Cuts every connection. Clients see broken streams, so drain first.
     pub fn kill(&self) {
         self.kill.cancel();
     }
 
-    /// A permit for one more connection, if one is left.
+    /// Returns a permit for one more connection, if one is left.
     pub(super) fn admit(&self) -> Option<Permit> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         metrics::gauge!(metric::CONNECTIONS).increment(1);
@@ -54,7 +54,7 @@ impl Gate {
     }
 }
 
-/// The permit to be open. It is given back when it is dropped.
+/// The permit of an open connection. Dropping it releases it.
 #[derive(Debug)]
 pub(super) struct Permit(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 

@@ -1,4 +1,4 @@
-//! What is refused for its headers alone, before any service sees it.
+//! Refuses requests because of their headers, before any service sees them.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -7,21 +7,21 @@ use tonic::body::Body;
 
 use crate::grpc::{methods, status};
 
-/// Most that the headers may take which every call has, in bytes: path, authority, content type,
-/// timeout, user agent and so on.
+/// The allowance in bytes for the headers that every call has, such as path, authority, content
+/// type, timeout and user agent.
 const USUAL_HEADERS: usize = 2 * 1024;
 
-/// What each field of a header list counts beside its name and value, in bytes (RFC 9113 §6.5.2).
+/// The overhead of each field of a header list in bytes (RFC 9113 §6.5.2).
 const FIELD_OVERHEAD: usize = 32;
 
-/// The limit that HTTP/2 itself holds a client to, which answers a bare 431. It is above ours, so that
-/// there is room for an answer that gRPC clients understand.
+/// Returns the limit that the HTTP/2 layer enforces with a bare 431. It is above our own limit, so
+/// that most clients get an error that gRPC understands instead.
 pub(super) fn http2_limit(max_header_list: u32) -> u32 {
     let usual = u32::try_from(USUAL_HEADERS).unwrap_or(u32::MAX);
     max_header_list.saturating_add(usual).saturating_mul(2)
 }
 
-/// Looks at the headers of each request.
+/// Checks the headers of each request.
 #[derive(Clone, Debug)]
 pub(super) struct HeaderCheck {
     methods: Arc<HashSet<String>>,
@@ -29,7 +29,7 @@ pub(super) struct HeaderCheck {
 }
 
 impl HeaderCheck {
-    /// Takes up to `max_header_list` bytes of headers beside the usual ones.
+    /// Allows up to `max_header_list` bytes of headers in addition to the usual ones.
     pub fn new(max_header_list: u32) -> Self {
         let max_header_list = usize::try_from(max_header_list).unwrap_or(usize::MAX);
         Self {
@@ -38,7 +38,7 @@ impl HeaderCheck {
         }
     }
 
-    /// The answer to a request that is refused.
+    /// Returns the response to a request that must be refused.
     pub fn refusal<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
         if size(request.headers()) > self.max_header_list {
             return Some(status::headers_too_large().into_http());
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_begins_like_grpc_need_not_be_grpc() {
+    fn only_the_content_types_of_grpc_are_accepted() {
         for (text, expected) in [
             ("application/grpc", true),
             ("application/grpc+proto", true),

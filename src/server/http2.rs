@@ -1,8 +1,8 @@
-//! Speaks HTTP/2 on a connection, from its first frame to its GOAWAY.
+//! Serves HTTP/2 on a connection, from its first frame to its GOAWAY.
 //!
-//! In place of tonic's `Server`, whose connections all rotate at the same age, whose grace replaces
-//! the GOAWAY instead of following it, whose timer answers CANCELLED, and which does not bound what
-//! a stream may buffer.
+//! This replaces tonic's `Server` for four reasons: its connections all rotate at the same age, its
+//! grace period replaces the GOAWAY instead of following it, its timer answers CANCELLED, and it
+//! does not bound the buffer of a stream.
 
 use std::{pin::pin, time::Duration};
 
@@ -23,41 +23,41 @@ use super::{
 };
 use crate::grpc::peer::Peer;
 
-/// Most that one stream buffers when its client does not read, in bytes. hyper's own 400 KB would
-/// let ten thousand slow watchers take 4 GB.
+/// The largest send buffer of one stream, in bytes. With hyper's default of 400 KB, ten thousand
+/// slow consumers would use 4 GB.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
-/// Most that a client may send on one stream before it is read, in bytes: a request is smaller.
+/// How many bytes a client may send on one stream before the server reads them. Requests are
+/// smaller.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// How many streams a client's errors may cost it in the life of a connection. (h2 counts them, and
-/// does not count by time.)
+/// How many stream errors a client may cause on one connection. (h2 counts them over the whole life
+/// of the connection.)
 const MAX_STREAM_ERRORS: u32 = 10_000;
-/// How often an idle connection is asked whether its peer is still there, and how long it may take
-/// to answer.
+/// How often an idle connection is pinged, and how long the peer may take to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
-/// How long a client may take to answer when the server goes away.
+/// How long a client may take to answer the ping of a graceful shutdown.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// How HTTP/2 is spoken.
+/// The settings of HTTP/2.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Calls at once on one connection.
+    /// The greatest number of concurrent calls on one connection.
     pub max_streams: u32,
-    /// Most bytes of headers a request may have, as RFC 9113 §6.5.2 counts them.
+    /// The largest header list of a request in bytes, as RFC 9113 §6.5.2 counts them.
     pub max_header_list: u32,
-    /// Age, ± 10 %, at which a connection gets its GOAWAY; its client then makes a new one,
-    /// perhaps elsewhere.
+    /// The age, ± 10 %, at which a connection gets its GOAWAY. Its client then reconnects, perhaps
+    /// to another server.
     pub max_age: Option<Duration>,
-    /// How long its calls may go on after that, before it is cut.
+    /// How long the calls of the connection may continue after the GOAWAY before it is cut.
     pub age_grace: Duration,
 }
 
-/// A connection that is about to speak HTTP/2.
+/// A connection that is ready for HTTP/2.
 pub(super) struct Connection<'a, S> {
     pub stream: connection::Connection<S>,
-    /// What the client has sent, by which it shows that it is still there.
+    /// Counts the bytes from the client, which show that it is alive.
     pub received: &'a Received,
-    /// Who the client is.
+    /// The client.
     pub peer: Peer,
     /// Counts the calls that the client resets.
     pub resets: &'a Resets,
@@ -65,7 +65,8 @@ pub(super) struct Connection<'a, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<'_, S> {
-    /// Answers its calls by `calls` until it ends; on `stop` gracefully.
+    /// Answers the calls with `calls` until the connection ends. Shuts down gracefully after
+    /// `stop`.
     pub async fn serve(self, calls: &Calls, stop: &CancellationToken) {
         let Self { stream, received, peer, resets, settings } = self;
         let (calls, resets) = (calls.clone(), resets.clone());
@@ -79,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<'_, S> {
             let call = calls.clone().call(request);
             async move {
                 let answer = call.await;
-                // What answers a request that was broken off is an error that nobody reads.
+                // If the client reset the request, nobody reads the answer, so it does not count.
                 if !state.is_broken() {
                     unanswered.answered();
                 }
@@ -101,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<'_, S> {
             }
             return;
         }
-        // A graceful shutdown waits for the answer to its ping, and a dead client sends none.
+        // A graceful shutdown waits for the answer to its ping. A dead client sends none.
         match timeout(ANSWER_LIMIT, http2.as_mut()).await {
             Ok(ended) => log_end(&ended),
             Err(_) if received.bytes() == received_before => count_cut("dead"),
@@ -117,7 +118,8 @@ fn builder(settings: Settings) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(settings.max_header_list)
-        // All calls may be cancelled at once; `Resets` finds a client that cancels without end.
+        // A client may cancel all its calls at once. `Resets` detects a client that never stops
+        // cancelling.
         .max_pending_accept_reset_streams(usize::try_from(settings.max_streams).ok())
         .max_local_error_reset_streams(
             usize::try_from(settings.max_streams.max(MAX_STREAM_ERRORS)).ok(),
@@ -126,7 +128,7 @@ fn builder(settings: Settings) -> Builder<TokioExecutor> {
         .initial_stream_window_size(STREAM_WINDOW)
         .keep_alive_interval(interval)
         .keep_alive_timeout(limit)
-        // gRPC has no use for it.
+        // gRPC does not use the date header.
         .auto_date_header(false);
     builder
 }
@@ -138,7 +140,7 @@ async fn age(max_age: Option<Duration>) {
     }
 }
 
-/// A broken connection is its client's affair, and each of its calls has a record of its own.
+/// Logs a broken connection at debug level only, because each of its calls has its own record.
 fn log_end(ended: &Result<(), hyper::Error>) {
     if let Err(error) = ended {
         debug!(error = error as &dyn std::error::Error, "connection broken");

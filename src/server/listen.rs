@@ -1,4 +1,4 @@
-//! Opens the sockets that the server listens on, TCP and unix, and closes them without a trace.
+//! Opens and closes the TCP or unix socket that the server listens on.
 
 use std::{
     fs, io,
@@ -15,8 +15,7 @@ use crate::{config::listen::ListenAddress, grpc::peer::Peer};
 /// A client's socket.
 pub(super) type Socket = Either<TcpStream, UnixStream>;
 
-/// An open socket that clients connect to. Dropping it closes the socket and removes the file
-/// of a unix socket.
+/// A listening socket. Dropping it closes the socket and removes the file of a unix socket.
 #[derive(Debug)]
 pub struct Listener {
     kind: Kind,
@@ -30,8 +29,8 @@ enum Kind {
 }
 
 impl Listener {
-    /// Opens the socket. `[::]` takes IPv4 too where the system's default is dual stack, as on
-    /// Linux. The file of a unix socket that nobody serves any more is replaced.
+    /// Opens the socket. `[::]` also accepts IPv4 if the system's default is dual stack, as on
+    /// Linux. If the file of a unix socket exists but no process serves it, the file is replaced.
     pub async fn bind(address: &ListenAddress) -> io::Result<Self> {
         match address {
             ListenAddress::Tcp(address) => {
@@ -47,7 +46,7 @@ impl Listener {
         }
     }
 
-    /// Where it listens, with the real port.
+    /// Returns the local address, with the actual port.
     pub fn local_address(&self) -> &ListenAddress {
         &self.address
     }
@@ -75,15 +74,15 @@ impl Drop for Listener {
     }
 }
 
-/// The next client over TCP, whose small messages do not wait for an acknowledgement.
+/// Accepts the next TCP connection, with Nagle's algorithm disabled.
 async fn accept_prompt(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, address) = listener.accept().await?;
-    // A socket that refuses is already gone, which its first read tells.
+    // This fails only if the connection is already closed. The first read reports that.
     let _ = stream.set_nodelay(true);
     Ok((stream, address))
 }
 
-/// A process that was killed leaves the file of its socket; nobody answers there.
+/// Removes the socket file that a killed process left behind.
 fn remove_if_abandoned(path: &Path) -> io::Result<()> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     if is_socket && unix::net::UnixStream::connect(path).is_err() {
@@ -96,7 +95,7 @@ fn remove_if_abandoned(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Nagle's algorithm against delayed acknowledgements would cost 40 ms now and then.
+    /// Nagle's algorithm together with delayed acknowledgements would sometimes cost 40 ms.
     #[tokio::test]
     async fn small_messages_do_not_wait_for_an_acknowledgement() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

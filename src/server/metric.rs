@@ -1,5 +1,4 @@
-//! The metrics of the server: their names, and what each tells an operator. Those of calls are
-//! named after OpenTelemetry's conventions for RPC.
+//! The metrics of the server. The metrics of calls follow OpenTelemetry's conventions for RPC.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use tokio::runtime::Handle;
@@ -15,18 +14,18 @@ pub(super) const CERTIFICATE_RELOADS: &str = "gotoassist_certificate_reloads_tot
 
 const TASKS: &str = "gotoassist_tasks";
 
-/// Gives each its help text. Does nothing before a recorder is installed.
+/// Describes the metrics. Has no effect before a recorder is installed.
 pub(super) fn describe() {
     describe_histogram!(
         CALL_DURATION,
         Unit::Seconds,
-        "Time of one call, of a stream to its end, by method and status code"
+        "Time of one call until its end, by method and status code"
     );
     describe_gauge!(ACTIVE_CALLS, "Calls that have not ended, by method");
     describe_counter!(CALL_ERRORS, "Failed calls, by method and reason of the error");
     describe_counter!(
         PLANNED_ENDS,
-        "Calls that the server ended as planned, to go on elsewhere, by method and reason"
+        "Calls that the server ended as planned, so that clients reconnect, by method and reason"
     );
     describe_gauge!(CONNECTIONS, "Open connections of callers");
     describe_counter!(CONNECTIONS_CUT, "Connections that the server cut, by cause");

@@ -1,4 +1,4 @@
-//! What the operator is shown of the service.
+//! Collects the state of the service for the operator.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::{
     },
 };
 
-/// How often health and gauges are brought up to date.
+/// How often health and gauges are updated.
 const ROUND: Duration = Duration::from_secs(2);
 
-/// Everything the operator is shown is taken from these.
+/// The sources of the snapshot.
 #[derive(Clone, Debug)]
 pub(super) struct Overview {
     pub service: Service,
@@ -30,7 +30,7 @@ pub(super) struct Overview {
 }
 
 impl Overview {
-    /// The state of the service now.
+    /// Returns the current state of the service.
     pub fn snapshot(&self) -> Snapshot {
         let now = self.service.clock.now();
         let age = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
@@ -58,7 +58,7 @@ impl Overview {
         }
     }
 
-    /// Keeps the health of `upstream` and the gauges up to date, until dropped.
+    /// Keeps the health of `upstream` and the gauges up to date. Runs until it is dropped.
     pub async fn follow(&self, health: &Health) {
         let mut rounds = interval(ROUND);
         loop {

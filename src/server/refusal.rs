@@ -1,4 +1,5 @@
-//! Gives a reason and details to what tonic refuses by itself, before any handler, as every error has them.
+//! Adds a reason and details to the errors that tonic itself returns before any handler runs. All
+//! errors of the API have them.
 
 use http::{HeaderMap, HeaderName, Response};
 use tonic::{Code, Status, body::Body};
@@ -8,24 +9,24 @@ use crate::grpc::status;
 const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
-/// Puts our refusal in place of tonic's, which has no details, and whose message may hold what the
-/// caller sent.
+/// Replaces an error of tonic with our own. tonic's errors have no details, and their messages may
+/// contain data of the caller.
 pub(super) fn with_details(mut response: Response<Body>) -> Response<Body> {
     let Some(status) = status(response.headers()) else { return response };
     let encodings = response.headers_mut().remove(ACCEPT_ENCODING);
     let mut response = status.into_http();
     if let Some(encodings) = encodings {
-        // Belongs to this refusal (gRPC's compression specification).
+        // gRPC's compression specification requires this header in this error.
         response.headers_mut().insert(ACCEPT_ENCODING, encodings);
     }
     response
 }
 
-/// Our refusal, if these are the headers of one of tonic's. All that are ours have details.
+/// Returns our error if these headers are an error of tonic. All our own errors have details.
 fn status(headers: &HeaderMap) -> Option<Status> {
     let code = headers.get(Status::GRPC_STATUS).filter(|_| !headers.contains_key(DETAILS))?;
     match Code::from_bytes(code.as_bytes()) {
-        // grpc-go and grpc-java say RESOURCE_EXHAUSTED too.
+        // grpc-go and grpc-java also use RESOURCE_EXHAUSTED.
         Code::OutOfRange => Some(status::message_too_large()),
         Code::Unimplemented if headers.contains_key(ACCEPT_ENCODING) => {
             Some(status::encoding_unsupported())

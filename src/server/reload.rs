@@ -1,4 +1,4 @@
-//! Looking at files at once instead of when it is time for it, because the operator asks for it.
+//! Reloads files when the operator asks for it, instead of at the next interval.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,33 +6,33 @@ use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
 use crate::{grpc::caller::Callers, traffic};
 
-/// Asks for it. All clones are one.
+/// A handle that requests a reload. All clones are equivalent.
 #[derive(Clone, Debug, Default)]
 pub struct Reload {
     asked: watch::Sender<()>,
 }
 
-/// Learns that it was asked for; none is missed, several at once are one.
+/// Receives the requests. None is missed, but several at once count as one.
 pub type Asked = watch::Receiver<()>;
 
 impl Reload {
-    /// Has every file looked at that the service reads while it runs.
+    /// Requests a check of every file that the service reads while it runs.
     pub fn ask(&self) {
         self.asked.send_replace(());
     }
 
-    /// Learns of it from now on.
+    /// Returns a receiver for requests from now on.
     pub fn asked(&self) -> Asked {
         self.asked.subscribe()
     }
 }
 
-/// How often the file with the callers' tokens is looked at.
+/// How often the file of the callers' tokens is checked.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Looks at the callers' tokens every second, and when it is asked for at the service's own secrets too,
-/// if the vendor's access token cannot be refreshed. Runs until dropped. Certificates are looked at in
-/// `tls.rs`.
+/// Checks the file of the callers' tokens every second. On request, also reads the service's own
+/// secrets again, if the vendor's access token cannot be refreshed. Runs until it is dropped.
+/// `tls.rs` reloads the certificates.
 pub(super) async fn follow(mut asked: Asked, callers: Arc<Callers>, client: traffic::Client) {
     loop {
         let is_asked = tokio::select! {
@@ -46,7 +46,7 @@ pub(super) async fn follow(mut asked: Asked, callers: Arc<Callers>, client: traf
                 client.look_for_secret();
             }
         };
-        // A file system may not answer for long; then nothing waits for it but this.
+        // A file system may be slow, so this must not block other tasks.
         let _ = spawn_blocking(look).await;
     }
 }

@@ -1,5 +1,5 @@
-//! The body of a request, and how far it has come in. While it is incomplete, its call has not begun,
-//! and a drain need not wait for it.
+//! The body of a request, and how much of it has arrived. While the body is incomplete, its call
+//! has not begun, and a drain does not wait for it.
 
 use std::{
     pin::Pin,
@@ -15,7 +15,7 @@ use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-/// How far a request has come in. It is in the extensions of the request; clones are one.
+/// How much of a request has arrived. The request has it in its extensions. All clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct RequestState(Arc<Shared>);
 
@@ -25,16 +25,16 @@ struct Shared {
     reader: AtomicWaker,
 }
 
-/// There is more to come, or to be read.
+/// More may arrive, or is not read yet.
 const OPEN: u8 = 0;
-/// All has come in and was read.
+/// Everything has arrived and was read.
 const COMPLETE: u8 = 1;
-/// The client has reset the stream, or is gone.
+/// The client reset the stream or disconnected.
 const BROKEN: u8 = 2;
-/// The call has ended, and nothing more is read.
+/// The call has ended, so nothing more is read.
 const CLOSED: u8 = 3;
 
-/// Of a request that is complete from the start.
+/// The default is the state of a complete request.
 impl Default for RequestState {
     fn default() -> Self {
         Self::new(COMPLETE)
@@ -52,13 +52,13 @@ impl RequestState {
         self.is(OPEN)
     }
 
-    /// Whether the client broke the request off.
+    /// Whether the client aborted the request.
     pub fn is_broken(&self) -> bool {
         self.is(BROKEN)
     }
 
-    /// Ends the request for whoever reads it. (The reflection service reads in a task of its own, which
-    /// would hold the stream as long as its client does.)
+    /// Ends the body for its reader. (The reflection service reads in its own task, which would
+    /// otherwise keep the stream open as long as its client does.)
     pub fn close(&self) {
         self.set(CLOSED);
         self.0.reader.wake();
@@ -74,7 +74,7 @@ impl RequestState {
 }
 
 pin_project! {
-    /// The body of a request, which keeps its state.
+    /// The body of a request, which updates its state.
     pub(super) struct RequestBody<B> {
         #[pin]
         inner: Option<B>,
@@ -83,7 +83,7 @@ pin_project! {
 }
 
 impl<B: Body> RequestBody<B> {
-    /// The body, and its state.
+    /// Wraps a body. Also returns its state.
     pub fn new(inner: B) -> (Self, RequestState) {
         let state = RequestState::new(if inner.is_end_stream() { COMPLETE } else { OPEN });
         (Self { inner: Some(inner), state: state.clone() }, state)

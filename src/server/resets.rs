@@ -1,17 +1,16 @@
-//! How often a client may reset calls that have no answer yet. Each costs the server the work for a
-//! call and its client next to nothing (CVE-2023-44487), so that a client which never stops loses its
-//! connection. A client that cancels everything it has in flight at once does not.
+//! Limits how often a client may reset calls before they are answered. A reset costs the client
+//! almost nothing, but it costs the server the work of a call (CVE-2023-44487). A client that never
+//! stops loses its connection. A client that cancels all its in-flight calls at once keeps it.
 
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-/// How many resets a second a client may send for as long as it likes.
+/// How many resets a second a client may send permanently.
 const RATE: f64 = 100.0;
 
-/// The resets of one connection: a bucket from which each takes one, and which fills again in time.
-/// Clones are one.
+/// Counts the resets of one connection with a token bucket. All clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Resets(Arc<Shared>);
 
@@ -29,19 +28,19 @@ struct Bucket {
 }
 
 impl Resets {
-    /// All calls of a connection may be reset at once, and so may those that follow them.
+    /// Creates a counter that allows a client to reset all its calls at once, twice in a row.
     pub fn new(max_streams: u32) -> Self {
         let burst = f64::from(max_streams) * 2.0 + RATE;
         let bucket = Mutex::new(Bucket { left: burst, at: Instant::now() });
         Self(Arc::new(Shared { burst, bucket, exceeded: Notify::new() }))
     }
 
-    /// A call has come in.
+    /// Counts a call as reset if the returned guard is dropped without an answer.
     pub fn expect_answer(&self) -> Unanswered {
         Unanswered(Some(self.clone()))
     }
 
-    /// Returns when there were too many.
+    /// Waits until there are too many resets.
     pub async fn exceeded(&self) {
         self.0.exceeded.notified().await;
     }
@@ -58,11 +57,11 @@ impl Resets {
     }
 }
 
-/// A call without an answer. Dropped as such, it counts as reset by its client.
+/// A call without an answer. If it is dropped, the client has reset the call.
 pub(super) struct Unanswered(Option<Resets>);
 
 impl Unanswered {
-    /// Here is its answer.
+    /// Notes that the call was answered.
     pub fn answered(mut self) {
         self.0 = None;
     }
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_burst_is_fine_and_so_is_the_next_one_later() {
+    async fn repeated_bursts_are_allowed() {
         let resets = Resets::new(1000);
         for _ in 0..10 {
             reset(&resets, 2000);
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rate_that_does_not_end_is_too_much() {
+    async fn a_permanent_high_rate_is_refused() {
         let resets = Resets::new(1000);
         for _ in 0..10 {
             reset(&resets, 500);

@@ -25,7 +25,7 @@ use crate::{
     traffic, wire,
 };
 
-/// The service.
+/// Builds the gRPC service.
 pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
     let clock = Clock::system();
     let token_client = token_url(config).map(|url| wire::HttpClient::new(&config.upstream, url));
@@ -47,7 +47,7 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
     })
 }
 
-/// Everything that keeps the parts from being built.
+/// Returns every problem that prevents the parts from being built.
 pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
     let mut problems: Vec<_> = config.problems().into_iter().map(Error::Config).collect();
     if let Some(files) = tls_files(config) {
@@ -55,7 +55,7 @@ pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
     }
     let urls = [Some(&config.upstream.url), token_url(config)].into_iter().flatten();
     let mut clients = urls.map(|url| wire::HttpClient::new(&config.upstream, url));
-    // Two that fail do so for the same reason.
+    // Both clients would fail for the same reason.
     problems.extend(clients.find_map(Result::err).map(Error::Upstream));
     problems.extend(Callers::new(&config.credentials).err().map(Error::CallerTokens));
     problems.extend(resume_tokens(config).err());
@@ -63,7 +63,7 @@ pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
     problems
 }
 
-/// The certificate to serve with, if there is one.
+/// Loads the certificate to serve with, if there is one.
 pub(super) async fn tls(config: &ServeConfig) -> Result<Option<Arc<Tls>>, Error> {
     Ok(match tls_files(config) {
         Some(files) => Some(Arc::new(Tls::load(files).await?)),
@@ -81,12 +81,13 @@ fn tls_files(config: &ServeConfig) -> Option<tls::Files> {
     })
 }
 
-/// Where the service asks for tokens: nowhere, without a credential of its own.
+/// Returns the URL where the service gets its tokens. `None` if the service has no credential.
 fn token_url(config: &ServeConfig) -> Option<&Url> {
     config.credentials.grant().map(|_| &config.credentials.token_url)
 }
 
-/// Open watches at once of one session with one credential: as many as of all sessions by default.
+/// The greatest number of concurrent watches of one session with one credential. It is the same as
+/// the default for all sessions.
 const MAX_WATCHES_PER_SESSION: usize = 100_000;
 
 fn watch_settings(config: &ServeConfig) -> watch::Settings {
@@ -99,15 +100,15 @@ fn watch_settings(config: &ServeConfig) -> watch::Settings {
     }
 }
 
-/// How soon a doubtful answer (an earlier status, a 404) is checked by a second one. Long enough for
-/// the vendor's servers to agree with each other.
+/// How long a poll waits before a second answer confirms a doubtful one (an earlier status, a 404).
+/// Long enough for the vendor's servers to agree with each other.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
-/// After how many failures in a row the watchers of a session are told that it is stale. One or two
-/// are nothing unusual.
+/// After how many failures in a row the watchers of a session learn that it is stale. One or two
+/// failures are normal.
 const STALE_AFTER: u32 = 3;
 
-/// How long a poll outlives its last watcher, for those who reconnect.
+/// How long a poll continues after its last watcher left, so that a watcher can reconnect.
 const LINGER: Duration = Duration::from_secs(2);
 
 fn feed_settings(config: &PollConfig) -> feed::Settings {

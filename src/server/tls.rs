@@ -1,5 +1,5 @@
-//! The server's certificates: read from files, and read again when the files change, so that a renewed
-//! certificate needs no restart and ends no stream. (tonic's own TLS reads them once.)
+//! The server's certificates. They are reloaded when their files change, so that a renewed
+//! certificate needs no restart and ends no stream. (tonic's own TLS reads them only once.)
 
 use std::{
     io,
@@ -27,32 +27,32 @@ pub struct Files {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// Who signs the clients' certificates; without it none are asked for.
+    /// The authority of the clients' certificates. Without it, the server asks for none.
     pub client_ca: Option<ClientCa>,
 }
 
-/// Which clients' certificates are taken.
+/// Which clients' certificates are accepted.
 #[derive(Clone, Debug)]
 pub struct ClientCa {
-    /// The certificates that sign them.
+    /// The certificates of the authority.
     pub certificates: PathBuf,
-    /// Whether a client without a certificate is refused. If not, its calls come without one.
+    /// Whether a client without a certificate is refused.
     pub is_required: bool,
 }
 
-/// Why the files give no TLS.
+/// Why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
     #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
-    /// A file is not PEM, or holds nothing of the kind wanted.
+    /// A file is not PEM, or it does not contain what it should.
     #[error("no certificate or key in {}", .0.display())]
     Pem(PathBuf, #[source] pem::Error),
     /// A file holds no certificate.
     #[error("no certificate in {}", .0.display())]
     Empty(PathBuf),
-    /// Certificate and key do not fit each other, or are of no known kind.
+    /// The certificate and the key do not match, or their type is not supported.
     #[error("certificate and key cannot be used")]
     Rejected(#[from] rustls::Error),
     /// The client CA cannot be used.
@@ -60,7 +60,7 @@ pub enum Error {
     ClientCa(#[from] VerifierBuilderError),
 }
 
-/// Everything that is wrong with the files.
+/// Returns all problems of the files.
 pub async fn problems(files: &Files) -> Vec<Error> {
     let client_ca = files.client_ca.as_ref().map(|ca| &ca.certificates);
     let mut unreadable = Vec::new();
@@ -73,7 +73,7 @@ pub async fn problems(files: &Files) -> Vec<Error> {
     unreadable
 }
 
-/// The configuration for new connections; open ones keep what they have.
+/// The TLS configuration for new connections. Open connections keep theirs.
 #[derive(Debug)]
 pub struct Tls {
     files: Files,
@@ -89,13 +89,13 @@ impl Tls {
         Ok(Self { files, current, seen: Mutex::new(Some(contents)) })
     }
 
-    /// What the next connection uses.
+    /// Returns the configuration for the next connection.
     pub fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.read())
     }
 
-    /// Takes the files' contents if they changed, and tells whether they did. On an error the old
-    /// ones stay in use, and the same broken contents are not tried again.
+    /// Loads the files if their contents changed. Returns whether they did. After an error the old
+    /// configuration stays in use, and the same broken contents are not tried again.
     pub async fn reload(&self) -> Result<bool, Error> {
         let contents = Contents::read(&self.files).await?;
         {
@@ -110,8 +110,9 @@ impl Tls {
         Ok(true)
     }
 
-    /// Looks at the files every `interval` and whenever it is `asked` for, for ever. Contents are
-    /// compared, not times: mounted secrets are swapped by symlink, with any time on them.
+    /// Checks the files every `interval`, and on each request of `asked`. Runs until it is dropped.
+    /// It compares contents instead of modification times, because mounted secrets are replaced by
+    /// a symlink and may have any time.
     pub async fn follow(&self, interval: Duration, mut asked: Asked) {
         loop {
             tokio::select! {

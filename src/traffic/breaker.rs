@@ -1,10 +1,10 @@
-//! The circuit breaker: requests that keep failing are refused at once for a while.
+//! The circuit breaker. While requests keep failing, it refuses further ones at once for a while.
 //!
 //! There are three kinds of circuits. The circuit of a **session** opens after failures of that
 //! session. The circuit of a **credential** opens after failures of [`SESSIONS_TO_OPEN`] different
-//! sessions without a success in between. The circuit for **all** opens when no connection can be
-//! made. Callers who share the service's credential have circuits of their own, so none of them can
-//! open another's.
+//! sessions without a success in between. The circuit for **all** requests opens when no connection
+//! can be made. Callers who share the service's credential have separate circuits, so one caller
+//! cannot open the circuit of another.
 
 mod circuit;
 mod table;
@@ -25,11 +25,11 @@ use crate::{
 use circuit::Rule;
 use table::Table;
 
-/// So many different sessions must fail before the circuit of their credential opens.
+/// This many different sessions must fail before the circuit of their credential opens.
 const SESSIONS_TO_OPEN: usize = 3;
 
-/// A caller who left after this long could not expect an answer any more. That counts as a failure for
-/// callers who have no more time than that.
+/// If a caller waited this long and left without an answer, the attempt counts as a failure, but
+/// only for callers with an equally short deadline.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// All circuits of a process.
@@ -41,16 +41,16 @@ struct State {
     table: Mutex<Table>,
 }
 
-/// What is asked for, and by whom: a session, or the links of a domain.
+/// Who asks for what: a caller, and the path of a session or of the links of a domain.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Subject {
     pub caller: CredentialId,
-    /// A hash of the path, which may be long and names the session. A caller who makes paths collide
-    /// harms only itself.
+    /// A hash of the path. The path itself may be long and contains the session id. A caller who
+    /// makes hashes collide harms only itself.
     path: u64,
 }
 
-/// The right to make one attempt, which has to report how the attempt ends.
+/// The right to make one attempt. Its owner reports how the attempt ends.
 pub(super) struct Permit {
     breaker: Breaker,
     subject: Subject,
@@ -66,13 +66,14 @@ impl Subject {
 }
 
 impl Breaker {
-    /// Opens a circuit after `failure_limit` failures in a row (0 = never), for `pause` at first.
+    /// Creates a breaker whose circuits open after `failure_limit` failures in a row (0 = never).
+    /// `pause` is the first pause of an open circuit.
     pub fn new(failure_limit: u32, pause: Duration) -> Self {
         let rule = Rule { failure_limit, pause };
         Self(Arc::new(State { rule, table: Mutex::default() }))
     }
 
-    /// Allows an attempt to begin. The error tells when it is worth asking again.
+    /// Allows an attempt to begin. The error says when to try again.
     pub fn enter(&self, subject: Subject, deadline: Option<Instant>) -> Result<Permit, Error> {
         self.0.table.lock().check(subject, deadline, Instant::now())?;
         Ok(Permit { breaker: self.clone(), subject, deadline, sent_at: None, is_settled: false })
@@ -80,7 +81,7 @@ impl Breaker {
 }
 
 impl State {
-    /// Changes circuits. Sets the gauges if `change` returns that it changed any.
+    /// Applies `change` to the circuits. Sets the gauges if `change` returns true.
     fn update(&self, change: impl FnOnce(&mut Table, Rule, Instant) -> bool) {
         if self.rule.failure_limit > 0 {
             let mut table = self.table.lock();
@@ -92,11 +93,11 @@ impl State {
 }
 
 impl Permit {
-    /// Reports that the request is sent now. Fails if a circuit has opened while the attempt waited
-    /// for the quota.
+    /// Reports that the request is sent now. Fails if a circuit opened while the attempt waited for
+    /// the quota.
     ///
-    /// Only now does the attempt become the trial of a half-open circuit: one that still waits must
-    /// not keep others from trying.
+    /// The attempt becomes the trial of a half-open circuit only now. An attempt that still waits
+    /// must not block the trials of others.
     pub fn send(&mut self) -> Result<(), Error> {
         let now = Instant::now();
         self.breaker.0.table.lock().begin(self.subject, self.deadline, now)?;

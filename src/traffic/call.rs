@@ -1,5 +1,5 @@
-//! What every step of a call to the vendor has to know. It is made once, when the call begins, and
-//! handed on.
+//! The context of a call to the vendor. It is created once, when the call begins, and passed to
+//! every step.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::{credential::Credential, trace::Cause, wire::endpoint::Endpoint};
 pub struct RequestContext {
     /// When the caller stops waiting. It bounds the wait for the quota and every attempt.
     pub deadline: Option<Instant>,
-    /// The call, as the traces know it.
+    /// The call that causes the request, for traces.
     pub cause: Cause,
     /// Counts the requests of the call.
     pub call_stats: CallStats,
-    /// Whether the vendor is asked even if the session is in the finished-session cache.
+    /// Whether to ask the vendor even if the session is in the finished-session cache.
     pub skips_cache: bool,
 }
 
@@ -25,7 +25,7 @@ pub struct RequestContext {
 pub(super) struct Call<T> {
     pub credential: Credential,
     pub endpoint: Endpoint<T>,
-    /// What the circuit breaker and the retries know the call by.
+    /// Identifies the call for the circuit breaker and the retries.
     pub subject: Subject,
     pub class: Class,
     pub deadline: Arc<SharedDeadline>,

@@ -1,5 +1,5 @@
-//! The finished-session cache: sessions that are finished, kept in memory for a short time. All that
-//! can still change of such a session is a late note.
+//! The finished-session cache. It keeps finished sessions in memory for a short time. Only the
+//! notes of such a session can still change.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -13,17 +13,18 @@ use crate::{
     wire::Answer,
 };
 
-/// What all entries may weigh together.
+/// The greatest total weight of all entries.
 const WEIGHT_LIMIT: usize = 16 * 1024 * 1024;
 
-/// An entry weighs as many bytes as its JSON had, but no less than this, so there are at most 4,096.
-/// In memory an entry is about three times as large.
+/// The least weight of an entry. An entry weighs as much as its JSON has bytes, but at least this
+/// much, so there are at most 4,096 entries. In memory an entry is about three times as large as
+/// its JSON.
 const LEAST_WEIGHT: usize = 4 * 1024;
 
-/// The finished sessions that each credential was shown a short time ago.
+/// The finished sessions that each credential read a short time ago.
 pub(super) struct FinishedSessions {
     lifetime: Duration,
-    /// In order of arrival, since only `put` moves an entry.
+    /// In order of arrival, because only `put` moves an entry.
     entries: Mutex<LruCache<Key, Entry>>,
 }
 
@@ -37,20 +38,21 @@ struct Entry {
 }
 
 impl FinishedSessions {
-    /// Keeps each session for `lifetime`. With a lifetime of zero it keeps none.
+    /// Creates a cache that keeps each session for `lifetime`. With a lifetime of zero it keeps
+    /// none.
     pub fn new(lifetime: Duration) -> Self {
         Self { lifetime, entries: Mutex::new(LruCache::unbounded()) }
     }
 
-    /// The session, if it was finished when `credential` was shown it.
+    /// Returns the session, if it was finished when `credential` last read it.
     pub fn get(&self, credential: CredentialId, id: &SessionId) -> Option<Answer<Arc<Session>>> {
         let entries = self.entries.lock();
         let entry = entries.peek(&(credential, id.clone()))?;
         (entry.came_at.elapsed() < self.lifetime).then(|| entry.answer.clone())
     }
 
-    /// Keeps the answer, which was `size` bytes of JSON, if the session is finished. Forgets the
-    /// earlier answer in any case.
+    /// Keeps the answer if the session is finished. Forgets the earlier answer in any case. `size`
+    /// is the size of the answer's JSON in bytes.
     pub fn put(
         &self,
         credential: &Credential,
@@ -71,8 +73,8 @@ impl FinishedSessions {
         while entries.peek_lru().is_some_and(|(_, oldest)| is_over(oldest)) {
             entries.pop_lru();
         }
-        while let Some(superfluous) = superfluous(&entries) {
-            entries.pop(&superfluous);
+        while let Some(evicted) = to_evict(&entries) {
+            entries.pop(&evicted);
         }
     }
 
@@ -81,15 +83,15 @@ impl FinishedSessions {
         self.entries.lock().pop(&(credential, id.clone()));
     }
 
-    /// Forgets all sessions that `credential` was shown, since the vendor refused it.
+    /// Forgets all sessions of `credential`, because the vendor refused it.
     pub fn forget_all(&self, credential: CredentialId) {
         self.entries.lock().retain(|(shown_to, _), _| *shown_to != credential);
     }
 }
 
-/// If the entries weigh too much, the oldest of the caller whose entries weigh the most: a caller
-/// with a flood of sessions evicts nobody else's.
-fn superfluous(entries: &LruCache<Key, Entry>) -> Option<Key> {
+/// If the entries weigh too much, returns the oldest entry of the caller whose entries weigh the
+/// most. So a caller with many sessions does not evict the entries of others.
+fn to_evict(entries: &LruCache<Key, Entry>) -> Option<Key> {
     let mut weights = HashMap::<_, usize>::new();
     for (_, entry) in entries {
         *weights.entry(entry.caller).or_default() += entry.weight;
@@ -106,7 +108,7 @@ fn superfluous(entries: &LruCache<Key, Entry>) -> Option<Key> {
 mod tests {
     use super::*;
 
-    /// As many small sessions fit.
+    /// The number of small sessions that fit.
     const SESSION_LIMIT: usize = WEIGHT_LIMIT / LEAST_WEIGHT;
 
     fn answer(status: &str) -> Answer<Arc<Session>> {
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn memory_is_bounded_and_the_oldest_go_first() {
+    async fn memory_is_bounded_and_the_oldest_entries_are_evicted_first() {
         let (finished, caller, last) = (cache(), credential("a"), SESSION_LIMIT + 9);
         for number in (0..=last).chain([last; 100]) {
             finished.put(&caller, &id(number), &answer("complete"), 1_000);
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn large_sessions_leave_room_for_fewer() {
+    async fn fewer_large_sessions_fit() {
         let (finished, large) = (cache(), 1024 * 1024);
         for number in 0..100 {
             finished.put(&credential("a"), &id(number), &answer("complete"), large);
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_over_is_let_go_of_when_something_new_comes() {
+    async fn expired_entries_are_removed_when_a_new_one_is_added() {
         let finished = cache();
         for number in 0..100 {
             finished.put(&credential("a"), &id(number), &answer("abandoned"), 1_000);
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_session_that_goes_on_after_all_is_forgotten() {
+    async fn a_session_that_becomes_active_again_is_forgotten() {
         let (finished, caller) = (cache(), credential("a"));
         finished.put(&caller, &id(1), &answer("complete"), 1_000);
         finished.put(&caller, &id(1), &answer("active"), 1_000);
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_of_one_caller_evicts_nobody_elses() {
+    async fn a_flood_of_one_caller_does_not_evict_the_entries_of_others() {
         let finished = cache();
         let flooding = Credential::Service(credential("a").id());
         let others = [Credential::Service(credential("b").id()), credential("c")];

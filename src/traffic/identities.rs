@@ -1,5 +1,5 @@
-//! Which session each watched id stands for, so that an answer about another session is noticed in
-//! unary calls too.
+//! The identity of the session behind each watched id. With it, unary calls also detect an answer
+//! about another session.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,19 +10,19 @@ use crate::{
     model::{Identity, SessionId},
 };
 
-/// The identities of the sessions that are watched at present. All clones are the same map.
+/// The identities of the watched sessions. All clones share one map.
 #[derive(Clone, Debug, Default)]
 pub struct Identities(Arc<Mutex<HashMap<(CredentialId, SessionId), Identity>>>);
 
 impl Identities {
-    /// From now on the session has this identity, if one is known.
+    /// Sets the identity of the session, if it is known.
     pub fn set(&self, session: (CredentialId, SessionId), identity: Option<Identity>) {
         if let Some(identity) = identity {
             self.0.lock().insert(session, identity);
         }
     }
 
-    /// The session is not watched any more.
+    /// Forgets a session that is no longer watched.
     pub fn forget(&self, session: &(CredentialId, SessionId)) {
         self.0.lock().remove(session);
     }

@@ -1,5 +1,5 @@
-//! The metrics of the requests to the vendor, and what is recorded of each when it ends: a duration,
-//! a line in the log, its span, and the numbers of its call.
+//! The metrics of the requests to the vendor. When a request ends, this module records its
+//! duration, a log line, its span and the statistics of its call.
 
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -40,7 +40,7 @@ pub(super) fn describe() {
     );
     describe_counter!(
         CONNECTION_FAILURES,
-        "Requests to GoToAssist without a connection, or whose connection broke, by cause"
+        "Requests to GoToAssist that got no connection or whose connection broke, by cause"
     );
     describe_counter!(RETRIES, "Requests to GoToAssist that were tried again, by call");
     describe_counter!(
@@ -59,7 +59,7 @@ pub(super) fn describe() {
     describe_histogram!(
         QUOTA_WAIT,
         Unit::Seconds,
-        "Time that a request to GoToAssist waited for the quota, by class, also in vain"
+        "Time that a request to GoToAssist waited for the quota, admitted or not, by class"
     );
     describe_gauge!(QUOTA_RATE, "Requests per second to GoToAssist that are allowed now");
     describe_gauge!(QUOTA_LIMIT, "Requests per second to GoToAssist that are allowed at best");
@@ -79,7 +79,7 @@ pub(super) fn set_gauges(quota: &quota::Snapshot, is_upstream_well: bool) {
     gauge!(UPSTREAM_UP).set(f64::from(u8::from(is_upstream_well)));
 }
 
-/// Records one request when it is dropped, so that a cancelled request is recorded too.
+/// Records a request when it is dropped, so that a cancelled request is recorded too.
 pub(super) struct Observation {
     endpoint: Name,
     began_at: Instant,

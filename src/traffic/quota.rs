@@ -1,14 +1,14 @@
-//! How often the vendor may be asked, and whose turn it is. Every request passes here, and nothing
-//! else counts against the quota.
+//! Limits how often the vendor is asked, and decides which request is next. Every request passes
+//! through the quota.
 //!
-//! `pace` decides **when**: a token bucket spreads the requests and allows a burst after a quiet time,
-//! and a log of the latest admissions keeps every window of a second within the quota. `queue` decides
-//! **who**: unary calls go before watches. Callers of unary calls take turns; watches go by what a
-//! poll would learn. While watches wait, one admission in [`WATCH_SHARE`] is for them, so that a flood
-//! of unary calls slows them down but never stops them. `bucket` has the task that admits the
-//! requests that wait.
+//! `pace` decides **when** a request is sent. A token bucket spreads the requests and allows a
+//! burst after a quiet time. A log of the latest admissions keeps every window of a second within
+//! the quota. `queue` decides **which** request is next. Unary calls go before watches. Callers of
+//! unary calls take turns. Watches are ordered by how much a poll would learn. While watches wait,
+//! they get one admission in [`WATCH_SHARE`], so that a flood of unary calls slows them down but
+//! never stops them. `bucket` has the dispatcher, the task that admits the waiting requests.
 //!
-//! A 429 halves the rate at once, and good answers raise it again slowly.
+//! A 429 halves the rate at once. Good answers raise it again slowly.
 
 mod bucket;
 pub(crate) mod class;
@@ -34,7 +34,7 @@ pub use self::{
     snapshot::Snapshot,
 };
 
-/// The most buckets under [`Scope::Credential`].
+/// The greatest number of buckets under [`Scope::Credential`].
 const MAX_BUCKETS: usize = 16_384;
 
 /// The number of buckets at which the idle ones are removed for the first time.
@@ -47,30 +47,30 @@ pub struct Quota {
 }
 
 struct Buckets {
-    /// One without a key, or one for each credential.
+    /// Either a single bucket without a key, or a bucket for each credential.
     by_credential: HashMap<Option<CredentialId>, Arc<Bucket>>,
     sweep_at: usize,
 }
 
 impl Quota {
-    /// A quota of which nothing is used yet.
+    /// Creates an unused quota.
     pub fn new(settings: Settings) -> Self {
         let buckets = Buckets { by_credential: HashMap::new(), sweep_at: FIRST_SWEEP };
         Self { settings, buckets: Mutex::new(buckets) }
     }
 
-    /// Waits until one request may be sent. A caller that drops the future leaves the queue.
+    /// Waits until one request may be sent. Dropping the future leaves the queue.
     ///
     /// A unary call waits until `deadline` at most. It fails with
     /// [`Kind::QuotaExhausted`](crate::wire::Kind::QuotaExhausted) at once if its turn would come
-    /// later, or if the queue is full; `retry_after` is then the time until its turn. A watch waits as
-    /// long as it takes.
+    /// later, or if the queue is full. `retry_after` is then the time until its turn. A watch waits
+    /// without a limit.
     ///
     /// While the vendor wants a pause (429 with Retry-After), the error is
-    /// [`Kind::RateLimited`](crate::wire::Kind::RateLimited), and `retry_after` is at least the rest
-    /// of the pause. A unary call gets it if its deadline is before the end of the pause. A watch gets
-    /// it if the pause lasts longer than [`LONGEST_SILENCE`], so that its watchers hear of it.
-    /// Requests that wait already when the pause begins get it too.
+    /// [`Kind::RateLimited`](crate::wire::Kind::RateLimited), and `retry_after` is at least the
+    /// rest of the pause. A unary call gets it if its deadline is before the end of the pause. A
+    /// watch gets it if the pause lasts longer than [`LONGEST_SILENCE`], so that its watchers learn
+    /// about the pause. Requests that are already waiting when the pause begins get it too.
     pub async fn admit(
         &self,
         credential: CredentialId,
@@ -80,8 +80,8 @@ impl Quota {
         self.admit_for(credential, credential, class, deadline).await
     }
 
-    /// The same for one of several callers who share a credential (the service's own): the callers
-    /// take turns.
+    /// Like [`Quota::admit`], for one of several callers who share the service's credential. The
+    /// callers take turns.
     pub async fn admit_for(
         &self,
         caller: CredentialId,
@@ -92,24 +92,24 @@ impl Quota {
         self.bucket(credential)?.admit(caller, class, deadline).await
     }
 
-    /// The vendor answered 429: sends half as many requests from now on, and none for `retry_after`
-    /// (an hour at most). Several 429s within a second count as one.
+    /// Records a 429: halves the rate, and admits no request for `retry_after` (an hour at most).
+    /// Several 429s within a second count as one.
     pub fn slow_down(&self, credential: CredentialId, retry_after: Option<Duration>) {
         if let Ok(bucket) = self.bucket(credential) {
             bucket.slow_down(retry_after);
         }
     }
 
-    /// The vendor answered anything but 429: sends a little more often, up to the limit.
+    /// Records any answer but 429: raises the rate a little, up to the limit.
     pub fn speed_up(&self, credential: CredentialId) {
         let bucket = self.buckets.lock().by_credential.get(&self.key(credential)).cloned();
-        // A bucket that was removed is at the full rate.
+        // A removed bucket needs nothing: a new one begins at the full rate.
         if let Some(bucket) = bucket {
             bucket.speed_up();
         }
     }
 
-    /// The present state.
+    /// Returns the current state.
     pub fn snapshot(&self) -> Snapshot {
         let buckets: Vec<_> = self.buckets.lock().by_credential.values().cloned().collect();
         let snapshots = buckets.iter().map(|bucket| bucket.snapshot());
@@ -138,7 +138,8 @@ impl Buckets {
             return Ok(bucket.clone());
         }
         if self.by_credential.len() >= self.sweep_at {
-            // A bucket with one owner is not in use: others get theirs under the lock that we hold.
+            // A bucket with one owner is unused: requests clone their `Arc` under the lock that is
+            // held here.
             self.by_credential
                 .retain(|_, bucket| Arc::strong_count(bucket) > 1 || !bucket.is_idle());
             self.sweep_at = (self.by_credential.len() * 2).clamp(FIRST_SWEEP, MAX_BUCKETS);
@@ -158,7 +159,7 @@ mod tests {
     use crate::credential::Credential;
 
     #[tokio::test(start_paused = true)]
-    async fn idle_buckets_of_credentials_are_given_up() {
+    async fn idle_buckets_are_removed() {
         let settings = Settings { rps: 8.0, burst: 8, scope: Scope::Credential, queue_limit: 10 };
         let quota = Quota::new(settings);
         for round in 0..20 {

@@ -1,4 +1,4 @@
-//! Which failures of a unary call are tried again, after what pause, and how many in all.
+//! Decides which failures of a unary call are retried, after which backoff, and how many in total.
 
 mod budget;
 
@@ -11,7 +11,7 @@ use super::breaker::Subject;
 use crate::wire::{Error, Kind};
 use budget::Budget;
 
-/// How long a caller without a deadline waits for a retry at most.
+/// The longest time that a caller without a deadline waits for a retry.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The retries of a process.
@@ -21,7 +21,8 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    /// Allows `limit` retries a call at most, and as many of all calls together as the budget has.
+    /// Allows at most `limit` retries for a call. The budget limits the retries of all calls
+    /// together.
     pub fn new(limit: u32) -> Self {
         Self {
             budget: Budget::default(),
@@ -34,13 +35,13 @@ impl Retries {
         }
     }
 
-    /// The pauses of one call. The call adds to the budget.
+    /// Returns the backoffs of one call. Adds the call to the budget.
     pub fn of_call(&self) -> ExponentialBackoff {
         self.budget.deposit();
         self.delays.build()
     }
 
-    /// How long to pause after `error`, if it is worth another attempt before `deadline`.
+    /// Returns the backoff after `error`, if another attempt is allowed and fits before `deadline`.
     pub fn pause(
         &self,
         subject: Subject,
@@ -55,7 +56,7 @@ impl Retries {
     }
 }
 
-/// How long to wait at least after `error`; `None` if it is not worth another attempt.
+/// Returns the shortest wait after `error`, or `None` if it must not be retried.
 fn shortest_wait(error: &Error) -> Option<Duration> {
     match error.kind {
         Kind::ConnectFailed | Kind::Unavailable => Some(error.retry_after.unwrap_or_default()),

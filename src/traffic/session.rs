@@ -1,9 +1,9 @@
-//! Sessions, for unary calls and for polls, and how requests for the same session are shared.
+//! Reads sessions for unary calls and polls, and shares requests for the same session.
 //!
-//! There are two levels. Identical **calls** of one caller are one call, with one place in the quota
-//! queue and one series of retries. A **request** that has been sent is shared by all who ask for the
-//! same session by the same credential, polls and other callers too. So nobody waits in another
-//! caller's place.
+//! There are two levels. Identical **calls** of one caller are merged into one call, with one entry
+//! in the quota queue and one series of retries. A **request** that has been sent is shared by all
+//! calls and polls for the same session and credential, also those of other callers. So a caller
+//! never depends on the queue position of another caller.
 
 use std::sync::Arc;
 
@@ -25,13 +25,13 @@ use crate::{
     wire::{Answer, Error, Kind, endpoint},
 };
 
-/// A call for a session, whose answer comes with the size of its JSON in bytes.
+/// A call for a session. Its answer includes the size of the JSON in bytes.
 type SessionCall = Call<(Session, usize)>;
 
 impl Client {
-    /// One session, for a unary call.
+    /// Reads a session for a unary call.
     ///
-    /// A caller who leaves ends the request, unless others wait for it too.
+    /// If a caller leaves, the request is cancelled, unless other callers wait for it.
     pub async fn session(
         &self,
         credential: &Credential,
@@ -57,7 +57,7 @@ impl Client {
                     counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
                 }
                 match call.await {
-                    // It ended before it heard that this caller has more time.
+                    // The call ended before it saw that this caller has more time.
                     Err(error) if is_joined && error.is_of_quota() => {}
                     outcome => return outcome,
                 }
@@ -66,8 +66,8 @@ impl Client {
         .await
     }
 
-    /// One session, for a watch. It waits for the quota as long as it takes, unless the vendor wants a
-    /// pause, and makes a single attempt: the poll that asks comes again by itself.
+    /// Reads a session for a watch. It waits for the quota without a limit, unless the vendor wants
+    /// a pause. It makes a single attempt, because the poll asks again by itself.
     pub async fn poll_session(
         &self,
         credential: &Credential,
@@ -80,14 +80,14 @@ impl Client {
         self.attempt(id, &Arc::new(call)).await.map_err(Failed::into_error)
     }
 
-    /// A unary call with its retries.
+    /// Makes a unary call with its retries.
     async fn call(self, id: SessionId, call: SessionCall) -> Outcome {
         let call = Arc::new(call);
         self.0.upstream.ask(&call, || self.attempt(&id, &call)).await
     }
 
-    /// One answer: of the request in flight or of the next one, whoever starts it. That is the call
-    /// itself as soon as the quota admits it.
+    /// Makes one attempt. It joins the in-flight request, or the next one that another call starts.
+    /// If the quota admits this call first, it starts the request itself.
     async fn attempt(
         &self,
         id: &SessionId,
@@ -108,14 +108,16 @@ impl Client {
                 counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
             }
             match request.await {
-                // The sender had too little time for a second request, with a fresh credential.
+                // The call that sent the request had too little time to repeat it with a fresh
+                // credential.
                 Err(error) if is_joined && error.is_of_quota() => {}
                 outcome => return outcome.map_err(Failed::Sent),
             }
         }
     }
 
-    /// One request. Remembers a finished session, and forgets what the vendor does not show any more.
+    /// Sends one request. Caches a finished session, and forgets a session that the vendor no
+    /// longer shows.
     async fn request(self, id: SessionId, call: Arc<SessionCall>, admission: Admission) -> Outcome {
         let credential = &call.credential;
         let answer = self.0.upstream.send(admission, &call).await;

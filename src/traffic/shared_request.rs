@@ -1,7 +1,7 @@
-//! Requests in flight that several callers share.
+//! In-flight requests that several callers share.
 //!
-//! A shared request is a future that its callers poll together. No task is spawned for it: it runs as
-//! long as one of them waits, and it is cancelled when the last one leaves.
+//! A shared request is a future that its callers poll together. No task is spawned for it. It runs
+//! while at least one caller waits, and it is cancelled when the last caller leaves.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use crate::{
     wire::{Answer, Error},
 };
 
-/// What a shared request gives.
+/// The output of a shared request.
 pub(super) type Outcome = Result<Answer<Arc<Session>>, Error>;
 
 /// See the module.
@@ -28,7 +28,8 @@ pub(super) type SharedRequest = Shared<Pin<Box<dyn Future<Output = Outcome> + Se
 /// The shared requests of one kind. Nothing is shared between different keys.
 pub(super) struct InFlight<K: Eq + Hash>(Arc<Mutex<HashMap<K, Weak<Slot<K>>>>>);
 
-/// What those hold who ask for the same. When the last of them drops it, it takes the request along.
+/// Held by all callers that ask for the same key. The request is dropped with the last reference to
+/// the slot.
 pub(super) struct Slot<K: Eq + Hash> {
     in_flight: InFlight<K>,
     key: K,
@@ -38,13 +39,13 @@ pub(super) struct Slot<K: Eq + Hash> {
     pub deadline: Arc<SharedDeadline>,
 }
 
-/// When the last of those who share a request stops waiting; `None` if one of them waits as long as it
-/// takes.
+/// When the last caller of a shared request stops waiting. `None` if one of them waits without a
+/// limit.
 #[derive(Default)]
 pub(super) struct SharedDeadline(Mutex<Option<Instant>>);
 
 impl<K: Clone + Eq + Hash> InFlight<K> {
-    /// The slot of those who ask for `key`.
+    /// Returns the slot for `key`.
     pub fn slot(&self, key: &K) -> Arc<Slot<K>> {
         let mut slots = self.0.lock();
         if let Some(slot) = slots.get(key).and_then(Weak::upgrade) {
@@ -63,7 +64,8 @@ impl<K: Clone + Eq + Hash> InFlight<K> {
 }
 
 impl<K: Eq + Hash> Slot<K> {
-    /// The request in flight, or a new one. Also returns whether it was in flight already.
+    /// Returns the in-flight request, or starts a new one. Also returns whether the request was
+    /// already in flight.
     pub fn join_or_start<F>(&self, request: impl FnOnce() -> F) -> (SharedRequest, bool)
     where
         F: Future<Output = Outcome> + Send + 'static,
@@ -78,13 +80,14 @@ impl<K: Eq + Hash> Slot<K> {
         (request, false)
     }
 
-    /// The request in flight. If there is none, waits for the next one that starts.
+    /// Returns the in-flight request. If there is none, waits until one starts.
     pub async fn join(&self) -> SharedRequest {
         let mut has_waited = false;
         loop {
             let started = self.started.notified();
             let latest = self.latest.lock().clone();
-            // One that started meanwhile may have ended already.
+            // A request that started during the wait may already have ended. Its outcome is still
+            // good.
             if let Some(request) = latest.filter(|latest| has_waited || is_in_flight(latest)) {
                 return request;
             }
@@ -107,7 +110,7 @@ impl<K: Eq + Hash> Default for InFlight<K> {
 impl<K: Eq + Hash> Drop for Slot<K> {
     fn drop(&mut self) {
         let mut slots = self.in_flight.0.lock();
-        // Another may have taken its place by now.
+        // Another slot may have replaced this one.
         if slots.get(&self.key).is_some_and(|slot| slot.strong_count() == 0) {
             slots.remove(&self.key);
         }
@@ -115,22 +118,22 @@ impl<K: Eq + Hash> Drop for Slot<K> {
 }
 
 impl SharedDeadline {
-    /// The deadline of one caller.
+    /// Begins with the deadline of one caller.
     pub fn new(deadline: Option<Instant>) -> Self {
         Self(Mutex::new(deadline))
     }
 
-    /// When it is, as far as is known by now.
+    /// Returns the current deadline.
     pub fn get(&self) -> Option<Instant> {
         *self.0.lock()
     }
 
-    /// Begins again with one caller.
+    /// Resets it to the deadline of one caller.
     pub fn set(&self, deadline: Option<Instant>) {
         *self.0.lock() = deadline;
     }
 
-    /// One more caller waits.
+    /// Extends it for one more caller.
     pub fn extend(&self, deadline: Option<Instant>) {
         let mut latest = self.0.lock();
         *latest = latest.zip(deadline).map(|(latest, deadline)| latest.max(deadline));

@@ -1,4 +1,4 @@
-//! Numbers about the requests to the vendor: those of one call, and those of the process.
+//! Statistics of the requests to the vendor, for one call and for the process.
 
 use std::sync::{
     Arc,
@@ -10,32 +10,33 @@ use parking_lot::Mutex;
 
 use crate::wire::{Answer, Error};
 
-/// After so many failures in a row the vendor does not answer as it should.
+/// After this many failures in a row the vendor counts as unhealthy.
 const FAILURES: u64 = 3;
 
-/// Counts the requests of one call, for its line in the log. All clones are the same counter.
+/// Counts the requests of one call, for its log line. All clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct CallStats(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
     attempts: AtomicU32,
-    /// The HTTP status of the latest answer; 0 before the first.
+    /// The HTTP status of the latest answer. 0 before the first answer.
     status: AtomicU16,
 }
 
 impl CallStats {
-    /// The number of requests that the call has made. `None` if it shared those of another call.
+    /// Returns the number of requests that the call made. `None` if it only shared requests of
+    /// other calls.
     pub fn attempts(&self) -> Option<u32> {
         Some(self.0.attempts.load(Relaxed)).filter(|attempts| *attempts > 0)
     }
 
-    /// The HTTP status of the latest answer, if there was one.
+    /// Returns the HTTP status of the latest answer, if there was one.
     pub fn upstream_status(&self) -> Option<u16> {
         Some(self.0.status.load(Relaxed)).filter(|status| *status > 0)
     }
 
-    /// Counts one more request. Returns how many there were before.
+    /// Counts one more request. Returns the number of earlier requests.
     pub(super) fn begin(&self) -> u32 {
         self.0.attempts.fetch_add(1, Relaxed)
     }
@@ -45,7 +46,7 @@ impl CallStats {
     }
 }
 
-/// The requests since the start of the process, for the status page and for health.
+/// Statistics since the start of the process, for the status page and for health.
 #[derive(Debug, Default)]
 pub struct UpstreamStats {
     requests: AtomicU64,
@@ -55,27 +56,27 @@ pub struct UpstreamStats {
 }
 
 impl UpstreamStats {
-    /// The requests sent.
+    /// Returns the number of requests sent.
     pub fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
     }
 
-    /// Those without an answer, or with a broken one, 429 or 5xx.
+    /// Returns the number of requests that got no answer, a malformed answer, a 429 or a 5xx.
     pub fn failed(&self) -> u64 {
         self.failed.load(Relaxed)
     }
 
-    /// Whether the vendor answers as it should, as far as is known.
+    /// Whether the vendor is healthy, as far as is known.
     pub fn is_well(&self) -> bool {
         self.failures_in_a_row.load(Relaxed) < FAILURES
     }
 
-    /// When the latest success was read.
+    /// Returns when the latest successful answer was read.
     pub fn latest_answer(&self) -> Option<Timestamp> {
         *self.latest_answer.lock()
     }
 
-    /// Counts a request that is sent again at once, which is no failure.
+    /// Counts a request that is resent at once. It does not count as a failure.
     pub(super) fn count_resent(&self) {
         self.requests.fetch_add(1, Relaxed);
     }

@@ -1,5 +1,5 @@
-//! One attempt to ask the vendor, and a call made of several: circuit breaker, quota, credential,
-//! exchange, reading.
+//! Makes attempts to ask the vendor, and calls that consist of several attempts. An attempt needs a
+//! credential, passes the circuit breaker and the quota, sends the request and reads the reply.
 
 use http::HeaderValue;
 use metrics::{counter, histogram};
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// The vendor, and everything that a request to it passes.
+/// The transport to the vendor, and everything that a request passes before it.
 pub(super) struct Upstream {
     pub transport: Transport,
     pub quota: Quota,
@@ -42,16 +42,16 @@ pub(super) struct Upstream {
 /// The right to send one request now.
 pub(super) struct Admission {
     authorization: HeaderValue,
-    /// The service's own token, if `authorization` holds it.
+    /// The service's own token, if the request uses it.
     own: Option<Authorization>,
     permit: Permit,
 }
 
-/// Why an attempt gave no answer.
+/// Why an attempt failed.
 pub(super) enum Failed {
-    /// Nothing was sent: the breaker, the quota or the service's own credential forbids it.
+    /// Nothing was sent, because of the breaker, the quota or the service's own credential.
     NotSent(Error),
-    /// A request was sent.
+    /// A request was sent and failed.
     Sent(Error),
 }
 
@@ -63,7 +63,7 @@ impl Failed {
 }
 
 impl Upstream {
-    /// Makes a unary call of one attempt, or of several where another is worth it.
+    /// Makes a unary call. Repeats the attempt where a retry is allowed.
     pub async fn ask<T, U, F: Future<Output = Result<Answer<U>, Failed>>>(
         &self,
         call: &Call<T>,
@@ -81,7 +81,7 @@ impl Upstream {
                     // A caller with more time has joined.
                     continue;
                 }
-                // The vendor's earlier answer says more than that it cannot be asked again.
+                // The error of an earlier attempt says more than the error that prevented this one.
                 Err(Failed::NotSent(error)) => return Err(refusal.unwrap_or(error)),
                 Err(Failed::Sent(error)) => error,
             };
@@ -93,7 +93,7 @@ impl Upstream {
         }
     }
 
-    /// Waits for the right to send one request.
+    /// Waits for the admission of one request.
     pub async fn admission<T>(&self, call: &Call<T>) -> Result<Admission, Error> {
         let (authorization, own) = match (call.credential.authorization(), &self.tokens) {
             (Some(text), _) => {
@@ -121,8 +121,8 @@ impl Upstream {
         admitted
     }
 
-    /// Sends one request and reads the answer. If the vendor refuses the service's own credential, it
-    /// sends a second one with a fresh credential.
+    /// Sends one request and reads the answer. If the vendor refuses the service's own credential,
+    /// sends a second request with a fresh credential.
     pub async fn send<T>(&self, admission: Admission, call: &Call<T>) -> Result<Answer<T>, Error> {
         let own = admission.own.clone();
         let outcome = self.attempt(admission, call).await;
@@ -135,7 +135,7 @@ impl Upstream {
             return outcome;
         };
         let fresh = tokens.refused(&refused).await.map_err(|error| match error.kind {
-            // It is this answer that says so.
+            // The refusal has the details of the answer, which the error lacks.
             Kind::NoSeat => Error { kind: Kind::NoSeat, ..refusal.clone() },
             _ => error,
         })?;
@@ -144,7 +144,7 @@ impl Upstream {
         self.wait_for_quota(call, Class::Unary).await?;
         let admission = Admission { authorization, own: Some(fresh.clone()), permit };
         self.attempt(admission, call).await.map_err(|error| match error.kind {
-            // It has worked for other calls, so it was revoked since.
+            // The credential has worked for other calls, so it has been revoked since.
             Kind::CredentialRejected if has_worked => {
                 Error { kind: Kind::CredentialUnavailable, ..error }
             }
@@ -156,9 +156,9 @@ impl Upstream {
         })
     }
 
-    /// Sends one request, and the same again at once if the vendor closed a kept-alive connection just
-    /// as it was used again. Such a close is no failure of the vendor: the quota counts both requests,
-    /// but the retries and the breaker count the second one alone.
+    /// Sends one request. Resends it at once if the vendor closed a kept-alive connection while the
+    /// request was being sent. Such a close is not a failure of the vendor. The quota counts both
+    /// requests; the retries and the breaker count only the second one.
     async fn attempt<T>(&self, admission: Admission, call: &Call<T>) -> Result<Answer<T>, Error> {
         let Admission { authorization, own, mut permit } = admission;
         permit.send()?;

@@ -1,5 +1,5 @@
-//! Takes in a reply. This is the only way in which a reply changes what a poll knows, whoever asked
-//! for it. [`crate::model::validator`] decides whether an answer is accepted.
+//! Applies a reply to the state of a poll. Every reply goes through here, whether the poll or a new
+//! watch asked for it. [`crate::model::validator`] decides whether an answer is accepted.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -21,13 +21,14 @@ use crate::{
 };
 
 impl Poller {
-    /// Takes in the reply to a request that was sent at `sent_at`, whoever sent it.
+    /// Applies the reply to a request that was sent at `sent_at`, by the poll or by a new watch.
     pub fn accept(&self, reply: Reply, sent_at: Instant, settings: &Settings) -> PollResult {
         let mut record = self.record.lock();
         let newer = if reply.is_ok() { record.answered_at } else { record.replied_at };
         if sent_at < newer {
             if reply.is_ok() {
-                // The answer is too old to show the session's state, but the session is there.
+                // The answer is too old to show the state of the session, but it shows that the
+                // session exists.
                 record.validator.note_presence();
             }
             return PollResult::Superseded;
@@ -145,16 +146,16 @@ impl Poller {
             state.revision = Arc::new(revision);
             state.trouble = None;
         });
-        // After the state, so that nobody takes the old content for new in between.
+        // The state comes first. Otherwise a reader could see the old content with the new time.
         self.note_answer(observed_at);
     }
 
-    /// Called once for several rejections in a row.
+    /// Called only for the first of several rejections in a row.
     fn warn(&self, rejection: Rejection) {
         warn!(
             session = %self.name,
             %rejection,
-            "an answer of GoToAssist is not believed: it is not the watched session's state"
+            "rejected an answer from GoToAssist: it does not show the watched session"
         );
     }
 }

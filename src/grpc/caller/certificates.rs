@@ -1,4 +1,4 @@
-//! The names in callers' certificates.
+//! Checks the names in callers' certificates.
 
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
@@ -6,8 +6,8 @@ use webpki::EndEntityCert;
 use super::Refusal;
 use crate::credential::CredentialId;
 
-/// The names of which a certificate must bear one, as DNS or URI alternative name (a SPIFFE id is
-/// a URI). Empty: any certificate of the authority will do.
+/// The allowed names. A certificate must have one of them as a DNS or URI alternative name (a
+/// SPIFFE id is a URI). If the list is empty, any certificate of the authority is allowed.
 #[derive(Clone, Debug)]
 pub struct AllowList(Vec<Pattern>);
 
@@ -19,17 +19,17 @@ struct Pattern {
 }
 
 impl AllowList {
-    /// From names, some of which may end in `*`.
+    /// Creates a list from names. A name may end in `*`.
     pub fn new(names: &[String]) -> Self {
         Self(names.iter().map(|name| Pattern::of(name)).collect())
     }
 
-    /// Who bears this certificate, the first of the chain.
+    /// Returns the id of the caller with this chain. The caller's own certificate is the first one.
     pub(super) fn check(&self, chain: &[CertificateDer<'_>]) -> Result<CredentialId, Refusal> {
         let certificate =
-            chain.first().ok_or(Refusal::Missing("the caller showed no client certificate"))?;
+            chain.first().ok_or(Refusal::Missing("the caller presented no client certificate"))?;
         let parsed = EndEntityCert::try_from(certificate).map_err(|_| Refusal::NotAllowed)?;
-        // Host names know no upper and lower case, URIs do (RFC 4343; RFC 3986 §6.2.2.1).
+        // Host names are case-insensitive, URIs are not (RFC 4343; RFC 3986 §6.2.2.1).
         let hosts = parsed.valid_dns_names().map(|name| (name.to_ascii_lowercase(), false));
         let uris = parsed.valid_uri_names().map(|name| (name.to_owned(), true));
         let mut names = hosts.chain(uris);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_allowed_whole_or_by_its_beginning() {
+    fn a_name_matches_exactly_or_by_prefix() {
         let web = certificate(&["web.example.org"], Some("spiffe://example.org/ns/web/sa/front"));
         let allowed = [
             "web.example.org",
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_common_name_counts_for_nothing() {
+    fn the_common_name_is_ignored() {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(rcgen::DnType::CommonName, "web.example.org");
         let signed = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn without_names_any_certificate_will_do_but_none_will_not() {
+    fn an_empty_list_allows_any_certificate_but_requires_one() {
         let one = check(&[], &certificate(&["a.example.org"], None)).unwrap();
         assert_ne!(one, check(&[], &certificate(&["b.example.org"], None)).unwrap());
         assert_eq!(one, check(&[], &certificate(&["a.example.org"], None)).unwrap(), "renewed");

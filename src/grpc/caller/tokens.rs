@@ -1,4 +1,5 @@
-//! The bearer tokens of callers: their digests, in a file that may change while we run.
+//! The bearer tokens of callers. A file lists their digests, and it may change while the service
+//! runs.
 
 use std::{
     fs, io,
@@ -13,12 +14,12 @@ use tracing::{error, info, warn};
 use super::Refusal;
 use crate::{config::secret::trimmed, credential::CredentialId};
 
-/// The largest file read, in bytes: some ten thousand tokens.
+/// The largest file that is read, in bytes. It holds about ten thousand tokens.
 const MAX_LENGTH: u64 = 1024 * 1024;
 
 type Digest = [u8; SHA256_OUTPUT_LEN];
 
-/// The tokens callers may use. Only digests are kept.
+/// The tokens that callers may use. Only digests are kept.
 #[derive(Debug)]
 pub struct Tokens {
     path: PathBuf,
@@ -28,11 +29,11 @@ pub struct Tokens {
 #[derive(Debug)]
 struct State {
     digests: Vec<Digest>,
-    /// Of the file when it was read last.
+    /// The stamp of the file when it was last read.
     stamp: Option<Stamp>,
 }
 
-/// What changes when somebody writes to the file, or puts another in its place.
+/// Identifies a version of the file. It changes when the file is written or replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     length: u64,
@@ -63,24 +64,26 @@ impl Tokens {
         let stamp = Stamp::of(path).ok();
         let digests = read(path)?;
         if digests.is_empty() {
-            warn!("the file of --client-tokens-file names no token: nobody may call");
+            warn!("the file of --client-tokens-file names no token; every call is refused");
         }
         Ok(Self { path: path.to_owned(), state: Mutex::new(State { digests, stamp }) })
     }
 
-    /// Who uses this token. Looks at every digest, so that the time tells nothing.
+    /// Returns the id of the caller with this token. Compares all digests, so that the time reveals
+    /// nothing.
     pub(super) fn check(&self, token: &str) -> Result<CredentialId, Refusal> {
         let digest = digest(&SHA256, token.as_bytes());
         let found =
             self.state.lock().digests.iter().fold(Choice::from(0), |found, known| {
                 found | known.as_slice().ct_eq(digest.as_ref())
             });
-        // Hashed once more: what tells callers apart is not what lets them in.
+        // Hashed once more, so that the id of a caller does not reveal the digest in the file.
         bool::from(found).then(|| CredentialId::of(digest.as_ref())).ok_or(Refusal::Rejected)
     }
 
-    /// Reads the file again if it has changed. A file that cannot be used changes nothing. Blocks, and
-    /// holds no lock while it does: a file system may not answer for long.
+    /// Reloads the file if it has changed. If the file cannot be used, the earlier tokens stay
+    /// valid. This method blocks, because a file system may be slow. It holds no lock while it
+    /// reads.
     pub(super) fn reload(&self) {
         let stamp = Stamp::of(&self.path).ok();
         if stamp == self.state.lock().stamp {
@@ -91,14 +94,14 @@ impl Tokens {
         state.stamp = stamp;
         match digests {
             Ok(digests) => {
-                info!(tokens = digests.len(), "the callers' tokens are read again");
+                info!(tokens = digests.len(), "callers' tokens reloaded");
                 state.digests = digests;
             }
             Err(problem) => {
                 let source = std::error::Error::source(&problem).map(ToString::to_string);
                 error!(
                     %problem, source,
-                    "the callers' tokens have changed but cannot be used; those before stay valid"
+                    "callers' tokens not reloaded; the earlier tokens stay valid"
                 );
             }
         }
@@ -136,7 +139,8 @@ fn read(path: &Path) -> Result<Vec<Digest>, TokensError> {
     parse(&fs::read_to_string(path).map_err(TokensError::Unreadable)?)
 }
 
-/// One digest a line; what follows it on the line is for people, as are lines that begin with `#`.
+/// Parses one digest for each line. The rest of the line is a comment, and so are lines that begin
+/// with `#`.
 fn parse(text: &str) -> Result<Vec<Digest>, TokensError> {
     let lines = trimmed(text).lines().map(str::trim).enumerate();
     lines
@@ -182,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_file_is_read_again_and_a_broken_one_changes_nothing() {
+    fn a_changed_file_is_reloaded_and_a_broken_one_is_ignored() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tokens");
         fs::write(&path, ONE).unwrap();
@@ -190,7 +194,7 @@ mod tests {
 
         fs::write(&path, "not a digest").unwrap();
         tokens.reload();
-        assert!(tokens.check("one").is_ok(), "the one before stays valid");
+        assert!(tokens.check("one").is_ok(), "the earlier token stays valid");
 
         fs::remove_file(&path).unwrap();
         tokens.reload();
@@ -207,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_used_says_which_line() {
+    fn the_error_for_a_broken_file_names_the_line() {
         let cut = &ONE[..63];
         assert_eq!(parse(&format!("\u{feff}{ONE}\r\n")).unwrap().len(), 1);
         for (text, line) in [(format!("{ONE}\n{cut}"), 2), (format!("#\n\nx{ONE}"), 3)] {

@@ -1,4 +1,4 @@
-//! What the watchers of a session share: each revision is encoded once for all who are told of it.
+//! The shared encodings. Each revision is encoded once for all its watchers.
 
 use std::{
     collections::HashMap,
@@ -12,25 +12,26 @@ use prost::Message as _;
 
 use crate::{feed::Revision, grpc::session, model::Known, proto::encoded::EncodedWatchResponse};
 
-/// The encodings of the readings that are in use. Clones share them.
+/// The encodings of the revisions in use. All clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Encodings(Arc<Mutex<HashMap<usize, Entry>>>);
 
 struct Entry {
-    /// It keeps the address of the revision, by which the entry is found, from being used again.
+    /// Entries are found by the address of the revision. This reference prevents that the address
+    /// is used again.
     revision: Weak<Revision>,
     encoding: Arc<Encoding>,
 }
 
 impl Encodings {
-    /// The encoding of a revision.
+    /// Returns the encoding of a revision.
     pub fn of(&self, revision: &Arc<Revision>) -> Arc<Encoding> {
         let address = Arc::as_ptr(revision).addr();
         let mut entries = self.0.lock();
         if let Some(entry) = entries.get(&address) {
             return entry.encoding.clone();
         }
-        // The vendor's quota keeps new readings few, so there is time for this.
+        // New revisions are rare because of the vendor's quota, so this scan is cheap enough.
         entries.retain(|_, entry| entry.revision.strong_count() > 0);
         let entry = Entry { revision: Arc::downgrade(revision), encoding: Arc::default() };
         entries.entry(address).or_insert(entry).encoding.clone()
@@ -39,29 +40,30 @@ impl Encodings {
 
 impl fmt::Debug for Encodings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Encodings").field("readings", &self.0.lock().len()).finish()
+        f.debug_struct("Encodings").field("revisions", &self.0.lock().len()).finish()
     }
 }
 
-/// A revision, encoded.
+/// The encoding of one revision.
 #[derive(Default)]
 pub(super) struct Encoding {
     session: OnceLock<Bytes>,
-    /// The token that was sealed last: mostly all watchers know the same.
+    /// The latest resume token. Usually all watchers know the same, so they share it.
     token: Mutex<Option<(Known, Bytes)>>,
-    /// The message for those who were told of the revision before, and what they know after it.
+    /// The message for watchers that were sent the previous revision, and what they know after it.
     next: OnceLock<(Known, EncodedWatchResponse)>,
 }
 
 impl Encoding {
-    /// The session of `revision`, which this is the encoding of.
+    /// Returns the encoded session. `revision` must be the revision of this encoding.
     pub fn session(&self, revision: &Revision) -> Bytes {
         let encode = || session::to_proto((*revision.session).clone()).encode_to_vec().into();
         self.session.get_or_init(encode).clone()
     }
 
-    /// The resume token of a watcher who was told of the revision and knows `known`, sealed by `seal`
-    /// only if it differs from that of the watcher before. The same of one session gives the same token.
+    /// Returns the resume token for a watcher that was sent the revision and knows `known`. Calls
+    /// `seal` only if the latest token was for different content. Equal content gives an equal
+    /// token.
     pub fn resume_token(&self, known: &Known, seal: impl FnOnce() -> String) -> Bytes {
         let mut latest = self.token.lock();
         match &*latest {
@@ -70,8 +72,9 @@ impl Encoding {
         }
     }
 
-    /// The message for a watcher who is told of `revision` after the one before it, and knows `known`
-    /// then: that of the first such watcher if it fits this one too, else made by `make`.
+    /// Returns the message for a watcher that was sent the previous revision and knows `known`
+    /// after this message. Reuses the message of the first such watcher if it is the same for this
+    /// one. Otherwise calls `make`.
     pub fn next(
         &self,
         revision: &Revision,
@@ -86,9 +89,10 @@ impl Encoding {
             Some(_) => make(),
             None => {
                 let message = make();
-                // What a strange resume token has brought along is not what the others know.
+                // A watcher that began with an unusual resume token may know something else. Its
+                // message must not be shared.
                 if known.observed_at == revision.observed_at {
-                    // Another watcher may have been quicker, and theirs is as good.
+                    // If another watcher has set it in the meantime, that message is equally good.
                     let _ = self.next.set((*known, message.clone()));
                 }
                 message
@@ -112,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_has_one_encoding_as_long_as_it_is_in_use() {
+    fn a_revision_has_one_encoding_while_it_is_in_use() {
         let encodings = Encodings::default();
         let (one, other) = (revision(), revision());
         assert!(Arc::ptr_eq(&encodings.of(&one), &encodings.of(&one.clone())));
@@ -123,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_know_the_same_are_sent_what_was_encoded_for_the_first() {
+    fn watchers_that_know_the_same_share_a_message() {
         let (encodings, revision) = (Encodings::default(), revision());
         let known = Known {
             digest: revision.digest,

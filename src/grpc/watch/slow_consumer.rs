@@ -1,13 +1,15 @@
-//! Finds watchers that do not read their messages, and cuts them off.
+//! The slow-consumer detector. It finds watchers that do not read their messages, and cuts them
+//! off.
 //!
-//! While a message waits for the peer's flow-control window, nobody polls the stream behind it, so
-//! the stream cannot notice by itself that it is stuck. Each stream therefore notes since when a message
-//! is pending: it was handed out, or its waker was called and nobody came to fetch it. A task of the
-//! server goes round all streams, and ends the subscription of those with a message that is pending for
-//! too long. When such a watcher reads on, it gets `SLOW_WATCHER`.
+//! While a message waits for the peer's flow-control window, hyper does not poll the stream of
+//! messages, so the stream itself cannot notice that it is stuck. Each stream therefore notes since
+//! when a message is pending. A message is pending after the stream returned it, or after the
+//! stream woke its task, until the next poll. A task of the server checks all streams. If a message
+//! has been pending for too long, the task ends the subscription of the stream. If the watcher
+//! reads again later, it gets `SLOW_WATCHER`.
 //!
-//! Time is counted in rounds: it is noted twice for each message of each watcher, and reading the clock
-//! would cost more than the rest.
+//! Time is counted in rounds of that task. It is noted twice for each message of each watcher, and
+//! reading the clock would cost more than everything else.
 
 use std::{
     fmt,
@@ -34,16 +36,16 @@ const NONE: u64 = 0;
 /// The stream was cut off.
 const CUT: u64 = u64::MAX;
 
-/// Into how many rounds the limit is divided.
+/// The number of rounds in the limit.
 const ROUNDS: u32 = 12;
 /// The shortest time between two rounds.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// Knows all streams, and for how long each has had a message pending. Clones are one.
+/// Knows all streams, and since when each has had a message pending. All clones share the streams.
 #[derive(Clone, Debug)]
 pub struct SlowConsumerDetector {
     limit: Duration,
-    /// The number of the present round, from 1.
+    /// The number of the current round, from 1.
     round: Arc<AtomicU64>,
     /// Streams that have ended are removed in the next round.
     streams: Arc<Mutex<Vec<Weak<Delivery>>>>,
@@ -51,17 +53,17 @@ pub struct SlowConsumerDetector {
 
 /// The state of one stream.
 struct Delivery {
-    /// The round since when a message is pending; or [`NONE`], or [`CUT`].
+    /// The round since which a message has been pending, or [`NONE`], or [`CUT`].
     pending_since: AtomicU64,
     round: Arc<AtomicU64>,
     subscriber: Arc<Subscriber>,
-    /// Wakes whoever polls the stream.
+    /// Wakes the task that polls the stream.
     peer: AtomicWaker,
 }
 
 impl Delivery {
     fn begin(&self) {
-        // Only the first time: what is pending stays pending since then.
+        // Only if nothing is pending. A pending message keeps its round.
         self.replace(NONE, self.round.load(Ordering::Relaxed));
     }
 
@@ -96,7 +98,7 @@ impl SlowConsumerDetector {
         Self { limit, round: Arc::new(AtomicU64::new(1)), streams: Arc::default() }
     }
 
-    /// The same messages, observed.
+    /// Returns the messages as an observed stream.
     pub(super) fn observe<S>(&self, subscriber: Arc<Subscriber>, messages: S) -> Observed<S> {
         let delivery = Arc::new(Delivery {
             pending_since: AtomicU64::new(NONE),
@@ -108,7 +110,7 @@ impl SlowConsumerDetector {
         Observed { messages, delivery }
     }
 
-    /// Cuts off those that are too slow. Runs until dropped.
+    /// Cuts off slow consumers. Runs until it is dropped.
     pub(super) async fn cut(&self) {
         let period = (self.limit / ROUNDS).max(SHORTEST);
         let patience = self.limit.as_nanos().div_ceil(period.as_nanos());
@@ -128,7 +130,8 @@ impl SlowConsumerDetector {
             for delivery in deliveries {
                 let since = delivery.pending_since.load(Ordering::Acquire);
                 let is_pending = since != NONE && since != CUT;
-                // The round had begun before the message was pending, so one more: none is cut too soon.
+                // The round began before the message was pending. `>` allows one more round, so
+                // that no watcher is cut off too early.
                 let is_slow = is_pending && round.saturating_sub(since) > patience;
                 if is_slow && delivery.replace(since, CUT) {
                     delivery.subscriber.leave();
@@ -139,7 +142,7 @@ impl SlowConsumerDetector {
 }
 
 pin_project! {
-    /// Messages whose delivery is observed.
+    /// A stream of messages whose delivery is observed.
     pub(super) struct Observed<S> {
         #[pin]
         messages: S,
@@ -152,7 +155,7 @@ impl<S: Stream<Item = Result<EncodedWatchResponse, Status>>> Stream for Observed
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.project();
-        // Being polled means that what was handed out before has been taken.
+        // A poll shows that the previous message has been taken.
         let before = this.delivery.pending_since.swap(NONE, Ordering::AcqRel);
         if before == CUT {
             this.delivery.pending_since.store(CUT, Ordering::Release);

@@ -1,4 +1,4 @@
-//! The messages of one watch, in time.
+//! The stream of messages of one watch, with its timers.
 
 use std::{
     pin::{Pin, pin},
@@ -32,7 +32,7 @@ use crate::{
     wire,
 };
 
-/// How long before the caller's deadline the last heartbeat goes out, at most.
+/// The longest time between the last heartbeat and the caller's deadline.
 const WARNING: Duration = Duration::from_millis(500);
 
 /// One watch.
@@ -57,32 +57,33 @@ pub(super) struct Watch {
 enum Wake {
     /// There may be an update.
     Update,
-    /// It has been silent for long, or its deadline is near.
+    /// No message was sent for the heartbeat interval, or the deadline is near.
     Heartbeat,
-    /// The session is over, and so is the time to follow it.
+    /// The session is over, and the time to follow it has passed.
     Over,
-    /// The stream ends, and the watch is to go on in another.
+    /// The stream ends, and the watch should continue in another one.
     End(Status),
-    /// The caller's time is over.
+    /// The caller's deadline has passed.
     Deadline,
 }
 
-/// What a watch does next in view of the feed.
+/// What a watch does next, according to the state of the feed.
 enum Next {
-    /// Sends a message.
+    /// Send a message.
     Send(Message),
-    /// Waits, since there is no update.
+    /// Wait, because there is no update.
     Wait,
-    /// Ends, since the server drains.
+    /// End, because the server is draining.
     Drain,
-    /// Ends, since there will be no more updates.
+    /// End, because the poll has ended.
     End(Arc<wire::Error>),
 }
 
-/// The messages, until the watch ends: with OK after a terminal message, else with an error.
+/// Returns the messages of a watch. The stream ends with OK after a terminal message, or with an
+/// error.
 pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Message, Status>> + Send {
     stream! {
-        // One timer for the whole watch: a new one for each message costs more.
+        // One timer serves the whole watch, because a new timer for each message would cost more.
         let mut alarm = pin!(sleep_until(watch.rotation));
         let mut woken_by = Wake::Update;
         loop {
@@ -136,7 +137,7 @@ pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Message, S
 }
 
 impl Watch {
-    /// What to do next. A message that is returned counts as sent.
+    /// Returns what to do next. A returned message counts as sent.
     fn next(&mut self) -> Next {
         let has_begun = self.watcher.has_begun();
         let now = self.clock.now();
@@ -149,7 +150,7 @@ impl Watch {
         };
         drop(view);
         let Some(update) = update else { return otherwise };
-        // A watch may begin with a revision that is old.
+        // The first revision of a watch may be old, so it is not measured.
         if has_begun && let Some(revision) = self.watcher.revision() {
             match &update {
                 Update::Next(_) | Update::Changed(_) => {
@@ -180,7 +181,8 @@ impl Watch {
         }
     }
 
-    /// The message of a change for all watchers who were sent the revision before it.
+    /// Returns the message of a change, which all watchers that were sent the previous revision
+    /// share.
     fn next_revision(&mut self, revision: &Arc<Revision>, terminal: bool) -> Message {
         self.count(EventType::Changed);
         self.metrics.count_transitions(&revision.step.transitions);
@@ -207,8 +209,8 @@ impl Watch {
         self.watcher.revision().map(|revision| self.encodings.of(revision).session(revision))
     }
 
-    /// A message without an update: a heartbeat, or STALE again while an outage lasts, because a heartbeat
-    /// after STALE means that the outage is over.
+    /// Returns a message without an update. This is a heartbeat, or another STALE while an outage
+    /// lasts, because a heartbeat after STALE means that the outage is over.
     fn heartbeat(&mut self, terminal: bool) -> Message {
         if self.watcher.is_stale()
             && let Some(cause) = self.subscription.trouble()
@@ -230,7 +232,7 @@ impl Watch {
         self.metrics.count_message(event_type);
     }
 
-    /// What every message holds.
+    /// Returns the parts that every message has.
     fn parts(&self, event_type: EventType) -> Parts {
         let encode = |known: &Known| self.resume_tokens.encode(&self.session, known);
         let token = |known: Known| match self.watcher.revision() {
@@ -256,7 +258,8 @@ impl Watch {
         let ends = [Some(self.rotation), over, self.deadline, warning];
         let next = ends.into_iter().flatten().fold(silence, Instant::min);
         loop {
-            // Too early does no harm, and is cheaper than to set it after each message.
+            // An early alarm is harmless. It is cheaper than resetting the timer after each
+            // message.
             if alarm.deadline() > next || alarm.is_elapsed() {
                 alarm.as_mut().reset(next);
             }
@@ -283,7 +286,7 @@ impl Watch {
         self.over_at().is_some_and(|at| at <= Instant::now())
     }
 
-    /// When the session has been over for as long as it was to be followed.
+    /// Returns when the time to follow the session after its end has passed.
     fn over_at(&self) -> Option<Instant> {
         let since = self.watcher.over_since()?;
         let age = Duration::try_from(self.clock.now().duration_since(since)).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The state of one watcher: what it was sent so far, and which update it gets next. Pure.
+//! The state of one watcher. It records what the watcher was sent, and chooses the next update. It
+//! is pure.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::{
     wire,
 };
 
-/// What a watcher was sent so far.
+/// What a watcher was sent.
 #[derive(Debug)]
 pub(super) struct WatcherState {
     last: Last,
@@ -21,32 +22,32 @@ pub(super) struct WatcherState {
     is_stale: bool,
 }
 
-/// The content that a watcher was sent last.
+/// The content that a watcher was last sent.
 #[derive(Debug)]
 enum Last {
     Nothing,
-    /// Sent in an earlier watch, perhaps by another server.
+    /// The watcher got it in an earlier watch, perhaps from another server.
     Earlier(Box<Known>),
     Revision(Arc<Revision>),
 }
 
-/// What to send. Where it is the session, that is [`WatcherState::revision`].
+/// What to send. The session to send is in [`WatcherState::revision`].
 #[derive(Debug)]
 pub(super) enum Update {
-    /// The session as it is.
+    /// The current session.
     Snapshot,
-    /// The revision that follows the one sent last, from which it differs by its `step`.
+    /// The revision that directly follows the last sent one. Its `step` is the difference.
     Next(Arc<Revision>),
-    /// The session, and how it differs from what was sent last.
+    /// The session, and its difference from what was last sent.
     Changed(Difference),
-    /// That nothing changed.
+    /// Nothing changed.
     Unchanged,
-    /// That the vendor is in trouble.
+    /// The session is stale because the vendor fails.
     Stale(Arc<wire::Error>),
 }
 
 impl WatcherState {
-    /// A watcher who begins, with what it knows from an earlier watch.
+    /// Creates the state of a new watcher. `known` is what it knows from an earlier watch.
     pub fn beginning_with(known: Option<Box<Known>>) -> Self {
         Self {
             progress: known.as_ref().map(|known| known.progress),
@@ -58,7 +59,7 @@ impl WatcherState {
         }
     }
 
-    /// The next update in view of `state`, if there is one. What is returned counts as sent.
+    /// Returns the next update for `state`, if there is one. A returned update counts as sent.
     ///
     /// `observed_at` is when the latest good answer came.
     pub fn next(
@@ -68,7 +69,8 @@ impl WatcherState {
         now: Timestamp,
     ) -> Option<Update> {
         let content = self.content(&state.revision);
-        // All watchers who were sent the revision before get the same message, whenever each comes here.
+        // All watchers that were sent the previous revision get the same message, so it must not
+        // depend on the current time.
         let (observed_at, now) = match content {
             Some(Update::Next(_)) => (state.revision.observed_at, state.revision.observed_at),
             None
@@ -90,27 +92,27 @@ impl WatcherState {
         self.begin().or_else(|| self.trouble(state))
     }
 
-    /// Whether it was sent anything in this watch.
+    /// Whether anything was sent in this watch.
     pub fn has_begun(&self) -> bool {
         self.has_begun
     }
 
-    /// Whether the latest message said that the vendor is in trouble.
+    /// Whether the watcher was told that the session is stale.
     pub fn is_stale(&self) -> bool {
         self.is_stale
     }
 
-    /// When the session was first seen over, by this watch or the poll that it followed.
+    /// Returns when the session was first seen to be over, in this watch or an earlier one.
     pub fn over_since(&self) -> Option<Timestamp> {
         self.over_since
     }
 
-    /// When the answer came behind the latest message.
+    /// Returns when the answer came that the latest message is based on.
     pub fn observed_at(&self) -> Timestamp {
         self.observed_at
     }
 
-    /// The revision that was sent last, if one was in this watch.
+    /// Returns the revision that was last sent in this watch, if any.
     pub fn revision(&self) -> Option<&Arc<Revision>> {
         match &self.last {
             Last::Revision(revision) => Some(revision),
@@ -118,7 +120,7 @@ impl WatcherState {
         }
     }
 
-    /// What the watcher has to remember to go on from here.
+    /// Returns what the watcher has to remember to resume from here.
     pub fn known(&self) -> Option<Known> {
         let digest = match &self.last {
             Last::Nothing => return None,

@@ -1,5 +1,5 @@
-//! The record of a call, made once when it ends: a duration, a line in the log, its failure, its span.
-//! However it ends: also when the client goes away, which no layer of tower-http tells.
+//! Records each call once, when it ends: its duration, log line, failure and span. This includes
+//! calls whose client disconnected, which the layers of tower-http do not report.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     traffic::CallStats,
 };
 
-/// Where the records of calls go.
+/// Receives the records of calls.
 pub(super) struct Reporter {
     methods: HashMap<Arc<str>, Arc<Method>>,
     other: Arc<Method>,
@@ -28,8 +28,9 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// `methods` as `package.Service/Method`; calls of others are counted as `_OTHER`, for clients
-    /// choose these names. `log_ok_calls` is the share of successful calls that are logged.
+    /// Creates a reporter for `methods`, in the form `package.Service/Method`. Calls of other
+    /// methods are counted as `_OTHER`, because clients can invent names. `log_ok_calls` is the
+    /// share of successful calls that are logged.
     pub fn new(
         methods: impl IntoIterator<Item = String>,
         log_ok_calls: f64,
@@ -43,7 +44,7 @@ impl Reporter {
     }
 }
 
-/// A method, with the metrics that every call of it moves.
+/// A method, with the metrics that each of its calls updates.
 struct Method {
     name: Arc<str>,
     active: Gauge,
@@ -68,22 +69,23 @@ impl Method {
     }
 }
 
-/// The record of a call that has not ended. Dropped without an end, its client has gone away.
+/// The record of a call that has not ended. If it is dropped without an end, the client has
+/// disconnected.
 pub(super) struct Record {
     reporter: Arc<Reporter>,
     method: Arc<Method>,
     peer: Option<IpAddr>,
     start: Instant,
     trace: trace::Span,
-    /// The id of the caller's trace, or of our own.
+    /// The id of our own trace, or of the caller's.
     trace_id: Option<String>,
-    /// What it has asked of the vendor.
+    /// Counts the requests to the vendor for this call.
     stats: CallStats,
     end: Option<(Code, Option<ErrorReason>)>,
 }
 
 impl Record {
-    /// Begins with the headers of the call.
+    /// Begins the record when the headers of the call have arrived.
     pub fn begin<B>(reporter: Arc<Reporter>, request: &mut Request<B>) -> Self {
         let path = request.uri().path().trim_start_matches('/');
         let method = Arc::clone(reporter.methods.get(path).unwrap_or(&reporter.other));
@@ -101,7 +103,7 @@ impl Record {
         Self { reporter, method, peer, start, trace, trace_id, stats, end: None }
     }
 
-    /// It ended with a status that these headers hold.
+    /// Ends the record with the status in these headers.
     pub fn end(mut self, headers: Option<&HeaderMap>) {
         let is_ok = |headers: &HeaderMap| {
             headers.get(Status::GRPC_STATUS).is_some_and(|status| status == "0")
@@ -115,7 +117,7 @@ impl Record {
         });
     }
 
-    /// The call's one line.
+    /// Writes the log line of the call.
     fn log(&self, severity: Severity, code: Code, why: Option<&ErrorReason>, seconds: f64) {
         macro_rules! line {
             ($level:ident, $text:literal) => {
@@ -178,17 +180,17 @@ impl Drop for Record {
     }
 }
 
-/// The id of the caller's trace, from the W3C `traceparent` header.
+/// Returns the id of the caller's trace, from the W3C `traceparent` header.
 fn trace_id(headers: &HeaderMap) -> Option<&str> {
     let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
     let (_version, id) = (parts.next()?, parts.next()?);
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
-/// What the error of a call says about itself.
+/// The reason of an error.
 struct ErrorReason {
     reason: String,
-    /// What was wrong with the connection to the vendor, if that is why.
+    /// What was wrong with the connection to the vendor, if that caused the error.
     cause: Option<String>,
 }
 
@@ -198,12 +200,12 @@ impl ErrorReason {
     }
 }
 
-/// What an end means to an operator.
+/// What the end of a call means to an operator.
 #[derive(Clone, Copy)]
 enum Severity {
-    /// All is well: OK, or an end that was planned.
+    /// The call ended with OK, or its end was planned.
     Fine,
-    /// The caller is at fault, or nobody.
+    /// The caller is at fault, or the end is nobody's fault.
     Refused,
     /// The service or the vendor is at fault.
     Failed,

@@ -1,5 +1,5 @@
-//! One circuit: closed, open, or half-open. While it is half-open, each caller may make one trial at a
-//! time.
+//! One circuit. It is closed, open or half-open. While it is half-open, each caller may make one
+//! trial at a time.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::credential::CredentialId;
 /// The longest pause between two trials.
 const PAUSE_LIMIT: Duration = Duration::from_mins(1);
 
-/// After so long without an answer, the caller may make another trial.
+/// After this long without an answer, the caller may make another trial.
 const TRIAL_LIMIT: Duration = Duration::from_secs(1);
 
 /// After how many failures in a row circuits open, and for how long at first.
@@ -30,8 +30,8 @@ pub(super) struct Circuit {
 struct Open {
     until: Instant,
     pause: Duration,
-    /// The callers whose trial is in flight, and until when each may not make another. There is one of
-    /// each caller, so that no caller can keep the others from trying.
+    /// The callers with a trial in flight, and when each may make the next one. Each caller has its
+    /// own trial, so that no caller can block the others.
     trials: Vec<(CredentialId, Instant)>,
 }
 
@@ -40,7 +40,7 @@ impl Circuit {
         self.open.is_some()
     }
 
-    /// Checks that `caller` may ask. The error is how long to wait at least.
+    /// Checks that `caller` may ask. The error is the least time to wait.
     pub fn check(&self, caller: CredentialId, now: Instant) -> Result<(), Duration> {
         let Some(open) = &self.open else { return Ok(()) };
         let trial = open.trials.iter().find(|(by, _)| *by == caller);
@@ -48,7 +48,7 @@ impl Circuit {
         if now < until { Err(until - now) } else { Ok(()) }
     }
 
-    /// An attempt begins. If the circuit is half-open, it is a trial.
+    /// Begins an attempt. If the circuit is half-open, the attempt is a trial.
     pub fn begin(&mut self, caller: CredentialId, now: Instant) {
         if let Some(open) = &mut self.open {
             open.trials.retain(|(by, until)| *by != caller && now < *until);
@@ -56,18 +56,18 @@ impl Circuit {
         }
     }
 
-    /// The caller's trial ended and told nothing.
+    /// Ends the caller's trial without a result.
     pub fn leave(&mut self, caller: CredentialId) {
         if let Some(open) = &mut self.open {
             open.trials.retain(|(by, _)| *by != caller);
         }
     }
 
-    /// Counts a failure. It opens the circuit if there were enough in a row and `may_open`.
+    /// Counts a failure. Opens the circuit if `may_open` and there were enough failures in a row.
     pub fn fail(&mut self, may_open: bool, rule: Rule, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         let pause = match &self.open {
-            // The attempt was in flight when the circuit opened, so its failure says nothing new.
+            // The attempt was in flight when the circuit opened, so its failure is no news.
             Some(open) if now < open.until => return,
             Some(open) => (open.pause * 2).min(PAUSE_LIMIT),
             None if may_open && self.failures >= rule.failure_limit => rule.pause,
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_caller_keeps_the_others_from_their_trials_nor_itself_for_long() {
+    async fn a_caller_blocks_neither_the_trials_of_others_nor_its_own_for_long() {
         let rule = Rule { failure_limit: 2, pause: 5 * SECOND };
         let (start, a, b) = (Instant::now(), caller("a"), caller("b"));
         let mut circuit = Circuit::default();
@@ -103,7 +103,7 @@ mod tests {
         circuit.begin(a, half_open);
         assert_eq!(circuit.check(a, half_open), Err(SECOND));
         assert_eq!(circuit.check(b, half_open), Ok(()));
-        // An answer may never come.
+        // The answer may never come, so the trial expires.
         assert_eq!(circuit.check(a, half_open + TRIAL_LIMIT), Ok(()));
         circuit.leave(a);
         assert_eq!(circuit.check(a, half_open), Ok(()));

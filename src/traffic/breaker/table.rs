@@ -1,5 +1,5 @@
-//! The circuits that have a failure to remember. Their number is bounded, and a circuit is forgotten
-//! when nothing has touched it for a while.
+//! The circuits with recent failures. Their number is bounded. A circuit is forgotten when it has
+//! not been used for a while.
 
 use std::time::Duration;
 
@@ -17,22 +17,22 @@ use crate::{
     wire::{Error, Kind},
 };
 
-/// The waits of two callers with the same deadline differ by less than this.
+/// The waits of two callers with the same timeout differ by less than this.
 const SLACK: Duration = Duration::from_millis(100);
 
-/// The most circuits. Beyond that, the one touched longest ago is forgotten.
+/// The greatest number of circuits. Beyond it, the least recently used circuit is forgotten.
 const LIMIT: usize = 20_000;
 
-/// How long a circuit is kept that nothing touches.
+/// How long an unused circuit is kept.
 const MEMORY: Duration = Duration::from_mins(10);
 
 /// What a circuit is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Scope {
-    /// Everybody: no connection can be made.
+    /// All requests: no connection can be made.
     Connect,
     Session(Subject),
-    /// Calls for a session that have no more time than was waited in vain for it.
+    /// Calls for a session whose deadline is no longer than an earlier wait that had no answer.
     ShortDeadlines(Subject),
     Credential(CredentialId),
 }
@@ -43,15 +43,15 @@ pub(super) struct Table(LruCache<Scope, Entry>);
 struct Entry {
     circuit: Circuit,
     touched_at: Instant,
-    /// Of a credential: the sessions that failed since the latest success, up to the number that
-    /// counts.
+    /// For a credential: the sessions that failed since the latest success, at most
+    /// [`SESSIONS_TO_OPEN`].
     failing: Vec<Subject>,
-    /// Of short deadlines: the longest time that was waited in vain.
+    /// For short deadlines: the longest wait that had no answer.
     waited: Duration,
 }
 
 impl Scope {
-    /// All that an attempt passes.
+    /// Returns all scopes of an attempt.
     fn all_of(subject: Subject) -> [Self; 4] {
         [
             Scope::Connect,
@@ -61,7 +61,7 @@ impl Scope {
         ]
     }
 
-    /// Its name in metrics.
+    /// Returns the name in metrics.
     fn name(self) -> &'static str {
         match self {
             Scope::Connect => "connect",
@@ -98,7 +98,7 @@ impl Table {
         Ok(())
     }
 
-    /// Checks the same for an attempt that begins now, and makes it the trial of whatever is half-open.
+    /// Checks an attempt that begins now, and makes it the trial of each half-open circuit.
     pub fn begin(
         &mut self,
         subject: Subject,
@@ -110,12 +110,12 @@ impl Table {
         Ok(())
     }
 
-    /// The attempt ended and told nothing.
+    /// Ends the attempt without a result.
     pub fn leave(&mut self, subject: Subject) {
         self.change(subject, |circuit| circuit.leave(subject.caller));
     }
 
-    /// The vendor answered as it should. Returns whether that changed anything.
+    /// Records a success. Returns whether any circuit changed.
     pub fn succeed(&mut self, subject: Subject, now: Instant) -> bool {
         let before = self.0.len();
         for scope in Scope::all_of(subject) {
@@ -125,19 +125,20 @@ impl Table {
         self.0.len() < before
     }
 
-    /// No connection could be made, which says nothing about the session and the credential.
+    /// Records that no connection could be made. This says nothing about the session or the
+    /// credential.
     pub fn fail_connect(&mut self, subject: Subject, rule: Rule, now: Instant) {
         self.leave(subject);
         self.touch(Scope::Connect, now).circuit.fail(true, rule, now);
     }
 
-    /// The vendor failed.
+    /// Records a failure of the vendor.
     pub fn fail(&mut self, subject: Subject, rule: Rule, now: Instant) {
         self.0.pop(&Scope::Connect);
         let session = &mut self.touch(Scope::Session(subject), now).circuit;
         let was_known = session.is_open();
         session.fail(true, rule, now);
-        // The failures of a session that is known to fail say nothing about the credential.
+        // If the session is known to fail, a further failure says nothing about the credential.
         if was_known {
             return;
         }
@@ -148,7 +149,7 @@ impl Table {
         circuit.fail(failing.len() >= SESSIONS_TO_OPEN, rule, now);
     }
 
-    /// A caller left who had waited in vain.
+    /// Records that a caller left after it had waited without an answer.
     pub fn fail_short_deadline(
         &mut self,
         subject: Subject,
@@ -172,8 +173,8 @@ impl Table {
         }
     }
 
-    /// The circuits that an attempt passes. The trial of a session that is known to fail says nothing
-    /// about the credential, and is not kept back by it.
+    /// Returns the circuits that apply to an attempt. If the session is known to fail, its trial
+    /// says nothing about the credential, and the circuit of the credential does not block it.
     fn relevant(&self, subject: Subject) -> impl Iterator<Item = Scope> + use<> {
         let session = self.0.peek(&Scope::Session(subject));
         let is_known = session.is_some_and(|session| session.circuit.is_open());
@@ -189,7 +190,7 @@ impl Table {
         }
     }
 
-    /// The entry, or a new one, which counts as touched now.
+    /// Returns the entry, or a new one, and marks it as used now.
     fn touch(&mut self, scope: Scope, now: Instant) -> &mut Entry {
         if self.0.len() >= LIMIT && !self.0.contains(&scope) {
             self.0.pop_lru();
@@ -204,7 +205,7 @@ impl Table {
         entry
     }
 
-    /// Forgets the circuits that nothing has touched for a while.
+    /// Forgets the circuits that have not been used for a while.
     fn expire(&mut self, now: Instant) {
         let is_old = |entry: &Entry| now.duration_since(entry.touched_at) >= MEMORY;
         while self.0.peek_lru().is_some_and(|(_, oldest)| is_old(oldest)) {

@@ -1,4 +1,5 @@
-//! One quota, the requests that wait for it, and the dispatcher: the task that admits them.
+//! One quota, the requests that wait for it, and the dispatcher, which is the task that admits
+//! them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,22 +20,23 @@ use super::{
 };
 use crate::{credential::CredentialId, wire::Error};
 
-/// While the vendor wants a pause, a watch waits silently only if the pause ends within this time.
+/// While the vendor wants a pause, a watch waits only if the pause ends within this time. Otherwise
+/// it gets an error.
 pub const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 
 /// One quota.
 pub(super) struct Bucket {
     settings: Settings,
     shared: Arc<Shared>,
-    /// Started when a request has to wait for the first time, since only then a runtime is sure to be
-    /// there. Ends with the bucket.
+    /// Started when the first request has to wait, because a runtime surely exists then. Ends with
+    /// the bucket.
     dispatcher: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
-/// What the dispatcher shares with those who wait.
+/// What the dispatcher shares with the waiting requests.
 struct Shared {
     state: Mutex<State>,
-    /// The dispatcher has to look at the state again.
+    /// Tells the dispatcher to look at the state again.
     changed: Notify,
 }
 
@@ -43,9 +45,9 @@ struct State {
     queue: Queue<Waiting>,
 }
 
-/// One request that waits.
+/// A waiting request.
 struct Waiting {
-    /// Until when it waits. A watch has none, nor has a call without a deadline.
+    /// When it stops waiting. `None` for a watch and for a call without a deadline.
     deadline: Option<Instant>,
     is_watch: bool,
     admission: oneshot::Sender<Admission>,
@@ -89,7 +91,7 @@ impl Bucket {
         };
         match admission {
             Ok(Ok(admission)) => admission.map(drop),
-            // The dispatcher answers everybody; should that ever change, ask again later.
+            // The dispatcher answers every request, so this should not happen.
             Ok(Err(_)) => Err(exhausted(Duration::from_secs(1))),
             Err(_) => Err(self.shared.state.lock().too_late(caller, Instant::now())),
         }
@@ -125,7 +127,7 @@ impl Bucket {
         }
     }
 
-    /// Admits the request at once (`None`), gives it a place in the queue, or refuses it.
+    /// Admits the request at once (`None`), puts it into the queue, or refuses it.
     fn join(
         &self,
         caller: CredentialId,
@@ -167,7 +169,7 @@ impl Bucket {
 }
 
 impl Shared {
-    /// Admits the requests that wait, each as soon as the pace allows it.
+    /// Admits the waiting requests, each as soon as the pace allows it.
     async fn dispatch(&self) {
         loop {
             let next = self.state.lock().admit_ready(Instant::now());
@@ -192,15 +194,16 @@ impl Waiting {
 }
 
 impl State {
-    /// Admits the requests that may be sent now. Returns when the next one may be sent, if there is
-    /// one.
+    /// Admits the requests that may be sent now. Returns when the next one may be sent, if any is
+    /// left.
     fn admit_ready(&mut self, now: Instant) -> Option<Instant> {
         while !self.queue.is_empty() {
             let ready_at = self.pace.ready_at(now);
             if ready_at > now {
                 return Some(ready_at);
             }
-            // Who has gone has left the queue; still, nothing is counted that is not sent.
+            // A request that was dropped has left the queue, so this succeeds. If it fails anyway,
+            // nothing was sent, and nothing is counted.
             if self.queue.next(now)?.admission.send(Ok(now)).is_ok() {
                 self.pace.take(now);
             }
@@ -216,7 +219,8 @@ impl State {
         }
     }
 
-    /// Checks that one more unary call may wait: that its turn comes in time, and that there is room.
+    /// Checks that one more unary call may wait: its turn must come before its deadline, and the
+    /// queue must have room.
     fn check(
         &mut self,
         caller: CredentialId,
@@ -236,14 +240,14 @@ impl State {
         Ok(())
     }
 
-    /// The error of a call whose deadline came before its turn.
+    /// Returns the error for a call whose deadline passed before its turn.
     fn too_late(&mut self, caller: CredentialId, now: Instant) -> Error {
         let turn = self.turn_of(caller, now).duration_since(now);
         if self.pace.pause(now).is_zero() { exhausted(turn) } else { paused(turn) }
     }
 
     fn turn_of(&mut self, caller: CredentialId, now: Instant) -> Instant {
-        self.pace.foresee(self.queue.ahead_of(caller) + 1, now)
+        self.pace.predict(self.queue.ahead_of(caller) + 1, now)
     }
 }
 
@@ -253,7 +257,8 @@ impl Drop for Place<'_> {
         if state.queue.leave(self.caller, self.ticket).is_none()
             && let Ok(Ok(admitted_at)) = self.admission.try_recv()
         {
-            // It was admitted but left before it heard of it, so the request is never sent.
+            // The request was admitted, but it was dropped before it received the admission. It is
+            // never sent.
             state.pace.give_back(admitted_at, Instant::now());
             self.shared.changed.notify_one();
         }

@@ -1,18 +1,18 @@
-//! The class of a request, which decides whose turn it is.
+//! The class of a request. The queue orders requests by it.
 
 use tokio::time::Instant;
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug)]
 pub enum Class {
-    /// A call that somebody waits for.
+    /// A call that a caller waits for.
     Unary,
     /// A poll for a watch.
     Watch(Urgency),
 }
 
 impl Class {
-    /// Its name in metrics.
+    /// Returns the name in metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Class::Unary => "unary",
@@ -21,11 +21,11 @@ impl Class {
     }
 }
 
-/// How much a poll would learn. It decides which session is asked for first while quota is scarce.
+/// How much a poll would learn. While quota is scarce, it decides which session is polled first.
 #[derive(Clone, Copy, Debug)]
 pub struct Urgency {
-    /// When the session was asked for last.
+    /// When the vendor was last asked for the session.
     pub since: Instant,
-    /// How often it is worth asking for the session, relative to others.
+    /// How often to poll the session, relative to others.
     pub weight: f64,
 }

@@ -1,5 +1,5 @@
-//! When the next request may be sent: token bucket, window, and a rate that adapts (AIMD). Pure: the
-//! caller tells it the time.
+//! Decides when the next request may be sent, with a token bucket, a sliding window and an adaptive
+//! rate (AIMD). It is pure: the caller passes the time.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -13,20 +13,20 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// A 429 multiplies the rate by this.
 const SLOWER: f64 = 0.5;
 
-/// A good answer adds this part of the limit to the rate: from half to whole in 200 answers, about
-/// 35 s under full load.
+/// A good answer adds this fraction of the limit to the rate. The rate rises from half to full in
+/// 200 answers, about 35 s under full load.
 const FASTER: f64 = 0.0025;
 
-/// The lowest rate, as a part of the limit.
+/// The lowest rate, as a fraction of the limit.
 const SLOWEST: f64 = 1.0 / 16.0;
 
-/// The longest Retry-After that is obeyed.
+/// The longest `Retry-After` that is obeyed.
 const MAX_PAUSE: Duration = Duration::from_hours(1);
 
-/// Rounding must not cost a whole request.
+/// Tolerance, so that a rounding error does not cost a whole request.
 const ALMOST: f64 = 1e-6;
 
-/// Tells when the next request may be sent.
+/// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     limit: f64,
@@ -34,14 +34,15 @@ pub(super) struct Pace {
     rate: f64,
     tokens: f64,
     refilled_at: Instant,
-    /// The latest admissions, oldest first; as many as one window may hold at best.
+    /// The latest admissions, oldest first. At most as many as one window may hold at the full
+    /// rate.
     admitted: VecDeque<Instant>,
     paused_until: Option<Instant>,
     slowed_at: Option<Instant>,
 }
 
 impl Pace {
-    /// Begins at the full rate, with a whole burst at hand.
+    /// Begins at the full rate, with a full burst available.
     pub(super) fn new(rps: f64, burst: u32, now: Instant) -> Self {
         let limit = if rps.is_finite() { rps.clamp(*RATES.start(), *RATES.end()) } else { 1.0 };
         let mut pace = Self {
@@ -58,7 +59,7 @@ impl Pace {
         pace
     }
 
-    /// When the next request may be sent: `now` if at once.
+    /// Returns when the next request may be sent. Returns `now` if it may be sent at once.
     pub(super) fn ready_at(&mut self, now: Instant) -> Instant {
         self.refill(now);
         let lacking = seconds((1.0 - ALMOST - self.tokens) / self.rate);
@@ -66,14 +67,14 @@ impl Pace {
         self.blocked_until().map_or(by_tokens, |until| until.max(by_tokens))
     }
 
-    /// When the `nth` request from now may be sent (1: the next), if nothing changes.
-    pub(super) fn foresee(&mut self, nth: usize, now: Instant) -> Instant {
+    /// Predicts when the `nth` request from now may be sent (1 = the next one), if nothing changes.
+    pub(super) fn predict(&mut self, nth: usize, now: Instant) -> Instant {
         let first = self.ready_at(now);
         let at_once = self.tokens.max(1.0);
         later(first, seconds((count(nth) - at_once) / self.rate))
     }
 
-    /// Counts a request that is sent now. Only when it is ready.
+    /// Counts a request that is sent now. Call this only when a request may be sent.
     pub(super) fn take(&mut self, now: Instant) {
         self.refill(now);
         self.tokens = (self.tokens - 1.0).max(0.0);
@@ -83,7 +84,7 @@ impl Pace {
         }
     }
 
-    /// Takes back the request counted at `at`, which was never sent.
+    /// Uncounts the request that was counted at `at` but never sent.
     pub(super) fn give_back(&mut self, at: Instant, now: Instant) {
         self.refill(now);
         if let Some(place) = self.admitted.iter().rposition(|admitted| *admitted == at) {
@@ -92,10 +93,10 @@ impl Pace {
         }
     }
 
-    /// The vendor answered 429.
+    /// Records a 429.
     pub(super) fn slow_down(&mut self, retry_after: Option<Duration>, now: Instant) {
         self.refill(now);
-        // Requests sent before the first 429 bring more of them, which tell nothing new.
+        // Requests that were in flight at the first 429 bring further ones, which are no news.
         if self.slowed_at.is_none_or(|at| now.duration_since(at) >= WINDOW) {
             self.rate = (self.rate * SLOWER).max(self.limit * SLOWEST);
             self.slowed_at = Some(now);
@@ -107,29 +108,29 @@ impl Pace {
         }
     }
 
-    /// The vendor answered something else.
+    /// Records any other answer.
     pub(super) fn speed_up(&mut self, now: Instant) {
         self.refill(now);
         self.rate = (self.rate + self.limit * FASTER).min(self.limit);
     }
 
-    /// Requests per second allowed now.
+    /// Returns the requests per second that are allowed now.
     pub(super) fn rate(&self) -> f64 {
         self.rate
     }
 
-    /// Requests admitted in the second before now.
+    /// Returns the number of requests that were admitted in the last second.
     pub(super) fn used(&self, now: Instant) -> usize {
         self.admitted.iter().filter(|at| now.duration_since(**at) < WINDOW).count()
     }
 
-    /// How much is left of the vendor's pause.
+    /// Returns the rest of the vendor's pause.
     pub(super) fn pause(&self, now: Instant) -> Duration {
         self.paused_until.map_or(Duration::ZERO, |until| until.duration_since(now))
     }
 
-    /// Whether it behaves like a new one, or was unused for so long that its state says nothing any
-    /// more.
+    /// Whether it behaves like a new one, or has been unused for so long that its state is
+    /// meaningless.
     pub(super) fn is_idle(&mut self, now: Instant) -> bool {
         self.refill(now);
         let latest = self.admitted.back().copied().max(self.slowed_at).max(self.paused_until);
@@ -138,9 +139,9 @@ impl Pace {
         unused || (as_new && self.pause(now).is_zero() && self.used(now) == 0)
     }
 
-    /// Adds the tokens that are due. While the window or the vendor blocks requests, one token is saved
-    /// up but no more: the network could squeeze two bunches that are a window apart into one of the
-    /// vendor's seconds.
+    /// Adds the tokens that are due. While the window or the vendor blocks requests, at most one
+    /// token is saved. With more, two bursts a window apart could reach the vendor within the same
+    /// second.
     fn refill(&mut self, now: Instant) {
         if now <= self.refilled_at {
             return;
@@ -156,7 +157,7 @@ impl Pace {
         self.refilled_at = now;
     }
 
-    /// Until when the window or the vendor blocks the next request.
+    /// Returns until when the window or the vendor blocks the next request.
     fn blocked_until(&self) -> Option<Instant> {
         let most = whole(self.rate);
         let length = seconds(count(most) / self.rate).max(WINDOW);
@@ -169,7 +170,7 @@ impl Pace {
     }
 }
 
-/// The requests that fit a window at this rate: the whole number below it, at least one.
+/// Returns how many requests fit into a window at this rate: the rate rounded down, at least one.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
 fn whole(rate: f64) -> usize {
     (rate + ALMOST).floor().clamp(1.0, *RATES.end()) as usize
@@ -180,7 +181,8 @@ fn count(number: usize) -> f64 {
     number as f64
 }
 
-/// A duration of so many seconds; zero if negative, very long if it does not fit.
+/// Converts seconds to a duration. Negative values become zero, and values that are too large
+/// become [`MAX_PAUSE`].
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(MAX_PAUSE)
 }
@@ -196,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_a_burst_requests_go_smoothly_without_a_second_bunch() {
+    fn requests_after_a_burst_are_evenly_spaced() {
         let start = Instant::now();
         let mut pace = Pace::new(8.0, 8, start);
         let mut at = Vec::new();
@@ -213,25 +215,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_foreseen_happens() {
+    fn requests_are_sent_when_predicted() {
         let start = Instant::now();
         let mut pace = Pace::new(8.0, 8, start);
         (0..8).for_each(|_| pace.take(start));
         for nth in 1..40 {
-            let foreseen = pace.foresee(nth, start);
+            let predicted = pace.predict(nth, start);
             let mut played = pace.clone();
             let mut now = start;
             for _ in 0..nth {
                 now = played.ready_at(now);
                 played.take(now);
             }
-            let off = foreseen.max(now) - foreseen.min(now);
+            let off = predicted.max(now) - predicted.min(now);
             assert!(off < Duration::from_millis(2), "{nth}: {off:?}");
         }
     }
 
     #[test]
-    fn several_refusals_at_once_halve_the_rate_once() {
+    fn simultaneous_refusals_halve_the_rate_only_once() {
         let start = Instant::now();
         let mut pace = Pace::new(8.0, 8, start);
         (0..8).for_each(|_| pace.slow_down(None, start));
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonsense_setting_still_paces() {
+    fn invalid_settings_still_limit_the_rate() {
         let start = Instant::now();
         for rps in [f64::NAN, f64::INFINITY, -1.0, 0.0, 1e300] {
             let mut pace = Pace::new(rps, 0, start);

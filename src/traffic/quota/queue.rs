@@ -1,5 +1,5 @@
-//! The order of the requests that wait. Pure: the caller tells it the time, and it does not look into
-//! what waits.
+//! The order of the waiting requests. It is pure: the caller passes the time, and the queue does
+//! not inspect what it holds.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,23 +8,23 @@ use tokio::time::Instant;
 use super::class::Urgency;
 use crate::credential::CredentialId;
 
-/// While watches wait, one admission in so many is theirs, however many unary calls wait.
+/// While watches wait, one admission in this many goes to a watch, however many unary calls wait.
 pub const WATCH_SHARE: usize = 8;
 
-/// The range in which weights count: a session that hardly ever changes is asked for seldom, but not
-/// never.
+/// Weights are clamped to this range. A session that rarely changes is polled rarely, but it is
+/// still polled.
 const WEIGHTS: (f64, f64) = (0.01, 100.0);
 
-/// Identifies a place in the queue. Later places have larger numbers.
+/// Identifies an entry of the queue. Later entries have larger numbers.
 pub(super) type Ticket = u64;
 
-/// The requests that wait, each as a `P`.
+/// The waiting requests. Each is a `P`.
 pub(super) struct Queue<P> {
     next: Ticket,
-    /// The callers with unary calls that wait. None is empty.
+    /// The waiting unary calls by caller. No line is empty.
     lines: HashMap<CredentialId, Line<P>>,
     watches: BTreeMap<Ticket, (Urgency, P)>,
-    /// Unary calls admitted since the latest watch, while watches waited.
+    /// The number of unary calls that were admitted since the latest watch, while watches waited.
     unary_in_a_row: usize,
 }
 
@@ -68,7 +68,7 @@ impl<P> Queue<P> {
         ticket
     }
 
-    /// Removes a place. `None` if its turn has come already.
+    /// Removes an entry. Returns `None` if its turn has already come.
     pub(super) fn leave(&mut self, caller: CredentialId, ticket: Ticket) -> Option<P> {
         if let Some((_, place)) = self.watches.remove(&ticket) {
             return Some(place);
@@ -78,7 +78,7 @@ impl<P> Queue<P> {
         place
     }
 
-    /// Removes all places that `is_taken` chooses.
+    /// Removes all entries for which `is_taken` returns true.
     pub(super) fn take(&mut self, is_taken: impl Fn(&P) -> bool) -> Vec<P> {
         let watches = self.watches.extract_if(.., |_, (_, place)| is_taken(place));
         let mut taken: Vec<_> = watches.map(|(_, (_, place))| place).collect();
@@ -90,7 +90,7 @@ impl<P> Queue<P> {
         taken
     }
 
-    /// Removes the place whose turn it is.
+    /// Removes the next entry.
     pub(super) fn next(&mut self, now: Instant) -> Option<P> {
         let is_watch_due = self.unary_in_a_row + 1 >= WATCH_SHARE;
         if self.lines.is_empty() || (is_watch_due && !self.watches.is_empty()) {
@@ -101,7 +101,7 @@ impl<P> Queue<P> {
         self.next_unary()
     }
 
-    /// How many of the requests that wait now go before the next call of this caller.
+    /// Returns how many of the waiting requests would go before a new call of this caller.
     pub(super) fn ahead_of(&self, caller: CredentialId) -> usize {
         let own = self.lines.get(&caller);
         let before = own.map_or(0, |line| line.waiting.len());
@@ -114,8 +114,8 @@ impl<P> Queue<P> {
         if self.watches.is_empty() { unary } else { unary + unary / (WATCH_SHARE - 1) }
     }
 
-    /// Removes the latest call of the longest line, if that line is longer than this caller's would
-    /// be.
+    /// Removes the latest call of the longest line, if that line is longer than this caller's line
+    /// would become.
     pub(super) fn make_room(&mut self, caller: CredentialId) -> Option<P> {
         let own = self.lines.get(&caller).map_or(0, |line| line.waiting.len());
         let (longest, line) = self.lines.iter_mut().max_by_key(|(_, line)| line.waiting.len())?;
@@ -135,8 +135,8 @@ impl<P> Queue<P> {
         place
     }
 
-    /// Looks at every watch. At a few requests a second this costs less than an order that changes
-    /// with time.
+    /// Scans all watches. At a few requests a second, this is cheaper than maintaining an order
+    /// that changes with time.
     fn next_watch(&mut self, now: Instant) -> Option<P> {
         let gain = |urgency: &Urgency| {
             let age = now.saturating_duration_since(urgency.since).as_secs_f64();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn how_many_go_before_is_known_exactly() {
+    fn the_number_of_requests_ahead_is_exact() {
         let names = ["a", "b", "c", "d", "e"];
         for seed in 0..500 {
             let mut random = fastrand::Rng::with_seed(seed);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn watches_go_by_what_they_would_learn_after_unary_calls() {
+    fn watches_follow_unary_calls_in_order_of_urgency() {
         let now = Instant::now() + Duration::from_secs(100);
         let asked = |seconds, weight| Urgency { since: now - Duration::from_secs(seconds), weight };
         let mut queue = Queue::new();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::wire::{Error, Kind};
 
-/// Too many requests wait, or the turn would come too late.
+/// The queue is full, or the turn would come after the deadline.
 pub(super) fn exhausted(retry_after: Duration) -> Error {
     Error { retry_after: Some(retry_after), ..Error::new(Kind::QuotaExhausted) }
 }

@@ -5,14 +5,14 @@ pub use crate::config::QuotaScope as Scope;
 /// How much may be asked of the vendor.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Requests per second. A window of a second holds at most the whole number below. With a rate
-    /// under one, there is a single request in each `1 / rps` seconds.
+    /// Requests per second. A window of a second holds at most this number, rounded down. With a
+    /// rate below one, a window of `1 / rps` seconds holds one request.
     pub rps: f64,
-    /// Requests at once after a quiet time; never more than `rps`.
+    /// The size of a burst after a quiet time. Never more than `rps`.
     pub burst: u32,
-    /// Who shares the quota.
+    /// Whether all credentials share one quota.
     pub scope: Scope,
-    /// Unary calls that may wait at once. If the queue is full, the caller with the most waiting
-    /// calls loses the latest of them.
+    /// How many unary calls may wait at once. If the queue is full, the caller with the most
+    /// waiting calls loses its latest one.
     pub queue_limit: usize,
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// The state of the quota at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Snapshot {
-    /// Requests per second that are allowed now; below `limit` after a 429. The lowest, if each
-    /// credential has its own quota.
+    /// Requests per second that are allowed now. It is below `limit` after a 429. If each
+    /// credential has its own quota, this is the lowest rate.
     pub rate: f64,
     /// Requests per second that are allowed at best.
     pub limit: f64,
@@ -16,8 +16,8 @@ pub struct Snapshot {
     pub waiting_unary: usize,
     /// Watches that wait for their turn.
     pub waiting_watches: usize,
-    /// How much is left of a pause that the vendor wants (Retry-After). The longest, if each
-    /// credential has its own quota.
+    /// The rest of a pause that the vendor wants (`Retry-After`). If each credential has its own
+    /// quota, this is the longest pause.
     pub pause: Duration,
 }
 

@@ -1,5 +1,5 @@
-//! How many retries there may be in all. One caller can use only a share of them, and one session of
-//! a caller only a share of that, so that whatever fails leaves retries for the others.
+//! Limits the number of all retries. One caller can use only a share of them, and one session of a
+//! caller only a smaller share. So a failing session or caller leaves retries for the others.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -8,19 +8,19 @@ use tokio::time::Instant;
 
 use crate::traffic::breaker::Subject;
 
-/// How long calls and retries count.
+/// How long a call or a retry counts.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Calls are counted in slots of this length.
 const SLOT: Duration = Duration::from_secs(1);
 
-/// Retries in a window, whatever the number of calls.
+/// The retries in a window that are allowed even with few calls.
 const RESERVE: usize = 20;
 
-/// One more retry for each so many calls in a window.
+/// One more retry is allowed for this many calls in a window.
 const CALLS_PER_RETRY: usize = 5;
 
-/// The most retries in a window, which also bounds the memory.
+/// The greatest number of retries in a window. It also bounds the memory.
 const LIMIT: usize = 1_000;
 
 /// One caller may use half of the retries, and one session of a caller a quarter.
@@ -31,7 +31,7 @@ const SESSION_SHARE: usize = 4;
 #[derive(Default)]
 pub(super) struct Budget(Mutex<Window>);
 
-/// The calls and retries of the latest window, oldest first.
+/// The calls and retries in the current window, oldest first.
 #[derive(Default)]
 struct Window {
     /// When each slot began, and the calls in it.
@@ -53,7 +53,7 @@ impl Budget {
         }
     }
 
-    /// Takes one retry. Returns whether there was one left for this subject.
+    /// Takes one retry. Returns whether one was left for this subject.
     pub fn withdraw(&self, subject: Subject) -> bool {
         let now = Instant::now();
         let mut window = self.0.lock();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_memory_of_it_is_bounded() {
+    async fn the_memory_of_the_budget_is_bounded() {
         let budget = Budget::default();
         for _ in 0..100 {
             for _ in 0..1_000 {
