@@ -54,7 +54,7 @@ impl Client {
                 });
                 if is_joined {
                     slot.deadline.extend(context.deadline);
-                    counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
+                    counter!(metric::SHARED_REQUESTS).increment(1);
                 }
                 match call.await {
                     // It ended before it heard that this caller has more time.
@@ -105,7 +105,7 @@ impl Client {
                 }
             };
             if is_joined {
-                counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
+                counter!(metric::SHARED_REQUESTS).increment(1);
             }
             match request.await {
                 // The sender had too little time for a second request, with a fresh credential.
