@@ -2,7 +2,8 @@
 # Build:  docker build -t gotoassist-grpc .
 #         docker buildx build --platform linux/amd64,linux/arm64 -t gotoassist-grpc .
 # Run:    docker run -p 50051:50051 gotoassist-grpc
-# The result holds the binary, the CA certificates and the C library: no shell, no package manager.
+# The image has the binary, the CA certificates and the C library, but no shell and no package
+# manager.
 
 ARG RUST_IMAGE=docker.io/library/rust:1.95-slim-bookworm
 ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
@@ -10,11 +11,11 @@ ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 
-# The dependencies in a layer of their own: it changes only with the manifests and the protos.
+# The dependencies have their own layer, which changes only with the manifests and the protos.
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
 COPY third_party third_party
-# Named in the manifest; not built here.
+# The manifest names these files, but this image does not build them.
 COPY benches/steps benches/steps
 RUN mkdir src \
     && echo '//! Empty.' > src/lib.rs \
@@ -23,7 +24,7 @@ RUN mkdir src \
     && rm -r src
 
 COPY src src
-# Newer than what was built of the empty sources.
+# Makes the sources newer than the build of the empty files.
 RUN touch src/lib.rs src/main.rs && cargo build --profile dist --locked
 
 FROM ${BASE_IMAGE}
@@ -39,14 +40,15 @@ LABEL org.opencontainers.image.title="gotoassist-grpc" \
       org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
 COPY --from=build /src/target/dist/gotoassist-grpc /usr/local/bin/gotoassist-grpc
 
-# Within a container, loopback reaches nobody.
+# In a container, other hosts cannot reach the loopback address.
 ENV GOTOASSIST_LISTEN=0.0.0.0:50051 \
     GOTOASSIST_ADMIN_LISTEN=0.0.0.0:9464
 EXPOSE 50051 9464
-# `nonroot`, as a number: Kubernetes' runAsNonRoot cannot judge a name.
+# The user `nonroot` as a number, because Kubernetes' runAsNonRoot cannot check a name.
 USER 65532:65532
 STOPSIGNAL SIGTERM
-# With TLS, tell it how to call: GOTOASSIST_SERVER=https://…, GOTOASSIST_CA_FILE and so on.
+# With TLS, set how the health check connects: GOTOASSIST_SERVER=https://…, GOTOASSIST_CA_FILE and
+# so on.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s \
     CMD ["/usr/local/bin/gotoassist-grpc", "health"]
 ENTRYPOINT ["/usr/local/bin/gotoassist-grpc"]

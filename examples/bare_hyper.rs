@@ -1,6 +1,7 @@
-//! hyper's HTTP/2 server as it comes, with nothing of ours. It answers like a gRPC server what is no
-//! gRPC call: with headers that end the stream. What h2spec finds wrong with the service and with
-//! this is none of ours (`tests/interop/test_h2spec.py`).
+//! An HTTP/2 server of hyper with its defaults, without any code of this service. Like a gRPC
+//! server, it answers a request that is not a gRPC call with headers that end the stream. A finding
+//! of h2spec in both this server and the service is not a defect of the service
+//! (`tests/interop/test_h2spec.py`).
 
 use std::convert::Infallible;
 

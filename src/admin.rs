@@ -1,5 +1,5 @@
-//! The operator's side, on a port of its own: metrics, probes, status page. It is told what it
-//! shows, and knows none of the parts.
+//! The admin port: metrics, probes and status page. The server supplies all data, so this module
+//! depends on no other part.
 
 pub mod failures;
 pub mod history;
@@ -29,10 +29,10 @@ use self::{
 };
 use crate::grpc::health::Health;
 
-/// How often the chart of the status page gets a new bar.
+/// Time between two bars in the chart of the status page.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What the operator can ask. All clones are one.
+/// The state behind the admin port. All clones share it.
 #[derive(Clone)]
 pub struct Admin {
     health: Health,
@@ -43,7 +43,7 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// `snapshot` tells the state of the service; it is called for each page and every ten
+    /// `snapshot` returns the state of the service. It is called for each page, and every ten
     /// seconds.
     pub fn new(
         health: Health,
@@ -55,7 +55,7 @@ impl Admin {
         Self { health, liveness, metrics, history: History::default(), snapshot }
     }
 
-    /// Serves on `listener` until `stop`, and keeps metrics and chart up to date meanwhile.
+    /// Serves on `listener` until `stop`, and keeps the metrics and the chart up to date.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         tokio::select! {
             never = port::serve(listener, self.router()) => match never {},
@@ -84,7 +84,7 @@ impl Admin {
     }
 }
 
-/// A process is alive while its worker threads make progress.
+/// The process is alive while its worker threads make progress.
 async fn liveness(State(admin): State<Admin>) -> impl IntoResponse {
     if admin.liveness.is_stuck() {
         (StatusCode::SERVICE_UNAVAILABLE, "no progress: workers\n")
@@ -93,8 +93,8 @@ async fn liveness(State(admin): State<Admin>) -> impl IntoResponse {
     }
 }
 
-/// Ready is whoever wants new calls, whatever the vendor does: a replica taken out for that would
-/// only leave its callers without an answer.
+/// The replica is ready if it accepts new calls, even if the vendor is down. Without ready
+/// replicas, callers would get no answer at all.
 async fn readiness(State(admin): State<Admin>) -> impl IntoResponse {
     if admin.health.is_ready() {
         (StatusCode::OK, "ready\n")

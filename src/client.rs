@@ -1,5 +1,5 @@
-//! The small client behind `get`, `links`, `watch` and `health`, and of whoever wants its manners:
-//! several addresses, credentials from a file, watches that resume by themselves.
+//! The client behind `get`, `links`, `watch` and `health`, which other programs can use too. It
+//! takes several addresses, reads credentials from a file, and resumes watches by itself.
 
 pub mod connection;
 pub mod credential;
@@ -27,33 +27,33 @@ use credential::Credential;
 pub use failure::Failure;
 pub use watch::{Interruption, ResumingWatch};
 
-/// Most that the opening of a watch may take: the service answers after its first good answer from
-/// the vendor, or after its own retries.
+/// Longest time to open a watch. The service answers after the vendor's first good answer, or after
+/// its own retries.
 const OPENING_LIMIT: Duration = Duration::from_mins(1);
-/// Metadata by which a proxy in front of several replicas brings all who ask for a session to the
-/// same one, where they share a poll. The service itself does not read it.
+/// Metadata with the session id. A proxy in front of several replicas can route all callers of a
+/// session to the same replica, where they share a poll. The service itself does not read it.
 const SESSION_METADATA: &str = "session-id";
-/// What cannot stand in metadata as it is.
+/// The characters that metadata cannot carry without percent-encoding.
 const UNPRINTABLE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
-/// How exact timers are.
+/// The precision of timers.
 const TICK: Duration = Duration::from_millis(2);
 
-/// Why a client cannot be made.
+/// Why a client cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file that the configuration names cannot be read.
+    /// A file of the configuration cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The credential cannot stand in a header.
-    #[error("the credential has characters that cannot be sent, or is empty")]
+    /// The credential cannot be sent in a header.
+    #[error("the credential is empty or has characters that cannot be sent")]
     Credential,
-    /// Certificates are given for an address that does not use them.
-    #[error("certificates are of use with an https:// address only, not with {address}")]
+    /// The configuration has certificates for an address without TLS.
+    #[error("certificates need an https:// address, and {address} is not one")]
     CertificateWithoutTls {
         /// The address.
         address: String,
@@ -63,12 +63,12 @@ pub enum Error {
     Address {
         /// The address.
         address: String,
-        /// Why.
+        /// The cause.
         reason: String,
     },
 }
 
-/// A client of one service, at one or several addresses.
+/// A client of one service, which may have several addresses.
 #[derive(Clone, Debug)]
 pub struct Client {
     channels: Vec<Channel>,
@@ -76,7 +76,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the service at `config.server`. Nothing is connected before the first call.
+    /// Creates a client of the service at `config.server`. It connects at the first call.
     pub fn connect(config: &ConnectionConfig) -> Result<Self, Error> {
         let channels = config
             .server
@@ -86,7 +86,7 @@ impl Client {
         Ok(Self { channels, credential: Credential::new(&config.credential)? })
     }
 
-    /// `GetSession`, within `limit`.
+    /// Calls `GetSession`, with the deadline `limit`.
     pub async fn get_session(
         &self,
         session_id: &str,
@@ -100,7 +100,7 @@ impl Client {
         .await
     }
 
-    /// `ListSystemLinks`, within `limit`.
+    /// Calls `ListSystemLinks`, with the deadline `limit`.
     pub async fn list_system_links(
         &self,
         system_domain: &str,
@@ -113,7 +113,7 @@ impl Client {
         .await
     }
 
-    /// `Check` of grpc.health.v1, within `limit`.
+    /// Calls `Check` of grpc.health.v1, with the deadline `limit`.
     pub async fn health(
         &self,
         service: &str,
@@ -126,7 +126,8 @@ impl Client {
         .await
     }
 
-    /// `WatchSession`, resumed whenever it breaks. Each new stream goes to the next address.
+    /// Calls `WatchSession`, and resumes the watch whenever its stream breaks. Each new stream goes
+    /// to the next address.
     pub fn watch(&self, request: WatchSessionRequest) -> ResumingWatch {
         let client = self.clone();
         let mut channels = self.channels.clone().into_iter().cycle();
@@ -147,7 +148,7 @@ impl Client {
         })
     }
 
-    /// Calls at the first address that can be reached.
+    /// Makes a call at the first address that can be reached.
     async fn unary<M: Clone, A>(
         &self,
         message: M,
@@ -185,7 +186,8 @@ async fn within<A>(
     let deadline = Instant::now() + left;
     match timeout_at(deadline, call).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
-        // tonic tells of its own timer with CANCELLED; what happened is that the deadline is over.
+        // tonic reports its own timer as CANCELLED. The actual cause is that the deadline has
+        // passed.
         Ok(Err(status))
             if status.code() == Code::Cancelled && Instant::now() + TICK >= deadline =>
         {

@@ -1,10 +1,10 @@
-//! What time it is. The one place that reads the wall clock, so that everything which depends on
-//! time runs under tokio's paused time in tests.
+//! The time of day. Only this module reads the wall clock, so that all code that depends on time
+//! runs under tokio's paused time in tests.
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// Tells the time of day.
+/// A source of the time of day.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     anchor: Option<(Timestamp, Instant)>,
@@ -16,7 +16,7 @@ impl Clock {
         Self { anchor: None }
     }
 
-    /// A clock that shows `at` now and goes on with tokio's time, paused or not.
+    /// A clock that shows `at` now and advances with tokio's time, paused or not.
     pub fn anchored(at: Timestamp) -> Self {
         Self { anchor: Some((at, Instant::now())) }
     }

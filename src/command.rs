@@ -1,4 +1,4 @@
-//! What the binary does, one file a command: the exit status, and what stdout and stderr say.
+//! The commands of the binary, each in its own file: their exit status and output.
 
 pub mod demo;
 pub mod get;
@@ -20,17 +20,17 @@ use crate::{
     config::{Cli, Command, ConnectionConfig},
 };
 
-/// Something failed that no gRPC status tells of.
+/// A failure without a gRPC status.
 const FAILED: u8 = 1;
 /// The command line or the configuration is wrong.
 const USAGE: u8 = 2;
-/// Ended with Ctrl-C, as a shell tells it: 128 + SIGINT.
+/// Exit status after Ctrl-C, as in a shell: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
-/// Nobody reads the output any more, as a shell tells it: 128 + SIGPIPE.
+/// Exit status after the reader of the output has gone, as in a shell: 128 + SIGPIPE.
 const UNREAD: u8 = 141;
 
-/// The most worker threads of a runtime. The vendor's quota keeps one busy at most; the others are for
-/// callers that come in bursts, and for watchers that all hear of a change.
+/// Most worker threads of a runtime. The vendor's quota keeps at most one busy. The others serve
+/// bursts of calls, and updates to many watchers.
 const MAX_WORKERS: usize = 4;
 
 /// Reads the command line and the environment, and runs the command to its end.
@@ -39,10 +39,10 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => return output::usage(&error),
     };
-    // Who has already installed one is welcome.
+    // An error means that a provider is already installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match command {
-        // This one only waits for signals; the calls have a runtime of their own.
+        // This runtime only waits for signals. The server has its own runtime.
         Command::Serve(_) => runtime::Builder::new_current_thread().enable_all().build(),
         Command::Simulate(_)
         | Command::Demo(_)
@@ -68,7 +68,7 @@ fn worker_runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// `Err` is the exit status.
+/// Runs a command. `Err` is the exit status.
 async fn dispatch(command: Command) -> Result<(), u8> {
     match command {
         Command::Serve(config) => serve::run(*config).await,
@@ -81,7 +81,7 @@ async fn dispatch(command: Command) -> Result<(), u8> {
     }
 }
 
-/// A client of the service that the command line names.
+/// Creates a client of the service in the configuration.
 fn client(config: &ConnectionConfig) -> Result<Client, u8> {
     Client::connect(config).map_err(|error| output::fail(USAGE, &error))
 }

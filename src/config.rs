@@ -1,5 +1,5 @@
-//! Every setting, with its unit and default: one file a command. The only place that reads the
-//! environment.
+//! Every setting, with its unit and default. Each command has its own file. Only this module reads
+//! the environment.
 
 #[cfg(feature = "command")]
 mod client;

@@ -1,27 +1,28 @@
 //! A typed, streaming gRPC API in front of the `GoToAssist` Remote Support REST API.
 //!
-//! The rooms, from the ground up; each uses only what stands above it in this list
-//! (`tests/it/tidy.rs` holds the ladder):
+//! The modules, from the bottom up. Each uses only modules above it in this list
+//! (`tests/it/tidy.rs` checks this):
 //!
-//! * [`config`] every knob, with its unit and default
-//! * [`clock`] what time it is, also in tests
-//! * [`model`] what a session is, the order of its statuses, what changed: pure
-//! * [`trace`] what a collector of traces is told: the only place that knows `OpenTelemetry`
-//! * [`wire`] the vendor's endpoints, JSON and errors: the only place that knows HTTP and JSON
-//! * [`credential`] by what right the vendor is asked; the service's own token, kept fresh
-//! * [`traffic`] when the vendor may be asked: quota, circuit breaker, retries, shared requests
-//! * [`feed`] what stays awake: one poll per watched session and credential
+//! * [`config`] every setting, with its unit and default
+//! * [`clock`] the time of day, also in tests
+//! * [`model`] a session, the order of its statuses, and its changes, without I/O
+//! * [`trace`] spans for a collector of traces; only it uses `OpenTelemetry`
+//! * [`wire`] the vendor's endpoints, JSON and errors; only it uses HTTP and JSON
+//! * [`credential`] the credential of upstream requests, and the refresh of the service's own token
+//! * [`traffic`] the traffic policy of upstream requests: quota, circuit breaker, retries, shared
+//!   requests
+//! * [`feed`] one poll for each watched session and credential
 //! * [`proto`] the messages generated from the protos
-//! * [`grpc`] the north face: the only place that knows protobuf and gRPC
-//! * [`admin`] the operator's side: metrics, probes, status page
-//! * [`server`] puts the parts together and takes them apart in order
-//! * [`telemetry`] sets up the log
-//! * [`client`] beside them: the small client behind `get`, `links`, `watch`
-//! * [`simulator`] beside them: the vendor, played
-//! * [`command`] what the binary does
+//! * [`grpc`] the gRPC API; only it uses protobuf and gRPC
+//! * [`admin`] the admin port: metrics, probes, status page
+//! * [`server`] starts the parts and stops them in order
+//! * [`telemetry`] beside them: the log
+//! * [`client`] beside them: the client behind `get`, `links`, `watch`
+//! * [`simulator`] beside them: a simulated vendor
+//! * [`command`] the commands of the binary
 //!
 //! The Cargo feature `client` builds [`proto`] and [`client`] alone, `simulator` the [`simulator`],
-//! `service` the [`server`] and all below it, and `command`, the default, everything.
+//! `service` the [`server`] and the modules it uses, and `command`, the default, everything.
 
 #[cfg(feature = "service")]
 pub mod admin;

@@ -1,10 +1,10 @@
-//! Runs the command; all else is in the library.
+//! Runs the command. The library has all other code.
 
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 
-/// Calls take and give back much that is small and short-lived.
+/// Calls make many small and short-lived allocations.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

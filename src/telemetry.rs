@@ -1,7 +1,7 @@
-//! Sets up what the process writes about itself: the log on stderr, and a line for each panic.
+//! Sets up the log on stderr, with a line for each panic.
 //!
-//! A thread of its own writes the log, because stderr may be a pipe that nobody reads. Whoever logs
-//! only puts the line into a buffer, and the line is dropped if the buffer is full.
+//! A separate thread writes the log, because stderr may be a pipe that nobody reads. A log call
+//! only puts the line into a buffer. If the buffer is full, the line is dropped.
 
 mod dropped;
 mod metric;
@@ -24,7 +24,7 @@ use tracing_subscriber::{
 
 use crate::config::telemetry::{Args, LogFormat};
 
-/// Why there is no log.
+/// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `--log-level` cannot be read.
@@ -33,15 +33,16 @@ pub enum Error {
          info,gotoassist_grpc::traffic=debug"
     )]
     Level,
-    /// There is a log already.
+    /// A log is already set up.
     #[error("the log is set up already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// How many lines wait to be written, at most: some megabytes.
+/// Most lines in the buffer, which are a few megabytes.
 const BUFFERED_LINES: usize = 10_000;
 
-/// The log of the process. Dropped, it writes the lines that wait, which takes about a second at most.
+/// The log of the process. When it is dropped, it writes the buffered lines, for about a second at
+/// most.
 #[must_use]
 #[derive(Debug)]
 pub struct Log {
@@ -50,7 +51,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Reports lines that had to be dropped, for ever.
+    /// Reports dropped lines. The future never ends.
     pub fn report_dropped(&self) -> impl Future<Output = ()> + Send + use<> {
         dropped::report(self.dropped.clone())
     }
@@ -66,11 +67,11 @@ impl Log {
     }
 }
 
-/// Writes lines in batches. The writer's thread flushes when it has no more lines, and pauses then, so
-/// that a busy service does not wake it for each line.
+/// Writes lines in batches. The writer's thread flushes when it has no more lines. Then it pauses,
+/// so that a busy service does not wake it for each line.
 struct Gathered<W: Write>(BufWriter<W>);
 
-/// The longest time that a line waits for others.
+/// Longest time that a line waits for its batch.
 const GATHERING: Duration = Duration::from_millis(10);
 
 impl<W: Write> Write for Gathered<W> {
@@ -98,8 +99,8 @@ fn subscriber(
     writer: NonBlocking,
     is_terminal: bool,
 ) -> Result<impl Subscriber + Send + Sync, Error> {
-    // The libraries' inner lines may hold headers and addresses, and so tokens and session ids:
-    // whatever filter is asked for, they are not to be had.
+    // Debug lines of libraries may hold headers and addresses, and so tokens and session ids. No
+    // filter can show them.
     let filter = filter(args)?.and(filter_fn(|line| is_shown(line.target(), *line.level())));
     let output = fmt::layer().with_writer(writer).with_ansi(is_terminal);
     let output = match args.log_format {
@@ -109,14 +110,14 @@ fn subscriber(
     Ok(Registry::default().with(output.with_filter(filter)))
 }
 
-/// Whether the filter can be read, for checks before anything starts.
+/// Checks whether the filter is valid, before the service starts.
 pub fn check(args: &Args) -> Result<(), Error> {
     filter(args).map(drop)
 }
 
 fn filter(args: &Args) -> Result<EnvFilter, Error> {
     let filter = &args.log_level;
-    // A bare word that is no level would be a target, and hide everything else.
+    // A single word that is not a level would be a target, and hide all other lines.
     let level = match filter.parse::<LevelFilter>() {
         Ok(level) => level,
         Err(_) if filter.contains('=') => {
@@ -130,13 +131,13 @@ fn filter(args: &Args) -> Result<EnvFilter, Error> {
     EnvFilter::builder().parse(filter).map_err(|_| Error::Level)
 }
 
-/// Whether a line may be shown at all.
+/// Whether the log may show a line.
 fn is_shown(target: &str, level: Level) -> bool {
     let is_ours = target.split("::").next() == Some("gotoassist_grpc");
     is_ours || level <= Level::INFO
 }
 
-/// The message of a panic may hold anything, also secrets; the place is enough to find it.
+/// Logs the location of panics. The message is left out, because it may hold secrets.
 fn log_panics() {
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
@@ -189,17 +190,17 @@ mod tests {
         }
     }
 
-    /// A reader of stderr that sometimes does not read: writes wait for `gate`.
+    /// A stderr whose reader may stop: writes wait for `gate`.
     struct Stderr {
         gate: Arc<Mutex<()>>,
-        /// Hears of each write before it waits.
+        /// Gets a message before each write waits.
         began: mpsc::Sender<()>,
         lines: mpsc::Sender<String>,
     }
 
     impl Write for Stderr {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // Not every test listens.
+            // Some tests drop the receiver.
             let _ = self.began.send(());
             let _open = self.gate.lock().unwrap();
             self.lines.send(String::from_utf8(bytes.to_vec()).unwrap()).unwrap();
@@ -214,15 +215,15 @@ mod tests {
     #[test]
     fn lines_beyond_the_buffer_are_dropped_and_counted_and_reported_once_it_flows_again() {
         const BUFFERED: usize = 8;
-        /// Time for several looks.
+        /// Time for several checks.
         const ROUNDS: Duration = Duration::from_secs(10);
         let gate = Arc::new(Mutex::new(()));
         let ((lines, written), (began, first_write)) = (mpsc::channel(), mpsc::channel());
         let (writer, log) = Log::new(Stderr { gate: gate.clone(), began, lines }, BUFFERED);
         let args = Args { log_format: LogFormat::Pretty, ..args("info") };
         let subscriber = subscriber(&args, writer, false).unwrap();
-        // With one subscriber only, tracing asks that of whatever thread first meets a line, and
-        // other tests' threads have none.
+        // With only one subscriber, tracing caches the interest of the first thread that logs a
+        // line, which may be a thread of another test. A second subscriber prevents that.
         let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let _guard = tracing::subscriber::set_default(subscriber);
         tracing::callsite::rebuild_interest_cache();
@@ -234,12 +235,12 @@ mod tests {
                 first_write.recv_timeout(Duration::from_secs(10)).unwrap();
             }
         }
-        // One line has left the buffer, for the write that does not return.
+        // One line has left the buffer, because its write is blocked.
         let dropped = log.dropped.dropped_lines();
         assert!((99 - BUFFERED..=100 - BUFFERED).contains(&dropped), "{dropped}");
         assert!(written.try_recv().is_err());
 
-        // Nothing flows, so that there is no report.
+        // The writer is blocked, so there is no report.
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         let report = || runtime.block_on(async { timeout(ROUNDS, log.report_dropped()).await });

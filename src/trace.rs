@@ -1,8 +1,8 @@
-//! Traces: which spans there are, and what they say. The only place that knows `OpenTelemetry`.
+//! Traces: the spans of the service, and their attributes. Only this module uses `OpenTelemetry`.
 //!
-//! A span says what is put into it here and nothing else: no line of the log, no header, path or
-//! body finds its way into one by itself. Without a collector there is no [`Tracer`], and every
-//! [`Cause`] and [`Span`] is a `None`.
+//! A span has only the attributes that this module sets. Log lines, headers, paths and bodies are
+//! never added. Without a collector there is no [`Tracer`], and every [`Cause`] and [`Span`] is a
+//! `None`.
 
 mod export;
 mod links;
@@ -26,21 +26,21 @@ pub use links::Links;
 
 use crate::config::trace::Args;
 
-/// Longest time that is spent at the end on spans which have not been sent.
+/// Longest time at the end of the process to send the remaining spans.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
-/// Begins the traces of calls. Clones are one.
+/// Starts the traces of calls. All clones share one exporter.
 #[derive(Clone, Default)]
 pub struct Tracer(Option<Arc<Collected>>);
 
-/// What all spans have to do with each other.
+/// The state that all spans share.
 struct Collected {
     tracer: SdkTracer,
     provider: SdkTracerProvider,
     propagates_upstream: bool,
 }
 
-/// What spans are caused by: a call, a poll. Cheap to clone.
+/// The parent of a span, such as a call or a poll. It is cheap to clone.
 #[derive(Clone, Default)]
 pub struct Cause(Option<Arc<Node>>);
 
@@ -49,7 +49,7 @@ struct Node {
     context: SpanContext,
 }
 
-/// Something that takes time and has not ended. It ends when dropped.
+/// An open span. It ends when it is dropped.
 #[derive(Default)]
 pub struct Span(Option<Box<Open>>);
 
@@ -58,18 +58,18 @@ struct Open {
     cause: Cause,
 }
 
-/// How a span ends.
+/// The result of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// As it should, or as its caller deserves.
+    /// A success, or a failure that the caller caused.
     Fine,
-    /// Not as it should.
+    /// A failure.
     Failed,
 }
 
 impl Tracer {
-    /// A tracer for the collector, if there is one; nothing is sent yet. Must be called within a
-    /// runtime.
+    /// Creates a tracer, if the configuration has a collector. It sends nothing yet. This must be
+    /// called within a runtime.
     pub fn new(args: &Args) -> Result<Self, Error> {
         let Some(endpoint) = &args.otlp_endpoint else { return Ok(Self(None)) };
         metric::describe();
@@ -79,7 +79,7 @@ impl Tracer {
         Ok(Self(Some(Arc::new(Collected { tracer, provider, propagates_upstream }))))
     }
 
-    /// Why there can be no tracer for the collector.
+    /// Why a tracer cannot be created.
     pub fn problem(args: &Args) -> Option<Error> {
         export::exporter(args.otlp_endpoint.as_ref()?, args).err()
     }
@@ -89,7 +89,8 @@ impl Tracer {
         self.0.is_some()
     }
 
-    /// A call of a caller, who may have begun its trace. The method is `package.Service/Method`.
+    /// Starts the span of a call. The caller may have started the trace. The method is
+    /// `package.Service/Method`.
     pub fn call(&self, method: &str, headers: &HeaderMap) -> Span {
         let Some(collected) = &self.0 else { return Span(None) };
         let builder = SpanBuilder::from_name(method.to_owned())
@@ -101,12 +102,12 @@ impl Tracer {
         Span::start(collected, builder, &w3c::read(headers))
     }
 
-    /// How much of the time for the end [`Self::flush`] may need.
+    /// Longest time that [`Self::flush`] needs.
     pub fn flush_limit(&self) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, |_| FLUSH_LIMIT)
     }
 
-    /// Sends what has not been sent, and takes no more. Blocks, for `limit` at most.
+    /// Sends the remaining spans and accepts no more. Blocks for at most `limit`.
     pub fn flush(&self, limit: Duration) {
         if let Some(collected) = &self.0
             && let Err(error) = collected.provider.shutdown_with_timeout(limit)
@@ -123,8 +124,8 @@ impl fmt::Debug for Tracer {
 }
 
 impl Cause {
-    /// A request to the vendor for `template`, a path with names in place of values. `resends` is
-    /// how many requests of the same call went before.
+    /// Starts the span of an upstream request. `template` is its path with names in place of
+    /// values. `resends` is the number of earlier requests of the same call.
     pub fn request(&self, template: &'static str, host: &Host, resends: u32) -> Span {
         let Some(node) = &self.0 else { return Span(None) };
         let mut attributes = vec![
@@ -143,7 +144,7 @@ impl Cause {
         Span::start(&node.collected, builder, &parent)
     }
 
-    /// Whether a collector hears of it.
+    /// Whether the collector gets this span.
     fn is_recorded(&self) -> bool {
         self.0.as_ref().is_some_and(|node| node.context.is_sampled())
     }
@@ -162,12 +163,12 @@ impl fmt::Debug for Cause {
     }
 }
 
-/// Where requests go.
+/// The server that gets upstream requests.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// Name or address.
+    /// The host name or IP address.
     pub address: Arc<str>,
-    /// Port.
+    /// The port.
     pub port: u16,
 }
 
@@ -179,7 +180,8 @@ impl Span {
         Self(Some(Box::new(Open { span, cause: Cause(Some(Arc::new(node))) })))
     }
 
-    /// A poll, which many watches have a part in, so it is a trace of its own with links to theirs.
+    /// Starts the span of a poll. A poll serves many watches, so it has its own trace, with links
+    /// to theirs.
     fn poll(watches: &[Cause]) -> Self {
         let nodes: Vec<_> = watches.iter().filter_map(|watch| watch.0.as_ref()).collect();
         let Some(first) = nodes.first() else { return Self(None) };
@@ -190,25 +192,26 @@ impl Span {
         Self::start(&first.collected, builder, &Context::new())
     }
 
-    /// What it causes hangs on this.
+    /// The parent for the spans that this span causes.
     pub fn cause(&self) -> Cause {
         self.0.as_ref().map_or_else(Cause::default, |open| open.cause.clone())
     }
 
-    /// The id of its trace, 32 hexadecimal digits, if a collector hears of it.
+    /// The trace id, 32 hexadecimal digits, if the collector gets this span.
     pub fn trace_id(&self) -> Option<String> {
         let open = self.0.as_ref().filter(|open| open.cause.is_recorded())?;
         Some(open.span.span_context().trace_id().to_string())
     }
 
-    /// The headers by which the other side joins the trace; none unless that is wanted.
+    /// The headers that let the other side join the trace. They are empty if propagation is off.
     pub fn headers(&self) -> HeaderMap {
         let node = self.0.as_ref().and_then(|open| open.cause.0.as_ref());
         let node = node.filter(|node| node.collected.propagates_upstream);
         node.map(|node| w3c::headers(&node.context)).unwrap_or_default()
     }
 
-    /// Says how a call ended: the status code by its name, and the reason of the error if any.
+    /// Records the end of a call: the name of its status code, and the reason of the error if there
+    /// is one.
     pub fn end_call(self, code: &'static str, reason: Option<&str>, outcome: Outcome) {
         self.end(outcome, |set| {
             set("rpc.response.status_code", code.into());
@@ -221,7 +224,8 @@ impl Span {
         });
     }
 
-    /// Says how a request ended: the status of the answer, and by what name it failed if it did.
+    /// Records the end of an upstream request: the HTTP status, and the name of the failure if
+    /// there is one.
     pub fn end_request(self, status: Option<u16>, failure: Option<&'static str>) {
         let outcome = failure.map_or(Outcome::Fine, |_| Outcome::Failed);
         self.end(outcome, |set| {
@@ -234,7 +238,7 @@ impl Span {
         });
     }
 
-    /// Says what a poll brought.
+    /// Records the result of a poll.
     pub fn end_poll(self, result: &'static str, outcome: Outcome) {
         self.end(outcome, |set| set("gotoassist.poll.result", result.into()));
     }
@@ -246,7 +250,7 @@ impl Span {
         }
         describe(&mut |key, value| open.span.set_attribute(KeyValue::new(key, value)));
         if outcome == Outcome::Failed {
-            // Without a text: it would be somebody else's words.
+            // The description stays empty, because the text could come from another party.
             open.span.set_status(Status::error(""));
         }
     }

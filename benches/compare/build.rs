@@ -1,4 +1,4 @@
-//! Compiles the service's protos, as the floor and the load need them.
+//! Compiles the service's protos for the baseline and the load.
 
 use std::error::Error;
 

@@ -1,5 +1,5 @@
 //! The steps of a call and of an event, each with its time and its allocations: `cargo bench`.
-//! `tests/allocations.rs` holds the counts.
+//! `tests/allocations.rs` checks the allocations.
 
 #![expect(clippy::expect_used, reason = "what is measured may panic")]
 

@@ -1,4 +1,4 @@
-//! What a call and an event of a watch are made of, on a session with every usual field.
+//! The steps of a call and of an event, with a session that has all usual fields.
 
 use gotoassist_grpc::{
     credential::Credential,
@@ -14,42 +14,42 @@ use prost::Message as _;
 /// A session as the vendor sends it.
 pub const BODY: &[u8] = include_bytes!("../compare/peers/session.json");
 
-/// The session read.
+/// Parses the session.
 pub fn decode(body: &[u8]) -> Session {
     session::decode(body).expect("a session")
 }
 
-/// The session as callers see it.
+/// Converts the session to the message for callers.
 pub fn map(session: Session) -> proto::Session {
     to_proto(session)
 }
 
-/// On the wire.
+/// Encodes the message.
 pub fn encode(message: &proto::Session) -> Vec<u8> {
     message.encode_to_vec()
 }
 
-/// The fingerprints by which a poll sees that something changed.
+/// Computes the fingerprints with which a poll detects a change.
 pub fn digest(session: &Session) -> Digest {
     Digest::of(session)
 }
 
-/// Which fields changed.
+/// Finds the changed fields.
 pub fn diff(before: &Session, after: &Session) -> Vec<&'static str> {
     changed_fields(before, after)
 }
 
-/// The status changes so far, one more looked at.
+/// Adds a status to the history.
 pub fn observe(history: &mut History, session: &Session) {
     history.observe(session, Timestamp::UNIX_EPOCH);
 }
 
-/// The resume token of a message.
+/// Creates the resume token of a message.
 pub fn resume_token(codec: &ResumeTokenCodec, id: &SessionId, known: &Known) -> String {
     codec.encode(id, known)
 }
 
-/// What a token holds.
+/// The state that a resume token carries.
 pub fn known(session: &Session) -> Known {
     Known {
         digest: Digest::of(session),
@@ -59,17 +59,17 @@ pub fn known(session: &Session) -> Known {
     }
 }
 
-/// Who asks, by the `authorization` metadata.
+/// Identifies the caller by the `authorization` metadata.
 pub fn credential(authorization: &str) -> Credential {
     Credential::from_authorization(authorization).expect("a credential")
 }
 
-/// A quota that nobody else uses.
+/// A quota without other users.
 pub fn quota() -> Quota {
     Quota::new(Settings { rps: 1e5, burst: 100_000, scope: Scope::Process, queue_limit: 10 })
 }
 
-/// Admitted at once, as while there is quota to spare.
+/// Admits a request at once, because quota is available.
 pub async fn admit(quota: &Quota, credential: &Credential) {
     quota.admit(credential.id(), Class::Unary, None).await.expect("there is quota");
 }

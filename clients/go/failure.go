@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// failure is what an error of the service tells, besides its code.
+// failure is the content of an error of the service, besides its code.
 type failure struct {
 	Code       string            `json:"code"`
 	Message    string            `json:"message"`
@@ -20,9 +20,9 @@ type failure struct {
 }
 
 func describe(err error) string {
-	told := status.Convert(err)
-	failure := failure{Code: code.Code(told.Code()).String(), Message: told.Message()}
-	for _, detail := range told.Details() {
+	converted := status.Convert(err)
+	failure := failure{Code: code.Code(converted.Code()).String(), Message: converted.Message()}
+	for _, detail := range converted.Details() {
 		switch detail := detail.(type) {
 		case *errdetails.ErrorInfo:
 			failure.Reason, failure.Metadata = detail.GetReason(), detail.GetMetadata()
@@ -40,8 +40,8 @@ func describe(err error) string {
 	return string(line)
 }
 
-// isFromService tells an error of the service, which always has a reason, from one of a connection
-// that broke on the way.
+// isFromService reports whether an error comes from the service, which always adds a reason. The
+// error of a broken connection has no reason.
 func isFromService(err error) bool {
 	for _, detail := range status.Convert(err).Details() {
 		if _, ok := detail.(*errdetails.ErrorInfo); ok {
@@ -51,7 +51,7 @@ func isFromService(err error) bool {
 	return false
 }
 
-// retryDelay is how long the service asks to wait, if it does.
+// retryDelay returns how long the service asks to wait, if it does.
 func retryDelay(err error) (time.Duration, bool) {
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.RetryInfo); ok {

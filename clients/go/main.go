@@ -70,18 +70,18 @@ func call(client pb.RemoteSupportServiceClient, command, name string) error {
 	return nil
 }
 
-// withSession names the session in metadata, by which a proxy brings all who ask for it to the same
-// replica, where they share a poll.
+// withSession adds the session to the metadata. A proxy can then route all callers of a session to
+// the same replica, where they share a poll.
 func withSession(ctx context.Context, sessionID string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "session-id", url.QueryEscape(sessionID))
 }
 
 func connect() (*grpc.ClientConn, error) {
 	options := []grpc.DialOption{
-		// credentials.NewTLS(&tls.Config{}) wherever the service is not on this machine
+		// use credentials.NewTLS(&tls.Config{}) if the service is not on this machine
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithPerRPCCredentials(accessToken(os.Getenv("GOTOASSIST_TOKEN"))),
-		// A server that vanished without a word is noticed by pings.
+		// Pings detect a server that has vanished.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 	}
 	if path := os.Getenv("GOTOASSIST_SERVICE_CONFIG"); path != "" {
@@ -101,7 +101,7 @@ func (token accessToken) GetRequestMetadata(context.Context, ...string) (map[str
 	return map[string]string{"authorization": "Bearer " + string(token)}, nil
 }
 
-// RequireTransportSecurity is true wherever the service is not on this machine.
+// RequireTransportSecurity must be true if the service is not on this machine.
 func (accessToken) RequireTransportSecurity() bool { return false }
 
 func show(message proto.Message) {

@@ -19,8 +19,8 @@ const (
 	longestDelay = 30 * time.Second
 )
 
-// watch shows every message of a session until it is over. Each end but that one is followed by a
-// new stream that goes on after the last message, so nothing is missed and nothing comes twice.
+// watch shows every message of a session until the session is over. If a stream ends earlier, a new
+// stream continues after the last message, so no message is lost or repeated.
 func watch(ctx context.Context, client pb.RemoteSupportServiceClient, sessionID string, show func(proto.Message)) error {
 	request := &pb.WatchSessionRequest{SessionId: sessionID}
 	delay := firstDelay
@@ -33,8 +33,8 @@ func watch(ctx context.Context, client pb.RemoteSupportServiceClient, sessionID 
 		if err == nil || !worthResuming(err) {
 			return err
 		}
-		pause, told := retryDelay(err)
-		if !told {
+		pause, found := retryDelay(err)
+		if !found {
 			pause = time.Duration(rand.Int64N(int64(delay)))
 			delay = min(2*delay, longestDelay)
 		}
@@ -46,10 +46,10 @@ func watch(ctx context.Context, client pb.RemoteSupportServiceClient, sessionID 
 	}
 }
 
-// follow reads one stream. OK comes if and only if the last message was terminal.
+// follow reads one stream. It ends with OK if and only if the last message was terminal.
 func follow(ctx context.Context, client pb.RemoteSupportServiceClient, request *pb.WatchSessionRequest, each func(*pb.WatchSessionResponse)) error {
 	ctx = withSession(ctx, request.GetSessionId())
-	ctx, cancel := context.WithTimeout(ctx, time.Hour) // its end is one more reason to resume
+	ctx, cancel := context.WithTimeout(ctx, time.Hour) // after it, the watch resumes
 	defer cancel()
 	stream, err := client.WatchSession(ctx, request)
 	if err != nil {

@@ -18,7 +18,7 @@ from gotoassist.remotesupport.v1 import remote_support_service_pb2 as api
 from gotoassist.remotesupport.v1 import remote_support_service_pb2_grpc as stubs
 
 DEADLINE = 10  # seconds, for a unary call
-LONGEST_WATCH = 3600  # seconds for one stream; its end is one more reason to resume
+LONGEST_WATCH = 3600  # seconds for one stream; after it, the watch resumes
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30  # seconds between two streams
 WORTH_RESUMING = {
     grpc.StatusCode.UNAVAILABLE,
@@ -26,7 +26,7 @@ WORTH_RESUMING = {
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.ABORTED,
 }
-# What a connection that broke on the way may look like; from the service itself they are final.
+# The codes of a broken connection. From the service itself they are final.
 WORTH_RESUMING_WITHOUT_REASON = {
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNKNOWN,
@@ -51,11 +51,11 @@ class AccessToken(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterc
 
 
 def connect():
-    # A server that vanished without a word is noticed by pings.
+    # Pings detect a server that has vanished.
     options = [("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 10_000)]
     if path := os.environ.get("GOTOASSIST_SERVICE_CONFIG"):
         options.append(("grpc.service_config", Path(path).read_text()))
-    # grpc.secure_channel wherever the service is not on this machine
+    # Use grpc.secure_channel if the service is not on this machine.
     channel = grpc.insecure_channel(os.environ["GOTOASSIST_SERVER"], options)
     return grpc.intercept_channel(channel, AccessToken(os.environ["GOTOASSIST_TOKEN"]))
 
@@ -76,7 +76,7 @@ def watch(service, session_id):
                 yield message
                 request.resume_token = message.resume_token
                 delay = FIRST_DELAY
-            return  # OK comes if and only if the last message was terminal
+            return  # OK means that the last message was terminal
         except grpc.RpcError as error:
             if not worth_resuming(error):
                 raise
@@ -117,7 +117,7 @@ def retry_delay(error):
 
 
 def describe(error):
-    """What an error tells: its code, its reason, and which arguments were wrong."""
+    """The content of an error: its code, its reason, and which arguments were wrong."""
     failure = {"code": error.code().name, "message": error.details()}
     for info in details(error, error_details_pb2.ErrorInfo):
         failure["reason"] = info.reason

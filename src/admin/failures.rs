@@ -1,21 +1,22 @@
-//! How calls failed of late, by reason: what the status page shows. Counts for ever are in the
-//! metrics.
+//! Counts recent failed calls by reason, for the status page. The metrics have the permanent
+//! counts.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Reasons and causes are constants of ours, fewer than this. Should that ever change, memory stays bounded.
+/// Most entries. Reasons and causes are constants and fewer than this, so the limit is only a
+/// safeguard.
 const MAX_REASONS: usize = 64;
 
-/// How calls failed. All clones are one.
+/// The failed calls by reason. All clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
     by_reason: Arc<Mutex<BTreeMap<Key, Known>>>,
 }
 
-/// A reason, and its cause if there is one.
+/// A reason and its cause, if it has one.
 type Key = (String, Option<String>);
 
 #[derive(Clone, Copy, Debug)]
@@ -25,23 +26,23 @@ struct Known {
     last: Instant,
 }
 
-/// One reason why calls failed.
+/// How often calls failed for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The stable reason of the error, such as `UPSTREAM_TIMEOUT`.
     pub reason: String,
-    /// What was wrong with the connection to the vendor, if that is why.
+    /// The cause of a failed connection to the vendor, if that is the reason.
     pub cause: Option<String>,
     /// The name of the status code, such as `UNAVAILABLE`.
     pub code: &'static str,
-    /// How often, since the start.
+    /// How many calls, since the start.
     pub count: u64,
-    /// How long ago it was last.
+    /// The time since the last one.
     pub age: Duration,
 }
 
 impl Failures {
-    /// Counts one.
+    /// Counts a failed call.
     pub fn record(&self, reason: &str, cause: Option<&str>, code: &'static str) {
         let key = (reason.to_owned(), cause.map(str::to_owned));
         let mut by_reason = self.by_reason.lock();

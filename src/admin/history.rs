@@ -1,4 +1,4 @@
-//! The requests to the vendor in the last minutes, for the chart of the status page.
+//! The upstream requests of the last minutes, for the chart of the status page.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use super::snapshot::Snapshot;
 
-/// Bars of the chart, one every ten seconds: ten minutes.
+/// Bars of the chart. One bar is ten seconds, so the chart shows ten minutes.
 pub const BARS: usize = 60;
 
-/// The last minutes. All clones are one.
+/// The request rates of the last minutes. All clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     samples: Arc<Mutex<VecDeque<Sample>>>,
 }
 
-/// What had been sent by one moment.
+/// The counts at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     at: Instant,
@@ -24,17 +24,17 @@ pub struct Sample {
     failed: u64,
 }
 
-/// Requests a second between two samples.
+/// Requests per second between two samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rate {
-    /// All.
+    /// All requests.
     pub requests: f64,
-    /// Those of them that failed.
+    /// Failed requests.
     pub failed: f64,
 }
 
 impl Sample {
-    /// What has been sent by now.
+    /// The current counts.
     pub fn of(snapshot: &Snapshot) -> Self {
         let upstream = &snapshot.upstream;
         Self { at: Instant::now(), requests: upstream.requests, failed: upstream.failed_requests }
@@ -43,7 +43,7 @@ impl Sample {
     fn rate_since(&self, before: &Self) -> Rate {
         let seconds = (self.at - before.at).as_secs_f64().max(f64::EPSILON);
         let per_second = |now: u64, before: u64| {
-            // More than 2^32 requests between two samples are not sent.
+            // There are never more than 2^32 requests between two samples.
             let sent = u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX);
             f64::from(sent) / seconds
         };
@@ -55,7 +55,7 @@ impl Sample {
 }
 
 impl History {
-    /// Adds a sample and forgets the oldest.
+    /// Adds a sample and drops the oldest one.
     pub fn push(&self, sample: Sample) {
         let mut samples = self.samples.lock();
         samples.push_back(sample);
@@ -64,7 +64,7 @@ impl History {
         }
     }
 
-    /// The rates, oldest first, [`BARS`] at most.
+    /// The rates, oldest first. There are at most [`BARS`].
     pub fn rates(&self) -> Vec<Rate> {
         let samples = self.samples.lock();
         samples.iter().zip(samples.iter().skip(1)).map(|(a, b)| b.rate_since(a)).collect()

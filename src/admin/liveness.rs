@@ -1,4 +1,4 @@
-//! Whether the worker threads make progress. A task on them shows it by a heartbeat.
+//! Detects stuck worker threads. A task on the workers sends a heartbeat.
 
 use std::{
     sync::Arc,
@@ -8,16 +8,16 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::interval;
 
-/// How often the heartbeat is due.
+/// Interval of the heartbeat.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How late the heartbeat may be before the workers count as stuck.
+/// Age of the last heartbeat after which the workers count as stuck.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Tells whether the workers are stuck. Clones share one heartbeat.
+/// Reports whether the workers are stuck. All clones share one heartbeat.
 #[derive(Clone, Debug)]
 pub struct Liveness {
-    /// When the heart beat last; none while no heartbeat is expected.
+    /// The time of the last heartbeat. `None` while no heartbeat is expected.
     latest: Arc<Mutex<Option<Instant>>>,
     limit: Duration,
 }
@@ -29,12 +29,12 @@ impl Default for Liveness {
 }
 
 impl Liveness {
-    /// Workers that show no heartbeat for `limit` count as stuck.
+    /// Creates a detector. Workers without a heartbeat for `limit` count as stuck.
     pub fn new(limit: Duration) -> Self {
         Self { latest: Arc::default(), limit }
     }
 
-    /// Expects heartbeats from now on, until the heartbeat is dropped.
+    /// Starts to expect heartbeats, until the returned heartbeat is dropped.
     pub fn expect(&self) -> Heartbeat {
         let heartbeat = Heartbeat(self.clone());
         heartbeat.beat();
@@ -47,12 +47,12 @@ impl Liveness {
     }
 }
 
-/// Shows that the workers make progress.
+/// The heartbeat of the workers.
 #[derive(Debug)]
 pub struct Heartbeat(Liveness);
 
 impl Heartbeat {
-    /// Beats until dropped, whenever a worker gets to it.
+    /// Beats until it is dropped, whenever a worker runs it.
     pub async fn keep(self) {
         let mut beats = interval(INTERVAL);
         loop {

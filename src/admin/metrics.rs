@@ -1,18 +1,19 @@
-//! The process's metrics in Prometheus text. Each room names and describes its own, in `metric.rs`.
+//! Renders the metrics of the process as Prometheus text. Each module names and describes its own
+//! metrics in `metric.rs`.
 
 use metrics::{describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use parking_lot::Mutex;
 
-/// Buckets of all durations, in seconds: calls take milliseconds, watches up to an hour.
+/// Buckets of all durations, in seconds. Calls take milliseconds, and watches up to an hour.
 const SECONDS: [f64; 16] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
 ];
 
 const BUILD_INFO: &str = "gotoassist_build_info";
 
-/// Renders the metrics of the whole process. All clones are one.
+/// Renders the metrics of the whole process. All clones share one recorder.
 #[derive(Clone)]
 pub struct Metrics {
     handle: PrometheusHandle,
@@ -20,8 +21,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Installs the process's recorder, once: later calls give the same. What is recorded or
-    /// described before is lost, so this comes first.
+    /// Installs the recorder of the process. Later calls return the same recorder. Install it
+    /// first: metrics that were recorded or described before are lost.
     pub fn install() -> Result<Self, BuildError> {
         static INSTALLED: Mutex<Option<Metrics>> = Mutex::new(None);
         let mut installed = INSTALLED.lock();
@@ -36,20 +37,20 @@ impl Metrics {
         Ok(installed.insert(metrics).clone())
     }
 
-    /// The metrics as Prometheus reads them.
+    /// The metrics as Prometheus text.
     pub fn render(&self) -> String {
         self.process.collect();
         self.handle.render()
     }
 
-    /// Moves what was recorded into the buckets. Unless this or [`Self::render`] is called now and
-    /// then, histograms grow.
+    /// Moves recorded values into the histogram buckets. Memory grows unless this or
+    /// [`Self::render`] is called regularly.
     pub fn keep_up(&self) {
         self.handle.run_upkeep();
     }
 }
 
-/// A recorder with our buckets.
+/// A recorder with the buckets of this service.
 pub fn builder() -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
 }

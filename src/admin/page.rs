@@ -1,4 +1,4 @@
-//! The status page, drawn by the server: it needs no script and refreshes itself.
+//! The status page. The server renders it, so it needs no script. It refreshes itself.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
     snapshot::{Poll, Snapshot, Upstream},
 };
 
-/// Most polls listed; the others are counted.
+/// Most polls in the list. The page only counts the others.
 const LISTED: usize = 50;
 
 pub(super) fn render(snapshot: &Snapshot, is_ready: bool, rates: &[Rate]) -> Markup {
@@ -78,7 +78,7 @@ fn vendor(upstream: &Upstream, rates: &[Rate]) -> Markup {
     }
 }
 
-/// Bars from the right, as high as the limit or the highest bar.
+/// Draws the bars from the right. The chart is as high as the limit or the highest bar.
 fn chart(rates: &[Rate], limit: f64) -> Markup {
     const WIDTH: f64 = 10.0;
     const HEIGHT: f64 = 100.0;

@@ -1,5 +1,5 @@
-//! The connections of the admin port. They are bounded in number and in time, so that clients that
-//! send half a request, or do not read the answer, take no file descriptors from anybody.
+//! The connections of the admin port. Their number and duration are limited, so that clients that
+//! send half a request or do not read the answer cannot use up the file descriptors.
 
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
@@ -13,14 +13,14 @@ use tokio::{
     time::timeout,
 };
 
-/// Most open connections. One more closes the oldest: an honest request takes milliseconds, so a new
-/// probe finds a place whatever the others do.
+/// Most open connections. One more closes the oldest. A normal request takes milliseconds, so a new
+/// probe is always served.
 pub const MAX_CONNECTIONS: usize = 32;
 
-/// How long a connection may take for its one request, from connecting to the last byte of the answer.
+/// Longest time of a connection, from connecting to the last byte of the answer to its one request.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Serves all who connect to `listener`, until dropped.
+/// Serves the connections of `listener`, until it is dropped.
 pub(super) async fn serve(mut listener: TcpListener, router: Router) -> Infallible {
     let mut connections = FuturesUnordered::new();
     let mut open: VecDeque<oneshot::Sender<Infallible>> = VecDeque::new();
@@ -46,7 +46,7 @@ async fn connection(socket: TcpStream, router: Router, closed: oneshot::Receiver
         .keep_alive(false)
         .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
     tokio::select! {
-        // Whether the client got its answer is the client's affair.
+        // The server does not care whether the client got its answer.
         _ = timeout(LIMIT, exchange) => {}
         _ = closed => {}
     }

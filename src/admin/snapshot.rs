@@ -1,4 +1,5 @@
-//! The state of the service at one moment, for the status page. No personal data, no id whole.
+//! The state of the service at one moment, for the status page. It has no personal data and no
+//! whole id.
 
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use super::failures::Failure;
 pub struct Snapshot {
     /// The program's version.
     pub version: &'static str,
-    /// Since the start.
+    /// Time since the start.
     pub uptime: Duration,
-    /// Open connections of callers.
+    /// Open connections to callers.
     pub connections: usize,
     /// Open watches.
     pub watchers: usize,
@@ -19,24 +20,24 @@ pub struct Snapshot {
     pub upstream: Upstream,
     /// The running polls.
     pub polls: Vec<Poll>,
-    /// How calls failed, the latest first.
+    /// The failed calls by reason, latest first.
     pub failures: Vec<Failure>,
 }
 
 /// The vendor, as the service sees it.
 #[derive(Clone, Debug, Default)]
 pub struct Upstream {
-    /// Whether it answers.
+    /// Whether the vendor answers.
     pub is_serving: bool,
-    /// Requests a second that the service allows itself.
+    /// Most requests per second that the service sends.
     pub requests_per_second: f64,
     /// Requests sent since the start.
     pub requests: u64,
-    /// Those of them that failed.
+    /// Failed requests since the start.
     pub failed_requests: u64,
-    /// Requests that wait for their turn.
+    /// Requests that wait for quota.
     pub waiting: usize,
-    /// Since the latest good answer; none if there was none.
+    /// Time since the last good answer. `None` if there was none.
     pub last_answer_age: Option<Duration>,
 }
 
@@ -46,25 +47,26 @@ pub struct Poll {
     session: String,
     /// The session's status as the vendor writes it, such as `waiting`.
     pub status: &'static str,
-    /// How many watches it serves.
+    /// Number of watchers.
     pub watchers: usize,
-    /// Since its latest answer; none if it has had none.
+    /// Time since its last answer. `None` if it had none.
     pub age: Option<Duration>,
 }
 
 impl Poll {
-    /// A poll of the session `id`, of which only the ends are kept.
+    /// A poll of the session `id`. Only the ends of the id are kept.
     pub fn new(id: &str, status: &'static str, watchers: usize, age: Option<Duration>) -> Self {
         Self { session: shortened(id), status, watchers, age }
     }
 
-    /// The session's id, shortened so that it names nothing to those who do not know it.
+    /// The shortened id of the session. It identifies the session only to a reader who knows the
+    /// whole id.
     pub fn session(&self) -> &str {
         &self.session
     }
 }
 
-/// A third of the id at most, and four characters at most, half of them from each end.
+/// Keeps at most a third of the id and at most four characters, half of them from each end.
 fn shortened(id: &str) -> String {
     let length = id.chars().count();
     let shown = (length / 6).min(2);

@@ -1,4 +1,4 @@
-//! How a connection to the service is made, and kept alive.
+//! Connects to the service, and keeps connections alive.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -7,14 +7,15 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use super::Error;
 use crate::config::ConnectionConfig;
 
-/// A connection attempt that takes longer has failed.
+/// Longest time of a connection attempt.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// How often a silent connection is asked whether it lives, and how long the answer may take: what
-/// a dead peer costs a watch.
+/// Interval and timeout of HTTP/2 pings on a silent connection. Together they are the time until a
+/// watch notices a dead peer.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_LIMIT: Duration = Duration::from_secs(10);
 
-/// A channel to `address` (`unix:PATH` too), connected at the first call and again after a loss.
+/// A channel to `address`, which may also be `unix:PATH`. It connects at the first call, and again
+/// after a loss.
 pub fn channel(address: &str, config: &ConnectionConfig) -> Result<Channel, Error> {
     let unusable = |error: tonic::transport::Error| Error::Address {
         address: address.to_owned(),

@@ -1,4 +1,4 @@
-//! Who calls: the `authorization` of a request.
+//! The credential of the caller: the `authorization` of a request.
 
 use std::path::{Path, PathBuf};
 
@@ -11,19 +11,20 @@ use tonic::{
 use super::{Error, Failure, failure};
 use crate::config::{self, secret::trimmed};
 
-/// The caller's credential. `Debug` prints no part of it: the value is marked as sensitive.
+/// The credential of the caller. `Debug` does not print it, because the value is marked as
+/// sensitive.
 #[derive(Clone, Debug)]
 pub enum Credential {
-    /// None is sent.
+    /// No credential.
     None,
-    /// Always the same.
+    /// A fixed value.
     Fixed(MetadataValue<Ascii>),
-    /// A bearer token that somebody else keeps fresh in this file.
+    /// A bearer token in this file. Another program refreshes the file.
     File(PathBuf),
 }
 
 impl Credential {
-    /// The credential that the configuration names, tried out once.
+    /// The credential of the configuration. It is read once as a check.
     pub fn new(config: &config::CredentialConfig) -> Result<Self, Error> {
         if let Some(value) = &config.authorization {
             Ok(Self::Fixed(header(value.expose_secret())?))
@@ -37,7 +38,7 @@ impl Credential {
         }
     }
 
-    /// A request of `message` with this credential.
+    /// Creates a request of `message` with this credential.
     pub fn apply<M>(&self, message: M) -> Result<Request<M>, Failure> {
         let mut request = Request::new(message);
         let value = match self {
@@ -52,7 +53,7 @@ impl Credential {
     }
 }
 
-/// A token is a few kilobytes in a local file: not worth another thread.
+/// A token is a few kilobytes in a local file, so a blocking read needs no other thread.
 fn read(path: &Path) -> Result<MetadataValue<Ascii>, Error> {
     let token = std::fs::read_to_string(path)
         .map_err(|source| Error::File { path: path.to_owned(), source })?;

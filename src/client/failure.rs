@@ -1,41 +1,41 @@
-//! A call that failed: the code, reason and hints that the service's answer carries, and what is
-//! to be done about it.
+//! A failed call: its code, reason and hints from the service's answer, and whether to retry.
 
 use std::{error::Error, fmt, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// A call that failed.
+/// A failed call.
 #[derive(Clone, PartialEq)]
 pub struct Failure {
     /// The gRPC status code.
     pub code: Code,
-    /// One sentence.
+    /// The message, which is one sentence.
     pub message: String,
-    /// The stable reason of google.rpc.ErrorInfo. `None` if the failure is not the service's own
-    /// answer: a broken connection, a proxy, a limit of this client.
+    /// The stable reason of google.rpc.ErrorInfo. `None` if the failure did not come from the
+    /// service, but from a broken connection, a proxy, or a limit of this client.
     pub reason: Option<String>,
-    /// How long the service asks to wait before another try.
+    /// How long the service asks the client to wait before the next try.
     pub retry_after: Option<Duration>,
-    /// What else helps, a line each: which field, resource, quota, where to read more.
+    /// Further hints, one a line: the field, resource or quota, and where to read more.
     pub hints: Vec<String>,
 }
 
 impl Failure {
-    /// Whether no answer came because no connection could be made.
+    /// Whether the call failed because no connection could be made.
     pub fn is_unreachable(&self) -> bool {
         self.code == Code::Unavailable && self.reason.is_none()
     }
 
-    /// Whether a watch that ended so should be resumed.
+    /// Whether to resume a watch that ended with this failure.
     pub fn is_worth_resuming(&self) -> bool {
         match self.code {
             Code::Unavailable
             | Code::ResourceExhausted
             | Code::DeadlineExceeded
             | Code::Aborted => true,
-            // From the service they are its verdict; without a reason, a connection that broke.
+            // From the service, these codes are final. Without a reason, they mean that the
+            // connection broke.
             Code::Internal | Code::Unknown | Code::Cancelled => self.reason.is_none(),
             Code::Ok
             | Code::InvalidArgument
@@ -50,7 +50,7 @@ impl Failure {
         }
     }
 
-    /// The code as the gRPC documentation writes it.
+    /// The name of the code in the gRPC documentation.
     pub fn code_name(&self) -> &'static str {
         match self.code {
             Code::Ok => "OK",
@@ -77,8 +77,8 @@ impl Failure {
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();
-        // A source means that the status did not come from the service: the connection broke, which
-        // tonic tells of with one of several codes.
+        // A source means that the status did not come from the service. The connection broke, for
+        // which tonic uses several codes.
         let (code, message) = match status.source() {
             Some(source) => {
                 (Code::Unavailable, format!("no connection to the service: {}", innermost(source)))
@@ -95,7 +95,8 @@ impl From<Status> for Failure {
     }
 }
 
-/// `NOT_FOUND (SESSION_NOT_FOUND): the session is unknown`: one line. The hints stay out.
+/// Formats as one line, such as `NOT_FOUND (SESSION_NOT_FOUND): the session is unknown`. The hints
+/// are left out.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code_name())?;
@@ -109,7 +110,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Hints may name what was asked for, so they stay out here too.
+/// The hints are left out here too, because they may name the session.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Failure({self})")
@@ -118,7 +119,7 @@ impl fmt::Debug for Failure {
 
 impl Error for Failure {}
 
-/// The last cause of an error, which is the one that says what happened.
+/// The innermost cause of an error, which describes what happened.
 pub fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
     while let Some(source) = last.source() {
@@ -127,27 +128,27 @@ pub fn innermost(error: &(dyn Error + 'static)) -> String {
     last.to_string()
 }
 
-/// The client's own limit is over.
+/// The client's own deadline has passed.
 pub(super) fn too_late(limit: Duration) -> Failure {
     own(Code::DeadlineExceeded, format!("no answer within {}", humantime::format_duration(limit)))
 }
 
-/// The credential is gone.
+/// The credential can no longer be read.
 pub(super) fn no_credential(error: &super::Error) -> Failure {
     own(Code::Unauthenticated, error.to_string())
 }
 
-/// There is nowhere to call.
+/// There is no address to call.
 pub(super) fn no_address() -> Failure {
     own(Code::Unavailable, "no address of the service is given".to_owned())
 }
 
-/// OK came without a terminal message before it.
+/// The stream ended with OK, but without a terminal message.
 pub(super) fn ended_early() -> Failure {
     own(Code::Unavailable, "the stream ended with OK although the session is not over".to_owned())
 }
 
-/// Not even a heartbeat came.
+/// No message arrived in time, not even a heartbeat.
 pub(super) fn silent(limit: Duration) -> Failure {
     let limit = humantime::format_duration(limit);
     own(Code::Unavailable, format!("no message for {limit}, not even a heartbeat"))

@@ -1,4 +1,4 @@
-//! A watch that resumes by itself: one sequence of messages from however many streams it takes.
+//! A watch that resumes by itself. It gives one sequence of messages from any number of streams.
 
 use std::{fmt, time::Duration};
 
@@ -10,34 +10,35 @@ use tonic::Status;
 use super::{Failure, failure};
 use crate::proto::{WatchSessionRequest, WatchSessionResponse};
 
-/// Delays between two tries without a message in between: from the first, doubled, to the last,
-/// with up to as much again by chance, so that many clients do not come back as one.
+/// The backoff between two tries without a message in between. The delay starts at the first value
+/// and doubles up to the last. Up to the same time is added at random, so that many clients do not
+/// return together.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
-/// Longer than this is not waited, whatever the service asks for.
+/// Longest wait, even if the service asks for more.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
-/// The service's default heartbeat interval, and its longest.
+/// The service's default heartbeat interval, and its longest one.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 const LONGEST_HEARTBEAT: Duration = Duration::from_mins(5);
-/// How long to wait for the OK after a terminal message.
+/// How long to wait for OK after a terminal message.
 const CLOSING_LIMIT: Duration = Duration::from_secs(2);
 
-/// What one stream brings.
+/// The messages of one stream.
 pub type Messages = BoxStream<'static, Result<WatchSessionResponse, Status>>;
 type Opening = BoxFuture<'static, Result<Messages, Failure>>;
 
-/// A stream that broke, and what happens next.
+/// A broken stream, and the next try.
 #[derive(Clone, Debug)]
 pub struct Interruption {
-    /// How it broke.
+    /// Why it broke.
     pub failure: Failure,
-    /// How long until the next try.
+    /// Time until the next try.
     pub delay: Duration,
-    /// How many tries have failed since the last message, this one included.
+    /// Failed tries since the last message, including this one.
     pub attempt: u32,
 }
 
-/// The messages of a watch, across broken streams.
+/// The messages of a watch, across all its streams.
 pub struct ResumingWatch {
     request: WatchSessionRequest,
     open: Box<dyn FnMut(WatchSessionRequest) -> Opening + Send>,
@@ -50,7 +51,7 @@ pub struct ResumingWatch {
 
 enum State {
     Closed,
-    /// The next message, or the end, is due at the instant.
+    /// The next message, or the end of the stream, is due at this instant.
     Open(Messages, Instant),
     Pausing(Instant),
     Closing(Messages),
@@ -58,7 +59,8 @@ enum State {
 }
 
 impl ResumingWatch {
-    /// A watch whose streams come from `open`, each with the latest resume token in its request.
+    /// Creates a watch that gets its streams from `open`. Each request carries the latest resume
+    /// token.
     pub fn new(
         request: WatchSessionRequest,
         open: impl FnMut(WatchSessionRequest) -> Opening + Send + 'static,
@@ -74,28 +76,29 @@ impl ResumingWatch {
         }
     }
 
-    /// Calls `notify` whenever a stream broke and is about to be resumed.
+    /// Calls `notify` whenever a stream has broken, before the next try.
     #[must_use]
     pub fn on_interruption(mut self, notify: impl FnMut(&Interruption) + Send + 'static) -> Self {
         self.notify = Box::new(notify);
         self
     }
 
-    /// The first broken stream ends the watch.
+    /// Ends the watch when a stream breaks.
     #[must_use]
     pub fn without_resuming(mut self) -> Self {
         self.is_resuming = false;
         self
     }
 
-    /// The token that came with the last message; empty before the first, unless the watch was
-    /// begun with one.
+    /// The resume token of the last message. Before the first message it is the token with which
+    /// the watch was started, or empty.
     pub fn resume_token(&self) -> &str {
         &self.request.resume_token
     }
 
-    /// The next message; `None` after the terminal one; a failure that another try would not
-    /// change, and then `None`. May be dropped and called again at any time: no message is lost.
+    /// Waits for the next message. Returns `None` after the terminal message. Returns a failure
+    /// that a retry cannot change, and then `None`. This is cancel safe: dropping the future loses
+    /// no message.
     pub async fn next(&mut self) -> Option<Result<WatchSessionResponse, Failure>> {
         loop {
             let end = match &mut self.state {
@@ -122,7 +125,7 @@ impl ResumingWatch {
                     continue;
                 }
                 State::Closing(messages) => {
-                    // Dropped at once, the stream would count as cancelled at the service.
+                    // If the stream were dropped now, the service would count it as cancelled.
                     let _ = timeout(CLOSING_LIMIT, messages.next()).await;
                     self.state = State::Over;
                     return None;
@@ -135,7 +138,7 @@ impl ResumingWatch {
         }
     }
 
-    /// Keeps what a later stream needs.
+    /// Stores what the next stream needs.
     fn note(&mut self, message: &WatchSessionResponse) {
         if !message.resume_token.is_empty() {
             self.request.resume_token.clone_from(&message.resume_token);
@@ -150,7 +153,7 @@ impl ResumingWatch {
         };
     }
 
-    /// Plans the next try; gives the failure back if there is to be none.
+    /// Schedules the next try, or returns the failure if there is none.
     fn interrupt(&mut self, failure: Failure) -> Option<Failure> {
         if !self.is_resuming || !failure.is_worth_resuming() {
             self.state = State::Over;
@@ -159,7 +162,8 @@ impl ResumingWatch {
         self.attempt += 1;
         let backoff = self.delays.next().unwrap_or(LONGEST_DELAY);
         let delay = match failure.retry_after {
-            // The service's word counts, but not a second time in a row if it is shorter.
+            // After the first failure, the delay from the service replaces the backoff. After more
+            // failures, the longer of the two counts.
             Some(asked) if self.attempt == 1 => asked,
             Some(asked) => asked.max(backoff),
             None => backoff,
@@ -170,8 +174,8 @@ impl ResumingWatch {
         None
     }
 
-    /// Twice the heartbeat interval and a little: then the stream is dead, whatever the connection
-    /// says.
+    /// Twice the heartbeat interval and a margin. After this time without a message, the stream
+    /// counts as dead.
     fn longest_silence(&self) -> Duration {
         let asked = self.request.heartbeat_interval.and_then(|asked| asked.try_into().ok());
         let heartbeat = match asked {

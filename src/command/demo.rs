@@ -1,4 +1,4 @@
-//! `demo`: simulator and service in one process, and a client that shows what they do.
+//! `demo`: the simulator, the service and a client in one process.
 
 mod screen;
 mod session;
@@ -23,7 +23,8 @@ const TOKEN: &str = "demo";
 const SYSTEM_DOMAIN: &str = "two.example.com";
 const SERVICE: &str = "gotoassist.remotesupport.v1.RemoteSupportService";
 
-/// Starts the parts, plays, and takes the parts down in order; `Err` is the exit status.
+/// Starts the parts, runs the demonstration, and stops the parts in order. `Err` is the exit
+/// status.
 pub async fn run(config: &DemoConfig) -> Result<(), u8> {
     let fail = |error: &dyn std::error::Error| output::fail(FAILED, &output::whole(error));
     let mut signals = Signals::new().map_err(|error| fail(&error))?;
@@ -47,12 +48,12 @@ pub async fn run(config: &DemoConfig) -> Result<(), u8> {
         _ = signals.next() => if config.once { Err(INTERRUPTED) } else { Ok(()) },
     };
     stop.cancel();
-    // Has its own limit: --drain-grace.
+    // --drain-grace limits the wait.
     while serving.join_next().await.is_some() {}
     played
 }
 
-/// The address by which this machine reaches a listener.
+/// The address at which this machine reaches a listener.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
@@ -62,7 +63,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// What is shown, and where.
+/// The demonstration, and the addresses of its parts.
 struct Play {
     vendor: String,
     service: SocketAddr,
@@ -88,7 +89,7 @@ impl Play {
         Err(invalid(session::renew(&self.control).await))
     }
 
-    /// The commands to try.
+    /// Prints commands to try.
     fn invite(&self) -> Result<(), u8> {
         let (service, session) = (self.service, session::ID);
         let call = |about, method, request| {
@@ -100,7 +101,7 @@ impl Play {
         };
         screen::head("Try it", "no .proto needed: the service describes itself")?;
         screen::command(
-            "what is there",
+            "the API",
             &format!(
                 "grpcurl -plaintext {service} list\n  \
                  grpcurl -plaintext {service} describe {SERVICE}"
@@ -111,7 +112,7 @@ impl Play {
         let request = format!(r#"{{"system_domain": "{SYSTEM_DOMAIN}"}}"#);
         call("the links of a domain", "ListSystemLinks", request)?;
         let request = format!(r#"{{"session_id": "{session}"}}"#);
-        call("a life, streaming by", "WatchSession", request)?;
+        call("the life of a session, as a stream", "WatchSession", request)?;
         screen::command(
             "the same with the client that resumes by itself",
             &format!("gotoassist-grpc watch {session} --server http://{service} --token {TOKEN}"),

@@ -3,7 +3,7 @@
 use super::{FAILED, client, output};
 use crate::{config::HealthConfig, proto::health::health_check_response::ServingStatus};
 
-/// Asks and prints the answer; `Err` is the exit status of a service that does not serve.
+/// Checks the health and prints the answer. `Err` is the exit status if the service is not serving.
 pub async fn run(config: &HealthConfig) -> Result<(), u8> {
     let call = client(&config.connection)?.health(&config.service, config.timeout).await;
     let answer = call.map_err(|failure| {

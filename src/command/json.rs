@@ -1,4 +1,4 @@
-//! The proto3 JSON form of the service's messages, one line each.
+//! Formats the service's messages as proto3 JSON, one line each.
 
 use std::sync::LazyLock;
 
@@ -13,12 +13,12 @@ use crate::proto;
 #[error("cannot print the answer: {0}")]
 pub struct Error(String);
 
-/// All messages that this program knows: its own, health's, and google.rpc's error details, which a
-/// STALE message carries.
+/// The known message types: this API, health, and the error details of google.rpc, which a
+/// `STALE` message carries.
 static MESSAGES: LazyLock<Result<DescriptorPool, String>> =
     LazyLock::new(|| messages().map_err(|error| error.to_string()));
 
-/// The message of this type as one line of JSON. Fields at their default are left out.
+/// Formats a message of this type as one line of JSON, without the fields that have their default.
 pub fn line(type_name: &str, message: &impl Message) -> Result<String, Error> {
     let pool = MESSAGES.as_ref().map_err(|error| Error(error.clone()))?;
     let descriptor = pool
@@ -45,8 +45,8 @@ fn messages() -> Result<DescriptorPool, Box<dyn std::error::Error>> {
     Ok(pool)
 }
 
-/// Details of an error that this program has no descriptor for have no JSON form. The rest of the
-/// message is worth more than they are.
+/// Removes error details without a known descriptor. They have no JSON form, and must not prevent
+/// the output of the rest of the message.
 fn drop_unreadable_details(pool: &DescriptorPool, message: &mut DynamicMessage) {
     if message.has_field_by_name("stale_cause")
         && let Some(Value::Message(cause)) = message.get_field_by_name_mut("stale_cause")
@@ -64,8 +64,8 @@ fn is_readable(pool: &DescriptorPool, detail: &Value) -> Option<bool> {
     Some(DynamicMessage::decode(descriptor, &*detail.value).is_ok())
 }
 
-/// Whether a file's messages are there already: tonic-types brings its own `google.rpc.Status`,
-/// under another file name than ours.
+/// Whether the pool already has the messages of a file. tonic-types has its own
+/// `google.rpc.Status`, in a file with another name.
 fn is_known(pool: &DescriptorPool, file: &FileDescriptorProto) -> bool {
     file.message_type.iter().any(|message| {
         let name = format!("{}.{}", file.package(), message.name());

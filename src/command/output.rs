@@ -1,4 +1,4 @@
-//! How commands speak: messages on stdout, everything else on stderr.
+//! The output of commands: messages on stdout, everything else on stderr.
 
 use std::{
     error::Error,
@@ -12,15 +12,15 @@ use prost::Message;
 use super::{FAILED, UNREAD, USAGE, json};
 use crate::client::Failure;
 
-/// What grpcurl adds to a gRPC status code.
+/// grpcurl exits with this number plus the gRPC status code.
 const STATUS: u8 = 64;
 
-/// Prints the message of this type as a line of JSON; `Err` is the exit status.
+/// Prints a message of this type as a line of JSON. `Err` is the exit status.
 pub fn message(type_name: &str, message: &impl Message) -> Result<(), u8> {
     text(&json::line(type_name, message).map_err(|error| fail(FAILED, &error))?)
 }
 
-/// Prints a text, in colour if stdout is a terminal and `NO_COLOR` is not set; `Err` is the exit
+/// Prints a text, in colour if stdout is a terminal and `NO_COLOR` is not set. `Err` is the exit
 /// status.
 pub fn text(text: &dyn Display) -> Result<(), u8> {
     let mut stdout = anstream::stdout().lock();
@@ -29,7 +29,7 @@ pub fn text(text: &dyn Display) -> Result<(), u8> {
     })
 }
 
-/// Tells of a call that failed; gives the exit status.
+/// Prints a failed call on stderr, and returns the exit status.
 pub fn failure(failure: &Failure) -> u8 {
     note(&format_args!("error: {failure}"));
     for hint in &failure.hints {
@@ -38,18 +38,18 @@ pub fn failure(failure: &Failure) -> u8 {
     STATUS + u8::try_from(i32::from(failure.code)).unwrap_or_default()
 }
 
-/// Tells why a command failed; gives `status` back.
+/// Prints on stderr why a command failed, and returns `status`.
 pub fn fail(status: u8, reason: &dyn Display) -> u8 {
     note(&format_args!("error: {reason}"));
     status
 }
 
-/// A line on stderr. If nobody reads it, so be it.
+/// Prints a line on stderr. Errors are ignored, because there is no other place to report them.
 pub fn note(text: &dyn Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Prints help or the version as asked for, and what is wrong with a command line as one line.
+/// Prints the help or the version, if the user asked for it, or a command-line error as one line.
 pub fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print();
@@ -59,12 +59,12 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, on one line.
 pub fn whole(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        // Some errors repeat their cause in their own words.
+        // Some errors repeat the text of their cause.
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
             text = format!("{text}: {cause_text}");
@@ -74,11 +74,11 @@ pub fn whole(error: &dyn Error) -> String {
     text
 }
 
-/// clap's message without its paragraphs on usage.
+/// The message of clap without its paragraphs on usage.
 fn one_line(text: &str) -> String {
-    let told = text
+    let paragraphs = text
         .split("\n\n")
         .filter(|paragraph| !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more"))
         .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
-    told.filter(|paragraph| !paragraph.is_empty()).collect::<Vec<_>>().join("; ")
+    paragraphs.filter(|paragraph| !paragraph.is_empty()).collect::<Vec<_>>().join("; ")
 }

@@ -1,7 +1,7 @@
 //! `serve`.
 //!
-//! The main thread only waits for signals and for the server, which has worker threads of its own: a
-//! second signal and the end of `--drain-grace` count even if all workers are stuck.
+//! The main thread only waits for signals and for the server, which has its own worker threads. So
+//! a second signal and `--drain-grace` end the process even if all workers are stuck.
 
 use std::{env, pin::pin, sync::mpsc, thread, time::Duration};
 
@@ -22,15 +22,16 @@ use crate::{
     telemetry,
 };
 
-/// How long the process waits at its end for stderr to take the last lines.
+/// How long the process waits at its end until stderr takes the last log lines.
 const STDERR_LIMIT: Duration = Duration::from_secs(1);
 
-/// The same when the grace period is over.
+/// The same wait, after `--drain-grace` is over.
 const LATE_STDERR_LIMIT: Duration = Duration::from_millis(50);
 
-/// Serves until a signal, then drains; a second signal ends it at once. `Err` is the exit status.
+/// Serves until a signal, then drains. A second signal ends the process at once. `Err` is the exit
+/// status.
 pub async fn run(config: ServeConfig) -> Result<(), u8> {
-    // First of all, since until then SIGHUP ends the process.
+    // This comes first, because SIGHUP ends the process until it is handled.
     let hangups = Hangups::new();
     report_problems(&config).await?;
     if config.check {
@@ -49,7 +50,7 @@ pub async fn run(config: ServeConfig) -> Result<(), u8> {
     let (ended, serving) = oneshot::channel();
     workers.spawn(log.report_dropped());
     workers.spawn(async move {
-        // Nobody waits any more after a second signal.
+        // After a second signal the process does not wait.
         let _ = ended.send(serve(config, draining, hangups).await);
     });
 
@@ -59,7 +60,7 @@ pub async fn run(config: ServeConfig) -> Result<(), u8> {
         Ended::Server(Err(error)) => (Err(status_of(&error)), Some(output::whole(&error))),
         Ended::Process(status) => (Err(status), None),
     };
-    // Waits for no worker: one may be stuck.
+    // This does not wait for the workers, because one of them may be stuck.
     workers.shutdown_background();
     let left = deadline.map_or(STDERR_LIMIT, |at| at.saturating_duration_since(Instant::now()));
     within(left.clamp(LATE_STDERR_LIMIT, STDERR_LIMIT), move || {
@@ -71,33 +72,33 @@ pub async fn run(config: ServeConfig) -> Result<(), u8> {
     result
 }
 
-/// What ended.
+/// What happened first.
 enum Ended {
-    /// The server, by itself or by a drain.
+    /// The server ended, by itself or after a drain.
     Server(Result<(), Error>),
-    /// The process ends with this status, whatever the server does.
+    /// The process must end with this status, whatever the server does.
     Process(u8),
 }
 
-/// Waits for the end of the server, or for what ends the process without it; and gives the time at
-/// which the process must be gone, if there is one.
+/// Waits until the server ends, or until the process must end without it. Also returns the time at
+/// which the process must have ended, if there is one.
 async fn supervise(
     mut serving: oneshot::Receiver<Result<(), Error>>,
     mut next_signal: impl AsyncFnMut() -> u8,
     drain: oneshot::Sender<()>,
     grace: Duration,
 ) -> (Ended, Option<Instant>) {
-    // A server that tells nothing has panicked, and the log has the place.
-    let told = |result: Result<_, _>| result.map_or(Ended::Process(FAILED), Ended::Server);
+    // A server that sends no result has panicked. The panic is already in the log.
+    let ended = |result: Result<_, _>| result.map_or(Ended::Process(FAILED), Ended::Server);
     tokio::select! {
-        result = &mut serving => return (told(result), None),
+        result = &mut serving => return (ended(result), None),
         _ = next_signal() => {}
     }
     info!("draining; another signal ends it at once");
     drop(drain);
     let deadline = Instant::now() + grace;
     let ended = tokio::select! {
-        result = &mut serving => told(result),
+        result = &mut serving => ended(result),
         status = next_signal() => Ended::Process(status),
         () = sleep_until(deadline) => {
             error!("the server did not end within --drain-grace; ending the process");
@@ -121,14 +122,14 @@ async fn serve(
         tokio::select! {
             result = &mut run => return result,
             () = hangups.next() => {
-                info!("SIGHUP: looking at the certificates, the callers' tokens and the secrets");
+                info!("SIGHUP: checking the certificates, the callers' tokens and the secrets");
                 reload.ask();
             }
         }
     }
 }
 
-/// Does what may block for ever, and waits for it no longer than `limit`.
+/// Runs a task that may block for ever, and waits for it no longer than `limit`.
 fn within(limit: Duration, task: impl FnOnce() + Send + 'static) {
     let (ended, end) = mpsc::channel::<()>();
     let thread = thread::Builder::new().spawn(move || {
@@ -140,7 +141,7 @@ fn within(limit: Duration, task: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Reports everything that is wrong with the configuration, files included.
+/// Reports every problem of the configuration, including its files.
 async fn report_problems(config: &ServeConfig) -> Result<(), u8> {
     let mut problems: Vec<_> =
         Server::problems(config).await.iter().map(|error| output::whole(error)).collect();
@@ -151,7 +152,7 @@ async fn report_problems(config: &ServeConfig) -> Result<(), u8> {
     if problems.is_empty() { Ok(()) } else { Err(USAGE) }
 }
 
-/// Prints the configuration in effect.
+/// Prints the effective configuration.
 fn show() -> Result<(), u8> {
     let lines = config::effective(env::args_os()).map_err(|error| output::fail(FAILED, &error))?;
     output::text(&lines.join("\n"))
@@ -181,7 +182,7 @@ mod tests {
 
     const GRACE: Duration = Duration::from_secs(25);
 
-    /// The status with which a process ends whose server is stuck, and when.
+    /// When a process with a stuck server ends, and its exit status.
     async fn end_of_stuck_server(signals: usize) -> (u8, Duration) {
         let (_server, serving) = oneshot::channel();
         let (drain, draining) = oneshot::channel();

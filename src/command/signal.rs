@@ -1,4 +1,4 @@
-//! How a person or a supervisor asks the process to end, or to look at its files again.
+//! Signals that end the process, or make it read its files again.
 
 use std::io;
 
@@ -6,39 +6,39 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::INTERRUPTED;
 
-/// Ended with SIGTERM, as a shell tells it: 128 + SIGTERM.
+/// Exit status after SIGTERM, as in a shell: 128 + SIGTERM.
 const TERMINATED: u8 = 143;
 
-/// SIGINT (Ctrl-C) and SIGTERM, from the time this was made: none is missed in between.
+/// A listener for SIGINT (Ctrl-C) and SIGTERM. It misses no signal after its creation.
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
-/// SIGHUP, from the time this was made. It no longer ends the process.
+/// A listener for SIGHUP. While it exists, SIGHUP does not end the process.
 pub struct Hangups(Signal);
 
 impl Hangups {
-    /// Listens.
+    /// Starts to listen.
     pub fn new() -> io::Result<Self> {
         signal(SignalKind::hangup()).map(Self)
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         self.0.recv().await;
     }
 }
 
 impl Signals {
-    /// Listens.
+    /// Starts to listen.
     pub fn new() -> io::Result<Self> {
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
         Ok(Self { interrupt, terminate })
     }
 
-    /// The next one; gives the exit status of a process that ends by it.
+    /// Waits for the next signal. Returns the exit status for it.
     pub async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => INTERRUPTED,

@@ -3,7 +3,7 @@
 use super::{FAILED, output, signal::Signals};
 use crate::{config::SimulateConfig, simulator::Simulator};
 
-/// Plays the vendor until a signal; `Err` is the exit status.
+/// Runs the simulated vendor until a signal. `Err` is the exit status.
 pub async fn run(config: &SimulateConfig) -> Result<(), u8> {
     let simulator = Simulator::bind(config)
         .await

@@ -11,10 +11,10 @@ use crate::{
     proto::WatchSessionRequest,
 };
 
-/// The status of a watch that `--timeout` ended: `DEADLINE_EXCEEDED`.
+/// The gRPC status of a watch that `--timeout` ended: `DEADLINE_EXCEEDED`.
 const OUT_OF_TIME: u8 = 64 + 4;
 
-/// Watches and prints each message; `Err` is the exit status.
+/// Watches a session and prints each message. `Err` is the exit status.
 pub async fn run(config: &WatchConfig) -> Result<(), u8> {
     let request = request(config).map_err(|reason| output::fail(USAGE, &reason))?;
     let client = client(&config.connection)?;
@@ -44,7 +44,7 @@ async fn print(watch: &mut ResumingWatch) -> Result<(), u8> {
 
 fn tell(interruption: &Interruption) {
     let Interruption { failure, delay, .. } = interruption;
-    // Milliseconds are enough for a reader.
+    // Milliseconds are precise enough for a reader.
     let delay = Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
     let delay = humantime::format_duration(delay);
     output::note(&format_args!("interrupted: {failure}; resuming in {delay}"));

@@ -10,110 +10,114 @@ use super::{ConnectionConfig, secret::trimmed};
 const EXIT_STATUS: &str = "\
 Exit status:
   0         done
-  1         failed on this side, such as an answer that cannot be read
+  1         the client failed, for example because it could not read the answer
   2         the command line is wrong
   64 + N    the call failed with gRPC status N, as with grpcurl: 67 invalid argument, 69 not
             found, 71 permission denied, 72 resource exhausted, 78 unavailable, 80 unauthenticated
   130       interrupted with Ctrl-C
-  141       nobody reads the output any more";
+  141       the reader of the output is gone";
 
 const WATCH_EXIT_STATUS: &str = "\
 Exit status:
-  0         the session is over: the last message printed is `terminal`
-  1         failed on this side, such as an answer that cannot be read
+  0         the session is over, and the last message printed is `terminal`
+  1         the client failed, for example because it could not read the answer
   2         the command line is wrong
   64 + N    the watch ended with gRPC status N, as with grpcurl: 67 invalid argument, 68 out of
             time (--timeout), 69 not found, 71 permission denied, 80 unauthenticated
   130       interrupted with Ctrl-C
-  141       nobody reads the output any more
-Unless 0, and if a message came, the last resume token is printed on stderr.";
+  141       the reader of the output is gone
+If the status is not 0, stderr has the resume token of the last message, if there was one.";
 
-/// `get`.
+/// Settings of `get`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXIT_STATUS)]
 pub struct GetConfig {
-    /// A session id or a session token
+    /// Session to read: a session id or a session token
     #[arg(value_name = "SESSION")]
     pub session_id: String,
 
-    /// Give up after this time
+    /// Longest time for the whole call, as a duration. Raise it if the service often waits for
+    /// quota
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub timeout: Duration,
 
-    /// Where the service is.
+    /// How to reach the service.
     #[command(flatten)]
     pub connection: ConnectionConfig,
 }
 
-/// `links`.
+/// Settings of `links`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXIT_STATUS)]
 pub struct LinksConfig {
-    /// The partner system's domain
+    /// Domain of the partner system
     #[arg(value_name = "DOMAIN")]
     pub system_domain: String,
 
-    /// Give up after this time
+    /// Longest time for the whole call, as a duration. Raise it if the service often waits for
+    /// quota
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub timeout: Duration,
 
-    /// Where the service is.
+    /// How to reach the service.
     #[command(flatten)]
     pub connection: ConnectionConfig,
 }
 
-/// `watch`.
+/// Settings of `watch`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = WATCH_EXIT_STATUS)]
 pub struct WatchConfig {
-    /// A session id or a session token
+    /// Session to watch: a session id or a session token
     #[arg(value_name = "SESSION")]
     pub session_id: String,
 
-    /// Go on after the message that this token came with
+    /// Resume token of an earlier message. The watch continues after that message
     #[arg(long, value_name = "TOKEN", value_parser = resume_token)]
     pub resume_token: Option<String>,
 
-    /// Longest silence, from 5 s to 5 min; the service's default is 30 s
+    /// Longest time between two messages, from 5 s to 5 min. The service's default is 30 s. Lower
+    /// it to notice a broken connection sooner
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub heartbeat: Option<Duration>,
 
-    /// How long to go on after the session's end, for late notes and the recording; at most 24 h
+    /// How long the watch continues after the session's end, at most 24 h. Set it to see late notes
+    /// and the recording
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub follow_after_end: Option<Duration>,
 
-    /// End with the first broken stream instead of resuming it
+    /// End when the stream breaks, instead of resuming the watch
     #[arg(long)]
     pub no_resume: bool,
 
-    /// Give up after this time, all resumed streams together; without it, never
+    /// Longest time for the whole watch, across all resumed streams. Without it there is no limit
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
 
-    /// Where the service is.
+    /// How to reach the service.
     #[command(flatten)]
     pub connection: ConnectionConfig,
 }
 
-/// `health`.
+/// Settings of `health`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Exit status: 0 if it serves, 2 if the command line is wrong, otherwise 1")]
 pub struct HealthConfig {
-    /// Which service to ask about; empty means the server as a whole
+    /// Name of the service to check. Empty means the whole server
     #[arg(long, env = "GOTOASSIST_HEALTH_SERVICE", value_name = "NAME", default_value = "")]
     pub service: String,
 
-    /// Give up after this time
+    /// Longest time for the whole check, as a duration
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = parse_duration)]
     pub timeout: Duration,
 
-    /// Where the service is.
+    /// How to reach the service.
     #[command(flatten)]
     pub connection: ConnectionConfig,
 }
 
-/// A token as it came, whatever a shell or an editor put around it.
-#[expect(clippy::unnecessary_wraps, reason = "a parser of clap's")]
+/// Removes white space and a byte order mark, which a shell or an editor may add to a token.
+#[expect(clippy::unnecessary_wraps, reason = "clap requires this signature")]
 fn resume_token(text: &str) -> Result<String, Infallible> {
     Ok(trimmed(text).to_owned())
 }

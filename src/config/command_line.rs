@@ -1,5 +1,5 @@
-//! Reads the command line and the environment. An environment variable that is empty counts as
-//! unset: templates of containers and units often set all variables, and leave some empty.
+//! Reads the command line and the environment. An empty environment variable counts as unset,
+//! because templates of containers and units often set every variable and leave some empty.
 
 use std::{env, ffi::OsString};
 
@@ -16,51 +16,51 @@ use super::{
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What the binary can do.
+/// The commands of the binary.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the gRPC API in front of the GoToAssist REST API
     Serve(Box<ServeConfig>),
-    /// Play the GoToAssist REST API, for tests
+    /// Simulate the GoToAssist REST API, for tests
     Simulate(SimulateConfig),
-    /// Show it all in one process, without network: simulator, service and client
+    /// Run the simulator, the service and a client in one process, without a network
     Demo(DemoConfig),
     /// Print one session
     Get(GetConfig),
     /// Print the partner-system links of a domain
     Links(LinksConfig),
-    /// Print a session and every change of it until it is over
+    /// Print a session and each of its changes until the session is over
     Watch(WatchConfig),
-    /// Ask a service whether it serves (grpc.health.v1)
+    /// Ask a service whether it is serving (grpc.health.v1)
     Health(HealthConfig),
 }
 
 impl Cli {
-    /// Reads `words`, the name of the program first, and the environment. The error may also be
-    /// help or the version, if that was asked for.
+    /// Parses `words`, which begin with the name of the program, and the environment. The error may
+    /// also be the help or the version, if the user asked for it.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
         Self::from_arg_matches(&command().try_get_matches_from(words)?)
     }
 }
 
-/// The command line, each of whose flags has an environment variable: `--listen` of `serve` is
-/// `GOTOASSIST_LISTEN`, `--seed` of `simulate` is `GOTOASSIST_SIMULATE_SEED`.
+/// Builds the clap command. Each flag has an environment variable: `--listen` of `serve` has
+/// `GOTOASSIST_LISTEN`, and `--seed` of `simulate` has `GOTOASSIST_SIMULATE_SEED`.
 pub fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| {
         let is_simulator = command.get_name() == "simulate";
         let prefix = if is_simulator { "GOTOASSIST_SIMULATE_" } else { "GOTOASSIST_" };
         command.mut_args(|argument| {
-            // So that a negative number is a bad value of its flag, and not an unknown flag.
+            // Otherwise clap would report a negative number as an unknown flag.
             let takes_value = argument.get_action().takes_values();
             let argument = argument.allow_negative_numbers(takes_value);
             let variable = match (argument.get_env(), argument.get_long()) {
                 (Some(variable), _) => variable.to_owned(),
-                // A check that somebody forgot in the environment would keep a service down.
+                // A variable for --check that is left in the environment would keep a service down.
                 (None, None | Some("check")) => return argument,
                 (None, Some(flag)) => {
                     format!("{prefix}{}", flag.replace('-', "_").to_uppercase()).into()
@@ -76,7 +76,7 @@ pub fn command() -> clap::Command {
     })
 }
 
-/// The configuration that `words` and the environment give, as flags, one a line, secrets hidden.
+/// The effective configuration of `words` and the environment: one flag a line, secrets hidden.
 pub fn effective(words: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Error> {
     let command = command();
     let matches = command.clone().try_get_matches_from(words)?;
@@ -91,7 +91,7 @@ fn lines(argument: &Arg, matches: &ArgMatches) -> Vec<String> {
     let (Some(flag), Some(values)) = (argument.get_long(), matches.get_raw(id)) else {
         return Vec::new();
     };
-    // What --help hides may be a secret as well: HTTPS_PROXY holds a password.
+    // A flag that --help hides may also be a secret: HTTPS_PROXY may hold a password.
     if argument.is_hide_env_values_set() || argument.is_hide_set() {
         let is_set = matches.value_source(id) != Some(ValueSource::DefaultValue);
         return is_set.then(|| format!("--{flag} (set)")).into_iter().collect();

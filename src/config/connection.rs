@@ -1,41 +1,43 @@
-//! Where a client finds the service, and what it proves itself with.
+//! How a client reaches the service, and which credential it sends.
 
 use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-/// Where the service is, and who calls it.
+/// How to reach the service, and which credential to send.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "command", derive(clap::Args), command(next_help_heading = "Connection"))]
 pub struct ConnectionConfig {
-    /// Addresses of the service, separated by commas: http://, https:// or unix:PATH; the next one is
-    /// tried when one cannot be reached
+    /// Addresses of the service, separated by commas: http://, https:// or unix:PATH. If one cannot
+    /// be reached, the client tries the next one
     #[cfg_attr(feature = "command", arg(long, value_name = "URL", value_delimiter = ',',
         default_value = "http://127.0.0.1:50051", value_parser = server_address))]
     pub server: Vec<String>,
 
-    /// Certificates (PEM) to trust for https, in place of the system's
+    /// PEM file with the certificate authorities to trust for https. They replace those of the
+    /// system
     #[cfg_attr(feature = "command", arg(long, value_name = "FILE"))]
     pub ca_file: Option<PathBuf>,
 
-    /// Certificate (PEM, with its chain) to show to the service
+    /// PEM file with the client certificate and its chain. Set it if the service requires mTLS
     #[cfg_attr(feature = "command", arg(long, value_name = "FILE", requires = "client_key_file"))]
     pub client_certificate_file: Option<PathBuf>,
 
-    /// Private key (PEM) of that certificate
+    /// PEM file with the private key of the client certificate
     #[cfg_attr(
         feature = "command",
         arg(long, value_name = "FILE", requires = "client_certificate_file")
     )]
     pub client_key_file: Option<PathBuf>,
 
-    /// Who calls.
+    /// The credential of the caller.
     #[cfg_attr(feature = "command", command(flatten))]
     pub credential: CredentialConfig,
 }
 
 impl ConnectionConfig {
-    /// Plain or system-trusted TLS to `server`, with a bearer token.
+    /// Connects to `server` with a bearer token. An https address uses the system's certificate
+    /// authorities.
     pub fn bearer(server: String, token: &str) -> Self {
         Self {
             server: vec![server],
@@ -51,24 +53,24 @@ impl ConnectionConfig {
     }
 }
 
-/// Who calls. At most one of them.
+/// The credential of the caller. At most one field is set.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "command", derive(clap::Args), group(multiple = false))]
 pub struct CredentialConfig {
-    /// Access token, sent as `authorization: Bearer TOKEN`
+    /// Access token, which the client sends as `authorization: Bearer TOKEN`
     #[cfg_attr(feature = "command", arg(long, hide_env_values = true, value_name = "TOKEN"))]
     pub token: Option<SecretString>,
 
-    /// File that holds the access token; read again for each call
+    /// File with the access token. The client reads it again for each call
     #[cfg_attr(feature = "command", arg(long, value_name = "FILE"))]
     pub token_file: Option<PathBuf>,
 
-    /// The whole `authorization`, such as `OAuth oauth_token=TOKEN`
+    /// The whole `authorization` value, such as `OAuth oauth_token=TOKEN`
     #[cfg_attr(feature = "command", arg(long, hide_env_values = true, value_name = "VALUE"))]
     pub authorization: Option<SecretString>,
 }
 
-/// `host:port` alone means http.
+/// Parses an address of the service. `host:port` without a scheme means http.
 #[cfg(feature = "command")]
 fn server_address(text: &str) -> Result<String, String> {
     if let Some(path) = text.strip_prefix("unix:") {

@@ -1,4 +1,4 @@
-//! Whose credential goes to the vendor, and who may call the service.
+//! Which credential the service sends to the vendor, and who may call the service.
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -8,24 +8,24 @@ use url::{Host, Url};
 
 use super::secret::Secret;
 
-/// The vendor's token endpoint, as its documentation gives it.
+/// The vendor's token endpoint, from the vendor's documentation.
 pub const VENDOR_TOKEN_URL: &str = "https://authentication.logmeininc.com/oauth/token";
 
-/// Whose credential goes to the vendor.
+/// Which credential the service sends to the vendor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
-    /// The caller's own `authorization` metadata
+    /// The `authorization` metadata of the caller
     Caller,
-    /// The service's own, kept fresh at the token endpoint
+    /// The service's own credential, which it refreshes at the token endpoint
     Service,
 }
 
-/// Whose credential goes to the vendor, and who may call.
+/// Which credential the service sends to the vendor, and who may call the service.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 #[command(next_help_heading = "Credentials")]
 pub struct CredentialsConfig {
-    /// Whose credential goes to GoToAssist
+    /// Which credential the service sends to GoToAssist
     #[arg(long = "credentials", value_enum, default_value_t = Mode::Caller)]
     pub mode: Mode,
 
@@ -33,72 +33,73 @@ pub struct CredentialsConfig {
     #[arg(long, value_name = "ID")]
     pub client_id: Option<String>,
 
-    /// OAuth client secret of the service. Better in a file: flags show in the list of processes
+    /// OAuth client secret of the service. Prefer the file: flags show in the process list
     #[arg(long, value_name = "SECRET", hide_env_values = true)]
     pub client_secret: Option<SecretString>,
 
-    /// File that holds the client secret. Read at each refresh
+    /// File with the client secret. The service reads it at each refresh
     #[arg(long, value_name = "FILE")]
     pub client_secret_file: Option<PathBuf>,
 
-    /// OAuth refresh token of the service. Better in a file, where a new one that the vendor sends
-    /// can be kept
+    /// OAuth refresh token of the service. Prefer the file: the service can then store a new token
+    /// that the vendor sends
     #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub refresh_token: Option<SecretString>,
 
-    /// File that holds the refresh token. Read at each refresh, and replaced when the vendor sends
-    /// a new one
+    /// File with the refresh token. The service reads it at each refresh, and replaces it when the
+    /// vendor sends a new token
     #[arg(long, value_name = "FILE")]
     pub refresh_token_file: Option<PathBuf>,
 
-    /// Personal access token of the service, in place of a refresh token
+    /// Personal access token of the service. Set it instead of a refresh token
     #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub personal_access_token: Option<SecretString>,
 
-    /// File that holds the personal access token. Read at each refresh
+    /// File with the personal access token. The service reads it at each refresh
     #[arg(long, value_name = "FILE")]
     pub personal_access_token_file: Option<PathBuf>,
 
-    /// Where access tokens are fetched
+    /// URL of the endpoint that issues access tokens
     #[arg(long, value_name = "URL", default_value = VENDOR_TOKEN_URL)]
     pub token_url: Url,
 
-    /// PEM file with the authority that signs the callers' certificates: callers without one are
-    /// refused
+    /// PEM file with the certificate authority of the callers. The service then refuses callers
+    /// without a certificate of that authority
     #[arg(long, value_name = "FILE")]
     pub client_ca: Option<PathBuf>,
 
-    /// Name a caller's certificate must bear as DNS or URI (SPIFFE) alternative name; may end in
-    /// `*`; may be given several times [default: any certificate of the authority]
+    /// DNS or URI (SPIFFE) alternative name that the certificate of a caller must have. It may end
+    /// in `*`, and the flag may be repeated [default: any certificate of the authority]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub allow_client: Vec<String>,
 
-    /// File with the SHA-256 digests of the bearer tokens callers may use, one a line. Read again
-    /// when it changes
+    /// File with the SHA-256 digests of the bearer tokens that callers may use, one a line. The
+    /// service reads it again when it changes
     #[arg(long, value_name = "FILE")]
     pub client_tokens_file: Option<PathBuf>,
 
-    /// The network lets in nobody but those who may call (a mesh, a policy)
+    /// Accept every caller without a check. Set it only if a mesh or a network policy admits nobody
+    /// else
     #[arg(long)]
     pub trust_network: bool,
 }
 
-/// By what the service proves itself at the token endpoint.
+/// The grant that the service uses at the token endpoint.
 #[derive(Clone, Debug)]
 pub enum Grant {
     /// `refresh_token` (RFC 6749 §6).
     RefreshToken(Secret),
-    /// `personal_access_token`, the vendor's own.
+    /// `personal_access_token`, the vendor's own grant.
     PersonalAccessToken(Secret),
 }
 
 impl CredentialsConfig {
-    /// The client's secret, if it is told once.
+    /// The client secret, if exactly one flag gives it.
     pub fn client_secret(&self) -> Option<Secret> {
         Secret::of(self.client_secret.as_ref(), self.client_secret_file.as_ref())
     }
 
-    /// The grant, if exactly one is told.
+    /// The grant, if exactly one flag gives it.
     pub fn grant(&self) -> Option<Grant> {
         let refresh = Secret::of(self.refresh_token.as_ref(), self.refresh_token_file.as_ref());
         let personal = Secret::of(
@@ -112,8 +113,8 @@ impl CredentialsConfig {
         }
     }
 
-    /// Everything that is wrong with it, each in a sentence. `is_exposed`: the service listens
-    /// where others than this machine can reach it. `has_tls`: it serves TLS.
+    /// Returns every problem of the configuration, each as a sentence. `is_exposed`: other machines
+    /// can reach the service. `has_tls`: the service serves TLS.
     pub fn problems(&self, is_exposed: bool, has_tls: bool) -> Vec<String> {
         let mut problems = Vec::new();
         match self.mode {
@@ -128,7 +129,7 @@ impl CredentialsConfig {
         problems
     }
 
-    /// A secret that is told and not used hides a mistake.
+    /// Reports secrets that are set and not used, because they hide a mistake.
     fn check_unused(&self, problems: &mut Vec<String>) {
         let flags = [
             ("--client-id", self.client_id.is_some()),
@@ -143,9 +144,7 @@ impl CredentialsConfig {
             ("--client-tokens-file", self.client_tokens_file.is_some()),
         ];
         let used = flags.into_iter().filter(|(_, is_set)| *is_set);
-        problems.extend(
-            used.map(|(flag, _)| format!("{flag} has a meaning with --credentials service only.")),
-        );
+        problems.extend(used.map(|(flag, _)| format!("{flag} needs --credentials service.")));
     }
 
     fn check_grant(&self, problems: &mut Vec<String>) {
@@ -191,8 +190,8 @@ impl CredentialsConfig {
         }
     }
 
-    /// Client secret and refresh token in clear text are for this machine only, or for a network
-    /// that somebody vouches for.
+    /// Whether the token endpoint may be called. The client secret and the refresh token may travel
+    /// in clear text only within this machine, or in a network that the operator trusts.
     fn check_token_url(&self, problems: &mut Vec<String>) {
         let is_local = match self.token_url.host() {
             Some(Host::Domain(name)) => name == "localhost",
@@ -206,7 +205,7 @@ impl CredentialsConfig {
             _ => false,
         };
         if !is_safe {
-            let text = "--token-url must be https; http only on this machine, or with \
+            let text = "--token-url must be https. Use http only on this machine, or with \
                 --trust-network.";
             problems.push(text.to_owned());
         }
@@ -230,21 +229,21 @@ impl CredentialsConfig {
         }
         for name in self.allow_client.iter().filter(|name| !is_name_or_prefix(name)) {
             problems.push(format!(
-                "--allow-client {name:?} is no DNS name or URI, or has a `*` that could match \
-                 another host: use it at the end only, behind the host of a URI."
+                "--allow-client {name:?} is not a DNS name or URI, or its `*` could match another \
+                 host: use it only at the end, after the host of a URI."
             ));
         }
         if is_exposed && !has_ca && !has_tokens && !self.trust_network {
-            let text = "--credentials service lends its credential to whoever can connect: name \
-                the callers (--client-ca or --client-tokens-file), listen on loopback, or say \
+            let text = "--credentials service lets every client that can connect use the \
+                credential: set --client-ca or --client-tokens-file, listen on loopback, or set \
                 --trust-network.";
             problems.push(text.to_owned());
         }
     }
 }
 
-/// Whether this names one host, or a prefix that cannot run over into another: what follows the
-/// `*` of `spiffe://example.org*` might be `.evil.example`.
+/// Whether the pattern names one host, or a prefix that cannot match another domain. For example,
+/// the `*` of `spiffe://example.org*` could match `.evil.example`.
 fn is_name_or_prefix(name: &str) -> bool {
     let prefix = name.strip_suffix('*');
     let stem = prefix.unwrap_or(name);

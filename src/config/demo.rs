@@ -6,32 +6,33 @@ use clap::Args;
 
 use super::{ServeConfig, SimulateConfig, from_flags};
 
-/// `demo`.
+/// Settings of `demo`.
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "Exit status: 0 if the session was seen from notStarted to complete and the watch ended with OK, otherwise 1"
 )]
 pub struct DemoConfig {
-    /// Show the walk and exit, instead of serving until Ctrl-C
+    /// Exit after the demonstration, instead of serving until Ctrl-C
     #[arg(long)]
     pub once: bool,
 
-    /// Where the service listens; port 0 means a free one
+    /// Address of the service. Port 0 takes a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
 
-    /// Where the service's metrics and status page listen; port 0 means a free one
+    /// Address of the service's metrics and status page. Port 0 takes a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub admin_listen: SocketAddr,
 
-    /// Where the simulated vendor listens; port 0 means a free one
+    /// Address of the simulated vendor. Port 0 takes a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub simulator_listen: SocketAddr,
 }
 
 impl DemoConfig {
-    /// A service in front of the simulated vendor at `upstream_url`: quick, since nobody's quota is
-    /// at stake, and untouched by an environment that is meant for `serve`.
+    /// The configuration of a service in front of the simulated vendor at `upstream_url`. The polls
+    /// are frequent, because no real quota is used. The environment, which is meant for `serve`,
+    /// has no effect.
     pub fn serve(&self, upstream_url: &str) -> Result<ServeConfig, clap::Error> {
         from_flags([
             &*format!("--listen={}", self.listen),
@@ -47,7 +48,7 @@ impl DemoConfig {
         ])
     }
 
-    /// The simulated vendor.
+    /// The configuration of the simulated vendor.
     pub fn simulate(&self) -> SimulateConfig {
         SimulateConfig { listen: self.simulator_listen, ..SimulateConfig::default() }
     }

@@ -1,12 +1,12 @@
-//! Settings from flags that are written in the code, such as none: the defaults are those of the
-//! command line, and stand nowhere else.
+//! Makes settings from flags in the code. With no flags, the settings are the defaults of the
+//! command line, which are defined only there.
 
 use std::ffi::OsString;
 
 use clap::{Args, Command, Error, builder::Resettable};
 
-/// The configuration that `flags` and the defaults give, whatever the environment holds. Of several
-/// flags of one name, the last one counts.
+/// Parses `flags` and fills in the defaults, without the environment. If a flag is repeated, the
+/// last one counts.
 pub fn from_flags<A: Args>(
     flags: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<A, Error> {
@@ -16,7 +16,7 @@ pub fn from_flags<A: Args>(
     A::from_arg_matches(&command.try_get_matches_from(flags)?)
 }
 
-/// The defaults, which can always be read.
+/// The defaults. They always parse.
 pub(super) fn defaults<A: Args>() -> A {
     from_flags::<A>([""; 0]).unwrap_or_else(|error| error.exit())
 }

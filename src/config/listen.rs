@@ -1,19 +1,19 @@
-//! Where a server listens: a TCP address or the path of a unix socket.
+//! Addresses to listen on: a TCP address or the path of a Unix socket.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
-/// An address to listen on: `127.0.0.1:50051`, `[::]:50051` (IPv6 and IPv4) or `unix:/path`.
-/// Port 0 takes a free one.
+/// An address to listen on: `127.0.0.1:50051`, `[::]:50051` (IPv6 and IPv4) or `unix:/path`. Port 0
+/// takes a free port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
     /// A TCP address.
     Tcp(SocketAddr),
-    /// The path of a unix socket.
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
 impl ListenAddress {
-    /// Whether only this machine can reach it.
+    /// Whether only this machine can reach the address.
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
@@ -43,7 +43,7 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// The text is no address to listen on.
+/// The text is not an address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be an address with a port, such as 0.0.0.0:50051 or [::]:50051, or unix:/path")]
 pub struct InvalidListenAddress;

@@ -1,29 +1,29 @@
-//! A secret that is given outright, or lies in a file and may change there.
+//! A secret that is given directly or in a file, which may change.
 
 use std::{io, path::PathBuf};
 
 use secrecy::{SecretString, zeroize::Zeroizing};
 
-/// The largest file read as a secret, in bytes.
+/// Largest size of a secret file, in bytes.
 const MAX_LENGTH: usize = 64 * 1024;
 
-/// A text without the byte order mark that some editors put at its beginning, and without white space
-/// around it.
+/// Removes white space and a byte order mark around the text. Some editors put a byte order mark at
+/// the beginning of a file.
 pub fn trimmed(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim()
 }
 
-/// Where a secret is.
+/// Where to read a secret.
 #[derive(Clone, Debug)]
 pub enum Secret {
-    /// In a flag or an environment variable.
+    /// From a flag or an environment variable.
     Given(SecretString),
-    /// In a file, read anew each time.
+    /// From a file, which is read again each time.
     File(PathBuf),
 }
 
 impl Secret {
-    /// The secret of a pair of flags, if exactly one of the two is set.
+    /// The secret of a pair of flags, if exactly one of them is set.
     pub fn of(given: Option<&SecretString>, file: Option<&PathBuf>) -> Option<Self> {
         match (given, file) {
             (Some(given), None) => Some(Secret::Given(given.clone())),
@@ -32,8 +32,8 @@ impl Secret {
         }
     }
 
-    /// The secret as it is now, without white space or a byte order mark around it. An error if there
-    /// is none.
+    /// Reads the current secret, without white space or a byte order mark around it. Returns an
+    /// error if the secret is empty or cannot be read.
     pub fn read(&self) -> io::Result<SecretString> {
         let text = match self {
             Secret::Given(secret) => return Ok(secret.clone()),
@@ -49,7 +49,7 @@ impl Secret {
         })
     }
 
-    /// The file it lies in.
+    /// The path, if the secret is in a file.
     pub fn path(&self) -> Option<&PathBuf> {
         match self {
             Secret::Given(_) => None,

@@ -13,21 +13,23 @@ use super::{
     value::{positive, positive_duration},
 };
 
-/// How the service runs. Durations are written like `10s`, `500ms` or `1m 30s`.
+/// Settings of `serve`. Durations are written like `10s`, `500ms` or `1m 30s`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeConfig {
-    /// Check the configuration, print what is in effect, and exit: 0 if it can be served, else 2
-    /// with all that is wrong. Opens no port and asks nobody
+    /// Check the configuration, print the effective settings, and exit. The exit status is 0 if the
+    /// configuration is valid. Otherwise it is 2, and all problems are printed. The check opens no
+    /// port and sends no request
     #[arg(long)]
     pub check: bool,
 
-    /// Where the gRPC API listens: ADDRESS:PORT, or unix:PATH. There, clients of grpcio, C++, Ruby, PHP
-    /// and Java must set the authority themselves, such as the channel option
-    /// `grpc.default_authority=localhost`: theirs is the path, which HTTP/2 does not allow
+    /// Address of the gRPC API: ADDRESS:PORT, or unix:PATH. With a Unix socket, clients of grpcio,
+    /// C++, Ruby, PHP and Java must set the authority, for example with the channel option
+    /// `grpc.default_authority=localhost`. By default they send the path, which HTTP/2 does not
+    /// allow
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
     pub listen: ListenAddress,
 
-    /// Where /metrics, /livez, /readyz and the status page listen
+    /// Address of /metrics, /livez, /readyz and the status page
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     pub admin_listen: SocketAddr,
 
@@ -61,7 +63,7 @@ pub struct ServeConfig {
 }
 
 impl ServeConfig {
-    /// Everything that is wrong with it, each in a sentence.
+    /// Returns every problem of the configuration, each as a sentence.
     pub fn problems(&self) -> Vec<String> {
         let is_exposed = !self.listen.is_loopback();
         let mut problems = self.credentials.problems(is_exposed, self.tls.tls_cert.is_some());
@@ -78,12 +80,13 @@ impl ServeConfig {
     }
 }
 
-/// How sessions are watched.
+/// Settings of watches.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Watches")]
 #[group(skip)]
 pub struct PollConfig {
-    /// Time between two polls of a session that is not started, with quota to spare
+    /// Time between two polls of a session that is not started. Under a tight quota it becomes
+    /// longer
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub poll_not_started: Duration,
 
@@ -95,25 +98,26 @@ pub struct PollConfig {
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration)]
     pub poll_active: Duration,
 
-    /// Time between two polls of a session that is over, for late notes
+    /// Time between two polls of a session that is over. These polls find late notes
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = positive_duration)]
     pub poll_ended: Duration,
 
-    /// How long the vendor may fail before watches end with UNAVAILABLE
+    /// Longest outage of the vendor, as a duration. Then watches end with UNAVAILABLE
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_duration)]
     pub outage_limit: Duration,
 
-    /// Greatest age of a watch stream, ± 10 %; its client then reconnects, perhaps elsewhere
+    /// Longest age of a watch stream, ± 10 %. Then the client resumes it, perhaps on another
+    /// replica
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = positive_duration)]
     pub max_stream_age: Duration,
 
-    /// How long a message may wait for a watcher to take it
+    /// Longest time that a message waits for a slow consumer. Then the watch ends
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = positive_duration)]
     pub slow_watcher_limit: Duration,
 
-    /// Key of the resume tokens, any text, the same on all replicas. Without it they are sealed
-    /// with a built-in key: damage and mix-ups are told all the same, and they give no access to
-    /// anything
+    /// Key of the resume tokens, any text. Set the same key on all replicas. Without it the service
+    /// uses a built-in key, which still detects damaged and mixed-up tokens. Resume tokens give
+    /// access to nothing
     #[arg(long, value_name = "TEXT", hide_env_values = true)]
     pub resume_key: Option<SecretString>,
 
@@ -122,58 +126,59 @@ pub struct PollConfig {
     pub resume_key_file: Option<PathBuf>,
 }
 
-/// How much the service takes on.
+/// Limits on load, and the drain.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Limits and drain")]
 #[group(skip)]
 pub struct LimitsConfig {
-    /// How long a call without a deadline of its own may take, from its headers on; a watch: until
-    /// its first message
+    /// Deadline of a call that has none, from its headers on. For a watch it limits the time until
+    /// the first message
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = positive_duration)]
     pub default_deadline: Duration,
 
-    /// Open watches at once
+    /// Most open watches
     #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = positive::<usize>)]
     pub max_watches: usize,
 
-    /// Open watches at once of one caller: one credential, or one client of the service
+    /// Most open watches of one caller: one credential, or one client of the service
     #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = positive::<usize>)]
     pub max_watches_per_caller: usize,
 
-    /// Unary calls at once; one more is refused at once (health and reflection do not count). One
-    /// caller gets half of them at most
+    /// Most in-flight unary calls, without health and reflection. The service refuses further calls
+    /// at once. One caller gets at most half of them
     #[arg(long, value_name = "COUNT", default_value_t = 2_000, value_parser = positive::<usize>)]
     pub max_calls: usize,
 
-    /// Open connections at once; fewer if the limit on file descriptors leaves no room for so many
+    /// Most open connections. The service accepts fewer if the limit on file descriptors is too low
     #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = positive::<usize>)]
     pub max_connections: usize,
 
-    /// Calls at once on one connection, watches among them
+    /// Most in-flight calls of one connection, including watches
     #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = positive::<u32>)]
     pub max_streams: u32,
 
-    /// Most bytes of metadata in a call, credentials among it, as HTTP/2 counts them (name, value and
-    /// 32 for each entry); 2 KiB more for what every call has. A call with more gets
-    /// `INVALID_ARGUMENT`; with more than twice as much, a bare HTTP 431
+    /// Most bytes of metadata in a call, including credentials. HTTP/2 counts the name, the value
+    /// and 32 bytes for each entry. Another 2 KiB are allowed for standard headers. A larger call
+    /// fails with `INVALID_ARGUMENT`, and one with more than twice as much with a bare HTTP 431
     #[arg(long, value_name = "BYTES", default_value_t = 65_536, value_parser = positive::<u32>)]
     pub max_header_list: u32,
 
-    /// Greatest age of a connection, ± 10 %: then it takes no new calls, and its client makes a new
-    /// one, perhaps to another replica. Its open calls and watches go on to their end
+    /// Longest age of a connection, ± 10 %. Then it takes no new calls, and its client opens a new
+    /// one, perhaps to another replica. Calls and watches that are open continue to their end
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
     pub max_connection_age: Duration,
 
-    /// How long a client may take from connecting to its first HTTP/2 frame, TLS included
+    /// Longest time from connecting to the first HTTP/2 frame, including the TLS handshake
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub handshake_timeout: Duration,
 
-    /// On SIGTERM, how long to go on as before while load balancers notice that health says
-    /// NOT_SERVING
+    /// Time after SIGTERM in which the service continues as before, while health reports
+    /// NOT_SERVING. Set it to the time in which load balancers notice that
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = parse_duration)]
     pub drain_delay: Duration,
 
-    /// On SIGTERM, time until the process is gone, whatever is still open; --drain-delay included
+    /// Longest time from SIGTERM to the end of the process, including --drain-delay. Calls that are
+    /// still open then are cut
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = positive_duration)]
     pub drain_grace: Duration,
 }

@@ -1,4 +1,4 @@
-//! The flags of `simulate`: where it listens, which sessions it has, and how it answers.
+//! The flags of `simulate`: its address, its sessions, and its answers.
 
 pub mod shape;
 
@@ -13,10 +13,10 @@ pub use shape::{
     TimestampForm,
 };
 
-/// How the simulator starts. docs/simulator.md is its manual.
+/// Settings of `simulate`. The manual is docs/simulator.md.
 #[derive(Clone, Debug, PartialEq, Args)]
 pub struct SimulateConfig {
-    /// Address to listen on, for the REST API, the token endpoint and the control API.
+    /// Address of the REST API, the token endpoint and the control API.
     #[arg(long, env = "GOTOASSIST_LISTEN", default_value = "127.0.0.1:8089")]
     pub listen: SocketAddr,
 
@@ -24,26 +24,26 @@ pub struct SimulateConfig {
     #[arg(long, value_name = "FILE")]
     pub sessions: Option<PathBuf>,
 
-    /// How many sessions with random lives to add, with the ids 900000000 and up.
+    /// Number of sessions with random lives to add. Their ids begin at 900000000.
     #[arg(long, value_name = "COUNT", default_value_t)]
     pub random: u32,
 
-    /// Seed of the random lives, and of the rules that have a probability.
+    /// Seed of the random lives, and of the rules with a probability.
     #[arg(long, default_value_t)]
     pub seed: u64,
 
-    /// How many times faster than real ones the random lives pass.
+    /// How many times faster than real time the random lives run.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     pub speed: f64,
 
-    /// Time of day at the start, such as 2026-01-01T00:00:00Z [default: the machine's].
+    /// Time of day at the start, such as 2026-01-01T00:00:00Z [default: the machine's time].
     #[arg(long, value_name = "TIME")]
     pub clock: Option<Timestamp>,
 
-    /// A fault to play: its kind, such as `reset`, or a whole rule as JSON on one line. May be
-    /// repeated; the environment variable has one on each line.
+    /// Fault to simulate: its kind, such as `reset`, or a whole rule as JSON on one line. The flag
+    /// may be repeated. The environment variable has one fault on each line.
     ///
-    /// Other content: shape, stale, fields, foreign-session, half-session, hollow-session,
+    /// Wrong content: shape, stale, fields, foreign-session, half-session, hollow-session,
     /// duplicate-keys, many-unknown-fields, deep-nesting, oversized, gzip-bomb, byte-order-mark,
     /// invalid-utf8, bad-json.
     ///
@@ -53,51 +53,53 @@ pub struct SimulateConfig {
     /// On the connection: hang, half-body, half-chunk, reset, reset-halfway, close,
     /// endless-headers, trickle, http10, informational, garbage.
     ///
-    /// A rule says more, such as `{"fault":{"kind":"maintenance"},"sessionId":"250040303","times":3}`.
-    /// docs/simulator.md lists its fields and the parameters of each kind. The kind `right` is the
-    /// right answer, for a rule that only delays.
+    /// A rule has more fields, such as
+    /// `{"fault":{"kind":"maintenance"},"sessionId":"250040303","times":3}`. docs/simulator.md
+    /// lists the fields, and the parameters of each kind. The kind `right` gives the right answer,
+    /// for a rule that only adds a delay.
     #[arg(long = "fault", value_name = "KIND|JSON", value_delimiter = '\n')]
     pub faults: Vec<String>,
 
-    /// What the control API can change later.
+    /// Settings that the control API can change later.
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// How the simulator answers everybody: set by flags at the start, and changed by the control API
-/// while it runs.
+/// How the simulator answers all clients. Flags set it at the start, and the control API changes it
+/// while the simulator runs.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// REST requests allowed in any one second before 429 is answered; 0 for no limit.
+    /// Most REST requests in any one second. Further requests get 429; 0 means no limit.
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
     pub rate_limit: u32,
 
-    /// Who shares the rate limit.
+    /// Which requests share the rate limit.
     #[arg(long, value_enum, value_name = "SCOPE", default_value_t)]
     pub rate_limit_scope: RateLimitScope,
 
-    /// Form of the Retry-After header on such a 429.
+    /// Form of the Retry-After header of a 429 from the rate limit.
     #[arg(long, value_enum, value_name = "FORM", default_value_t)]
     pub rate_limit_retry_after: RetryAfterForm,
 
-    /// How long after its end a session is kept, before it is 404. In JSON, seconds.
+    /// How long the simulator keeps a session after its end. Then the session is 404. In JSON,
+    /// seconds.
     #[arg(long, value_name = "DURATION", value_parser = seconds, default_value = "30days")]
     pub retention: f64,
 
-    /// How a missing or bad token is refused.
+    /// How the simulator refuses a missing or bad token.
     #[arg(long, value_enum, value_name = "FORM", default_value_t)]
     pub refusal: Refusal,
 
-    /// Body of ordinary errors, such as 404.
+    /// Form of the body of ordinary errors, such as 404.
     #[arg(long, value_enum, value_name = "FORM", default_value_t)]
     pub error_body: ErrorBody,
 
-    /// How long an access token from the token endpoint is valid. In JSON, seconds.
+    /// How long an access token of the token endpoint is valid. In JSON, seconds.
     #[arg(long, value_name = "DURATION", value_parser = seconds, default_value = "1h")]
     pub token_lifetime: f64,
 
-    /// What a refresh does to the refresh token.
+    /// How a refresh changes the refresh token.
     #[arg(long, value_enum, value_name = "RULE", default_value_t)]
     pub refresh_tokens: RefreshTokens,
 
@@ -118,13 +120,13 @@ pub struct Settings {
     pub shape: Shape,
 }
 
-/// A duration such as `30days`, in seconds.
+/// Seconds, from a duration such as `30days`.
 fn seconds(text: &str) -> Result<f64, humantime::DurationError> {
     humantime::parse_duration(text).map(|duration| duration.as_secs_f64())
 }
 
 impl SimulateConfig {
-    /// The defaults, on a free port of the loopback address and without a rate limit: for tests.
+    /// The defaults for tests: a free port of the loopback address, and no rate limit.
     pub fn on_free_port() -> Self {
         let settings = Settings { rate_limit: 0, ..Settings::default() };
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), settings, ..Self::default() }
@@ -143,18 +145,18 @@ impl Default for Settings {
     }
 }
 
-/// Who shares the rate limit.
+/// Which requests share the rate limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RateLimitScope {
-    /// All requests, as the documentation's "per API" reads.
+    /// All requests, which is how the documentation's "per API" reads.
     #[default]
     Api,
     /// The requests of one token, or of one principal of issued tokens.
     Credential,
 }
 
-/// The form in which an answer says when to come back.
+/// The form of the Retry-After header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RetryAfterForm {
@@ -167,45 +169,45 @@ pub enum RetryAfterForm {
     Date,
 }
 
-/// How a missing or bad token is refused.
+/// How the simulator refuses a missing or bad token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Refusal {
-    /// 403 with `InvalidToken` in the body, as the gateway was seen to do.
+    /// 403 with `InvalidToken` in the body, which the real gateway was seen to send.
     #[default]
     InvalidToken,
     /// 401, as the documentation says.
     Unauthorized,
 }
 
-/// The body of an error.
+/// The form of the body of an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorBody {
-    /// `{"errorCode":…,"description":…,"incident":…}`, as sibling products answer.
+    /// `{"errorCode":…,"description":…,"incident":…}`, the form of sibling products.
     #[default]
     Product,
-    /// `{"int_err_code":…,"msg":…}`, as the gateway answers.
+    /// `{"int_err_code":…,"msg":…}`, the form of the gateway.
     Gateway,
-    /// `{"errorCode":…,"message":…}`, as an unknown route is answered.
+    /// `{"errorCode":…,"message":…}`, the form for an unknown route.
     Route,
-    /// `{"error":…,"error_description":…}`, as the token endpoint answers.
+    /// `{"error":…,"error_description":…}`, the form of the token endpoint.
     Oauth,
-    /// An HTML page, as a proxy answers.
+    /// An HTML page, such as a proxy sends.
     Html,
     /// No body.
     Empty,
 }
 
-/// What a refresh does to the refresh token.
+/// How a refresh changes the refresh token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefreshTokens {
-    /// The answer has no new one; the old one stays valid.
+    /// The answer has no new refresh token. The old one stays valid.
     #[default]
     Keep,
-    /// The answer has a new one; the old one stays valid too.
+    /// The answer has a new refresh token. The old one stays valid too.
     Rotate,
-    /// The answer has a new one; the old one is refused from then on.
+    /// The answer has a new refresh token. From then on the old one is refused.
     SingleUse,
 }

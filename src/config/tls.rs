@@ -4,13 +4,13 @@ use std::{path::PathBuf, time::Duration};
 
 use humantime::parse_duration;
 
-/// TLS of the gRPC port.
+/// TLS settings of the gRPC port.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "TLS")]
 #[group(skip)]
 pub struct Args {
     /// PEM file with the server's certificate and its intermediates. Without it the server speaks
-    /// plain HTTP/2. Read again when it changes
+    /// HTTP/2 without TLS. The service reads it again when it changes
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
 
@@ -18,13 +18,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
-    /// How often certificate, key and client CA are looked at for changes; SIGHUP does it at once
+    /// Time between two checks of the certificate, key and client CA for changes. SIGHUP checks at
+    /// once
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s")]
     pub tls_reload_interval: Duration,
 }
 
 impl Args {
-    /// Everything that is wrong with it, each in a sentence.
+    /// Returns every problem of the configuration, each as a sentence.
     pub fn problems(&self) -> Vec<String> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(_), None) => vec!["--tls-cert needs --tls-key.".to_owned()],

@@ -1,4 +1,4 @@
-//! How the vendor is reached: address, limits, retries, proxy and certificates.
+//! How the service reaches the vendor: address, limits, retries, proxy and certificates.
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
@@ -8,17 +8,17 @@ use url::Url;
 
 use super::value::{base_url, positive, positive_duration, secret};
 
-/// The vendor's API, as its documentation gives it.
+/// The vendor's API, from the vendor's documentation.
 pub const VENDOR_URL: &str = "https://api.getgo.com/G2A/rest/v1";
 
-/// What `--upstream-rps` may be. The quota remembers the requests of a second one by one.
+/// The allowed values of `--upstream-rps`. The quota stores each request of the last second.
 pub const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
 
-/// How long requests fail at once after the breaker has opened for the first time. Short, because
-/// while it lasts a vendor that works again is not asked.
+/// How long requests fail at once after the circuit breaker opens for the first time. It is short,
+/// because the service cannot notice earlier that the vendor works again.
 const BREAKER_PAUSE: Duration = Duration::from_secs(5);
 
-/// How the vendor is reached. Durations are written like `10s`, `500ms` or `1m 30s`.
+/// Settings of the vendor's API. Durations are written like `10s`, `500ms` or `1m 30s`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Upstream (the GoToAssist REST API)")]
 pub struct UpstreamConfig {
@@ -27,61 +27,63 @@ pub struct UpstreamConfig {
         value_parser = base_url)]
     pub url: Url,
 
-    /// Longest time for one attempt, from sending the request to the last byte of the answer
+    /// Longest time for one upstream request, from sending it to the last byte of the answer
     #[arg(long = "upstream-timeout", value_name = "DURATION", default_value = "10s",
         value_parser = positive_duration)]
     pub timeout: Duration,
 
-    /// Longest time for setting up a connection: DNS, TCP, TLS and proxy together
+    /// Longest time to connect, including DNS, TCP, TLS and the proxy
     #[arg(long = "upstream-connect-timeout", value_name = "DURATION", default_value = "3s",
         value_parser = positive_duration)]
     pub connect_timeout: Duration,
 
-    /// How often a unary call is tried again after a failed connect, a reset, 502, 503, 504, or
-    /// 429 with a Retry-After that fits (0 = never)
+    /// Most retries of a unary call (0 = none). The service retries after a failed connect, a
+    /// reset, 502, 503, 504, or 429 with a Retry-After that ends before the deadline
     #[arg(long = "upstream-retries", value_name = "COUNT", default_value_t = 3)]
     pub retries: u32,
 
-    /// Requests per second, all callers and watches together, from 0.001 to 100000; the vendor allows
-    /// 10
+    /// Most requests per second, from 0.001 to 100000, for all callers and watches together. The
+    /// vendor allows 10. Lower it if other programs share the quota
     #[arg(long = "upstream-rps", value_name = "RATE", default_value_t = 8.0, value_parser = rate)]
     pub rps: f64,
 
-    /// Requests that may go out at once after a quiet time
+    /// Most requests that the service sends at once after a quiet time
     #[arg(long = "upstream-burst", value_name = "COUNT", default_value_t = 8,
         value_parser = positive::<u32>)]
     pub burst: u32,
 
-    /// Who shares one quota: the whole process, or each credential its own (only where every
-    /// caller brings a vendor client of its own)
+    /// Which requests share one quota: all of the process, or those of each credential. Use
+    /// `credential` only if every caller has a vendor client of its own
     #[arg(long, value_name = "SCOPE", value_enum, default_value_t = QuotaScope::Process)]
     pub quota_scope: QuotaScope,
 
-    /// How long a finished session (complete, abandoned) is served from memory (0 = never)
+    /// How long the service answers from memory for a finished session, complete or abandoned (0 =
+    /// never)
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub finished_cache: Duration,
 
-    /// Failures in a row (transport, 5xx) of one session after which calls for it fail at once
-    /// instead of trying; of three sessions or more: all calls of that credential (0 = never)
+    /// Consecutive failures (transport or 5xx) of a session that open its circuit breaker, so that
+    /// its calls fail at once. Failures of three sessions or more open the circuit breaker of their
+    /// credential (0 = never)
     #[arg(long, value_name = "COUNT", default_value_t = 5)]
     pub breaker_failures: u32,
 
-    /// How long they fail at once before a call is let through to try; doubles up to 1 min while
-    /// the trials fail.
+    /// How long a circuit breaker stays open before it admits a trial request. The time doubles up
+    /// to 1 min while the trials fail.
     #[arg(skip = BREAKER_PAUSE)]
     pub breaker_pause: Duration,
 
-    /// PEM file with certificate authorities to trust besides the system's
+    /// PEM file with certificate authorities to trust for the vendor, besides those of the system
     #[arg(long = "upstream-ca-file", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 
-    /// Proxy for all requests; without it `HTTPS_PROXY` counts for an https URL. Hosts in
-    /// `NO_PROXY` are reached directly
+    /// Proxy for all upstream requests. Without it, `HTTPS_PROXY` is used for an https URL. Requests
+    /// to hosts in `NO_PROXY` use no proxy
     #[arg(long = "upstream-proxy", value_name = "URL", hide_env_values = true,
         value_parser = secret)]
     pub proxy: Option<SecretString>,
 
-    /// The usual variables, in both of their usual spellings.
+    /// The standard environment variables, in upper and lower case.
     #[arg(long, env = "HTTPS_PROXY", hide = true, value_parser = secret)]
     pub https_proxy: Option<SecretString>,
     #[expect(missing_docs, reason = "as above")]
@@ -95,17 +97,17 @@ pub struct UpstreamConfig {
     pub no_proxy_lower_case: Option<String>,
 }
 
-/// Who shares one quota.
+/// Which requests share one quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum QuotaScope {
-    /// All traffic of the process.
+    /// All requests of the process.
     Process,
-    /// The traffic of each credential.
+    /// The requests of each credential.
     Credential,
 }
 
 impl UpstreamConfig {
-    /// The defaults, for another address.
+    /// The default settings for another address.
     pub fn at(url: Url) -> Self {
         Self { url, ..super::flags::defaults() }
     }

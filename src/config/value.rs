@@ -1,11 +1,11 @@
-//! How the values of flags are read, and what is said of those that cannot be read.
+//! Parses the values of flags, and describes the values that are not valid.
 
 use std::{convert::Infallible, fmt::Display, str::FromStr, time::Duration};
 
 use secrecy::SecretString;
 use url::Url;
 
-/// A duration such as `10s`, `500ms` or `1m 30s`, but not zero.
+/// Parses a duration such as `10s`, `500ms` or `1m 30s`. Zero is an error.
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("must be longer than zero".to_owned()),
@@ -14,7 +14,7 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A number of things, but not zero.
+/// Parses a whole number. Zero is an error.
 pub(super) fn positive<N>(text: &str) -> Result<N, String>
 where
     N: FromStr<Err: Display> + PartialEq + Default,
@@ -26,7 +26,7 @@ where
     }
 }
 
-/// A part of the whole.
+/// Parses a share, which is a number from 0 to 1.
 pub(super) fn share(text: &str) -> Result<f64, &'static str> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -34,7 +34,7 @@ pub(super) fn share(text: &str) -> Result<f64, &'static str> {
     }
 }
 
-/// A URL to which paths can be added.
+/// Parses a base URL, to which paths can be added.
 pub(super) fn base_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -48,8 +48,8 @@ pub(super) fn base_url(text: &str) -> Result<Url, String> {
     }
 }
 
-/// Any text: clap would print what it refuses, and this may hold a password.
-#[expect(clippy::unnecessary_wraps, reason = "the form that clap wants")]
+/// Accepts any text. clap prints each value that it refuses, and this one may hold a password.
+#[expect(clippy::unnecessary_wraps, reason = "clap requires this signature")]
 pub(super) fn secret(text: &str) -> Result<SecretString, Infallible> {
     Ok(text.into())
 }

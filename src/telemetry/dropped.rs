@@ -1,4 +1,4 @@
-//! Reports lines that the log dropped: in a metric at once, and in the log when it flows again.
+//! Reports dropped log lines: at once in a metric, and in the log when no more are being dropped.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::metric;
 
-/// How often the number of dropped lines is looked at.
+/// Time between two checks of the number of dropped lines.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Looks at the counter for ever. Its first look is at once.
+/// Checks the counter at once, and then at each interval. Never ends.
 pub(super) async fn report(counter: ErrorCounter) {
     let mut rounds = interval(INTERVAL);
     let mut report = Report::default();
@@ -22,7 +22,7 @@ pub(super) async fn report(counter: ErrorCounter) {
     }
 }
 
-/// What has been reported, and what was seen.
+/// The number of reported lines, and the number at the last check.
 #[derive(Default)]
 struct Report {
     reported: usize,
@@ -30,8 +30,8 @@ struct Report {
 }
 
 impl Report {
-    /// Reports the lines that were dropped since the latest report, once no more are being dropped.
-    /// The report may be dropped as well, and is then repeated.
+    /// Reports the lines that were dropped since the last report, once no more are being dropped.
+    /// If the report itself is dropped, the next check repeats it.
     fn look(&mut self, dropped: impl Fn() -> usize) {
         let now = dropped();
         if now == self.seen && now != self.reported {

@@ -1,4 +1,4 @@
-//! The way to the collector: a queue that is bounded, and never waited for.
+//! Exports spans to the collector through a bounded queue that never blocks.
 
 use std::{
     fmt, fs, io,
@@ -30,24 +30,24 @@ use url::Url;
 use super::metric;
 use crate::config::trace::Args;
 
-/// Most spans that wait for the collector or are on their way; about 1 KB each.
+/// Most spans in the queue or in flight. A span takes about 1 KB.
 const QUEUE_LIMIT: usize = 2048;
 
-/// Why there is no way to the collector.
+/// Why the exporter cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file with certificate authorities cannot be read.
     #[error("cannot read the file of certificate authorities {}", .0.display())]
     CertificateFile(PathBuf, #[source] io::Error),
-    /// It holds no PEM certificate.
+    /// The file has no PEM certificate.
     #[error("no PEM certificate in the file of certificate authorities {}", .0.display())]
     NoCertificate(PathBuf),
-    /// The exporter cannot be built, most likely since a certificate authority cannot be used.
-    #[error("cannot set up the way to --otlp-endpoint")]
+    /// The exporter cannot be created, most likely because a certificate authority is not valid.
+    #[error("cannot set up the exporter for --otlp-endpoint")]
     Exporter(#[from] ExporterBuildError),
 }
 
-/// Where spans end up, and how many of them.
+/// The exporters, and the counts of spans.
 pub(super) fn provider(endpoint: &Url, args: &Args) -> Result<SdkTracerProvider, Error> {
     let queued = Arc::new(AtomicUsize::new(0));
     let exporter = Counting {
@@ -70,7 +70,7 @@ pub(super) fn provider(endpoint: &Url, args: &Args) -> Result<SdkTracerProvider,
         .build())
 }
 
-/// Sends to the collector; connects when there is something to send.
+/// Creates the exporter. It connects when there is a span to send.
 pub(super) fn exporter(endpoint: &Url, args: &Args) -> Result<SpanExporter, Error> {
     let builder = SpanExporter::builder().with_tonic().with_endpoint(endpoint.as_str());
     if endpoint.scheme() != "https" {
@@ -79,7 +79,7 @@ pub(super) fn exporter(endpoint: &Url, args: &Args) -> Result<SpanExporter, Erro
     let mut tls = ClientTlsConfig::new().with_enabled_roots();
     if let Some(file) = &args.otlp_ca_file {
         let pem = fs::read(file).map_err(|error| Error::CertificateFile(file.clone(), error))?;
-        // What holds none would be taken without a word.
+        // The exporter would silently accept a file without a certificate.
         if !matches!(CertificateDer::pem_slice_iter(&pem).next(), Some(Ok(_))) {
             return Err(Error::NoCertificate(file.clone()));
         }
@@ -88,7 +88,7 @@ pub(super) fn exporter(endpoint: &Url, args: &Args) -> Result<SpanExporter, Erro
     Ok(builder.with_tls_config(tls).build()?)
 }
 
-/// A poll is recorded if a watch is that it serves; all else as the sampler within says.
+/// Samples a poll if it serves a sampled watch. The inner sampler decides about all other spans.
 #[derive(Clone, Debug)]
 struct ByLinks(Sampler);
 
@@ -102,13 +102,13 @@ impl ShouldSample for ByLinks {
         attributes: &[KeyValue],
         links: &[Link],
     ) -> SamplingResult {
-        // Links are only to what is recorded.
+        // A span has links only to sampled spans.
         let sampler = if links.is_empty() { &self.0 } else { &Sampler::AlwaysOn };
         sampler.should_sample(parent, trace_id, name, kind, attributes, links)
     }
 }
 
-/// Drops what finds the queue full, and counts it: the queue within would drop it without a word.
+/// Drops and counts a span when the queue is full. The inner queue would drop it silently.
 #[derive(Debug)]
 struct Bounded {
     inner: BatchSpanProcessor,
@@ -142,7 +142,7 @@ impl SpanProcessor for Bounded {
     }
 }
 
-/// Counts what the collector took and what it did not, and tells once when that changes.
+/// Counts the spans that the collector accepted and rejected. Logs once when that changes.
 struct Counting<E> {
     inner: E,
     queued: Arc<AtomicUsize>,

@@ -1,18 +1,18 @@
-//! Whom a poll serves.
+//! Links from the span of a poll to the watches that it serves.
 
 use parking_lot::Mutex;
 
 use super::{Cause, Span};
 
-/// Most watches that the span of a poll links to: those that came first.
+/// Most links of a poll's span. The first watches count.
 const LIMIT: usize = 32;
 
-/// The watches that the spans of a poll link to. Only those are kept that a collector hears of.
+/// The watches that a poll's span links to. It keeps only sampled watches.
 #[derive(Debug, Default)]
 pub struct Links(Mutex<Vec<Cause>>);
 
 impl Links {
-    /// A watch joins.
+    /// Adds a watch.
     pub fn add(&self, watch: &Cause) {
         if watch.is_recorded() {
             let mut watches = self.0.lock();
@@ -22,14 +22,14 @@ impl Links {
         }
     }
 
-    /// A watch leaves.
+    /// Removes a watch.
     pub fn remove(&self, watch: &Cause) {
         if watch.is_recorded() {
             self.0.lock().retain(|other| !other.is(watch));
         }
     }
 
-    /// A poll for those who are there; nothing if no collector hears of any.
+    /// Starts the span of a poll for these watches. The span is empty if none is sampled.
     pub fn poll(&self) -> Span {
         Span::poll(&self.0.lock())
     }

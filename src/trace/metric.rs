@@ -1,12 +1,12 @@
-//! The metric of the traces: its name, and what it tells an operator.
+//! The metric of the traces, with its name and help text.
 
 use metrics::{counter, describe_counter};
 
 const SPANS: &str = "gotoassist_trace_spans_total";
 
-/// Gives it its help text. Does nothing before a recorder is installed.
+/// Sets the help text. Does nothing before a recorder is installed.
 pub(super) fn describe() {
-    describe_counter!(SPANS, "Spans for the collector of traces, by what became of them");
+    describe_counter!(SPANS, "Spans for the collector of traces, by result");
 }
 
 pub(super) fn count(result: &'static str, spans: usize) {

@@ -1,4 +1,4 @@
-//! The context of a trace in headers, as W3C Trace Context has it.
+//! Reads and writes trace contexts in headers, in the form of W3C Trace Context.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
@@ -10,16 +10,16 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 
 const TRACESTATE: &str = "tracestate";
 
-/// Longest `tracestate` that is kept, in bytes, as W3C Trace Context §3.3.1.5 asks for at least:
-/// what a watch's caller sends is in memory as long as the watch is.
+/// Longest `tracestate` that is kept, in bytes: the minimum of W3C Trace Context §3.3.1.5. It is
+/// short because a watch keeps it in memory.
 const TRACESTATE_LIMIT: usize = 512;
 
-/// The caller's trace; an empty context if there is none, or none that can be read.
+/// The trace context of the caller. It is empty if the headers have no valid one.
 pub(super) fn read(headers: &HeaderMap) -> Context {
     TraceContextPropagator::new().extract_with_context(&Context::new(), &Read(headers))
 }
 
-/// The headers that make somebody else's trace a part of this.
+/// The headers that let another service join this trace.
 pub(super) fn headers(context: &SpanContext) -> HeaderMap {
     let mut headers = Write(HeaderMap::new());
     let context = Context::new().with_remote_span_context(context.clone());

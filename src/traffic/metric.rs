@@ -16,7 +16,7 @@ use crate::{
 
 pub(super) const RETRIES: &str = "gotoassist_retries_total";
 pub(super) const FINISHED_CACHE_HITS: &str = "gotoassist_finished_cache_hits_total";
-pub(super) const SINGLE_FLIGHT_JOINS: &str = "gotoassist_single_flight_joins_total";
+pub(super) const SHARED_REQUESTS: &str = "gotoassist_shared_requests_total";
 pub(super) const BREAKER_REFUSALS: &str = "gotoassist_breaker_refusals_total";
 pub(super) const BREAKER_OPEN: &str = "gotoassist_breaker_open_circuits";
 pub(super) const QUOTA_WAIT: &str = "gotoassist_quota_wait_seconds";
@@ -48,7 +48,7 @@ pub(super) fn describe() {
         "Calls for a finished session that were answered from memory"
     );
     describe_counter!(
-        SINGLE_FLIGHT_JOINS,
+        SHARED_REQUESTS,
         "Calls and polls that joined an identical request already in flight"
     );
     describe_counter!(

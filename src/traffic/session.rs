@@ -54,7 +54,7 @@ impl Client {
                 });
                 if is_joined {
                     slot.deadline.extend(context.deadline);
-                    counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
+                    counter!(metric::SHARED_REQUESTS).increment(1);
                 }
                 match call.await {
                     // The call ended before it saw that this caller has more time.
@@ -105,7 +105,7 @@ impl Client {
                 }
             };
             if is_joined {
-                counter!(metric::SINGLE_FLIGHT_JOINS).increment(1);
+                counter!(metric::SHARED_REQUESTS).increment(1);
             }
             match request.await {
                 // The call that sent the request had too little time to repeat it with a fresh

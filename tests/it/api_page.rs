@@ -1,4 +1,5 @@
-//! `docs/api.md` is rendered from the comments of the protos, and may not be older than they are.
+//! `docs/api.md` is rendered from the comments of the protos. This test fails if the page is out of
+//! date.
 //!
 //! `UPDATE_DOCS=1 cargo test --test it api_page` writes it.
 
@@ -39,7 +40,7 @@ fn the_api_page_is_what_the_protos_say() {
     );
 }
 
-/// The parts of the page. Each kind of declaration has a part, over all files.
+/// The parts of the page. Each kind of declaration has a part, for all files.
 #[derive(Default)]
 struct Page {
     services: String,
@@ -120,9 +121,10 @@ impl Page {
     }
 }
 
-/// The comments of one file, seen from one declaration.
+/// The comments of one file, from the position of one declaration.
 struct Comments<'a> {
-    /// By the path of field numbers that leads from the file's descriptor to a declaration.
+    /// Comments by path. A path is a list of field numbers from the file's descriptor to a
+    /// declaration.
     all: HashMap<&'a [i32], &'a str>,
     path: Vec<i32>,
 }
@@ -145,7 +147,7 @@ impl<'a> Comments<'a> {
         comment.lines().map(|line| line.strip_prefix(' ').unwrap_or(line))
     }
 
-    /// As Markdown. What is indented in the comment is a table, and keeps its form.
+    /// The comment as Markdown. Indented lines are a table, and keep their form.
     fn text(&self) -> String {
         let mut text = String::new();
         let mut is_table = false;
@@ -184,7 +186,7 @@ fn field_type(field: &FieldDescriptorProto) -> String {
     format!("{label}{name}")
 }
 
-/// A type of this package with a link to its heading; any other by its whole name.
+/// A link to the heading of a type in this package, or the full name of another type.
 fn type_name(name: &str) -> String {
     let name = name.trim_start_matches('.');
     match name.strip_prefix(PACKAGE) {

@@ -1,4 +1,4 @@
-//! The client as a library: what it sends, what it makes of answers, how a watch resumes.
+//! The client library: its requests, how it reads answers, and how a watch resumes.
 
 mod resuming;
 mod tls;

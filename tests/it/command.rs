@@ -1,4 +1,4 @@
-//! The real binary, as a person or a script uses it.
+//! The real binary on the command line and in scripts.
 
 mod input;
 
@@ -272,7 +272,7 @@ async fn what_serve_cannot_do_is_one_line() {
     }
 }
 
-/// Starts a command that stays, and gives the address it prints on the line with `name`.
+/// Starts a command that keeps running. Returns the address that it prints on the line with `name`.
 async fn started(arguments: &[&str], name: &str) -> (Child, String) {
     let mut child = binary(arguments).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -290,7 +290,7 @@ async fn started(arguments: &[&str], name: &str) -> (Child, String) {
     (child, address)
 }
 
-/// Reads one line of stdout, and closes it.
+/// Reads one line of stdout, and closes stdout.
 async fn first_line(child: &mut Child) -> String {
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());

@@ -1,4 +1,4 @@
-//! The service's own credential, over real sockets to a token endpoint, on paused time.
+//! The service's own credential, over real sockets to a token endpoint and on paused time.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 

@@ -1,5 +1,5 @@
-//! The pages lead where they say: links between them, alerts to the runbook, flags of `serve` to their
-//! page.
+//! Checks the pages: their links, the runbook links of alerts, and the page with the flags of
+//! `serve`.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,7 @@ use std::{
 use clap::CommandFactory as _;
 use gotoassist_grpc::config::Cli;
 
-/// Folders that hold nothing of ours.
+/// Folders without files of this repository.
 const SKIPPED: [&str; 4] = ["target", "node_modules", "gen", "third_party"];
 
 #[test]
@@ -70,7 +70,7 @@ fn every_alert_has_a_row_and_leads_to_the_runbook() {
     }
 }
 
-/// The checks above must be able to fail.
+/// Checks that the checks above can fail.
 #[test]
 fn what_leads_nowhere_is_seen() {
     let text = "\
@@ -128,13 +128,13 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where the links of a page lead.
+/// The link targets of a page.
 fn links(text: &str) -> Vec<String> {
     let targets = prose(text).flat_map(|line| line.split("](").skip(1));
     targets.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())).collect()
 }
 
-/// The anchors of the headings of a page, as GitHub makes them.
+/// The anchors of a page's headings, as GitHub creates them.
 fn anchors(text: &str) -> Vec<String> {
     let (mut seen, mut anchors) = (Vec::new(), Vec::new());
     for line in prose(text).filter(|line| line.starts_with('#')) {
@@ -148,7 +148,7 @@ fn anchors(text: &str) -> Vec<String> {
     anchors
 }
 
-/// Whether a link of `page` leads somewhere. Other sites are not asked.
+/// Whether a link of `page` has a target. Other sites are not checked.
 fn resolves(page: &Path, link: &str) -> bool {
     if link.contains("://") {
         return true;

@@ -1,5 +1,5 @@
-//! The server's edge over real sockets, in front of a service that does as its argument says:
-//! connections, deadlines, TLS, ends of calls. What each answer looks like on the wire.
+//! The server's edge over real sockets: connections, deadlines, TLS, ends of calls, and the answers
+//! on the wire. The service behind it does what its argument says.
 
 mod accept;
 mod admin;
@@ -47,10 +47,10 @@ use crate::kit::{
     request, soon,
 };
 
-/// Longer than any test here takes.
+/// Longer than any step of these tests takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Plays the facade; `session_id` says how.
+/// A fake service. `session_id` says how it answers.
 struct Play;
 
 type Messages = Pin<Box<dyn Stream<Item = Result<WatchSessionResponse, Status>> + Send>>;
@@ -108,7 +108,7 @@ impl RemoteSupportService for Play {
     }
 }
 
-/// A running server with the edge under test.
+/// A running server with a fake service.
 struct Edge {
     address: ListenAddress,
     gate: Gate,
@@ -179,7 +179,7 @@ impl Edge {
         Self { address, gate, health, failures, stop, served }
     }
 
-    /// Begins a graceful shutdown.
+    /// Starts a graceful shutdown.
     fn shut_down(&self) {
         self.gate.drain();
         self.stop.cancel();
@@ -197,7 +197,7 @@ impl Edge {
     }
 }
 
-/// A raw HTTP/2 peer, which sees the frames that a gRPC client hides.
+/// A raw HTTP/2 peer, which sees frames that a gRPC client hides.
 struct Client {
     send: h2::client::SendRequest<Bytes>,
     connection: JoinHandle<Result<(), h2::Error>>,
@@ -211,7 +211,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// The status, and whether it came without any other frame (Trailers-Only).
+    /// The status, and whether it came in a single frame (Trailers-Only).
     fn status(&self) -> (Status, bool) {
         match Status::from_header_map(&self.headers) {
             Some(status) => (status, true),

@@ -1,4 +1,4 @@
-//! The whole service from outside, in one test binary.
+//! Tests of the whole service from outside, in one binary.
 
 #![cfg(feature = "command")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]

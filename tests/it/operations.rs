@@ -1,4 +1,4 @@
-//! What an operator does with the real binary and sees of it: checks, limits, numbers, silence.
+//! The real binary as an operator uses it: checks, limits, metrics, redaction.
 
 mod causes;
 mod check;

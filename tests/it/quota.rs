@@ -1,4 +1,5 @@
-//! The governor on paused time: never above the quota, fair between callers, nothing lost.
+//! The quota on paused time: it is never exceeded, it is fair between callers, and no admission is
+//! lost.
 
 #![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test")]
 
@@ -26,7 +27,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// What was admitted: when, and for whom.
+/// The admissions: their time and their caller.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<(Instant, String)>>>);
 
@@ -73,7 +74,7 @@ fn urgency(weight: f64) -> Urgency {
     Urgency { since: Instant::now(), weight }
 }
 
-/// Calls again and again, each call after the answer to the one before.
+/// Makes calls in sequence, each after the answer to the one before.
 async fn keep_calling(quota: Arc<Quota>, name: String, log: Log) {
     loop {
         quota.admit(caller(&name), Class::Unary, None).await.unwrap();
@@ -104,7 +105,8 @@ async fn a_hundred_callers_share_alike_and_stay_within_the_quota() {
     assert!(log.len() >= 590, "the quota is used: {}", log.len());
 }
 
-/// At 8 a second a caller gets 4.8 in a minute: some 4, some 5, never 3 or 6.
+/// At 8 requests per second, a caller gets 4.8 in a minute: sometimes 4, sometimes 5, but never 3
+/// or 6.
 #[tokio::test(start_paused = true)]
 async fn at_the_default_rate_no_caller_is_more_than_one_call_ahead() {
     let log = hundred_callers_for_a_minute(8.0).await;
@@ -196,7 +198,7 @@ async fn a_call_that_would_come_too_late_fails_at_once_and_is_told_when() {
     assert!(now.elapsed() + Duration::from_millis(50) >= turn, "{:?} {turn:?}", now.elapsed());
 }
 
-/// Calls that give up in the queue take nothing from those who can wait.
+/// Calls that give up in the queue take no quota from calls that wait.
 #[tokio::test(start_paused = true)]
 async fn a_caller_with_short_deadlines_slows_nobody_and_spoils_no_estimate() {
     let (quota, log) = (quota(8.0), Log::default());

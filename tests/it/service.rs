@@ -1,4 +1,4 @@
-//! What the service makes of good answers, and what it sends to the vendor, over real sockets.
+//! The service with valid upstream answers, and its upstream requests, over real sockets.
 
 use std::collections::BTreeSet;
 
@@ -251,7 +251,7 @@ async fn both_reflections_list_everything_and_hold_every_message() {
 
 macro_rules! services {
     ($name:ident, $version:ident) => {
-        /// What the reflection of this version lists; the file of each must be there too.
+        /// The services that this version's reflection lists. The file of each must also be there.
         async fn $name(harness: &Harness) -> BTreeSet<String> {
             use $version::{
                 ServerReflectionRequest, server_reflection_client::ServerReflectionClient,

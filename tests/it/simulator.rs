@@ -1,5 +1,5 @@
-//! The simulated vendor over real sockets: lives, shapes, credentials, quota, and every fault as it
-//! is on the wire.
+//! The simulated vendor over real sockets: lives, shapes, credentials, the quota, and every fault
+//! on the wire.
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -51,7 +51,7 @@ impl Running {
         Self { vendor: Vendor::with(&config).await, client }
     }
 
-    /// The answer to GET of a path behind the base, asked with a token.
+    /// The answer to GET of a path below the base URL, with a token.
     async fn get(&self, path: &str) -> reqwest::Result<reqwest::Response> {
         self.get_as("any-token", path).await
     }
@@ -60,7 +60,7 @@ impl Running {
         self.client.get(format!("{}{path}", self.rest_url)).bearer_auth(token).send().await
     }
 
-    /// The text of a body that must come with 200.
+    /// The body of an answer, which must have status 200.
     async fn text(&self, path: &str) -> String {
         let answer = self.get(path).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
@@ -75,8 +75,8 @@ impl Running {
         self.get_as(token, path).await.unwrap().status().as_u16()
     }
 
-    /// What one plain HTTP/1.1 request gets until the connection ends, or until `enough`; and how
-    /// it ended, if it did.
+    /// The bytes of one plain HTTP/1.1 exchange, until the connection ends or `enough` has come.
+    /// Also returns how the connection ended, if it did.
     async fn raw(&self, path: &str, enough: impl Fn(&[u8]) -> bool) -> (Vec<u8>, End) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let request = format!(

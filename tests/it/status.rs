@@ -1,5 +1,5 @@
-//! The error table of the API, row by row and over real sockets: what the caller sees of each
-//! trouble, for each call, always as a Trailers-Only answer.
+//! The error table of the API, over real sockets. Each row gives the error of each call for one
+//! kind of trouble. The answer is always Trailers-Only.
 
 mod row;
 mod table;
@@ -23,7 +23,7 @@ use row::{Remedy, Row, pushback_milliseconds, says_nothing_of_the_vendors};
 const DOMAIN: &str = "remotesupport.gotoassist";
 const SESSION: &str = "250040303";
 
-/// Nothing is tried twice or remembered, and no row is slowed down by another.
+/// Settings without retries and caches, so that no row affects another.
 const FLAGS: [&str; 6] = [
     "--upstream-retries=0",
     "--breaker-failures=0",
@@ -33,7 +33,7 @@ const FLAGS: [&str; 6] = [
     "--quota-scope=credential",
 ];
 
-/// The three calls, on the session or domain that everybody may see.
+/// The three calls, about the session or domain that every credential may read.
 async fn refusal(peer: &Peer, method: &str, headers: &[(&str, &str)]) -> Status {
     match method {
         "GetSession" => {
@@ -52,7 +52,7 @@ async fn refusal(peer: &Peer, method: &str, headers: &[(&str, &str)]) -> Status 
     }
 }
 
-/// Every row at once, each by a credential of its own, by which the fault finds it.
+/// Runs all rows at once. Each row has its own credential, which selects the fault.
 async fn hold(harness: &Harness, method: &str, rows: Vec<Row>) {
     let peer = harness.peer().await;
     let calls = rows.into_iter().enumerate().map(|(number, row)| {
@@ -206,7 +206,7 @@ async fn without_a_credential_nothing_is_sent() {
     assert_eq!(harness.vendor.counters().requests, 0);
 }
 
-/// The simulator's own refusals, which no rule plays.
+/// Refusals by the simulator itself, without a rule.
 #[tokio::test]
 async fn bad_tokens_missing_seats_and_sessions_of_others_are_told() {
     let harness = start(&[]).await;

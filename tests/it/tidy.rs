@@ -1,5 +1,5 @@
-//! Holds the source to the house's rules: who may import whom, how a file begins, how long it may
-//! be, and what must not stand in it.
+//! Checks the rules for the source: imports between modules, the first line of a file, its length,
+//! and forbidden content.
 //!
 //! A rule that fails names the file and line. The rules themselves are in ARCHITECTURE.md.
 
@@ -10,7 +10,7 @@ use std::{
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// Each room uses only what stands to its left.
+/// Each module uses only the modules to its left.
 const LADDER: [&str; 13] = [
     "config",
     "clock",
@@ -27,14 +27,14 @@ const LADDER: [&str; 13] = [
     "command",
 ];
 
-/// The rooms beside the ladder, and what each may use. Only `command` may use them.
+/// The modules beside the ladder, and the modules that each may use. Only `command` may use them.
 const BESIDE: [(&str, &[&str]); 3] = [
     ("telemetry", &["config"]),
     ("simulator", &["config", "clock"]),
     ("client", &["config", "proto"]),
 ];
 
-/// Who knows which crate: HTTP and JSON, protobuf and gRPC, traces.
+/// Which modules may use which crates: HTTP and JSON, protobuf and gRPC, traces.
 const CRATES: [(&[&str], &[&str]); 4] = [
     (&["reqwest"], &["wire", "simulator"]),
     (&["serde_json"], &["wire", "simulator", "command"]),
@@ -45,7 +45,7 @@ const CRATES: [(&[&str], &[&str]); 4] = [
     (&["opentelemetry", "opentelemetry_sdk", "opentelemetry_otlp"], &["trace"]),
 ];
 
-/// Where tasks are started: a task has an owner who ends it.
+/// The files that may spawn tasks. Each task has an owner that ends it.
 const SPAWNERS: [&str; 6] = [
     "src/server",
     "src/feed/poll.rs",
@@ -58,7 +58,7 @@ const SPAWNERS: [&str; 6] = [
 /// Most lines of a file.
 const LINE_LIMIT: usize = 400;
 
-/// What stands in front of tests, after `#`.
+/// The attributes in front of tests, after `#`.
 const TEST: &str = "[cfg (test)]";
 
 /// Names that say nothing.
@@ -80,7 +80,7 @@ fn every_import_goes_down_the_ladder() {
     complaints.report();
 }
 
-/// The generated code is no file of the source, so what it is told to use is looked at instead.
+/// Generated code is not a source file, so the test checks its configuration.
 #[test]
 fn generated_code_uses_only_its_own_room() {
     let build = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("build.rs")).unwrap();
@@ -199,7 +199,7 @@ fn every_file_says_what_it_is_and_is_short() {
     complaints.report();
 }
 
-/// The rules must be able to fail.
+/// Checks that the rules can fail.
 #[test]
 fn what_breaks_the_ladder_is_seen() {
     let text = r#"//! Breaks every rule.
@@ -219,7 +219,7 @@ fn what_breaks_the_ladder_is_seen() {
     assert!(file.paths().iter().any(|path| path.segments == ["tokio", "task", "spawn"]));
 }
 
-/// What a room may use.
+/// The modules that a module may use.
 fn allowed(room: &str) -> Vec<String> {
     let below: &[&str] = match LADDER.iter().position(|step| *step == room) {
         // The generated code stands on its own.
@@ -244,13 +244,14 @@ struct Segments {
 }
 
 impl File {
-    /// `wire` for src/wire.rs and all below src/wire; none for what only holds the house together.
+    /// The module of a file: `wire` for src/wire.rs and all files below src/wire. `None` for crate
+    /// roots.
     fn room(&self) -> Option<String> {
         let (room, _) = self.name.strip_prefix("src/")?.split_once(['/', '.'])?;
         (!matches!(room, "lib" | "main")).then(|| room.to_owned())
     }
 
-    /// Every path in the code, without its tests.
+    /// All paths in the code, without tests.
     fn paths(&self) -> Vec<Segments> {
         let tokens: TokenStream = self.text.parse().expect(&self.name);
         let mut paths = Vec::new();
@@ -266,7 +267,7 @@ impl File {
         names.map(|name| format!("{folder}/{name}")).collect()
     }
 
-    /// The room that a path leads to, if it begins with `crate` or enough of `super`.
+    /// The module that a path leads to, if the path begins with `crate` or enough `super`.
     fn target(&self, path: &Segments) -> Option<String> {
         let depth = self.name.matches('/').count();
         let climbed = path.segments.iter().take_while(|segment| *segment == "super").count();
@@ -334,7 +335,7 @@ impl Complaints {
     }
 }
 
-/// The files of src, but for those that are tests only.
+/// The files of src, without those that only have tests.
 fn sources() -> Vec<File> {
     let mut files = files();
     files.retain(|file| file.name.starts_with("src/"));

@@ -1,4 +1,5 @@
-//! Only the session's own state is told: answers that are not what they seem, over real sockets.
+//! Misleading answers of the vendor, over real sockets: the service reports only the session's own
+//! state.
 
 use gotoassist_grpc::{
     config::simulate::{Shape, StatusForm, TimestampForm},
@@ -16,7 +17,7 @@ use tonic_types::StatusExt as _;
 use crate::kit::{harness::Harness, request::authorized, soon};
 
 const ID: &str = "250040303";
-/// What another customer's session holds.
+/// The content of another customer's session.
 const STRANGER: &str = "250040399";
 
 async fn harness() -> Harness {

@@ -1,4 +1,4 @@
-//! The south face against raw TCP: every answer a vendor, a proxy or a broken line can give.
+//! The upstream client against raw TCP: every answer of a vendor, a proxy or a broken connection.
 
 mod breaker;
 mod connection;
@@ -24,7 +24,7 @@ use gotoassist_grpc::{
 
 use crate::kit::stub::{Step, Stub};
 
-/// A client of `stub` with the defaults, but for a quota that no test waits for.
+/// A client of `stub` with the defaults, but with a quota that is large enough.
 fn client(stub: &Stub) -> Client {
     client_with(stub, |_| {})
 }
@@ -49,7 +49,7 @@ fn terms() -> RequestContext {
     RequestContext::default()
 }
 
-/// What a session call that is tried once makes of an answer.
+/// The result of a session call that tries once.
 async fn outcome(steps: Vec<Step>) -> Result<String, Error> {
     let stub = Stub::always(steps).await;
     let client = client_with(&stub, |config| config.retries = 0);

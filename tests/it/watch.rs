@@ -1,5 +1,5 @@
-//! `WatchSession`: its rules under paused time, each as a sentence, under the names that its issue
-//! gives them; random histories; and what only real sockets, processes and numbers can show.
+//! `WatchSession`: its rules on paused time, random histories, and tests that need real sockets and
+//! processes. Each rule is a test whose name is a sentence.
 
 pub mod body;
 mod crash;
@@ -39,12 +39,12 @@ fn passed(transitions: &[StatusTransition]) -> Vec<(i32, i32, bool)> {
     transitions.iter().map(|step| (step.from_status, step.to_status, step.inferred)).collect()
 }
 
-/// Whole seconds, so that sleeping to a point in a session's life is easy to read.
+/// Whole seconds, so that the times of a session's life are easy to read.
 async fn until(start: Instant, second: u64) {
     tokio::time::sleep_until(start + Duration::from_secs(second)).await;
 }
 
-/// Opens a watch by the token `t`.
+/// Opens a watch with the token `t`.
 async fn open_watch(
     channel: &Channel,
     message: WatchSessionRequest,

@@ -1,5 +1,5 @@
-//! The floor: what tonic and an HTTP client cost without any feature. No limit, no retry, no quota,
-//! no metrics, no log, no error but UNAVAILABLE.
+//! The baseline: tonic and an HTTP client without any feature. It has no limits, retries, quota,
+//! metrics or log, and its only error is UNAVAILABLE.
 
 use std::{
     collections::HashMap,
@@ -27,20 +27,20 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tonic::{Request, Response, Status};
 
-/// How often a watched session is asked for; less often than the service does for an active one
-/// would make its watchers wait, and cost nothing less per event.
+/// The poll interval of a watched session. A longer one would delay updates, and an event would
+/// cost the same.
 const POLL: Duration = Duration::from_secs(1);
 
-/// The floor's command line.
+/// The command line of the baseline.
 #[derive(Args)]
 pub struct Bare {
-    /// Where to listen.
+    /// Address to listen on.
     #[arg(long)]
     listen: SocketAddr,
     /// Base URL of the vendor.
     #[arg(long)]
     upstream_url: String,
-    /// What to ask the vendor with.
+    /// HTTP client for upstream requests.
     #[arg(long)]
     client: Client,
 }
@@ -48,9 +48,9 @@ pub struct Bare {
 /// An HTTP client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Client {
-    /// hyper-util's.
+    /// The client of hyper-util.
     Hyper,
-    /// reqwest.
+    /// The client of reqwest.
     Reqwest,
 }
 
@@ -62,7 +62,7 @@ pub async fn serve(bare: Bare) -> Result<()> {
         }
         Client::Reqwest => {
             let _ = rustls::crypto::ring::default_provider().install_default();
-            // Not the system's authorities: there may be none.
+            // The system may have no certificate authorities.
             Upstream::Reqwest(reqwest::Client::builder().tls_certs_only([]).no_proxy().build()?)
         }
     };
@@ -115,7 +115,7 @@ impl Shared {
         Ok(session.into())
     }
 
-    /// Polls for ever, as long as the process lives.
+    /// Polls until the process ends.
     async fn poll(self: Arc<Self>, id: String, headers: HeaderMap, mut last: proto::Session) {
         loop {
             tokio::time::sleep(POLL).await;
@@ -138,7 +138,7 @@ fn authorization(headers: &HeaderMap) -> Result<&str, Status> {
         .ok_or_else(|| Status::unauthenticated("no authorization"))
 }
 
-/// As long as the service's message of the same event: the resume token is made up.
+/// A message of the same size as the service's. The resume token is not a real one.
 fn message(event_type: EventType, session: proto::Session) -> proto::WatchSessionResponse {
     let is_change = event_type == EventType::Changed;
     proto::WatchSessionResponse {

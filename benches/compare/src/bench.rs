@@ -1,4 +1,4 @@
-//! What every scene needs: the peers, the vendor, and the figures of many rounds.
+//! Shared parts of the scenes: the peers, the vendor, and the figures of many rounds.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::peers::{Peer, Programs, Running, Vendor};
 
-/// How often the peers of a scene take turns. The median counts.
+/// Rounds of each peer in a scene. The result is the median.
 pub const ROUNDS: usize = 9;
 
 /// The programs and the vendor.
@@ -15,7 +15,7 @@ pub struct Bench {
     pub programs: Programs,
     /// The vendor that they call.
     pub vendor: Vendor,
-    /// For logs and the configuration of the peers.
+    /// Folder for logs and the configuration of the peers.
     pub folder: PathBuf,
 }
 
@@ -26,7 +26,7 @@ impl Bench {
     }
 }
 
-/// The middle value; of an even number of values, the higher one of the middle.
+/// The median. For an even number of values, the higher one of the two in the middle.
 pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);

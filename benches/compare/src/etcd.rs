@@ -1,5 +1,5 @@
-//! Watches of etcd, each on a gRPC stream of its own, for their memory. The few fields of its
-//! protocol that this needs: <https://etcd.io/docs/v3.5/dev-guide/api_reference_v3/>.
+//! Measures the memory of etcd's watches, each on its own gRPC stream. It uses a few fields of the
+//! protocol: <https://etcd.io/docs/v3.5/dev-guide/api_reference_v3/>.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -48,10 +48,10 @@ pub async fn start(folder: &Path) -> Result<(SocketAddr, Process)> {
     Ok((address, process))
 }
 
-/// Watches that are open as long as this is kept.
+/// Watches that stay open until this is dropped.
 pub struct Watches(#[expect(dead_code, reason = "kept open")] Vec<Streaming<WatchResponse>>);
 
-/// Opens `count` watches of one key on `connections`, and waits until each is there.
+/// Opens `count` watches of one key on `connections`, and waits until all are created.
 pub async fn watch(address: SocketAddr, connections: usize, count: usize) -> Result<Watches> {
     let mut opening = JoinSet::new();
     for _ in 0..connections {
@@ -62,7 +62,7 @@ pub async fn watch(address: SocketAddr, connections: usize, count: usize) -> Res
             for _ in 0..count / connections {
                 client.ready().await?;
                 let create = Some(WatchCreateRequest { key: b"shared".to_vec() });
-                // Its side of the stream stays open, or etcd would end the watch.
+                // Keeps the request stream open, because its end would end the watch.
                 let requests = futures_util::stream::iter([WatchRequest { create }])
                     .chain(futures_util::stream::pending());
                 let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");

@@ -1,4 +1,4 @@
-//! Calls and watches, and what became of them.
+//! Makes calls and watches, and counts their results.
 
 use std::{
     net::SocketAddr,
@@ -31,7 +31,7 @@ use tonic_prost::ProstCodec;
 
 /// The id in every session of the vendor.
 const SESSION_ID: &[u8] = b"250040353";
-/// How long a call may take.
+/// Deadline of a call.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A channel with one connection.
@@ -40,26 +40,26 @@ pub async fn connect(address: SocketAddr) -> Result<Channel> {
     Ok(endpoint.tcp_nodelay(true).connect().await?)
 }
 
-/// Which session is asked for.
+/// The session of each call.
 #[derive(Clone, Copy, Debug)]
 pub enum Session {
-    /// Another with each call.
+    /// A different session in each call.
     Distinct,
-    /// Always the same.
+    /// The same session in each call.
     Shared,
-    /// Always the same, as a watch knows it if that is not older than a minute.
+    /// The same session in each call, from a watch if its state is at most a minute old.
     Watched,
 }
 
-/// The answer to `GetSession`, as far as the comparison looks: the session as bytes, or its id if
-/// the answer is the session itself, as Envoy's is.
+/// The compared part of the answer to `GetSession`: the session as bytes. Envoy's answer is the
+/// session itself, so there it is the session's id.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Answer {
     #[prost(bytes = "bytes", tag = "1")]
     session: Bytes,
 }
 
-/// Asks for sessions, and counts them.
+/// Requests sessions, and counts the requests.
 #[derive(Clone)]
 pub struct Caller {
     client: Grpc<Channel>,
@@ -68,12 +68,12 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// One that shares `number` with others, so that none asks for the session of another.
+    /// A caller that shares `number` with others, so that each call has a different session.
     pub fn new(channel: Channel, session: Session, number: Arc<AtomicUsize>) -> Self {
         Self { client: Grpc::new(channel), session, number }
     }
 
-    /// One call.
+    /// Makes one call.
     pub async fn call(&mut self) -> Result<(), Status> {
         let session_id = match self.session {
             Session::Distinct => {
@@ -107,7 +107,8 @@ fn authorized<T>(message: T) -> Request<T> {
     request
 }
 
-/// Calls one after another on each of `concurrency` tasks, until `calls` are done. Fails if one does.
+/// Calls one after another on each of `concurrency` tasks, until `calls` are done. Fails if a call
+/// fails.
 pub async fn closed_loop(
     address: SocketAddr,
     session: Session,
@@ -138,8 +139,8 @@ pub async fn closed_loop(
     Ok(begin.elapsed())
 }
 
-/// Runs `ask` at a fixed rate, whatever the answers take, and records for each the microseconds from
-/// when it was due.
+/// Runs `ask` at a fixed rate, even if answers are slow. Records the microseconds of each call from
+/// its due time.
 pub async fn fixed_rate<F>(
     (per_second, count): (u32, usize),
     mut ask: impl FnMut() -> F,
@@ -187,7 +188,7 @@ impl Watching {
                 for _ in 0..share {
                     let request = WatchSessionRequest {
                         session_id: "shared".to_owned(),
-                        // None comes in between.
+                        // The longest interval, so that no heartbeat comes during the measurement.
                         heartbeat_interval: Some(prost_types::Duration { seconds: 300, nanos: 0 }),
                         ..WatchSessionRequest::default()
                     };
@@ -214,12 +215,12 @@ impl Watching {
         Ok(watching)
     }
 
-    /// How many messages came so far, the first ones included.
+    /// The number of messages so far, including the first ones.
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// How many watches there are.
+    /// The number of watches.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -229,7 +230,7 @@ impl Watching {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Waits until each has got one more.
+    /// Waits until each watch has received one more message.
     pub async fn one_more(&self, before: u64) -> Result<()> {
         self.wait(before + self.count).await
     }

@@ -1,4 +1,4 @@
-//! Compares gotoassist-grpc with what its users could pick in its place. `benches/compare/run`
+//! Compares gotoassist-grpc with its alternatives. `benches/compare/run`
 //! builds and starts it.
 
 mod bare;
@@ -34,10 +34,10 @@ enum Command {
         /// The Markdown page with the tables.
         #[arg(long)]
         page: PathBuf,
-        /// What to measure [default: everything].
+        /// Scenes to measure [default: all].
         scenes: Vec<Scene>,
     },
-    /// Serves without features: the least that a service can cost.
+    /// Serves without features, which is the least that a service can cost.
     Bare(bare::Bare),
 }
 

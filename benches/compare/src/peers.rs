@@ -1,4 +1,4 @@
-//! Those compared, and the vendor they ask.
+//! The compared peers, and the vendor behind them.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use tokio::{fs, process::Command};
 
 use crate::process::{Process, free_address};
 
-/// Where the things are that `run` has installed and built.
+/// Paths of the programs that `run` has installed and built.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Programs {
     /// The service.
@@ -23,19 +23,19 @@ pub struct Programs {
     /// Folder with Google's protos of the HTTP annotations.
     #[arg(long)]
     pub googleapis: PathBuf,
-    /// The facade in Go.
+    /// The service in Go.
     #[arg(long)]
     pub go: PathBuf,
 }
 
-/// Who answers gRPC calls.
+/// A server for gRPC calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// This service, as `serve` runs it by default.
     Service,
     /// Envoy's reverse transcoder, one worker.
     Envoy,
-    /// A facade in Go, as a good team writes it in a week.
+    /// A service in Go, such as a good team could write in a week.
     Go,
     /// tonic and hyper, without features.
     BareHyper,
@@ -56,15 +56,15 @@ impl Peer {
     }
 }
 
-/// The vendor, played by nginx.
+/// The vendor, which nginx simulates.
 pub struct Vendor {
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
     folder: PathBuf,
     _process: Process,
 }
 
-/// The session that the vendor gives for every id.
+/// The vendor's answer for every id.
 const SESSION: &str = include_str!("../peers/session.json");
 
 impl Vendor {
@@ -93,11 +93,11 @@ impl Vendor {
         let fresh = self.folder.join("shared.json.fresh");
         let session = SESSION.replace("installed again.", &format!("installed again {number:05}."));
         fs::write(&fresh, session).await?;
-        // At once, so that nobody reads half of it.
+        // Replaces the file atomically, so that no reader sees half of it.
         Ok(fs::rename(fresh, self.folder.join("shared.json")).await?)
     }
 
-    /// How many requests it has had, this one included.
+    /// The number of requests so far, including this one.
     pub async fn requests(&self) -> Result<u64> {
         let page = reqwest::get(format!("http://{}/requests", self.address)).await?.text().await?;
         let counts = page.lines().nth(2).context("nginx's stub_status has another form")?;
@@ -107,7 +107,7 @@ impl Vendor {
 
 /// A peer that serves.
 pub struct Running {
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
     /// The process that is measured.
     pub process: Process,
@@ -129,7 +129,7 @@ impl Running {
                     .args(["serve", "--listen", &address.to_string()])
                     .args(["--admin-listen", &admin.to_string()])
                     .args(["--upstream-url", &vendor.url()])
-                    // The most there is: the governor counts and never brakes.
+                    // The largest quota, so that the quota never delays a request.
                     .args(["--upstream-rps", "100000", "--upstream-burst", "100000"]);
                 command
             }

@@ -1,4 +1,4 @@
-//! A process under measurement: started, waited for, and asked for its CPU time and memory.
+//! Starts a process, and measures its CPU time and memory.
 
 use std::{
     fs::File,
@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 
-/// How long a program may take to listen.
+/// Longest time until a program listens.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A program that runs until this is dropped.
@@ -47,30 +47,30 @@ impl Process {
         Ok(Self { child, stat: Stat::new(id.cast_signed())? })
     }
 
-    /// CPU time so far, user and system, of all threads it has now. From the scheduler, who counts
-    /// nanoseconds; the sums in `stat` count ticks of a hundredth of a second.
+    /// CPU time so far, user and system, of all threads it has now. The source is the scheduler,
+    /// which counts nanoseconds; the sums in `stat` count ticks of a hundredth of a second.
     pub fn cpu(&self) -> Result<Duration> {
         let mut sum = 0;
         for thread in self.stat.tasks()?.flatten() {
-            // A thread may end while they are read.
+            // A thread may end during the loop.
             sum += thread.schedstat().map_or(0, |stat| stat.sum_exec_runtime);
         }
         Ok(Duration::from_nanos(sum))
     }
 
-    /// Memory that is resident now, in bytes.
+    /// Resident memory, in bytes.
     pub fn memory(&self) -> Result<u64> {
         let kilobytes = self.stat.status()?.vmrss.context("no VmRSS")?;
         Ok(kilobytes * 1024)
     }
 
-    /// Ends it.
+    /// Ends the process.
     pub async fn stop(mut self) -> Result<()> {
         Ok(self.child.kill().await?)
     }
 }
 
-/// An address that nobody listens on now.
+/// An address without a listener.
 pub async fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?)
 }

@@ -1,4 +1,4 @@
-//! The scenes: what is measured. Each gives one table.
+//! The scenes of the comparison. Each measures one thing and prints one table.
 
 mod calls;
 mod fan_out;
@@ -11,20 +11,20 @@ use clap::ValueEnum;
 
 use crate::{bench::Bench, report::Table};
 
-/// Something to measure.
+/// A measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scene {
-    /// CPU of `GetSession` if the vendor is asked each time.
+    /// CPU time of `GetSession` with an upstream request for each call.
     Upstream,
-    /// CPU of `GetSession` if it is not.
+    /// CPU time of `GetSession` without an upstream request for each call.
     Shared,
-    /// Time added to the vendor's own.
+    /// Latency added to the vendor's own.
     Latency,
     /// Memory of an open watch.
     Memory,
-    /// CPU of a change that goes to many watchers.
+    /// CPU time of an update to many watchers.
     FanOut,
-    /// Binary, idle memory, time to start.
+    /// Binary size, idle memory, time to start.
     Size,
 }
 
@@ -34,7 +34,7 @@ impl Scene {
         format!("{self:?}").to_lowercase()
     }
 
-    /// Measures it.
+    /// Runs the measurement.
     pub async fn measure(self, bench: &Bench) -> Result<Table> {
         match self {
             Self::Upstream => calls::upstream(bench).await,

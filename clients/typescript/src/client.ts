@@ -26,15 +26,15 @@ const accessToken: Interceptor = (next) => (request) => {
 const service = createClient(
   RemoteSupportService,
   createGrpcTransport({
-    baseUrl: process.env.GOTOASSIST_SERVER!, // https wherever the service is not on this machine
+    baseUrl: process.env.GOTOASSIST_SERVER!, // use https if the service is not on this machine
     interceptors: [accessToken],
-    // A server that vanished without a word is noticed by pings.
+    // Pings detect a server that has vanished.
     pingIntervalMs: 30_000,
     pingTimeoutMs: 10_000,
   }),
 );
 
-// Which messages a google.protobuf.Any (stale_cause.details) may hold.
+// The message types that a google.protobuf.Any (stale_cause.details) may hold.
 const registry = createRegistry(file_google_rpc_error_details);
 
 function show<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>) {

@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
 
-// What an error tells: its code, its reason, and which arguments were wrong.
+// The content of an error: its code, its reason, and which arguments were wrong.
 export function describe(thrown: unknown): string {
   const error = ConnectError.from(thrown);
   const [info] = error.findDetails(ErrorInfoSchema);
@@ -27,7 +27,7 @@ export function retryDelayMs(error: ConnectError): number | undefined {
   return info?.retryDelay && durationMs(info.retryDelay);
 }
 
-// An error of the service always has a reason; that of a connection that broke on the way has none.
+// An error of the service always has a reason. The error of a broken connection has none.
 export function isFromService(error: ConnectError): boolean {
   return error.findDetails(ErrorInfoSchema).length > 0;
 }

@@ -9,7 +9,7 @@ import {
 } from "../gen/gotoassist/remotesupport/v1/remote_support_service_pb.js";
 import { isFromService, retryDelayMs } from "./failure.js";
 
-const longestWatchMs = 3_600_000; // for one stream; its end is one more reason to resume
+const longestWatchMs = 3_600_000; // for one stream; after it, the watch resumes
 const firstDelayMs = 500;
 const longestDelayMs = 30_000;
 const worthResuming = new Set([
@@ -18,8 +18,8 @@ const worthResuming = new Set([
   Code.DeadlineExceeded,
   Code.Aborted,
 ]);
-// What a connection that broke on the way may look like; from the service itself they are final.
-// Nobody cancels a call here; if you pass a signal, look at it first.
+// The codes of a broken connection. From the service itself they are final. This client cancels no
+// calls. If you pass a signal, check it first.
 const worthResumingWithoutReason = new Set([Code.Internal, Code.Unknown, Code.Canceled]);
 
 function isWorthResuming(error: ConnectError): boolean {
@@ -28,14 +28,14 @@ function isWorthResuming(error: ConnectError): boolean {
   );
 }
 
-// Metadata by which a proxy brings all who ask for a session to the same replica, where they share a
-// poll.
+// Metadata with the session. A proxy can then route all callers of a session to the same replica,
+// where they share a poll.
 export function naming(sessionId: string) {
   return { "session-id": encodeURIComponent(sessionId) };
 }
 
-// Yields every message of a session until it is over. Each end but that one is followed by a new
-// stream that goes on after the last message, so nothing is missed and nothing comes twice.
+// Yields every message of a session until the session is over. If a stream ends earlier, a new
+// stream continues after the last message, so no message is lost or repeated.
 export async function* watch(
   service: Client<typeof RemoteSupportService>,
   sessionId: string,
@@ -50,7 +50,7 @@ export async function* watch(
         request.resumeToken = message.resumeToken;
         delay = firstDelayMs;
       }
-      return; // OK comes if and only if the last message was terminal
+      return; // OK means that the last message was terminal
     } catch (thrown) {
       const error = ConnectError.from(thrown);
       if (!isWorthResuming(error)) throw error;

@@ -1,4 +1,4 @@
-//! How the demo looks: aligned, and in colour only where somebody sees it.
+//! The layout of the demo's output. It is aligned, and coloured only on a terminal.
 
 use std::{fmt::Display, time::Duration};
 
@@ -10,38 +10,38 @@ use crate::proto::SessionStatus;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
-/// The longest transition of a session's ordinary life, notStarted → waiting.
+/// The width of the longest transition in an ordinary life, notStarted → waiting.
 const WHAT_WIDTH: usize = 20;
 
-/// The head of a part, and what it is about.
+/// Prints the heading of a part, with a remark.
 pub fn head(name: &str, about: &str) -> Result<(), u8> {
     text(&format_args!("\n{BOLD}{name}{BOLD:#}  {DIM}{about}{DIM:#}"))
 }
 
-/// A name and its value.
+/// Prints a name and its value.
 pub fn pair(name: &str, value: impl Display) -> Result<(), u8> {
     text(&format_args!("  {DIM}{name:<18}{DIM:#} {value}"))
 }
 
-/// A message of the watch: when it came, what it says, and more about that.
+/// Prints a message of the watch: its time, its text, and details.
 pub fn event(at: Duration, name: &str, what: &str, more: &str) -> Result<(), u8> {
     let at = at.as_secs_f64();
     let event = format!("  {DIM}{at:>5.1} s{DIM:#}  {name:<9}  {what}");
     if more.is_empty() {
         return text(&event);
     }
-    // The width that is seen: without the colours.
+    // The visible width, without the escape codes of colours.
     let width = strip_str(what).to_string().chars().count();
     let gap = " ".repeat(WHAT_WIDTH.saturating_sub(width));
     text(&format_args!("{event}{gap}  {DIM}{more}{DIM:#}"))
 }
 
-/// A command to copy.
+/// Prints a command to copy.
 pub fn command(about: &str, lines: &str) -> Result<(), u8> {
     text(&format_args!("\n  {DIM}# {about}{DIM:#}\n  {lines}"))
 }
 
-/// The vendor's name of a status, in its colour.
+/// The vendor's name of a status, in the colour of that status.
 pub fn status(status: SessionStatus) -> String {
     let (name, colour) = match status {
         SessionStatus::Unspecified => ("unknown", AnsiColor::Magenta),

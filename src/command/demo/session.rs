@@ -1,4 +1,4 @@
-//! The session that the demo shows, and how it lives again and again.
+//! The session of the demo, whose life repeats.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::simulator::{Control, InvalidScript, SessionScript};
 
 /// Its id.
 pub const ID: &str = "SS-DEMO";
-/// How long to watch after the end: notes and recording come in this time.
+/// How long to watch after the session's end. The notes and the recording arrive in this time.
 pub const AFTER_END: Duration = Duration::from_secs(5);
 
-/// From one beginning to the next.
+/// Time between two starts of the session's life.
 const PERIOD: Duration = Duration::from_secs(24);
 
-/// Puts the session, whose life begins now.
+/// Adds the session. Its life begins now.
 pub fn put(control: &Control) -> Result<(), InvalidScript> {
     control.put_session(
         SessionScript::new(ID)
@@ -28,8 +28,8 @@ pub fn put(control: &Control) -> Result<(), InvalidScript> {
     )
 }
 
-/// Lets it live again whenever it is over, so that a printed command always finds it. Returns only
-/// what went wrong.
+/// Restarts the session's life whenever it is over, so that the printed commands always find the
+/// session. Returns only if there is an error.
 pub async fn renew(control: &Control) -> InvalidScript {
     loop {
         if let Err(error) = put(control) {

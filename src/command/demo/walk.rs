@@ -1,5 +1,4 @@
-//! The three calls on one session, from notStarted to complete, as anybody's client would make
-//! them.
+//! Makes the three calls about one session, from notStarted to complete, as any client could.
 
 use std::time::Duration;
 
@@ -17,11 +16,11 @@ use crate::{
     },
 };
 
-/// How long a call may take, and how long the whole watch.
+/// Deadlines of a unary call, and of the whole watch.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const WATCH_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// The life that the walk must have seen.
+/// The statuses that the demo must have seen.
 const LIFE: [SessionStatus; 4] = [
     SessionStatus::NotStarted,
     SessionStatus::Waiting,
@@ -29,7 +28,7 @@ const LIFE: [SessionStatus; 4] = [
     SessionStatus::Complete,
 ];
 
-/// Makes the calls and shows what comes; `Err` is the exit status.
+/// Makes the calls and prints the results. `Err` is the exit status.
 pub async fn run(client: &Client) -> Result<(), u8> {
     get(client).await?;
     list(client).await?;
@@ -71,7 +70,7 @@ async fn list(client: &Client) -> Result<(), u8> {
         .try_for_each(|link| screen::pair(&link.system_name, &link.callback_url))
 }
 
-/// The statuses that the watch showed, each once.
+/// The statuses that the watch showed, without repeats.
 async fn watch(client: &Client) -> Result<Vec<SessionStatus>, u8> {
     screen::head("WatchSession", session::ID)?;
     let start = Instant::now();
@@ -95,14 +94,14 @@ async fn watch(client: &Client) -> Result<Vec<SessionStatus>, u8> {
     Ok(seen)
 }
 
-/// What a message says, and more about that.
+/// The text of a message, and its details.
 fn describe(message: &WatchSessionResponse) -> (String, String) {
     let session = message.session.clone().unwrap_or_default();
     let paths: Vec<_> = message.changed_fields.iter().flat_map(|mask| &mask.paths).collect();
     match message.event_type() {
         EventType::Snapshot => (screen::status(session.status()), String::new()),
         EventType::Changed if message.transitions.is_empty() => {
-            // What came late, in its own words.
+            // Updates after the session's end have their own text.
             let late = [
                 ("notes", session.notes()),
                 ("session_recording_url", session.session_recording_url()),
@@ -134,7 +133,7 @@ fn describe_transition(transition: &StatusTransition) -> String {
     format!("{from} → {to}{}", if transition.inferred { " (inferred)" } else { "" })
 }
 
-/// The changed fields, but for the status, of which the transition tells.
+/// The changed fields without the status, because the transition already shows it.
 fn fields(paths: &[&String]) -> String {
     let others = paths.iter().filter(|path| !matches!(path.as_str(), "status" | "upstream_status"));
     others.map(|path| path.as_str()).collect::<Vec<_>>().join(", ")

@@ -1,9 +1,9 @@
-//! The shape of the simulated vendor's bodies: every form that a client has to survive.
+//! The shape of the simulated vendor's bodies: every form that a client must handle.
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-/// The forms in which a body carries its values. What is not set is as documented, or as the
+/// The forms of the values in a body. If a form is not set, the value is as documented, or as the
 /// session's script has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -18,7 +18,7 @@ pub struct Shape {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_ids: Option<KeyForm>,
 
-    /// What a field that does not apply looks like [default: omitted].
+    /// Form of a field that does not apply [default: omitted].
     #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub absent: Option<AbsentForm>,
@@ -28,18 +28,18 @@ pub struct Shape {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<TimestampForm>,
 
-    /// Send the times that a session has in falling order: it ended before it started [default:
-    /// false].
+    /// Send the times of a session in reverse order, so that the session ends before it starts
+    /// [default: false].
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub falling_times: Option<bool>,
 
-    /// Letters of status [default: as scripted].
+    /// Spelling of status [default: as scripted].
     #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statuses: Option<StatusForm>,
 
-    /// Send another customerJoinUrl in every answer [default: false].
+    /// Send a different customerJoinUrl in every answer [default: false].
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_join_url: Option<bool>,
@@ -64,14 +64,15 @@ pub struct Shape {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compress: Option<bool>,
 
-    /// The same in this form, whether or not compress is set [default: gzip].
+    /// Encode bodies in this form for clients that accept gzip, even without compress [default:
+    /// gzip].
     #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<EncodingForm>,
 }
 
 impl Shape {
-    /// This shape, and where it says nothing, the other one.
+    /// This shape, with the forms of `other` where this one has none.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -90,7 +91,7 @@ impl Shape {
         }
     }
 
-    /// How bodies are encoded for clients that accept gzip.
+    /// The encoding of bodies for clients that accept gzip.
     pub fn encoding(self) -> Option<EncodingForm> {
         self.encoding.or((self.compress == Some(true)).then_some(EncodingForm::Gzip))
     }
@@ -107,13 +108,13 @@ pub enum KeyForm {
     String,
 }
 
-/// What a field that does not apply looks like.
+/// Form of a field that does not apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AbsentForm {
-    /// It is not there, as documented.
+    /// The field is missing, as documented.
     Omit,
-    /// It is null.
+    /// The field is null.
     Null,
 }
 
@@ -147,7 +148,7 @@ pub enum TimestampForm {
     Unreadable,
 }
 
-/// The letters of a status.
+/// The spelling of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StatusForm {
@@ -199,7 +200,7 @@ pub enum CollaboratorForm {
 pub enum LinksForm {
     /// A bare array.
     Array,
-    /// One bare object; an array nevertheless if there are several links.
+    /// One bare object. Several links are still an array.
     Object,
     /// An object with the array in it.
     Wrapped,

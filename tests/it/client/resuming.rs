@@ -1,4 +1,5 @@
-//! Which ends of a stream are resumed, when, and with what: on paused time, without sockets.
+//! Which ends of a stream are resumed, when, and with which token, on paused time and without
+//! sockets.
 
 use std::{
     collections::VecDeque,
@@ -156,7 +157,7 @@ async fn a_watch_that_may_not_resume_ends_with_its_first_stream() {
     assert_eq!(watch.resume_token(), "token-1");
 }
 
-/// A watch whose streams are scripts, without sockets, so that it runs on paused time.
+/// A watch with scripted streams and no sockets, so that it runs on paused time.
 struct Played {
     watch: ResumingWatch,
     asked: Arc<Mutex<Vec<String>>>,
@@ -178,7 +179,7 @@ impl Played {
         Self { watch, asked, interruptions }
     }
 
-    /// The tokens of all messages; the watch must end well.
+    /// The tokens of all messages. The watch must end with OK.
     async fn tokens(&mut self) -> Vec<String> {
         let mut tokens = Vec::new();
         while let Some(message) = self.watch.next().await {

@@ -1,4 +1,4 @@
-//! The client over TLS: whom it trusts, and how it shows who it is.
+//! The client over TLS: which servers it trusts, and its client certificate.
 
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 

@@ -1,4 +1,4 @@
-//! What people and templates give to the commands, in its odd forms.
+//! Unusual input from people and templates.
 
 use gotoassist_grpc::{config, proto::SessionStatus};
 
@@ -10,7 +10,7 @@ use crate::kit::{
     soon,
 };
 
-/// A byte order mark, as some editors put it at the beginning of a file.
+/// A byte order mark, which some editors put at the beginning of a file.
 const MARK: &str = "\u{feff}";
 
 #[tokio::test]

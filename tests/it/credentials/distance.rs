@@ -1,5 +1,5 @@
-//! How often the token endpoint is asked: at most once in thirty seconds, whatever it answers and
-//! whatever the vendor answers.
+//! The rate of token requests: at most one in thirty seconds, whatever the endpoint or the vendor
+//! answers.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -53,7 +53,7 @@ async fn a_token_of_a_tiny_life_is_used_until_the_next_may_be_fetched() {
     }
 }
 
-/// The token has expired, so its refusal does not mean that the user has no seat.
+/// The token has expired, so a refusal does not mean that the user has no seat.
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_that_has_outlived_its_life_is_awaited() {
     let (endpoint, source) = endpoint_and_source().await;

@@ -1,4 +1,4 @@
-//! The vendor's token endpoint, as far as tests of the token source need it.
+//! A fake token endpoint for the tests of the token source.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -17,7 +17,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Semaphore, task::AbortHandle, time::Instant};
 
-/// What one request said.
+/// The content of one request.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub at: Instant,
@@ -25,7 +25,7 @@ pub struct Asked {
     pub form: HashMap<String, String>,
 }
 
-/// A token endpoint on a port of its own; gone when dropped.
+/// A token endpoint on its own port. It stops when it is dropped.
 pub struct TokenEndpoint {
     pub url: String,
     shared: Arc<Shared>,
@@ -51,19 +51,19 @@ impl TokenEndpoint {
         Self { url, shared, server }
     }
 
-    /// Answers the next request so; those after it with a token that lives an hour.
+    /// Gives this answer to the next request. Later requests get a token that is valid for an hour.
     pub fn answer_next(&self, status: u16, body: Value) {
         let status = StatusCode::from_u16(status).unwrap();
         self.shared.answers.lock().unwrap().push_back((status, body));
     }
 
-    /// Answers every request so, from now on.
+    /// Gives this answer to every request from now on.
     pub fn answer_always(&self, status: u16, body: Value) {
         let status = StatusCode::from_u16(status).unwrap();
         *self.shared.usual.lock().unwrap() = Some((status, body));
     }
 
-    /// Answers with tokens that live an hour again.
+    /// Gives every request a token that is valid for an hour again.
     pub fn answer_well(&self) {
         *self.shared.usual.lock().unwrap() = None;
     }

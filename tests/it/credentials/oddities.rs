@@ -1,4 +1,4 @@
-//! Unusual answers of a token endpoint, played by the simulator.
+//! Unusual answers of a token endpoint, which the simulator plays.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::{seconds, secret_file::TokenFile, silence::Captured, text};
 use crate::kit::{credential::token_source, vendor::Vendor};
 
-/// A token endpoint that plays each of these faults so many times, and then answers well.
+/// A token endpoint that plays each fault the given number of times, and then gives good answers.
 async fn endpoint(faults: &[(u64, &str)]) -> (Vendor, String) {
     let vendor = Vendor::start().await;
     let url = vendor.token_url.clone();
@@ -30,7 +30,7 @@ fn source(file: &TokenFile, url: &str) -> TokenSource {
     token_source(url, &["--refresh-token-file", file.path.to_str().unwrap()])
 }
 
-/// How long it takes until the token endpoint was asked so many times.
+/// Time until the token endpoint has had this many requests.
 async fn until_asked(control: &Control, times: u64) -> Duration {
     let start = Instant::now();
     while control.counters().token_requests < times {
@@ -94,7 +94,7 @@ async fn an_error_object_is_the_error_it_names_whatever_the_status() {
     }
 }
 
-/// A busy token endpoint is no reason to ask an operator for a new secret.
+/// A busy token endpoint does not make the service ask the operator for a new secret.
 #[tokio::test(start_paused = true)]
 async fn an_unknown_error_with_a_passing_status_passes() {
     for (status, code) in [(429, "too_many_requests"), (503, "maintenance"), (400, "server_error")]

@@ -40,15 +40,15 @@ impl World {
         world
     }
 
-    /// All tokens expire. The replica that refreshes first gets its answer after the others got
-    /// theirs.
+    /// All tokens expire. The replica that refreshes first gets its answer after the other
+    /// replicas.
     fn expire_tokens(&self) {
         self.vendor.expire_issued_tokens();
         let rule = r#"{"fault":{"kind":"right"},"route":"token","times":1,"delay":0.6}"#;
         self.vendor.add_fault(rule.parse::<Rule>().unwrap());
     }
 
-    /// A call of each replica, all at once.
+    /// Makes one call on each replica at the same time.
     async fn calls(&self) -> Vec<Result<(), Error>> {
         let call = async |replica: &Client| {
             let id = "250040303".parse().unwrap();

@@ -1,4 +1,4 @@
-//! Secrets in files: replaced by the vendor, by the operator, by another replica.
+//! Secret files that the vendor, the operator or another replica replaces.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 

@@ -1,4 +1,4 @@
-//! Nothing secret is said, whatever happens.
+//! Logs and errors have no secrets in any case.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 

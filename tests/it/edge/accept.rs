@@ -1,4 +1,4 @@
-//! Connections: how many, how long, and how they end.
+//! Connections: their number, their lifetime, and how they end.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -30,8 +30,7 @@ async fn until_open(gate: &Gate, connections: usize) {
 
 const GOAWAY: u8 = 7;
 
-/// A connection that has sent its preface and empty SETTINGS, which the server has read, and then
-/// nothing.
+/// A connection that has sent only its preface and empty SETTINGS. The server has read both.
 pub async fn raw_client(edge: &Edge) -> TcpStream {
     let mut socket = edge.socket().await;
     socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();

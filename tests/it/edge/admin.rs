@@ -1,4 +1,4 @@
-//! The operator's port: probes, metrics, the status page.
+//! The admin port: probes, metrics, the status page.
 
 use std::{
     fs,
@@ -47,7 +47,7 @@ impl Port {
         Self { address, health, liveness, stop, served }
     }
 
-    /// A client that sends a request but for its last line.
+    /// A client that sends a request without its last line.
     async fn half_request(&self) -> TcpStream {
         let mut socket = TcpStream::connect(self.address).await.unwrap();
         socket.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\n").await.unwrap();
@@ -199,7 +199,8 @@ async fn the_status_page_says_what_is_going_on_without_script_or_whole_ids() {
 #[tokio::test]
 async fn the_metrics_come_with_their_meaning() {
     let port = Port::open().await;
-    // Describes its metrics, now that there is a recorder; tests before this one may have moved them.
+    // Describes its metrics, now that there is a recorder; tests before this one may have moved
+    // them.
     let _edge = Edge::start(Settings::default()).await;
     let (code, text) = port.get("/metrics").await;
     assert_eq!(code, 200);

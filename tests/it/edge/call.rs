@@ -1,4 +1,4 @@
-//! What is said about each call when it ends, and that a panic is only one call's end.
+//! Logs and metrics of the end of each call. A panic ends only its own call.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use tracing::subscriber::DefaultGuard;
 
 use super::{Edge, Settings, soon};
 
-/// Records this test's metrics only: each test has a thread of its own.
+/// Records only the metrics of this test, because each test has its own thread.
 pub fn recorder() -> (&'static PrometheusRecorder, PrometheusHandle) {
     let recorder = metrics::builder().unwrap().build_recorder();
     let handle = recorder.handle();
@@ -28,7 +28,7 @@ fn calls(metrics: &str, method: &str, code: &str) -> Option<u32> {
     metrics.lines().find_map(|text| text.strip_prefix(&line)?.parse().ok())
 }
 
-/// How many connections were cut for this cause.
+/// How many connections were closed for this cause.
 pub fn cut_connections(metrics: &str, cause: &str) -> u32 {
     let line = format!("gotoassist_connections_cut_total{{cause=\"{cause}\"}} ");
     metrics.lines().find_map(|text| text.strip_prefix(&line)?.parse().ok()).unwrap_or_default()
@@ -127,7 +127,7 @@ impl io::Write for Log {
 }
 
 impl Log {
-    /// Takes all lines of this thread until the guards are dropped.
+    /// Captures all log lines of this thread until the guards are dropped.
     fn start() -> (Self, (tracing::Dispatch, DefaultGuard)) {
         let log = Self::default();
         let writer = log.clone();
@@ -150,7 +150,7 @@ impl Log {
     }
 }
 
-/// What the log says of each end: its level, its text and the reason.
+/// The level, text and reason of each end in the log.
 fn ends(log: &Log) -> Vec<[String; 3]> {
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let end = |line: serde_json::Value| {

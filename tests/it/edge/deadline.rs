@@ -1,4 +1,4 @@
-//! A call ends on its deadline, with `DEADLINE_EXCEEDED`, wherever it is.
+//! A call ends at its deadline with `DEADLINE_EXCEEDED`, at every stage.
 
 use std::time::Duration;
 

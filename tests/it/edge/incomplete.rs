@@ -1,4 +1,4 @@
-//! Calls whose request stays incomplete.
+//! Calls whose request never completes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tonic_types::StatusExt as _;
 
 use super::{Client, Edge, Settings, soon};
 
-/// The headers of a call, and perhaps half a message; the request stays open.
+/// The headers of a call, and optionally half a message. The request stays open.
 fn begin(client: &mut Client, method: &str, headers: &[(&str, &str)], half: bool) -> Incomplete {
     let path = format!("gotoassist.remotesupport.v1.RemoteSupportService/{method}");
     let mut request = http::Request::post(format!("http://localhost/{path}"))

@@ -1,4 +1,5 @@
-//! Calls that their client resets: all at once, which is nobody's fault, and without end.
+//! Calls that their client resets: many at once, which is legitimate, and without end, which is
+//! not.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -28,7 +29,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The HEADERS of a call, each field literal and not indexed (RFC 7541 §6.2.2).
+/// The HEADERS frame of a call. Each field is literal and not indexed (RFC 7541 §6.2.2).
 fn headers(stream: u32, method: &str) -> Vec<u8> {
     let path = format!("/gotoassist.remotesupport.v1.RemoteSupportService/{method}");
     let fields = [
@@ -44,21 +45,21 @@ fn headers(stream: u32, method: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &fields.map(field).concat())
 }
 
-/// A whole request about `session_id`, which is the first field of each.
+/// A whole request about `session_id`, which is field 1 of each request message.
 fn request(stream: u32, method: &str, session_id: &str) -> Vec<u8> {
     let length = u8::try_from(session_id.len()).unwrap();
     let message = [&[0, 0, 0, 0, length + 2, 10, length], session_id.as_bytes()].concat();
     [headers(stream, method), frame(DATA, END_STREAM, stream, &message)].concat()
 }
 
-/// Calls from `first` on that are reset at once.
+/// Calls from stream `first` on, each of which is reset at once.
 fn reset_calls(first: u32, count: u32) -> Vec<u8> {
     let streams = (0..count).map(|number| first + 2 * number);
     let call = |stream| [headers(stream, "GetSession"), frame(RST_STREAM, 0, stream, &CANCEL)];
     streams.flat_map(call).flatten().collect()
 }
 
-/// The next frame: its kind, flags and stream. None once the connection is closed.
+/// The next frame: its kind, flags and stream. `None` after the connection is closed.
 async fn next(socket: &mut TcpStream) -> Option<(u8, u8, u32)> {
     let mut head = [0; 9];
     socket.read_exact(&mut head).await.ok()?;
@@ -67,7 +68,8 @@ async fn next(socket: &mut TcpStream) -> Option<(u8, u8, u32)> {
     Some((head[3], head[4], u32::from_be_bytes(head[5..].try_into().unwrap())))
 }
 
-/// All frames until the server has read what was sent before. None if it has closed the connection.
+/// All frames until the server has read what was sent before. `None` if the server has closed the
+/// connection.
 async fn seen(socket: &mut TcpStream) -> Option<Vec<(u8, u8, u32)>> {
     socket.write_all(&frame(PING, 0, 0, &[7; 8])).await.ok()?;
     let mut frames = Vec::new();

@@ -1,4 +1,5 @@
-//! TLS of the gRPC port: who is let in, and certificates that change under a running server.
+//! TLS of the gRPC port: which clients are accepted, and certificates that change on a running
+//! server.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ use tonic::Code;
 use super::{Client, Edge, Settings, soon};
 use crate::kit::{certificate::Authority, folder::Folder};
 
-/// Puts a new certificate for `localhost` into the server's files, and gives it.
+/// Writes a new certificate for `localhost` to the server's files, and returns it.
 fn renew(folder: &Folder, authority: &Authority) -> CertificateDer<'static> {
     let certified = authority.issue("localhost");
     folder.write("certificate.pem", certified.pem());
@@ -57,7 +58,7 @@ async fn connect(
     soon(TlsConnector::from(Arc::new(config)).connect(name, edge.socket().await)).await
 }
 
-/// Calls, and tells how many certificates the server saw.
+/// Makes a call. Returns how many certificates the server saw.
 async fn certificates_seen(stream: TlsStream<tokio::net::TcpStream>) -> Option<u32> {
     let mut client = Client::try_over(stream).await?;
     let answer = client.call("GetSession", "known", &[]).await.ok()?;

@@ -1,4 +1,4 @@
-//! Certificates made for a test.
+//! Certificates for tests.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// An authority of the test's own.
+/// A certificate authority of the test.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key.
@@ -41,7 +41,7 @@ impl Authority {
 }
 
 impl Certified {
-    /// A certificate that is its own authority.
+    /// A self-signed certificate.
     pub fn self_signed(params: &CertificateParams) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
@@ -64,7 +64,7 @@ impl Certified {
         PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
     }
 
-    /// A TLS server that shows it, and offers these protocols.
+    /// A TLS server with this certificate, which offers these protocols.
     pub fn acceptor(&self, protocols: &[&str]) -> TlsAcceptor {
         let mut config =
             rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -78,7 +78,7 @@ impl Certified {
     }
 }
 
-/// What a certificate for one name says.
+/// The parameters of a certificate for one name.
 pub fn params(name: &str) -> CertificateParams {
     CertificateParams::new([name.to_owned()]).unwrap()
 }

@@ -13,7 +13,7 @@ struct Line {
     credentials: CredentialsConfig,
 }
 
-/// What `serve` makes of these flags, for the token endpoint at `token_url`.
+/// The credential of `serve` with these flags, for the token endpoint at `token_url`.
 pub fn token_source(token_url: &str, flags: &[&str]) -> TokenSource {
     let service = ["serve", "--credentials", "service", "--client-id", "id"];
     let common = ["--client-secret", "hush:secret", "--token-url", token_url];

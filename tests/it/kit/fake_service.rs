@@ -1,5 +1,4 @@
-//! A service of the API that answers as a test tells it to, over a real socket. Only for tests of
-//! the client.
+//! A fake service with scripted answers, over a real socket. Only the tests of the client use it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,14 +30,14 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 pub enum End {
     Ok,
     With(Status),
-    /// Not before the client goes, or the service dies.
+    /// Open until the client leaves or the service stops.
     Never,
 }
 
-/// One stream: its messages and its end.
+/// The messages and the end of one stream.
 pub struct Script(pub Vec<WatchSessionResponse>, pub End);
 
-/// The running service. Dropped, it is gone like a killed process: without a word.
+/// The running service. When it is dropped, its connections break as if the process were killed.
 pub struct FakeService {
     pub address: SocketAddr,
     seen: Arc<Seen>,
@@ -96,7 +95,7 @@ impl FakeService {
         Self { address, seen, runtime: Some(runtime) }
     }
 
-    /// Ends it as [`Drop`] does, and waits until its port is free.
+    /// Stops it like [`Drop`], and waits until its port is free.
     pub fn stop(mut self) {
         self.runtime.take().unwrap().shutdown_timeout(Duration::from_secs(10));
     }
@@ -189,7 +188,7 @@ impl RemoteSupportService for Answering {
     }
 }
 
-/// The stream that a script describes.
+/// The stream of a script.
 pub fn play(messages: Vec<WatchSessionResponse>, end: End) -> Messages {
     let messages = stream::iter(messages.into_iter().map(Ok));
     match end {
@@ -199,7 +198,7 @@ pub fn play(messages: Vec<WatchSessionResponse>, end: End) -> Messages {
     }
 }
 
-/// A message of a watch in `status`, with a token named after its number.
+/// A message of a watch in `status`, with a token named after the number.
 pub fn message(number: u32, status: SessionStatus) -> WatchSessionResponse {
     WatchSessionResponse {
         event_type: if number == 1 { EventType::Snapshot } else { EventType::Changed }.into(),
@@ -220,7 +219,7 @@ pub fn session(status: SessionStatus) -> Session {
     }
 }
 
-/// An error with everything that the API's errors may carry.
+/// An error with every detail that the API may send.
 pub fn missing() -> Status {
     let mut details = ErrorDetails::new();
     details
@@ -230,7 +229,7 @@ pub fn missing() -> Status {
     Status::with_error_details(Code::NotFound, "the session is unknown", details)
 }
 
-/// An end of a watch as the service's own: with a reason, and a delay if it asks for one.
+/// An end of a watch as the service sends it: with a reason, and with a delay if it asks for one.
 pub fn ending(code: Code, reason: &str, retry_after: Option<Duration>) -> Status {
     let mut details =
         ErrorDetails::with_error_info(reason, "remotesupport.gotoassist", HashMap::new());

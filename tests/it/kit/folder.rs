@@ -1,4 +1,4 @@
-//! Files of one test, which are removed at its end.
+//! The files of one test, which are removed at its end.
 
 use std::{fs, path::PathBuf};
 
@@ -11,12 +11,12 @@ impl Folder {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// Where a file of this name is, or would be.
+    /// The path of a file with this name, which need not exist.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    /// Writes a file, and gives its path as a flag takes it.
+    /// Writes a file. Returns its path in the form of a flag's value.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         fs::write(&path, text).unwrap();

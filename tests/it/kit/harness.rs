@@ -1,4 +1,4 @@
-//! The real service in front of the simulated vendor, both in this process and on ports of their own.
+//! The real service and the simulated vendor, both in this process and on separate ports.
 
 use std::net::SocketAddr;
 
@@ -12,22 +12,22 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{peer::Peer, vendor::Vendor};
 
-/// A service and its vendor, which run until this is dropped.
+/// A service and its vendor. Both run until this is dropped.
 pub struct Harness {
     pub vendor: Vendor,
-    /// Where the service listens.
+    /// The address of the service.
     pub address: SocketAddr,
     serving: JoinHandle<()>,
 }
 
 impl Harness {
-    /// The service as it comes.
+    /// The service with its defaults.
     pub async fn start() -> Self {
         Self::with(&[]).await
     }
 
-    /// With further flags of `serve`, in which `VENDOR` is the vendor's address; the last of the same
-    /// name counts.
+    /// The service with more flags of `serve`. `VENDOR` in a flag stands for the vendor's address.
+    /// If a flag is repeated, the last one counts.
     pub async fn with(flags: &[&str]) -> Self {
         let vendor = Vendor::start().await;
         let upstream = format!("--upstream-url={}", vendor.rest_url);
@@ -60,7 +60,7 @@ impl Harness {
         Peer::connect(self.address).await
     }
 
-    /// The targets that the vendor was asked for, as they were sent.
+    /// The targets of the upstream requests, as they were sent.
     pub fn targets(&self) -> Vec<String> {
         self.vendor.counters().recent.into_iter().map(|seen| seen.target).collect()
     }
@@ -72,7 +72,7 @@ impl Drop for Harness {
     }
 }
 
-/// What `serve` makes of these flags, untouched by the environment of whoever runs the tests.
+/// The configuration of `serve` with these flags, without the environment of the test run.
 pub fn serve_config(flags: &[&str]) -> ServeConfig {
     let own = ["--admin-listen=127.0.0.1:0"];
     from_flags([&own, flags].concat()).expect("flags of serve")

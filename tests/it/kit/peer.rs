@@ -1,4 +1,4 @@
-//! A raw HTTP/2 peer, which sees the frames that a gRPC client hides, and decides how much it takes.
+//! A raw HTTP/2 peer. It sees frames that a gRPC client hides, and controls how much it reads.
 
 use bytes::Bytes;
 use h2::{RecvStream, client::SendRequest};
@@ -14,14 +14,14 @@ use tonic::Status;
 
 use super::soon;
 
-/// As HTTP/2 begins, in bytes.
+/// The initial window of HTTP/2, in bytes.
 pub const USUAL_WINDOW: u32 = 65_535;
 
 pub struct Peer {
     pub send: SendRequest<Bytes>,
-    /// How much the other side may send on a stream before this peer takes it, in bytes.
+    /// How much the other side may send on a stream before this peer reads it, in bytes.
     pub window: watch::Sender<u32>,
-    /// Ends with the connection. It goes on without the peer, as long as it has streams.
+    /// Ends with the connection, which stays open without the peer while it has streams.
     pub connection: JoinHandle<Result<(), h2::Error>>,
 }
 
@@ -30,7 +30,7 @@ impl Peer {
         Self::connect_with(address, USUAL_WINDOW).await
     }
 
-    /// With a window of its own.
+    /// Connects with the given window.
     pub async fn connect_with(address: impl tokio::net::ToSocketAddrs, window: u32) -> Self {
         let socket = TcpStream::connect(address).await.expect("somebody listens");
         // Or the requests would wait for acknowledgements.
@@ -38,7 +38,7 @@ impl Peer {
         Self::over(socket, window).await.expect("it speaks HTTP/2")
     }
 
-    /// Over any connection.
+    /// Connects over any transport.
     pub async fn over(
         socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         window: u32,
@@ -60,7 +60,7 @@ impl Peer {
         Ok(Self { send, window, connection })
     }
 
-    /// Calls a method of the service, and gives the answer as soon as its headers are there.
+    /// Calls a method of the service. Returns the answer when its headers arrive.
     pub async fn call(
         &self,
         method: &str,
@@ -89,8 +89,7 @@ impl Peer {
         soon(send(&self.send, request, body)).await.expect("an answer")
     }
 
-    /// The error that a call gets, which must be one HEADERS frame with `END_STREAM` and nothing
-    /// else: Trailers-Only.
+    /// The error of a call. The answer must be Trailers-Only: one HEADERS frame with `END_STREAM`.
     pub async fn refusal(
         &self,
         method: &str,
@@ -134,7 +133,7 @@ pub fn path_of(method: &str) -> String {
     format!("gotoassist.remotesupport.v1.RemoteSupportService/{method}")
 }
 
-/// A message as it is sent: uncompressed, behind its length.
+/// The frame of a message: not compressed, with its length in front.
 pub fn frame(message: &impl Message) -> Vec<u8> {
     let message = message.encode_to_vec();
     let mut frame = vec![0];
@@ -143,7 +142,7 @@ pub fn frame(message: &impl Message) -> Vec<u8> {
     frame
 }
 
-/// The error in an answer that is nothing but headers.
+/// The error of an answer that has only headers.
 pub fn trailers_only(response: &Response<RecvStream>) -> Status {
     assert_eq!(response.status(), 200, "{response:?}");
     assert_eq!(response.headers()["content-type"], "application/grpc", "{response:?}");

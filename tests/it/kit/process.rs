@@ -1,4 +1,4 @@
-//! The real binary, in processes of its own. They are killed when they are dropped.
+//! The real binary, in separate processes, which are killed when they are dropped.
 
 use std::{
     fmt::Write as _,
@@ -23,17 +23,17 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{soon, vendor::Vendor};
 
-/// The binary, untouched by the environment of whoever runs the tests.
+/// The binary, without the environment of the test run.
 pub fn binary(arguments: &[&str]) -> Command {
     binary_after("true", arguments)
 }
 
-/// The binary in the place of a shell, which first does as `preparation` says.
+/// The binary, after a shell has run `preparation`.
 pub fn binary_after(preparation: &str, arguments: &[&str]) -> Command {
     in_shell(Command::new("/bin/sh"), preparation, arguments)
 }
 
-/// The binary, which sees the file `from` at `to`.
+/// The binary, which sees the file `from` at the path `to`.
 pub fn binary_with((from, to): (&str, &str), arguments: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--map-root-user", "/bin/sh"]);
@@ -53,13 +53,13 @@ fn in_shell(mut command: Command, preparation: &str, arguments: &[&str]) -> Comm
     command
 }
 
-/// Whether this machine lets [`binary_with`] do so.
+/// Whether this machine supports [`binary_with`].
 pub async fn can_bind_over(file: (&str, &str)) -> bool {
     let output = binary_with(file, &["--version"]).output().await;
     output.is_ok_and(|output| output.status.success())
 }
 
-/// Runs a command to its end. Gives its exit status, stdout and stderr.
+/// Runs a command to its end. Returns its exit status, stdout and stderr.
 pub async fn run(mut command: Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = soon(command.output()).await.unwrap();
     let (stdout, stderr) = (String::from_utf8(stdout), String::from_utf8(stderr));
@@ -77,7 +77,7 @@ pub async fn exit_code(child: &mut Child) -> Option<i32> {
     soon(child.wait()).await.unwrap().code()
 }
 
-/// `serve` in a process of its own.
+/// `serve` in a separate process.
 pub struct Serve {
     child: Child,
     listen: ListenAddress,
@@ -88,22 +88,22 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Starts it on free ports, and waits until it says that it serves.
+    /// Starts `serve` on free ports, and waits until it logs that it is serving.
     pub async fn start(flags: &[&str]) -> Self {
         Self::spawn(binary(&["serve"]), flags).await
     }
 
-    /// The same, in front of `vendor`.
+    /// Starts `serve` in front of `vendor`.
     pub async fn before(vendor: &Vendor, flags: &[&str]) -> Self {
         Self::start(&[&["--upstream-url", &vendor.rest_url], flags].concat()).await
     }
 
-    /// As [`binary_after`].
+    /// Starts `serve` as in [`binary_after`].
     pub async fn start_after(preparation: &str, flags: &[&str]) -> Self {
         Self::spawn(binary_after(preparation, &["serve"]), flags).await
     }
 
-    /// As [`binary_with`].
+    /// Starts `serve` as in [`binary_with`].
     pub async fn start_with(file: (&str, &str), flags: &[&str]) -> Self {
         Self::spawn(binary_with(file, &["serve"]), flags).await
     }
@@ -145,7 +145,7 @@ impl Serve {
         Self { child, listen, admin, log, reader, stop_reading }
     }
 
-    /// Leaves stderr open, and reads no more of it: what is written from now on fills the pipe.
+    /// Stops reading stderr and leaves it open, so that further output fills the pipe.
     pub async fn stop_reading(&mut self) {
         self.stop_reading.cancel();
         let lines = soon(&mut self.reader).await.unwrap();
@@ -167,18 +167,18 @@ impl Serve {
         }
     }
 
-    /// A connection of its own.
+    /// Opens a new connection.
     pub async fn channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(self.url()).unwrap().tcp_nodelay(true);
         soon(endpoint.connect()).await.unwrap()
     }
 
-    /// A client with a connection of its own.
+    /// Creates a client with a new connection.
     pub async fn client(&self) -> RemoteSupportServiceClient<Channel> {
         RemoteSupportServiceClient::new(self.channel().await)
     }
 
-    /// What the admin port answers.
+    /// The answer of the admin port.
     pub async fn page(&self, path: &str) -> String {
         let mut socket = TcpStream::connect(self.admin).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
@@ -199,7 +199,7 @@ impl Serve {
         of_metric.sum()
     }
 
-    /// Waits until it has logged this.
+    /// Waits until the log has this text.
     pub async fn until_logged(&self, text: &str) {
         soon(async {
             while !self.log.lock().unwrap().contains(text) {
@@ -214,13 +214,13 @@ impl Serve {
         signal(&self.child, name).await;
     }
 
-    /// Ends it as a supervisor does, and gives all that it logged.
+    /// Sends SIGTERM, waits for the end, and returns the whole log.
     pub async fn stop(self) -> String {
         self.signal("-TERM").await;
         self.ended().await
     }
 
-    /// Waits for the end that it was asked for, and gives all that it logged.
+    /// Waits for the end after a signal, and returns the whole log.
     pub async fn ended(mut self) -> String {
         let code = self.exit_code().await;
         let _ = soon(self.reader).await.unwrap();
@@ -234,13 +234,13 @@ impl Serve {
         exit_code(&mut self.child).await
     }
 
-    /// SIGKILL; returns when the process is no more.
+    /// Sends SIGKILL. Returns when the process has ended.
     pub async fn kill(mut self) {
         soon(self.child.kill()).await.unwrap();
     }
 }
 
-/// A field in a line of either form of the log.
+/// A field of a log line in either format.
 fn field<'a>(line: &'a str, name: &str) -> &'a str {
     let (_, rest) = line.rsplit_once(name).unwrap();
     let rest = rest.trim_start_matches(['"', ':', '=']);

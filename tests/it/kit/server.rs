@@ -1,4 +1,4 @@
-//! The service without sockets, which also lives on paused time.
+//! The service without sockets, which also runs on paused time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use gotoassist_grpc::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// One replica, which runs until it is dropped.
+/// One replica. It runs until it is dropped.
 pub struct Server {
     pub service: Service,
     calls: Calls,
@@ -34,7 +34,7 @@ pub struct Server {
 pub type Client = RemoteSupportServiceClient<Calls>;
 
 impl Server {
-    /// The service with its defaults, altered. Unary calls go to `client`, and polls to `read`.
+    /// The service with changed defaults. Unary calls go to `client`, and polls to `read`.
     pub fn assemble(
         client: traffic::Client,
         read: impl Fn(Key, Ask) -> BoxedReply + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! A server of raw TCP that answers each request with what the test wrote, byte for byte.
+//! A raw TCP server that answers each request with the bytes of the test.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -17,27 +17,27 @@ use tokio::{
     time::sleep,
 };
 
-/// What the stub does about a request, in order. After the last step it waits for the next request
-/// on the same connection.
+/// The steps of an answer, in order. After the last step the stub waits for the next request on the
+/// same connection.
 #[derive(Clone)]
 pub enum Step {
     /// Sends bytes.
     Send(Vec<u8>),
     /// Sends bytes, one each second.
     Trickle(Vec<u8>),
-    /// Sends the same bytes over and over, until the other side has had enough.
+    /// Sends the same bytes repeatedly, until the other side closes.
     Repeat(Vec<u8>),
     /// Waits.
     Wait(Duration),
     /// Waits until the other side closes.
     Hang,
-    /// Closes in order.
+    /// Closes the connection cleanly.
     Close,
-    /// Closes with a reset.
+    /// Closes the connection with a reset.
     Reset,
 }
 
-/// See the module. Stops when dropped.
+/// The stub. It stops when it is dropped.
 pub struct Stub {
     address: SocketAddr,
     seen: Arc<Seen>,
@@ -51,7 +51,7 @@ struct Seen {
     hangups: watch::Sender<usize>,
 }
 
-/// The steps for a request, of which its number, its number on its connection, and its head are given.
+/// Returns the steps for a request from its number, its number on its connection, and its head.
 type Script = dyn Fn(usize, usize, &str) -> Vec<Step> + Send + Sync;
 
 impl Stub {
@@ -60,14 +60,16 @@ impl Stub {
         Self::scripted(move |_, _| steps.clone()).await
     }
 
-    /// Answers the nth request (from 0), whose head is given, with what `script` returns.
+    /// Answers each request with the result of `script`, which gets its number (from 0) and its
+    /// head.
     pub async fn scripted(
         script: impl Fn(usize, &str) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
         Self::at((Ipv4Addr::LOCALHOST, 0).into(), script).await
     }
 
-    /// Answers the nth request (from 0) of each connection with what `script` returns.
+    /// Answers each request with the result of `script`, which gets its number (from 0) on its
+    /// connection.
     pub async fn by_connection(
         script: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
@@ -103,38 +105,38 @@ impl Stub {
         Self { address, seen, task }
     }
 
-    /// Where it is, with a path.
+    /// Its URL with a path.
     pub fn url(&self) -> url::Url {
         format!("http://{}/G2A/rest/v1", self.address).parse().unwrap()
     }
 
-    /// Closes the door.
+    /// Stops to accept connections.
     pub async fn stop(mut self) {
         self.task.abort();
         (&mut self.task).await.ok();
     }
 
-    /// The heads of all requests so far.
+    /// The heads of all requests.
     pub fn heads(&self) -> Vec<String> {
         self.seen.heads.lock().unwrap().clone()
     }
 
-    /// How many requests came so far.
+    /// The number of requests.
     pub fn requests(&self) -> usize {
         self.seen.heads.lock().unwrap().len()
     }
 
-    /// How many connections came so far.
+    /// The number of connections.
     pub fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many requests have come.
+    /// Waits until this many requests have come.
     pub async fn until_requests(&self, count: usize) {
         self.seen.requests.subscribe().wait_for(|seen| *seen >= count).await.unwrap();
     }
 
-    /// Waits until the other side has closed so many connections on which a step hung.
+    /// Waits until the other side has closed this many connections during a step.
     pub async fn until_hangups(&self, count: usize) {
         self.seen.hangups.subscribe().wait_for(|seen| *seen >= count).await.unwrap();
     }
@@ -163,7 +165,7 @@ async fn serve(mut stream: TcpStream, seen: Arc<Seen>, script: Arc<Script>) {
     }
 }
 
-/// Whether the connection goes on.
+/// Whether the connection stays open.
 async fn perform(step: Step, stream: &mut TcpStream, seen: &Seen) -> bool {
     match step {
         Step::Send(bytes) => stream.write_all(&bytes).await.is_ok(),
@@ -201,7 +203,7 @@ async fn perform(step: Step, stream: &mut TcpStream, seen: &Seen) -> bool {
     }
 }
 
-/// Reads a head and whatever comes with it: nobody sends two requests at once.
+/// Reads a head and the bytes that follow it. No client here pipelines requests.
 async fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -225,7 +227,7 @@ pub fn answer(status: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Vec<Ste
 /// The shortest session.
 pub const SESSION: &str = r#"{"sessionId":"1"}"#;
 
-/// A whole answer that says all went well.
+/// A whole answer with status 200.
 pub fn ok(body: impl AsRef<[u8]>) -> Vec<Step> {
     answer("200 OK", &["content-type: application/json"], body)
 }

@@ -8,8 +8,8 @@ use gotoassist_grpc::{
 };
 use tokio::task::JoinHandle;
 
-/// A simulated vendor without a rate limit, which runs until it is dropped. It is changed through its
-/// [`Control`], to which it dereferences.
+/// A simulated vendor without a rate limit. It runs until it is dropped. It dereferences to its
+/// [`Control`], which changes it.
 pub struct Vendor {
     control: Control,
     pub address: SocketAddr,
@@ -38,7 +38,7 @@ impl Vendor {
         }
     }
 
-    /// Takes its port away.
+    /// Closes its port.
     pub async fn stop(&mut self) {
         self.running.abort();
         // The port is closed once the task has ended.

@@ -1,4 +1,4 @@
-//! A connection that fails tells its cause everywhere an operator looks.
+//! The cause of a failed connection appears everywhere an operator looks.
 
 use tonic_types::StatusExt as _;
 

@@ -1,4 +1,4 @@
-//! A collector of traces that keeps what it is sent.
+//! A fake collector of traces, which stores all spans.
 
 use std::{
     net::SocketAddr,
@@ -20,7 +20,7 @@ use tonic::{
     transport::{Identity, Server, ServerTlsConfig},
 };
 
-/// See the module. Stops when dropped.
+/// The collector. It stops when it is dropped.
 pub struct Collector {
     address: SocketAddr,
     kept: Kept,
@@ -69,7 +69,7 @@ impl Collector {
         format!("https://{}", self.address)
     }
 
-    /// All spans so far.
+    /// All spans received.
     pub fn spans(&self) -> Vec<Span> {
         let kept = self.kept.0.lock().unwrap();
         let resources = kept.iter().flat_map(|request| &request.resource_spans);
@@ -77,7 +77,7 @@ impl Collector {
         scopes.flat_map(|scope| scope.spans.clone()).collect()
     }
 
-    /// All that came, as text.
+    /// All requests received, as text.
     pub fn text(&self) -> String {
         format!("{:?}", self.kept.0.lock().unwrap())
     }

@@ -1,4 +1,4 @@
-//! File descriptors, when there are few of them.
+//! A process with few file descriptors.
 
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::sleep};
 
@@ -26,7 +26,7 @@ async fn enough_descriptors_are_not_worth_a_word() {
     assert!(!log.contains("WARN"), "{log}");
 }
 
-/// Idle connections and half requests may take what is theirs, and no more.
+/// Idle connections and half requests use only their share, and no more.
 #[tokio::test]
 async fn clients_without_end_leave_descriptors_for_the_vendor_and_the_probes() {
     let vendor = Stub::always(ok(r#"{"status":"active"}"#)).await;

@@ -1,4 +1,4 @@
-//! Who comes over a limit is told at once, and the rest is unharmed.
+//! A client over a limit gets an error at once, and other clients are not affected.
 
 use std::time::Instant;
 

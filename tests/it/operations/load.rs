@@ -1,5 +1,5 @@
-//! A thousand watches and a hundred calls a second. Trouble with some clients, with some sessions or on
-//! the way to the vendor must not disturb them.
+//! A thousand watches and a hundred calls a second. Trouble with some clients, some sessions or the
+//! connection to the vendor must not affect them.
 
 mod clients;
 mod connections;
@@ -33,24 +33,24 @@ const CONNECTIONS: usize = 4;
 
 /// 100 calls a second.
 const PACE: Duration = Duration::from_millis(10);
-/// At least so many calls are made beside a trouble.
+/// The least number of calls during a kind of trouble.
 const CALLS: usize = 500;
 
-/// A call takes milliseconds, but the machine may be busy with other tests. A call that is disturbed
-/// waits longer.
+/// A call takes milliseconds, but other tests may keep the machine busy. A call that the trouble
+/// affects takes longer than this.
 const P95: Duration = Duration::from_secs(10);
 
 type Client = RemoteSupportServiceClient<Channel>;
 type Messages = Streaming<WatchSessionResponse>;
 
-/// Well-behaved clients, which must not notice anything.
+/// Well-behaved clients, which must not notice the trouble.
 struct Load {
     watches: JoinSet<Result<(), String>>,
     caller: Client,
 }
 
 impl Load {
-    /// The service in front of `url`, with a quota and polls that suit the load.
+    /// The service in front of `url`, with a quota and poll intervals for this load.
     async fn serve(url: &str, more: &[&str]) -> Serve {
         Serve::start(&Self::flags(url, more)).await
     }
@@ -60,7 +60,7 @@ impl Load {
         [&["--upstream-url", url][..], &quick, more].concat()
     }
 
-    /// Opens the watches. Each has had its first message when this returns.
+    /// Opens the watches, and waits for the first message of each.
     async fn start(vendor: &Vendor, serve: &Serve) -> Self {
         put_sessions(vendor, "active");
         let mut load = Self { watches: JoinSet::new(), caller: serve.client().await };
@@ -78,8 +78,8 @@ impl Load {
         }
     }
 
-    /// Runs `trouble` to its end, and makes calls meanwhile. All must succeed in time, and no watch
-    /// may end.
+    /// Runs `trouble` to its end, and makes calls at the same time. All calls must succeed in time,
+    /// and no watch may end.
     async fn is_undisturbed_by<T>(&mut self, trouble: impl Future<Output = T>) -> T {
         let mut trouble = pin!(timeout(2 * LIMIT, trouble));
         let mut pace = interval(PACE);
@@ -103,7 +103,7 @@ impl Load {
         outcome.unwrap().expect("the trouble ends")
     }
 
-    /// All watches hear the end of their sessions.
+    /// Checks that every watch receives the end of its session.
     async fn end(self, vendor: &Vendor) {
         put_sessions(vendor, "complete");
         all_well(soon(self.watches.join_all()).await);
@@ -120,7 +120,7 @@ fn put_sessions(vendor: &Vendor, status: &str) {
     }
 }
 
-/// Opens a watch that has had its first message.
+/// Opens a watch, and waits for its first message.
 async fn open_watch(client: &Client, id: String, token: &str) -> Messages {
     let request = authorized(token, watch(&id));
     let messages = client.clone().watch_session(request).await;
@@ -129,7 +129,7 @@ async fn open_watch(client: &Client, id: String, token: &str) -> Messages {
     messages
 }
 
-/// What each of many gives. They fail with one report, however many they are.
+/// The results of many futures. All failures are in one report.
 fn all_well<T>(results: Vec<Result<T, String>>) -> Vec<T> {
     let count = results.len();
     let mut failures = results.iter().filter_map(|result| result.as_ref().err());
@@ -139,7 +139,7 @@ fn all_well<T>(results: Vec<Result<T, String>>) -> Vec<T> {
     results.into_iter().flatten().collect()
 }
 
-/// Gives `Ok` if the end of the session was told, and no trouble before.
+/// Returns `Ok` if the watch received the end of the session and no sign of trouble before it.
 async fn until_end(mut messages: Messages) -> Result<(), String> {
     let mut is_terminal = false;
     loop {
@@ -155,7 +155,7 @@ async fn until_end(mut messages: Messages) -> Result<(), String> {
     }
 }
 
-/// How long a call takes, which must succeed.
+/// The duration of a call, which must succeed.
 async fn call(mut client: Client, id: String) -> Result<Duration, String> {
     let start = Instant::now();
     let call = client.get_session(authorized("caller", session(&id)));

@@ -1,4 +1,4 @@
-//! What the metrics count.
+//! The values of the metrics.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! Nothing secret and nobody's name is said, whatever happens: every path is driven with marked
-//! secrets, and all that the process says is searched for them.
+//! Logs, metrics, errors and traces have no secrets or personal data. The test puts markers into
+//! all secrets, runs every path, and searches all output for the markers.
 
 use std::{fmt::Write as _, fs};
 
@@ -16,9 +16,9 @@ use crate::kit::{
     stub::{Step, Stub, answer, ok},
 };
 
-/// In every secret and personal datum.
+/// The marker in every secret and personal datum.
 const MARK: &str = "MARK-";
-/// In every session id: those who ask may be told it back in the details of an error.
+/// The marker in every session id. The details of an error may return the id to its caller.
 const ID: &str = "MARKID-";
 const TOKEN: &str = "Bearer MARK-access-token";
 
@@ -39,7 +39,7 @@ fn marked(status: &str) -> String {
     .to_string()
 }
 
-/// A vendor that puts marks into all that it says.
+/// A vendor that puts markers into all its answers.
 async fn vendor() -> Stub {
     let polled = std::sync::atomic::AtomicUsize::new(0);
     Stub::scripted(move |_, head| {
@@ -88,7 +88,7 @@ const ENDINGS: [&str; 22] = [
     "405", "408", "409", "412", "418", "500", "502", "503", "504", "429",
 ];
 
-/// What callers were told in errors, and of which reasons.
+/// The errors that callers received, and their reasons.
 #[derive(Default)]
 struct Told {
     text: String,
@@ -154,7 +154,7 @@ async fn intrude(client: &mut RemoteSupportServiceClient<Channel>) -> Told {
     told
 }
 
-/// All that the process said, and that nothing in it is marked.
+/// Collects all output of the process, and checks that it has no marker.
 async fn search(serve: Serve, collector: &Collector, told: &Told) -> String {
     let pages = [serve.page("/metrics").await, serve.page("/").await].concat();
     let log = serve.stop().await;

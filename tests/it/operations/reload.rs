@@ -1,4 +1,4 @@
-//! SIGHUP: files are looked at, and nothing ends.
+//! SIGHUP: the service reads its files again, and no call ends.
 
 use tonic::Code;
 
@@ -9,7 +9,7 @@ use crate::kit::{
     stub::{Stub, ok},
 };
 
-/// `printf %s one | sha256sum`, and `two`.
+/// The output of `printf %s one | sha256sum`, and of the same for `two`.
 const ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
 const TWO: &str = "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3";
 

@@ -1,4 +1,4 @@
-//! The pages for whoever is on call have every reason, cause, metric and warning.
+//! The pages for operators list every reason, cause, metric and warning.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +18,7 @@ fn page(name: &str) -> String {
     fs::read_to_string(root().join(format!("docs/{name}.md"))).unwrap()
 }
 
-/// All `names` are on the page, as code.
+/// Checks that the page has all `names` as code.
 fn assert_has_all(page: &str, names: &BTreeSet<String>) {
     let is_missing = |name: &&String| !page.contains(&format!("`{name}`"));
     let missing: Vec<_> = names.iter().filter(is_missing).collect();
@@ -52,7 +52,7 @@ fn metrics(source: &str) -> Vec<String> {
     constants.filter(is_metric).map(str::to_owned).collect()
 }
 
-/// The texts in double quotes that are made of these bytes alone, seven or more.
+/// The texts in double quotes of at least seven bytes that use only these bytes.
 fn quoted(path: &Path, is_part: fn(u8) -> bool) -> BTreeSet<String> {
     let source = fs::read_to_string(path).unwrap();
     let texts = source.split('"').filter(|text| text.len() > 6 && text.bytes().all(is_part));
@@ -86,7 +86,7 @@ fn every_cause_of_a_connection_failure_is_in_the_runbook() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// The texts of the lines that are logged by a macro of this name: its last argument.
+/// The log texts of a macro with this name: its last argument.
 fn logged(source: &str, name: &str) -> Vec<String> {
     let text = |call: &str| {
         let mut ends = call.match_indices(')').map(|(at, _)| call[..at].trim_end());

@@ -1,5 +1,5 @@
-//! What is stuck outside and inside: a stderr that nobody reads (a stalled log driver, a supervisor
-//! that does not read, Ctrl-S), and a file system that does not answer.
+//! Blocked I/O: a stderr that nobody reads (a stalled log driver, a blocked supervisor, Ctrl-S),
+//! and a file system that does not answer.
 
 use std::{
     fmt::Write as _,
@@ -28,10 +28,10 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use super::{LIMIT, Serve, reason, session, signed};
 use crate::kit::harness::serve_config;
 
-/// More lines than a pipe takes, which is 64 KiB on Linux.
+/// More lines than a pipe holds, which is 64 KiB on Linux.
 const CALLS: usize = 2_000;
 
-/// What `Serve::start` gives to `--drain-grace`, and a little for the process to be gone.
+/// The `--drain-grace` of `Serve::start`, and a margin for the end of the process.
 const GRACE: Duration = Duration::from_secs(6);
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn a_log_that_nobody_reads_stops_neither_calls_nor_probes_nor_the_end() {
     ends_within_the_grace(&mut serve).await;
 }
 
-/// Reading the file of the callers' tokens takes for ever, as on a dead network mount.
+/// Reading the file of the callers' tokens blocks for ever, as on a dead network mount.
 #[tokio::test]
 async fn a_file_that_cannot_be_read_to_its_end_keeps_neither_calls_nor_the_process() {
     let directory = tempfile::tempdir().unwrap();
@@ -139,7 +139,7 @@ fn workers_that_make_no_progress_show_in_livez_which_answers_all_the_same() {
     until("HTTP/1.1 200");
 }
 
-/// As long as its request is open, nothing but a drain ends it.
+/// While its request is open, only a drain ends it.
 #[tokio::test]
 async fn a_drain_waits_for_no_stream_whose_client_may_send_more() {
     let mut serve = Serve::start(&["--upstream-url=http://127.0.0.1:9"]).await;

@@ -1,4 +1,4 @@
-//! What a collector of traces is told.
+//! The spans that a collector receives.
 
 use std::{fmt::Write as _, time::Instant};
 
@@ -23,7 +23,7 @@ use crate::kit::{
 const SERVICE: &str = "gotoassist.remotesupport.v1.RemoteSupportService";
 const QUICK: [&str; 4] = ["--upstream-rps", "1000", "--poll-active", "20ms"];
 
-/// A request in the trace whose id is made of this digit.
+/// A request in the trace whose id repeats this digit.
 fn traced<T>(message: T, digit: char, flags: &str) -> Request<T> {
     let mut request = signed(message, "Bearer a");
     let metadata = request.metadata_mut();
@@ -180,7 +180,7 @@ async fn a_poll_is_a_trace_of_its_own_that_links_to_the_watches_it_serves() {
     assert_ne!(hex(&poll.trace_id), id('a', 32));
 }
 
-/// The collector takes the connection and says nothing, which is worse than none.
+/// The collector accepts the connection and never answers, which is worse than a closed port.
 #[tokio::test]
 async fn a_collector_that_hangs_slows_no_call_and_what_is_lost_is_counted() {
     let hung = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! While the vendor wants a pause (429 with Retry-After), nobody waits for nothing.
+//! While the vendor asks for a pause (429 with Retry-After), no call waits that would fail anyway.
 
 use std::{sync::Arc, time::Duration};
 

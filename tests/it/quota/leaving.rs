@@ -1,4 +1,4 @@
-//! Calls that go before their turn, at their turn, or not at all.
+//! Calls that leave the queue before their admission, at their admission, or never.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{Log, caller, keep_calling, ms, quota};
 
-/// Outside of paused time: many threads, and calls that go at any moment.
+/// Real time: many threads, and calls that leave at any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn threads_do_not_get_in_each_others_way() {
     let quota = quota(100.0);
@@ -53,7 +53,7 @@ async fn a_future_that_is_kept_but_left_alone_stops_nobody_else() {
     assert!(log.len() >= 200, "{}", log.len());
 }
 
-/// Calls that are admitted and dropped before they hear of it are not counted.
+/// A call that is dropped before it learns of its admission uses no quota.
 #[tokio::test(start_paused = true)]
 async fn an_admission_nobody_takes_goes_to_the_next() {
     let quota = quota(1.0);
@@ -77,7 +77,7 @@ async fn an_admission_nobody_takes_goes_to_the_next() {
     assert_eq!(quota.snapshot().used, 1);
 }
 
-/// The dispatcher is a task, which must not outlive what it works for.
+/// The dispatcher is a task, and must not outlive its quota.
 #[tokio::test(start_paused = true)]
 async fn the_dispatcher_ends_with_the_quota() {
     let quota = quota(1.0);

@@ -1,4 +1,4 @@
-//! A random world: callers and watches come, give up, and the vendor refuses now and then.
+//! A random world: callers and watches come and give up, and the vendor sometimes refuses.
 
 #![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a test")]
 

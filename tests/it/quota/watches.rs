@@ -1,4 +1,4 @@
-//! Watches behind unary calls, and by what they would learn.
+//! Polls come after unary calls, in the order of their expected benefit.
 
 #![expect(clippy::cast_precision_loss, reason = "a test")]
 

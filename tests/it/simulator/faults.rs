@@ -12,7 +12,7 @@ use super::{End, Running};
 
 const PATH: &str = "/sessions/250040304";
 
-/// What a connection shows of a fault until its end.
+/// What a client receives on the connection of a fault, until its end.
 async fn wire(fault: Fault) -> (String, End) {
     wire_until(fault, |_| false).await
 }

@@ -1,4 +1,4 @@
-//! docs/simulator.md says what is so.
+//! Checks docs/simulator.md against the simulator.
 
 use clap::{CommandFactory as _, Parser, builder::PossibleValue};
 use gotoassist_grpc::{

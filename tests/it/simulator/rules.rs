@@ -1,10 +1,10 @@
-//! Rules: which requests they apply to, and how they are read.
+//! Rules: which requests they match, and how they are parsed.
 
 use gotoassist_grpc::simulator::{Fault, Route, Rule};
 
 use super::Running;
 
-/// To which of so many requests a rule applies.
+/// The requests, of this many, that a rule matches.
 async fn strikes(rule: Rule, requests: usize) -> Vec<bool> {
     let simulator = Running::start().await;
     simulator.add_fault(Rule { fault: Fault::NoContent, ..rule });

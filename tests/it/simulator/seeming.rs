@@ -1,4 +1,4 @@
-//! Answers that are not what they seem, as the table in docs/simulator.md lists them.
+//! Misleading answers, as the table in docs/simulator.md lists them.
 
 use std::io::Read;
 
@@ -18,7 +18,7 @@ use super::Running;
 const PATH: &str = "/sessions/250040303";
 const LINKS: &str = "/systemLinks?systemDomain=one.example.com";
 
-/// A simulator that has been told of a rule over HTTP.
+/// A simulator with a rule, which was set over HTTP.
 async fn told(rule: &str) -> Running {
     let simulator = Running::start().await;
     let (status, answer) = simulator.control(Method::POST, "/faults", rule).await;

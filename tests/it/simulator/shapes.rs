@@ -1,4 +1,4 @@
-//! Every form that a body can take.
+//! Every form of a body.
 
 use gotoassist_grpc::{
     config::{
@@ -66,7 +66,7 @@ async fn collaborators_are_strings_or_objects() {
     }
 }
 
-/// `?` stands for what depends on how long the test took.
+/// `?` stands for values that depend on the time that the test took.
 #[tokio::test]
 async fn timestamps_come_in_every_form() {
     let forms = [

@@ -180,7 +180,7 @@ async fn only_issued_tokens_are_accepted_on_demand() {
     assert_eq!(simulator.status("made-up", "/sessions/250040304").await, 200);
 }
 
-/// Each rule is as docs/simulator.md has it.
+/// Each rule matches docs/simulator.md.
 #[tokio::test]
 async fn the_token_endpoint_answers_whatever_a_rule_says() {
     let simulator = Running::start().await;

@@ -1,4 +1,4 @@
-//! One row of the error table: what the vendor does, and everything that the caller must be told.
+//! One row of the error table: the vendor's answer, and everything that the caller must receive.
 
 use gotoassist_grpc::{config::simulate::ErrorBody, simulator::Fault};
 use tonic::{Code, Status};
@@ -6,10 +6,10 @@ use tonic_types::StatusExt as _;
 
 use super::{DOMAIN, SESSION};
 
-/// Stands in what the vendor says, and must not stand in what we say.
+/// A marker in the vendor's texts, which the service's errors must not have.
 pub const UPSTREAM_TEXT: &str = "Simulated";
 
-/// What the vendor does, and what the caller is told.
+/// The vendor's answer, and the caller's error.
 pub struct Row {
     pub fault: Fault,
     pub code: Code,
@@ -18,21 +18,22 @@ pub struct Row {
     pub remedy: Remedy,
 }
 
-/// The details that an error comes with besides `ErrorInfo`.
+/// The details of an error besides `ErrorInfo`.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Remedy {
     None,
     /// `RetryInfo`, in seconds.
     Retry(u64),
-    /// The same with `QuotaFailure`, and told to gRPC's own retries too.
+    /// `RetryInfo` with `QuotaFailure`, and the delay for gRPC's own retries.
     PushedBack(u64),
-    /// `ResourceInfo`, if the call is about a session. (If not, the reason names what is missing.)
+    /// `ResourceInfo`, if the call is about a session. Otherwise the reason names the missing
+    /// resource.
     Resource,
     Help,
 }
 
 impl Row {
-    /// Holds `status` to the row.
+    /// Checks `status` against the row.
     pub fn hold(&self, status: &Status, is_about_session: bool) {
         let case = format!("{:?}: {status:?}", self.fault);
         assert_eq!(status.code(), self.code, "{case}");
@@ -77,13 +78,13 @@ fn retry_seconds(status: &Status) -> Option<u64> {
     status.get_details_retry_info()?.retry_delay.map(|delay| delay.as_secs())
 }
 
-/// What gRPC's own retries are told.
+/// The delay for gRPC's own retries.
 pub fn pushback_milliseconds(status: &Status) -> Option<u64> {
     let pushback = status.metadata().get("grpc-retry-pushback-ms")?;
     Some(pushback.to_str().unwrap().parse().unwrap())
 }
 
-/// The message is one short sentence of ours, and no text of the vendor's is anywhere.
+/// The message is one short sentence of the service, and has no text of the vendor.
 pub fn says_nothing_of_the_vendors(status: &Status) {
     let message = status.message();
     assert!(!message.is_empty() && message.len() < 100 && !message.contains('\n'), "{message}");

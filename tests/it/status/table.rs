@@ -1,4 +1,4 @@
-//! The error table.
+//! The rows of the error table.
 
 use gotoassist_grpc::{
     config::simulate::ErrorBody,
@@ -17,7 +17,7 @@ fn row(fault: Fault, code: Code, reason: &'static str, http_status: u16, remedy:
     Row { fault, code, reason, http_status: Some(http_status), remedy }
 }
 
-/// A status with a code of the vendor's own, and texts that must not be passed on.
+/// A status with the vendor's own code, and texts that must not reach the caller.
 pub fn vendor(status: u16) -> Fault {
     Fault::Status {
         status,
@@ -43,7 +43,7 @@ fn with_retry_after(mut fault: Fault, seconds: u64) -> Fault {
     fault
 }
 
-/// The rows for what the vendor answers with a status.
+/// The rows for error statuses of the vendor.
 fn statuses() -> Vec<Row> {
     let mut rows = Vec::new();
     let mut add = |statuses: &[u16], code, reason, remedy| {
@@ -75,7 +75,7 @@ fn statuses() -> Vec<Row> {
     rows
 }
 
-/// The same with the other bodies that errors were seen with.
+/// The same rows with other known forms of error bodies.
 fn bodies() -> Vec<Row> {
     let invalid_token = Fault::Status {
         status: 403,
@@ -97,7 +97,7 @@ fn bodies() -> Vec<Row> {
     rows
 }
 
-/// The rows for answers that are none.
+/// The rows for failures without a valid answer.
 fn broken() -> Vec<Row> {
     let malformed = |fault, http_status| {
         let (code, reason) = (Code::Internal, "UPSTREAM_MALFORMED_RESPONSE");

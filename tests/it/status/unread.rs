@@ -1,5 +1,5 @@
-//! What no handler ever sees: methods that are not there, messages that are none, headers that are
-//! too large or not gRPC's, callers whom nobody knows.
+//! Calls that no handler sees: unknown methods, invalid messages, headers that are too large or not
+//! gRPC, and unknown callers.
 
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -120,7 +120,7 @@ async fn credentials_of_64_kilobytes_are_taken_and_larger_ones_refused_with_a_re
     assert_eq!(harness.vendor.counters().requests, 3);
 }
 
-/// Refused by this service, not by the vendor, whose pages would be of no help.
+/// An error of this service and not of the vendor, so links to the vendor's pages would not help.
 #[tokio::test]
 async fn a_caller_whom_this_service_does_not_know_is_told_apart() {
     let folder = Folder::new();

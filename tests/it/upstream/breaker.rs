@@ -1,5 +1,5 @@
-//! The circuit breaker: a dead vendor costs microseconds, one call at a time tries it out, and a bad
-//! session costs no other session anything.
+//! The circuit breaker. While the vendor is down, calls fail at once and one call at a time is a
+//! trial. A bad session does not affect other sessions.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::kit::stub::{SESSION, Step, Stub, answer, ok};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A client that never tries again by itself.
+/// A client that does not retry.
 fn client(stub: &Stub) -> Client {
     client_with(stub, |config| config.retries = 0)
 }
@@ -33,14 +33,14 @@ async fn call_for(client: &Client, session: &str) -> Result<(), Error> {
     client.session(&caller(), &id(session), terms()).await.map(|_| ())
 }
 
-/// Lets the circuit of session 1 open.
+/// Opens the circuit of session 1.
 async fn open(client: &Client) {
     for _ in 0..5 {
         call(client).await.unwrap_err();
     }
 }
 
-/// Lets the circuit of the caller's credential open, and none of a session.
+/// Opens the circuit of the caller's credential, but no circuit of a session.
 async fn open_credential(client: &Client) {
     for session in ["1", "2", "3", "1", "2"] {
         call_for(client, session).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Why a connection fails: each cause has a word of its own.
+//! Why a connection fails. Each cause has its own name.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::kit::{
     stub::{Step, Stub, answer},
 };
 
-/// What a client of `url` that tries once is told.
+/// The error of a client of `url` that tries once.
 async fn error(url: &str, change: impl FnOnce(&mut UpstreamConfig)) -> Error {
     let mut config = UpstreamConfig::at(url.parse().unwrap());
     config.retries = 0;
@@ -120,8 +120,8 @@ async fn the_proxy_wants_credentials_or_opens_no_tunnel_or_is_not_there() {
     assert_eq!(told(&error), (Kind::ConnectFailed, Some("refused")));
 }
 
-/// What reqwest's tunnel cannot do (docs/upstream.md). The tunnel would be good: if this test fails,
-/// reqwest has learnt it, and the page is to be changed.
+/// A limit of reqwest's tunnel (docs/upstream.md). If this test fails, reqwest has removed the
+/// limit, and the page must be updated.
 #[tokio::test]
 async fn a_tunnel_that_is_not_opened_by_200_at_once_is_told_as_the_proxys() {
     for head in ["HTTP/1.1 201 Created", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK"] {

@@ -1,6 +1,6 @@
-//! Rule 17: what one session or caller suffers stays with it. Each kind of trouble is run beside
-//! each shared mechanism, on paused time: every call of the others must succeed, and their 95th
-//! percentile may be at most 1.2 times that of the same run without the trouble.
+//! Rule 17: trouble of one session or caller does not affect others. Each kind of trouble runs with
+//! each shared mechanism, on paused time. Every call of the other callers must succeed. Their 95th
+//! percentile may be at most 1.2 times the one of the same run without trouble.
 
 mod world;
 
@@ -8,12 +8,12 @@ use std::{fmt::Write as _, time::Duration};
 
 use world::{Outcomes, run};
 
-/// Who misbehaves.
+/// The kind of trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// A session that always fails. The others include other sessions of the same caller.
     Session,
-    /// A credential for which everything fails.
+    /// A credential whose requests always fail.
     Credential,
     /// A client that opens watches and never reads a message.
     SlowReader,
@@ -23,7 +23,7 @@ pub enum Trouble {
     ThousandCalls,
 }
 
-/// What is shared.
+/// The shared mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
     Breaker,

@@ -1,5 +1,5 @@
-//! Whose right a request goes by: the caller's as it came, the service's kept fresh, and nobody
-//! ever by another's.
+//! The credential of upstream requests: the caller's as it came, or the service's, which is
+//! refreshed. No request uses the credential of another caller.
 
 use std::{
     sync::{
@@ -102,8 +102,8 @@ async fn a_second_refusal_means_no_seat_and_is_no_loop() {
     assert_eq!((vendor.requests(), endpoint.requests()), (2, 2));
 }
 
-/// A vendor that refuses the first so many tokens of the endpoint; the number may be changed. The
-/// session `slow` is refused after five seconds.
+/// A vendor that refuses the first tokens of the endpoint. Tests may change how many. The session
+/// `slow` is refused after five seconds.
 async fn revoking_vendor() -> (Stub, Arc<AtomicUsize>) {
     let revoked = Arc::new(AtomicUsize::new(1));
     let count = Arc::clone(&revoked);
@@ -146,8 +146,9 @@ async fn a_token_that_worked_is_replaced_when_it_may_be_and_means_no_missing_sea
     assert_eq!(endpoint.requests(), 7);
 }
 
-/// The task fetches a token once it may. If that is refused before any call used it, the one before
-/// it still tells that there is a seat; two such tokens in a row tell that there is none.
+/// The token task fetches a new token when it may. If the new token is refused before a call has
+/// used it, the previous token still proves that the user has a seat. Two such tokens in a row
+/// prove that there is no seat.
 #[tokio::test(start_paused = true)]
 async fn two_tokens_that_never_worked_in_a_row_mean_a_missing_seat() {
     let (vendor, revoked) = revoking_vendor().await;
@@ -218,8 +219,8 @@ async fn without_a_source_of_tokens_the_services_credential_sends_nothing() {
     assert_eq!((error.kind, stub.connections()), (Kind::CredentialUnavailable, 0));
 }
 
-/// Every way of sharing at once: coalescing of calls and polls, finished sessions, the breaker,
-/// callers who leave. One credential may see the sessions, the other never gets to.
+/// All kinds of sharing at once: shared calls and polls, finished sessions, the breaker, and
+/// callers that leave. One credential may read the sessions, and the other never can.
 #[tokio::test(start_paused = true)]
 async fn over_ten_thousand_interleavings_nobody_sees_what_another_was_shown() {
     let stub = Stub::scripted(|number, head| {

@@ -1,4 +1,4 @@
-//! Each fault of the wire and of the body, and the kind of error it is.
+//! The error of each fault of the connection and of the body.
 
 use std::{io::Write as _, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Connections that are used again: the vendor may close one just as the next request is on its way.
+//! Reused connections. The vendor may close a connection while the next request is on its way.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn closing(end: Step) -> Stub {
     Stub::by_connection(move |nth| if nth == 0 { ok(SESSION) } else { vec![end.clone()] }).await
 }
 
-/// A client that tries nothing again, and takes the vendor for down after one failure.
+/// A client that does not retry, and counts the vendor as down after one failure.
 fn strict(stub: &Stub) -> Client {
     client_with(stub, |config| {
         config.retries = 0;

@@ -1,4 +1,4 @@
-//! What an operator can see of the way to the vendor.
+//! The metrics of upstream requests.
 
 use gotoassist_grpc::{admin::metrics::builder, traffic::RequestContext};
 use tokio::time::{Duration, Instant};
@@ -48,7 +48,7 @@ async fn requests_retries_sharing_drift_and_the_breaker_are_counted() {
         r#"http_client_request_duration_seconds_count{call="session",result="unavailable"} 1"#,
         r#"http_client_request_duration_seconds_count{call="session",result="cancelled"} 1"#,
         r#"gotoassist_retries_total{call="session"} 1"#,
-        "gotoassist_single_flight_joins_total 1",
+        "gotoassist_shared_requests_total 1",
         "gotoassist_finished_cache_hits_total 1",
         r#"gotoassist_unknown_fields_total{field="sessionStartToken"} 1"#,
         r#"gotoassist_unknown_fields_total{field="other"} 1"#,

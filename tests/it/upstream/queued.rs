@@ -1,4 +1,4 @@
-//! Calls and polls that ask for the same while the quota makes them wait.
+//! Identical calls and polls that wait for quota.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::kit::stub::{Stub, answer, ok};
 
-/// A client whose quota is used up for a second, and two callers of the service's credential.
+/// A client without quota for a second, and two callers of the service's credential.
 async fn two_callers(stub: &Stub, endpoint: &Stub) -> (Client, Credential, Credential) {
     let client = service_client(stub, endpoint, |config| {
         config.burst = 1;

@@ -1,4 +1,4 @@
-//! What the vendor refuses by its status, and how little of its words goes on.
+//! Error statuses of the vendor, and which parts of them reach the caller.
 
 use std::{error::Error as _, fmt::Write as _};
 

@@ -1,4 +1,4 @@
-//! What is shared between calls, with whom never, and what happens when one of them leaves.
+//! Which calls share a request, which never do, and what happens when one of them leaves.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(super) fn urgency() -> Urgency {
     Urgency { since: Instant::now(), weight: 1.0 }
 }
 
-/// A session, half a second after the question.
+/// A session, half a second after the request.
 fn slow(body: &str) -> Vec<Step> {
     [vec![Step::Wait(SECOND / 2)], ok(body)].concat()
 }

@@ -1,4 +1,4 @@
-//! The way to the vendor: certificates, HTTP/2, proxies.
+//! Connections to the vendor: certificates, HTTP/2, proxies.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -26,7 +26,7 @@ use crate::kit::{
 
 const AUTHORITY: &str = "ca.pem";
 
-/// What the vendor over TLS and HTTP/2 saw.
+/// What the TLS vendor has received.
 #[derive(Debug, PartialEq)]
 enum Seen {
     Connection,
@@ -41,19 +41,19 @@ pub(super) struct Vendor {
     _tasks: JoinSet<()>,
 }
 
-/// A vendor that speaks HTTP/2 over TLS, with a certificate of its own. It answers a request for
-/// `slow` never, a request for `closing` only as the first of its connection, which it closes
-/// otherwise, and any other at once.
+/// A vendor that serves HTTP/2 over TLS with its own certificate. It never answers a request for
+/// `slow`. It answers a request for `closing` only if it is the first of its connection, and
+/// otherwise closes the connection. It answers all other requests at once.
 async fn vendor() -> Vendor {
     vendor_with(&params("127.0.0.1")).await
 }
 
-/// The same with another certificate.
+/// The same vendor with another certificate.
 pub(super) async fn vendor_with(params: &CertificateParams) -> Vendor {
     start(params, false).await
 }
 
-/// The same; its first connection may take no request.
+/// The same vendor, but its first connection may carry no request.
 async fn start(params: &CertificateParams, mut is_full: bool) -> Vendor {
     let certified = Certified::self_signed(params);
     let folder = Folder::new();

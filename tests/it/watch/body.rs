@@ -1,4 +1,4 @@
-//! Bodies that are not what they seem.
+//! Bodies that look valid and are not, or look wrong and are valid.
 
 use gotoassist_grpc::model::Session;
 
@@ -7,12 +7,12 @@ pub fn nothing(session: &mut Session) {
     *session = Session::default();
 }
 
-/// An error that looks a little like a session.
+/// An error that has some fields of a session.
 pub fn notice(session: &mut Session) {
     *session = Session { upstream_status: "error".to_owned(), ..Session::default() };
 }
 
-/// Another session, of another customer, which is over.
+/// Another session of another customer. It is over.
 pub fn foreign(session: &mut Session) {
     *session = Session {
         session_id: "777".to_owned(),
@@ -28,7 +28,7 @@ pub fn hollow(session: &mut Session) {
     *session = Session { session_id: session.session_id.clone(), ..Session::default() };
 }
 
-/// Nothing but id and status.
+/// Only an id and a status.
 pub fn half(session: &mut Session) {
     *session = Session {
         session_id: session.session_id.clone(),
@@ -37,7 +37,7 @@ pub fn half(session: &mut Session) {
     };
 }
 
-/// The status in other letters.
+/// The status in another spelling.
 pub fn loud(session: &mut Session) {
     session.upstream_status = session.upstream_status.to_uppercase();
 }

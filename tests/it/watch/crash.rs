@@ -1,4 +1,5 @@
-//! Servers that die of SIGKILL, and our own client that follows a session over their graves.
+//! Servers killed by SIGKILL, and the library's client, which follows a session across the
+//! restarts.
 
 use std::{
     net::SocketAddr,
@@ -77,7 +78,7 @@ async fn a_server_may_die_after_every_message_and_come_back_at_its_address() {
     assert!(follower.streams > 3, "{} streams", follower.streams);
 }
 
-/// A service at an address that was another's.
+/// A service at the address of an earlier one.
 async fn serve_at(address: SocketAddr, vendor: &Vendor) -> Serve {
     let listen = format!("--listen={address}");
     Serve::before(vendor, &[&QUICK[..], &[&listen]].concat()).await
@@ -96,7 +97,7 @@ async fn until_status(vendor: &Control, expected: &str) {
     .await;
 }
 
-/// Follows the session `s` by our own client, and keeps the books.
+/// Follows the session `s` with the library's client, and records its messages.
 struct Follower {
     watch: ResumingWatch,
     ledger: Ledger,
@@ -130,7 +131,7 @@ impl Follower {
         Some(message)
     }
 
-    /// Until the session is known to have this status.
+    /// Waits until the session has this status.
     async fn until(&mut self, status: SessionStatus) {
         while self.ledger.path.last() != Some(&i32::from(status)) {
             self.next().await.expect("the session goes on");
@@ -142,7 +143,7 @@ impl Follower {
         self.ledger.end(&End::Ok).unwrap();
     }
 
-    /// Every status once, in order, from the first one told.
+    /// Checks that each status comes once and in order, after the first one.
     fn check(&self) {
         let truth: Vec<_> = WHOLE_LIFE.iter().map(|status| i32::from(*status)).collect();
         self.ledger.check_against(&truth).unwrap();

@@ -1,5 +1,5 @@
-//! How long after the true change a watch tells of it when the quota does not suffice for all:
-//! this feed and governor against plain round-robin, on the same lives, under paused time.
+//! The delay from a change to its update when the quota is too small for all polls. The test
+//! compares this feed and quota with plain round-robin, on the same lives and paused time.
 //!
 //! `GOTOASSIST_TEST_DELAY=full cargo test --release --test it detection_delay -- --nocapture`
 //! prints the table of docs/watching.md.
@@ -26,9 +26,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::world::{after_dawn, dawn};
 
-/// Requests per second, as `serve` has it by default.
+/// Requests per second, the default of `serve`.
 const QUOTA: f64 = 8.0;
-/// Seconds, after which the order of the polls no longer remembers the start.
+/// Seconds until the order of the polls no longer depends on the start.
 const WARM_UP: f64 = 900.0;
 const END: f64 = 4500.0;
 
@@ -47,7 +47,7 @@ fn detection_delay_is_shorter_than_round_robin() {
     assert!(ours.p95 <= plain.p95, "{ours:?} against {plain:?}");
 }
 
-/// Both ways with the same lives.
+/// Runs both schedules with the same lives.
 fn compare(kind: Lives, count: u32) -> (Measured, Measured) {
     let lives: Vec<_> = (0..count).map(|place| lives(kind, place)).collect();
     let (ours, plain) = (measure(&lives), round_robin(&lives));
@@ -62,13 +62,13 @@ fn compare(kind: Lives, count: u32) -> (Measured, Measured) {
     (ours, plain)
 }
 
-/// What lives the sessions have.
+/// The kinds of lives.
 #[derive(Clone, Copy, Debug)]
 enum Lives {
-    /// As at a help desk: most sessions start and most customers join within minutes or not for
-    /// long, and hardly a session is over at once. Log-normal times.
+    /// Lives at a help desk. Most sessions start, and most customers join, within minutes or only
+    /// after a long time. Hardly any session is over at once. The times are log-normal.
     Desk,
-    /// As far from predictable as can be: exponential times with the same means.
+    /// Lives that are hard to predict. The times are exponential with the same means.
     Memoryless,
 }
 
@@ -80,11 +80,11 @@ struct Measured {
     longest: f64,
 }
 
-/// The times of one session's changes, in seconds, and what it is from then on.
+/// The times of a session's changes in seconds, and its status from each time on.
 type Life = Vec<(f64, Status)>;
 
-/// The sessions that are watched at one place, one after the other: a desk opens the next when one
-/// is over.
+/// The sessions that one desk watches in sequence. The desk opens the next session when one is
+/// over.
 fn lives(kind: Lives, place: u32) -> Vec<Life> {
     let mut rng = Rng::with_seed(place.into());
     let time = |rng: &mut Rng, median, sigma| match kind {
@@ -124,7 +124,7 @@ fn exponential(rng: &mut Rng, mean: f64) -> f64 {
     (-mean * (1.0 - rng.f64()).ln()).clamp(1.0, 7200.0)
 }
 
-/// One poll after the other in a ring.
+/// Polls the sessions in a ring.
 fn round_robin(lives: &[Vec<Life>]) -> Measured {
     let mut current = vec![(0, 0); lives.len()];
     let mut delays = Vec::new();
@@ -150,7 +150,7 @@ fn round_robin(lives: &[Vec<Life>]) -> Measured {
     summary(delays, longest)
 }
 
-/// The feed and the governor of the service.
+/// The feed and the quota of the service.
 fn measure(lives: &[Vec<Life>]) -> Measured {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
@@ -207,7 +207,7 @@ fn measure(lives: &[Vec<Life>]) -> Measured {
     })
 }
 
-/// Watches one session after the other, and notes how late each change was told.
+/// Watches one session after the other, and records the delay of each change.
 async fn watch_desk(
     feed: Feed,
     lives: Arc<[Vec<Life>]>,

@@ -1,4 +1,4 @@
-//! The end of a server with ten thousand open watches.
+//! The drain of a server with ten thousand open watches.
 
 use std::{
     collections::BTreeSet,
@@ -75,7 +75,7 @@ fn id(session: usize) -> String {
     format!("session-{session}")
 }
 
-/// Watches until the server drains. Gives the delay that it asks for, and the last token.
+/// Watches until the server drains. Returns the delay that the server asks for, and the last token.
 async fn until_drained(
     channel: Channel,
     id: String,

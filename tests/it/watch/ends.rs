@@ -1,4 +1,4 @@
-//! How watches end, and what many of them have to do with each other.
+//! The ends of watches, and what many watches share.
 
 use std::time::Duration;
 

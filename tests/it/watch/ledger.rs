@@ -1,4 +1,4 @@
-//! What one watcher was told, over all its streams, and whether that is a true history.
+//! The messages of one watcher, over all its streams, and checks that they are a true history.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -10,12 +10,12 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 
 use super::world::End;
 
-/// Everything one watcher was told.
+/// All messages of one watcher.
 #[derive(Default)]
 pub struct Ledger {
-    /// Every state that the session ever had, if that is known.
+    /// Every state that the session ever had, if it is known.
     truth: Option<Vec<Session>>,
-    /// The statuses, from the first snapshot on, by every transition.
+    /// The statuses, from the first snapshot through each transition.
     pub path: Vec<i32>,
     pub resume_token: String,
     pub is_over: bool,
@@ -24,7 +24,7 @@ pub struct Ledger {
     is_stale: bool,
 }
 
-/// What a stream begins with.
+/// How a stream begins.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Begin {
     Fresh,
@@ -33,7 +33,7 @@ pub enum Begin {
 }
 
 impl Ledger {
-    /// Of a watcher of the session that had these states.
+    /// Creates a ledger for a watcher of the session with these states.
     pub fn of(truth: Vec<Session>) -> Self {
         Self { truth: Some(truth), ..Self::default() }
     }
@@ -43,7 +43,7 @@ impl Ledger {
         if self.resume_token.is_empty() { Begin::Fresh } else { Begin::Resumed }
     }
 
-    /// Enters a message, and says what is wrong with it.
+    /// Records a message. Returns what is wrong with it.
     pub fn enter(&mut self, begin: Begin, message: &WatchSessionResponse) -> Result<(), String> {
         let kind = message.event_type();
         let before = self.observed_at;
@@ -83,7 +83,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// OK if and only if the last message was terminal.
+    /// Checks that the stream ended with OK if and only if the last message was terminal.
     pub fn end(&self, end: &End) -> Result<(), String> {
         match (end, self.is_over) {
             (End::Ok, true) | (End::Error(_), false) => Ok(()),
@@ -92,8 +92,8 @@ impl Ledger {
         }
     }
 
-    /// Whether the path is what a session passed through whose statuses were `truth`: nothing
-    /// repeated, nothing reordered, and no status with a rank left out.
+    /// Whether the path is possible for a session whose statuses were `truth`. It has no repeats,
+    /// keeps the order, and skips no status with a rank.
     pub fn check_against(&self, truth: &[i32]) -> Result<(), String> {
         let told = |path: &[i32]| -> Vec<String> {
             path.iter()
@@ -116,8 +116,8 @@ impl Ledger {
         if starts.any(is_from) { Ok(()) } else { wrong("repeated, reordered or left out") }
     }
 
-    /// Every field that is set has a value that the true session had at some time. A status may be
-    /// in other letters.
+    /// Checks that each field has a value that the session had at some time. The spelling of a
+    /// status may differ.
     fn check_own(&self, session: &Session) -> Result<(), String> {
         let plain = |session: &Session| Session {
             upstream_status: session.upstream_status.to_lowercase(),
@@ -181,7 +181,8 @@ impl Ledger {
     }
 }
 
-/// The fields that differ, found by reflection: another way than the service's.
+/// The fields that differ. The test finds them by reflection, while the service uses another
+/// method.
 fn changed_fields(before: &Session, after: &Session) -> BTreeSet<String> {
     static POOL: LazyLock<DescriptorPool> =
         LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).unwrap());

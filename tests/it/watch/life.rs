@@ -1,4 +1,4 @@
-//! The lives of sessions in random worlds.
+//! Lives of sessions for random worlds.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use gotoassist_grpc::model::{Session, Status};
 
 use super::world::after_dawn;
 
-/// A life in the documented order, from any status on, with notes that come and go.
+/// A life in the documented order, from any status on. Its notes appear and disappear.
 pub fn life(rng: &mut Rng, id: &str, has_unknown: bool) -> Vec<(Duration, Session)> {
     let whole = ["notStarted", "waiting", "active", "complete"];
     let short = ["notStarted", "waiting", "abandoned"];

@@ -1,4 +1,4 @@
-//! What a watch tells: the snapshot, changes, transitions and heartbeats.
+//! The messages of a watch: the snapshot, changes, transitions and heartbeats.
 
 use std::time::Duration;
 

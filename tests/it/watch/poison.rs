@@ -1,4 +1,5 @@
-//! What must not be felt by others: a session that always fails, and a credential that is refused.
+//! Trouble that other watchers must not notice: a session that always fails, and a credential that
+//! is refused.
 
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ use super::{
 };
 use crate::kit::request;
 
-/// The session that always fails, and the credential by which it is refused.
+/// The session that always fails, and its refused credential.
 pub const POISON: &str = "poison";
 
-/// What the vendor does about it.
+/// How the vendor answers for them.
 pub fn trick(rng: &mut Rng, credential: &str) -> Trick {
     if credential.ends_with(POISON) {
         return Trick::Fail(Kind::CredentialRejected);
@@ -28,7 +29,7 @@ pub fn trick(rng: &mut Rng, credential: &str) -> Trick {
     }
 }
 
-/// Watches the session that always fails, again and again.
+/// Watches the failing session again and again.
 pub async fn suffer(mut rng: Rng, servers: Servers) {
     loop {
         let server = rng.choice(&*servers.lock().unwrap()).unwrap().clone();

@@ -1,7 +1,8 @@
-//! Random worlds, and whether every watcher in them was told a true history: ordered, unique,
-//! complete, resumable, ended by OK exactly when over, isolated by credential, and frugal.
+//! Random worlds. Every watcher must get a true history: ordered, unique, complete and resumable.
+//! It ends with OK exactly when the session is over, is isolated by credential, and costs few
+//! polls.
 //!
-//! A world is made from its seed alone. `GOTOASSIST_TEST_SEEDS=10000` makes the run that long;
+//! The seed alone determines a world. `GOTOASSIST_TEST_SEEDS=10000` sets the number of seeds, and
 //! `GOTOASSIST_TEST_SEED=42` replays one world.
 
 use std::{
@@ -29,7 +30,7 @@ use super::{
 use crate::kit::request;
 
 const SEEDS: u64 = 500;
-/// After so long the vendor is honest and everybody stays, so that every watch comes to its end.
+/// After this time the vendor gives right answers and nobody leaves, so that every watch ends.
 const CALM_AFTER: Duration = Duration::from_mins(12);
 
 #[test]
@@ -38,8 +39,8 @@ fn every_history_is_true() {
     assert!(told > 0, "no world told anything");
 }
 
-/// The law Contained: with one session that always fails, and one credential that is refused, the
-/// others are told the same, and as soon, as without them.
+/// The rule `Contained`: one failing session and one refused credential change neither the messages
+/// of other watchers nor their times.
 #[test]
 fn what_one_session_suffers_stays_with_it() {
     let seeds = seeds(SEEDS / 4);
@@ -58,11 +59,11 @@ fn what_one_session_suffers_stays_with_it() {
     assert!(poisoned.1 <= 1.2 * clean.1 + 0.1, "{clean:?} {poisoned:?}");
 }
 
-/// What the watchers of a world were told.
+/// What the watchers of a world received.
 #[derive(Default)]
 struct Told {
     messages: usize,
-    /// From each change of status to when it was told, where somebody was there to hear it.
+    /// The delay from each change of status to its update, if somebody was watching.
     delays: Vec<Duration>,
 }
 
@@ -75,7 +76,7 @@ fn seeds(usual: u64) -> Vec<u64> {
     }
 }
 
-/// Plays the worlds of these seeds on all cores.
+/// Runs the worlds of these seeds on all cores.
 fn play(seeds: &[u64], is_poisoned: bool) -> Vec<Told> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let next = Mutex::new(seeds.iter().copied());
@@ -94,7 +95,7 @@ fn play(seeds: &[u64], is_poisoned: bool) -> Vec<Told> {
     })
 }
 
-/// Plays one world.
+/// Runs one world.
 fn run(seed: u64, is_poisoned: bool) -> Result<Told, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -108,21 +109,21 @@ fn run(seed: u64, is_poisoned: bool) -> Result<Told, String> {
 
 struct World {
     rng: Rng,
-    /// What the poison does must not change what the others do.
+    /// The trouble must not change the behaviour of the others.
     poison_rng: Rng,
     vendor: Arc<Vendor>,
     servers: Servers,
     sessions: Vec<Life>,
 }
 
-/// A session's true life.
+/// The true life of a session.
 #[derive(Clone)]
 struct Life {
     id: String,
     stages: Arc<Vec<(Duration, Session)>>,
 }
 
-/// The replicas, which are replaced as they go away.
+/// The replicas. A replica that stops is replaced.
 pub type Servers = Arc<Mutex<Vec<Arc<Server>>>>;
 
 impl World {
@@ -194,8 +195,8 @@ impl World {
     }
 }
 
-/// Every second answer at most is bad, by server, session and credential, since two of a kind in a
-/// row are to be believed.
+/// At most every second answer is bad for each server, session and credential, because the service
+/// believes two equal answers in a row.
 fn trickster(mut rng: Rng, is_forgetful: bool) -> super::world::Trickster {
     let start = Instant::now();
     let mut was_bad: HashMap<(usize, String, String), bool> = HashMap::new();
@@ -240,7 +241,7 @@ fn trickster(mut rng: Rng, is_forgetful: bool) -> super::world::Trickster {
     })
 }
 
-/// One watcher, who comes and goes, stalls and moves between servers until the session is over.
+/// A watcher that leaves, returns, stalls and changes servers until the session is over.
 async fn watch(mut rng: Rng, servers: Servers, life: Life) -> Result<Told, String> {
     let start = Instant::now();
     let Life { id, stages } = life;
@@ -311,8 +312,8 @@ async fn watch(mut rng: Rng, servers: Servers, life: Life) -> Result<Told, Strin
     Ok(told)
 }
 
-/// Whether a client tries again. A session that is not there at the start of a first watch is taken
-/// at its word, which the vendor's slips make wrong now and then.
+/// Whether a client retries. If a session does not exist at the start of the first watch, the
+/// client believes it. The vendor's errors make this wrong now and then.
 pub(super) fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
     match status.code() {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => true,
@@ -321,7 +322,7 @@ pub(super) fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
     }
 }
 
-/// Somebody who may not see the session, and tries again and again.
+/// A client that may not read the session, and retries again and again.
 async fn pry(mut rng: Rng, servers: Servers, id: String) -> Result<Told, String> {
     for _ in 0..20 {
         sleep(Duration::from_secs(rng.u64(1..60))).await;
@@ -333,7 +334,7 @@ async fn pry(mut rng: Rng, servers: Servers, id: String) -> Result<Told, String>
     Ok(Told::default())
 }
 
-/// Replaces servers: some drain, some just die.
+/// Replaces servers. Some drain, and some just stop.
 async fn restart(mut rng: Rng, vendor: Arc<Vendor>, servers: Servers) {
     loop {
         sleep(Duration::from_secs(rng.u64(20..400))).await;
@@ -346,9 +347,9 @@ async fn restart(mut rng: Rng, vendor: Arc<Vendor>, servers: Servers) {
     }
 }
 
-/// Polls keep their distance: for one session and credential on two servers, no more than one a
-/// second each (a doubtful answer is checked that soon), and in the mean no more than one in two
-/// seconds beside the starts.
+/// Checks the intervals of polls. Two servers poll a session with one credential at most once a
+/// second each, because a doubtful answer is checked after a second. On average there is at most
+/// one poll in two seconds, apart from starts.
 fn check_frugal(vendor: &Vendor) -> Result<(), String> {
     let asked = vendor.asked.lock().unwrap();
     let mut by_session: HashMap<_, Vec<Instant>> = HashMap::new();

@@ -1,4 +1,4 @@
-//! What a resumed watch tells, on any replica, and which tokens are refused.
+//! The messages of a resumed watch on any replica, and which resume tokens are refused.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
-//! Many watchers over real sockets, in front of a vendor that fails in every way: each is told a
-//! true history, and nothing is left of them in the end.
+//! Many watchers over real sockets, with a vendor that fails in every way. Each watcher gets a true
+//! history, and no resources remain at the end.
 //!
-//! In full by `GOTOASSIST_TEST_SOAK=full cargo test --release --test it a_soak -- --nocapture`.
+//! `GOTOASSIST_TEST_SOAK=full cargo test --release --test it a_soak -- --nocapture` runs the full
+//! test.
 
 use std::{
     sync::{
@@ -31,20 +32,20 @@ use super::{
 };
 use crate::kit::{process::Serve, request, soon, vendor::Vendor};
 
-/// How large it is.
+/// The size of the test.
 struct Size {
     watchers: usize,
     sessions: usize,
     connections: usize,
-    /// Within this the sessions live, and the watchers come and go.
+    /// The time in which the sessions live, and the watchers come and go.
     span: Duration,
     flags: &'static [&'static str],
-    /// As many watchers before for so long, so that what the allocator keeps is known.
+    /// The warm-up with the same number of watchers. It shows how much memory the allocator keeps.
     warm_up: Duration,
-    /// How much more memory may be in use, or kept by the allocator, after than before.
+    /// How much more memory may be in use or kept by the allocator after the test than before.
     growth: f64,
-    /// How long the connections to the vendor may stay open when nobody needs them, and how many
-    /// of the service's tasks may still be theirs after that.
+    /// How long idle connections to the vendor may stay open, and how many tasks the service may
+    /// still have after that.
     rest: Duration,
     idle_tasks: f64,
 }
@@ -97,7 +98,7 @@ async fn a_soak_leaves_true_histories_and_nothing_else() {
     assert!(after.memory <= size.growth * before.memory, "{before:?} {after:?}");
 }
 
-/// What a service takes when nobody calls it.
+/// The resources of an idle service.
 #[derive(Debug)]
 struct Footprint {
     tasks: f64,
@@ -203,12 +204,12 @@ async fn soak(name: &str, size: &Size, vendor: &Vendor, served: &Serve) {
     );
 }
 
-/// The service may still remember a finished session, so each round has its own.
+/// The service may still remember a finished session, so each round has its own sessions.
 fn id(round: &str, session: usize) -> String {
     format!("{round}-{session}")
 }
 
-/// A life that is over by the end of the span, from a random status on, and its statuses.
+/// A random life that starts in any status and ends within the span, and its statuses.
 fn life(rng: &mut Rng, id: String, span: Duration) -> (SessionScript, Vec<i32>) {
     let whole = ["notStarted", "waiting", "active", "complete"];
     let short = ["notStarted", "waiting", "abandoned"];
@@ -224,8 +225,8 @@ fn life(rng: &mut Rng, id: String, span: Duration) -> (SessionScript, Vec<i32>) 
     (script, truth)
 }
 
-/// Answers that are out of date, or that the session is gone. Two in a row would have to be
-/// believed, so after each comes a right one.
+/// Outdated answers, or 404. The service would believe two in a row, so a right answer follows
+/// each.
 fn slips(rng: &mut Rng, vendor: &Control, id: &str) {
     let mut skip = 0;
     for _ in 0..3 {
@@ -243,7 +244,7 @@ fn slips(rng: &mut Rng, vendor: &Control, id: &str) {
     }
 }
 
-/// What may happen to any request.
+/// Faults that any request may have.
 fn troubles(vendor: &Control) {
     let mut limited = Fault::status(429);
     if let Fault::Status { retry_after, .. } = &mut limited {
@@ -269,7 +270,7 @@ fn troubles(vendor: &Control) {
     vendor.add_fault(late);
 }
 
-/// One watcher, who comes and goes and dawdles until the session is over.
+/// A watcher that leaves, returns and reads slowly until the session is over.
 struct Watcher {
     rng: Rng,
     channel: Channel,
@@ -350,7 +351,7 @@ impl Watcher {
         }
     }
 
-    /// A random time of up to so many seconds.
+    /// A random time of at most this many seconds.
     fn some(&mut self, seconds: f64) -> Duration {
         Duration::from_secs_f64(self.rng.f64() * seconds)
     }

@@ -1,4 +1,4 @@
-//! What a watch makes of a vendor in trouble.
+//! The messages of a watch while the vendor is in trouble.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a watch believes: only the session's own state is told, whatever a 200 holds.
+//! A watch reports only the state of its own session, whatever a 200 answer contains.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::kit::{reason, request};
 
-/// An active session with every usual field, which is over after ten minutes.
+/// An active session with all usual fields. It is over after ten minutes.
 fn active_for_ten_minutes(vendor: &Vendor) {
     vendor.life("250040353", &[(0, "active"), (600, "complete")]);
     for second in [0, 600] {
@@ -30,7 +30,7 @@ fn active_for_ten_minutes(vendor: &Vendor) {
     }
 }
 
-/// The messages of a watch of that session while the vendor plays these tricks.
+/// The messages of a watch of that session, while the vendor plays these tricks.
 async fn told(tricks: Vec<Trick>) -> Vec<WatchSessionResponse> {
     let vendor = Vendor::new();
     active_for_ten_minutes(&vendor);

@@ -29,7 +29,7 @@ impl Watcher {
         }
     }
 
-    /// The next message that is no heartbeat.
+    /// The next message, without heartbeats.
     pub async fn news(&mut self) -> WatchSessionResponse {
         loop {
             let message = self.next().await.unwrap();
@@ -39,7 +39,7 @@ impl Watcher {
         }
     }
 
-    /// Everything up to the end.
+    /// All messages until the end.
     pub async fn rest(&mut self) -> (Vec<WatchSessionResponse>, End) {
         let mut messages = Vec::new();
         loop {

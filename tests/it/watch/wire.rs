@@ -1,4 +1,4 @@
-//! What a watch looks like on the wire, between the real service and a raw HTTP/2 peer.
+//! A watch on the wire, between the real service and a raw HTTP/2 peer.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::kit::{
     vendor::Vendor,
 };
 
-/// Polls so often that tests need not wait.
+/// Short poll intervals, so that tests need not wait.
 const QUICK: [&str; 5] = [
     "--poll-not-started=100ms",
     "--poll-waiting=100ms",
@@ -127,7 +127,7 @@ async fn a_drain_ends_whoever_reads_and_is_not_held_by_who_does_not() {
     assert!(start.elapsed() < Duration::from_millis(2500), "{:?}", start.elapsed());
 }
 
-/// The peer takes nothing at all, or the beginning of its first message.
+/// The peer reads nothing, or only the beginning of its first message.
 #[tokio::test]
 async fn a_slow_watcher_is_cut_off_and_nobody_else_notices() {
     let vendor = Vendor::start().await;
@@ -182,7 +182,7 @@ async fn a_slow_watcher_is_cut_off_and_nobody_else_notices() {
     }
 }
 
-/// How many messages that are no heartbeats a watch brings, and how it ends.
+/// The number of messages of a watch without heartbeats, and its end.
 async fn all(mut watch: tonic::Streaming<WatchSessionResponse>) -> (usize, Status) {
     let mut messages = 0;
     loop {
@@ -196,7 +196,7 @@ async fn all(mut watch: tonic::Streaming<WatchSessionResponse>) -> (usize, Statu
     }
 }
 
-/// A watch as it comes over the wire.
+/// A watch as frames on the wire.
 struct Watch {
     body: RecvStream,
     received: BytesMut,
@@ -213,7 +213,7 @@ async fn watch(peer: &Peer, id: &str, headers: &[(&str, &str)]) -> Watch {
     Watch { body: answer.into_body(), received: BytesMut::new() }
 }
 
-/// Whether the service takes no more calls on this connection.
+/// Whether the service has stopped to accept calls on this connection.
 async fn is_going_away(peer: &Peer) -> bool {
     soon(peer.send.clone().ready()).await.is_err()
 }

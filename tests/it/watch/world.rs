@@ -1,5 +1,5 @@
-//! A world for watches, on paused time and without sockets: a vendor whose sessions live by a
-//! script, servers that poll it, and watchers.
+//! A world for watches, on paused time and without sockets: a vendor with scripted sessions,
+//! servers that poll it, and watchers.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -32,50 +32,50 @@ pub use super::{
 use crate::kit::request::{self, authorized};
 pub use crate::kit::server::Server;
 
-/// When every world begins.
+/// The start time of every world.
 pub const DAWN: &str = "2026-01-01T00:00:00Z";
 
 /// How long the vendor takes to answer.
 const LATENCY: Duration = Duration::from_millis(20);
 
-/// No test waits longer than this, in virtual time.
+/// No test waits longer than this virtual time.
 pub const PATIENCE: Duration = Duration::from_hours(48);
 
-/// The vendor, played.
+/// The simulated vendor.
 pub struct Vendor {
     pub clock: Clock,
     start: Instant,
     lives: Mutex<HashMap<String, Vec<(Duration, Session)>>>,
     tricks: Mutex<HashMap<String, VecDeque<Trick>>>,
     servers: AtomicUsize,
-    /// Decides on a trick for each question to which none was told by [`Vendor::play`].
+    /// Chooses a trick for each request without a trick from [`Vendor::play`].
     pub trickster: Mutex<Option<Trickster>>,
-    /// Every question: when, for which session, by whose right.
+    /// Every request: its time, session and credential.
     pub asked: Mutex<Vec<(Instant, String, String)>>,
-    /// Whether each server has a quota, as it has in earnest.
+    /// Whether each server has a quota, as in production.
     pub has_quota: AtomicBool,
-    /// Who may see a session, if not everybody.
+    /// Which credentials may read a session, if not all.
     pub owners: Mutex<HashMap<String, Vec<String>>>,
 }
 
-/// Given the server that asks, the session, and the credential.
+/// Takes the server that asks, the session, and the credential.
 pub type Trickster = Box<dyn FnMut(usize, &str, &str) -> Trick + Send>;
 
-/// What the vendor does instead of answering well, once.
+/// A wrong answer that the vendor gives once.
 #[derive(Clone, Debug)]
 pub enum Trick {
-    /// Answers well after all.
+    /// Gives the right answer.
     Honest,
     Fail(Kind),
-    /// Fails like this.
+    /// Fails with this error.
     Refuse(Error),
-    /// Answers with the session, altered.
+    /// Gives the session with changes.
     Body(fn(&mut Session)),
-    /// Answers as it would have so long ago.
+    /// Gives the answer of this long ago.
     OutOfDate(Duration),
-    /// Takes so long.
+    /// Takes this long.
     Slow(Duration),
-    /// Meets a defect of ours.
+    /// Triggers a bug in the service.
     Panic,
 }
 
@@ -94,8 +94,7 @@ impl Vendor {
         })
     }
 
-    /// A session with the same id that has these statuses from these seconds on, with the vendor's
-    /// timestamps.
+    /// A session that has these statuses from these seconds on, with the vendor's timestamps.
     pub fn life(&self, id: &str, statuses: &[(u64, &str)]) {
         let mut session = Session { session_id: id.to_owned(), ..Session::default() };
         let mut stages = Vec::new();
@@ -113,12 +112,12 @@ impl Vendor {
         self.stages(id, stages);
     }
 
-    /// A session that has this content from these times on.
+    /// A session that has these contents from these times on.
     pub fn stages(&self, id: &str, stages: Vec<(Duration, Session)>) {
         self.lives.lock().unwrap().insert(id.to_owned(), stages);
     }
 
-    /// From `second` on, the session as it is then, altered.
+    /// Changes the session from `second` on.
     pub fn alter(&self, id: &str, second: u64, alter: impl FnOnce(&mut Session)) {
         let mut lives = self.lives.lock().unwrap();
         let stages = lives.get_mut(id).unwrap();
@@ -129,17 +128,17 @@ impl Vendor {
         stages.insert(place, (at, session));
     }
 
-    /// The next answers about a session, one trick each.
+    /// Sets tricks for the next answers about a session, one each.
     pub fn play(&self, id: &str, tricks: impl IntoIterator<Item = Trick>) {
         self.tricks.lock().unwrap().entry(id.to_owned()).or_default().extend(tricks);
     }
 
-    /// How often a session was asked for.
+    /// How many requests there were for a session.
     pub fn count(&self, id: &str) -> usize {
         self.asked.lock().unwrap().iter().filter(|(_, asked, _)| asked == id).count()
     }
 
-    /// The session as it is after `age`.
+    /// The session at `age`.
     pub fn session_at(&self, id: &str, age: Duration) -> Option<Session> {
         let lives = self.lives.lock().unwrap();
         let stages = lives.get(id)?;
@@ -190,7 +189,7 @@ impl Vendor {
     }
 }
 
-/// A client for unary calls, which no test here makes.
+/// A client for unary calls, which no test here uses.
 fn unconnected_client(clock: Clock) -> traffic::Client {
     #[derive(clap::Parser)]
     struct Arguments {
@@ -208,7 +207,7 @@ impl Server {
         Self::with(vendor, |_, _| {})
     }
 
-    /// A server with settings altered.
+    /// A server with changed settings.
     pub fn with(
         vendor: &Arc<Vendor>,
         alter: impl FnOnce(&mut Settings, &mut watch::Settings),
@@ -236,7 +235,7 @@ impl Server {
         Self::assemble(client, read, Callers::Own, vendor.clock, alter)
     }
 
-    /// A watch of `id` by the token `t`.
+    /// Watches `id` with the token `t`.
     pub async fn watch(&self, id: &str) -> Watcher {
         self.watch_with(request::watch(id)).await.unwrap()
     }
@@ -275,7 +274,7 @@ pub fn after_dawn(time: Duration) -> Timestamp {
     dawn() + SignedDuration::try_from(time).unwrap()
 }
 
-/// `second` seconds after dawn, as a message.
+/// The time `second` seconds after the start, as a message.
 pub fn second(second: u64) -> prost_types::Timestamp {
     let dawn = dawn().as_second();
     prost_types::Timestamp { seconds: dawn + i64::try_from(second).unwrap(), nanos: 0 }

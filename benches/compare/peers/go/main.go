@@ -1,6 +1,6 @@
-// A facade as a good team writes it in a week with grpc-go, net/http and encoding/json: a rate
-// limit, deadlines, codes by status, a log line for each failed call, one poll per watched session.
-// No retries, no error details, no resume, no metrics, no drain.
+// A service such as a good team could write in a week with grpc-go, net/http and encoding/json. It
+// has a rate limit, deadlines, codes by status, a log line for each failed call, and one poll per
+// watched session. It has no retries, error details, resume, metrics or drain.
 package main
 
 import (
@@ -44,14 +44,14 @@ type facade struct {
 	polls map[string]*shared
 }
 
-// A session that is polled, and those who watch it.
+// A polled session, and its watchers.
 type shared struct {
 	mutex    sync.Mutex
 	last     *pb.Session
 	watchers map[chan *pb.Session]struct{}
 }
 
-// A session as the vendor writes it.
+// A session in the vendor's form.
 type session struct {
 	SessionID             string     `json:"sessionId"`
 	SessionType           string     `json:"sessionType"`
@@ -198,7 +198,7 @@ func (f *facade) WatchSession(request *pb.WatchSessionRequest, stream grpc.Serve
 	}
 }
 
-// The poll of a session by the right of a credential, which is begun if there is none.
+// Returns the poll of a session with a credential, and starts it if there is none.
 func (f *facade) poll(ctx context.Context, id, authorization string) (*shared, error) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
@@ -247,7 +247,7 @@ func (s *shared) tell(read *pb.Session) {
 	for watcher := range s.watchers {
 		select {
 		case watcher <- read:
-		default: // It has not taken the one before.
+		default: // The watcher has not read the previous update.
 		}
 	}
 }

@@ -1,4 +1,4 @@
-//! The CPU of a call.
+//! CPU time of a call.
 
 use std::collections::HashMap;
 
@@ -14,13 +14,13 @@ use crate::{
 /// The figures of one round of calls.
 #[derive(Clone, Copy)]
 struct Round {
-    /// Microseconds of CPU a call.
+    /// Microseconds of CPU time per call.
     cpu: f64,
     calls_per_second: f64,
     memory: u64,
 }
 
-/// With another session for each call.
+/// Measures calls with a different session each.
 pub async fn upstream(bench: &Bench) -> Result<Table> {
     let peers = [Peer::Service, Peer::Envoy, Peer::Go, Peer::BareReqwest, Peer::BareHyper];
     let mut rounds: HashMap<_, Vec<Round>> = HashMap::new();
@@ -57,7 +57,7 @@ pub async fn upstream(bench: &Bench) -> Result<Table> {
     Ok(table)
 }
 
-/// With the same session for all calls.
+/// Measures calls that all ask for the same session.
 pub async fn shared(bench: &Bench) -> Result<Table> {
     let mut rounds: [Vec<Round>; 3] = Default::default();
     for _ in 0..ROUNDS {

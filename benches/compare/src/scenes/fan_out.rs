@@ -1,4 +1,4 @@
-//! The CPU of a change that goes to many watchers.
+//! CPU time of an update to many watchers.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::{
 
 /// The figures of one change.
 struct Event {
-    /// Microseconds of CPU for each watcher.
+    /// Microseconds of CPU time per watcher.
     cpu: f64,
-    /// From the first watcher that got it to the last.
+    /// Time from the first watcher that gets the update to the last.
     spread: Duration,
     polls_per_minute: f64,
 }
 
-/// Changes a session that more and more watchers follow.
+/// Changes a session with a growing number of watchers.
 pub async fn fan_out(bench: &Bench) -> Result<Table> {
     let mut table =
         Table::new(&["", "watchers", "CPU an event", "slowest", "message", "polls a minute"]);
@@ -52,19 +52,19 @@ pub async fn fan_out(bench: &Bench) -> Result<Table> {
     Ok(table)
 }
 
-/// Changes the session several times, and gives the figures of one change.
+/// Changes the session several times. Returns the figures of one change.
 async fn events(
     bench: &Bench,
     process: &Process,
     watching: &Watching,
     changes: usize,
 ) -> Result<Event> {
-    // The CPU without a change, for the polls and the connections.
+    // The CPU time of polls and connections, without a change.
     sleep(Duration::from_secs(2)).await;
     let (quiet_cpu, quiet_begin) = (process.cpu()?, Instant::now());
     let requests = bench.vendor.requests().await?;
     sleep(Duration::from_secs(12)).await;
-    // Without the request for this number.
+    // Does not count the request for this number.
     let polls = bench.vendor.requests().await? - requests - 1;
     let quiet = quiet_begin.elapsed();
     let quiet_share = (process.cpu()? - quiet_cpu).as_secs_f64() / quiet.as_secs_f64();
@@ -74,7 +74,7 @@ async fn events(
     for number in 0..changes {
         let before = watching.received();
         bench.vendor.change(number).await?;
-        // The CPU time shortly before the poll that finds the change.
+        // Reads the CPU time shortly before the poll that finds the change.
         let mut latest = (process.cpu()?, Instant::now());
         let mut begin = latest;
         while watching.received() == before {
@@ -87,7 +87,7 @@ async fn events(
         let first = Instant::now();
         watching.one_more(before).await?;
         spreads.push(first.elapsed().as_secs_f64());
-        // The acknowledgements of the clients cost CPU too.
+        // The acknowledgements of the clients take CPU time too.
         sleep(Duration::from_millis(20)).await;
         busy += (process.cpu()? - begin.0).as_secs_f64();
         window += begin.1.elapsed().as_secs_f64();

@@ -1,4 +1,4 @@
-//! The time that a peer adds to the vendor's own.
+//! The latency that a peer adds to the vendor's own.
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
@@ -11,7 +11,7 @@ use crate::{
     report::Table,
 };
 
-/// Asks the vendor and the peers at the same fixed rate.
+/// Calls the vendor and the peers at the same fixed rate.
 pub async fn latency(bench: &Bench) -> Result<Table> {
     const RATE: (u32, usize) = (500, 10_000);
     let vendor = reqwest::Client::builder().tls_certs_only([]).no_proxy().build()?;
@@ -37,7 +37,7 @@ pub async fn latency(bench: &Bench) -> Result<Table> {
                 let mut caller = caller.clone();
                 async move { Ok(caller.call().await?) }
             };
-            // A warm-up: connections, and whatever else is made at first use.
+            // The warm-up opens connections and initialises caches.
             fixed_rate((500, 500), ask).await?;
             let before = running.process.cpu()?;
             let latency = fixed_rate(RATE, ask).await?;

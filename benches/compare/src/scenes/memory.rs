@@ -13,7 +13,7 @@ use crate::{
     report::Table,
 };
 
-/// How many watches are open, and on how many connections.
+/// The numbers of open watches and of connections.
 const WATCHES: (usize, usize) = (100_000, 200);
 
 /// Compares the memory before and after all watches are open.

@@ -16,7 +16,7 @@ use crate::{
     report::Table,
 };
 
-/// Starts the service again and again.
+/// Starts the service repeatedly.
 pub async fn size(bench: &Bench) -> Result<Table> {
     let mut table = Table::new(&["", "binary", "idle memory", "start to ready"]);
     let service = &bench.programs.service;

@@ -34,7 +34,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{- /* The share of one replica in the vendor's quota. A rollout starts one more. */ -}}
+{{- /* The share of one replica in the vendor's quota. During a rollout there is one more replica. */ -}}
 {{- define "gotoassist-grpc.share" -}}
 {{- $replicas := ternary .Values.autoscaling.maxReplicas .Values.replicas .Values.autoscaling.enabled | int -}}
 {{- $share := div (int .Values.upstream.requestsPerSecond) $replicas -}}
@@ -44,7 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $share -}}
 {{- end -}}
 
-{{- /* Kubernetes cannot ask for gRPC's health through TLS, nor past Linkerd's policy. */ -}}
+{{- /* Kubernetes cannot use gRPC health checks through TLS or past Linkerd's policy. */ -}}
 {{- define "gotoassist-grpc.ready" -}}
 {{- if or .Values.tls.existingSecret .Values.linkerd.enabled -}}
 httpGet: { path: /readyz, port: admin }
@@ -53,7 +53,7 @@ grpc: { port: 50051 }
 {{- end -}}
 {{- end -}}
 
-{{- /* What only `serve` would find wrong, before anything is deployed. */ -}}
+{{- /* Checks the rules of `serve` before the deployment. */ -}}
 {{- define "gotoassist-grpc.check" -}}
 {{- $credentials := .Values.credentials -}}
 {{- $callers := .Values.callers -}}
@@ -71,7 +71,7 @@ grpc: { port: 50051 }
 {{- fail "only one of callers.tokensSecret and callers.allowClients can be used" -}}
 {{- end -}}
 {{- else if or $credentials.clientId $credentials.existingSecret $callers.tokensSecret $callers.allowClients -}}
-{{- fail "credentials.clientId, credentials.existingSecret and callers have a meaning with credentials.mode service only" -}}
+{{- fail "credentials.clientId, credentials.existingSecret and callers need credentials.mode service" -}}
 {{- end -}}
 {{- if and $callers.allowClients (not .Values.tls.existingSecret) -}}
 {{- fail "callers.allowClients needs tls.existingSecret" -}}

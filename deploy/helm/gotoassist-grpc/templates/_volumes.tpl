@@ -1,4 +1,4 @@
-{{- /* Secrets come as files only: variables show in crash reports, and files can change. */ -}}
+{{- /* Secrets are files and not variables, because variables show in crash reports, and files can change. */ -}}
 
 {{- define "gotoassist-grpc.volumes" -}}
 {{- $secrets := dict

@@ -1,5 +1,5 @@
-//! Trouble with some clients, which cancel their calls, or send huge credentials or half requests, while
-//! nobody reads stderr.
+//! Trouble with some clients, which cancel calls, or send huge credentials or half requests. At the
+//! same time nobody reads stderr.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::kit::vendor::Vendor;
 
-/// Watches on the connection of the client that cancels its calls.
+/// Watches on the connection of the client that cancels calls.
 const EXPOSED: usize = 10;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +44,7 @@ async fn trouble_with_some_clients_is_not_noticed_by_a_thousand_watches_and_all_
     trouble.shutdown().await;
 }
 
-/// Sends 200 calls, and cancels them all at once, again and again.
+/// Sends 200 calls and cancels all of them, again and again.
 async fn cancel_calls(client: Client) {
     loop {
         let calls = (0..200).map(|number| {
@@ -56,7 +56,7 @@ async fn cancel_calls(client: Client) {
     }
 }
 
-/// Calls with credentials of 16 to 64 KB, which are good.
+/// Makes calls with valid credentials of 16 to 64 KB.
 async fn call_with_huge_credentials(mut client: Client) {
     for kib in [16, 32, 48, 63].into_iter().cycle() {
         let credential = format!("Bearer {}", "x".repeat(kib * 1024));
@@ -65,7 +65,7 @@ async fn call_with_huge_credentials(mut client: Client) {
     }
 }
 
-/// Opens calls without a message, and requests to the admin port without an end, and leaves them so.
+/// Opens calls without a message and admin requests without an end, and leaves them open.
 async fn send_half_requests(address: SocketAddr, admin: SocketAddr) {
     let socket = TcpStream::connect(address).await.unwrap();
     let (mut send, connection) = h2::client::handshake(socket).await.unwrap();

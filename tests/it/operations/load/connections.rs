@@ -1,4 +1,4 @@
-//! Connections to the vendor that fail, each way with its cause.
+//! Connections to the vendor that fail in different ways, each with its cause.
 
 use futures_util::future::join_all;
 use gotoassist_grpc::{
@@ -15,10 +15,10 @@ use super::{
 };
 use crate::kit::{request::authorized, vendor::Vendor};
 
-/// More than the load ever needs at once.
+/// More connections than the load needs at once.
 const CONNECTIONS: usize = 50;
 
-/// How a new connection fails, and the word for it. The last one lasts.
+/// How a new connection fails, and the name of the cause. The last one is permanent.
 const FAILURES: [(Treatment, &str); 5] = [
     (Treatment::Reset, "reset"),
     (Treatment::Garbage, "tls"),
@@ -62,7 +62,7 @@ async fn a_connection_that_fails_tells_its_cause_to_those_who_need_it_and_nobody
     load.end(&vendor).await;
 }
 
-/// Lets the service make connections, which it keeps: so the load needs no new ones.
+/// Makes the service open connections, which it keeps, so that the load needs no new ones.
 async fn open_connections(vendor: &Vendor, serve: &Serve) {
     let slow = vendor.add_fault(Rule { delay: 3.0, ..Rule::default() });
     let client = serve.client().await;
@@ -77,7 +77,7 @@ async fn open_connections(vendor: &Vendor, serve: &Serve) {
     vendor.delete_fault(slow);
 }
 
-/// The cause that the first STALE tells.
+/// The cause in the first `STALE` message.
 async fn stale_cause(mut watch: Messages) -> String {
     let stale = async {
         loop {

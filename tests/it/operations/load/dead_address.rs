@@ -1,4 +1,4 @@
-//! A dead address of the vendor: its name has two, and the first one drops all packets.
+//! A vendor name with two addresses, of which the first drops all packets.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -20,7 +20,8 @@ use crate::kit::{folder::Folder, vendor::Vendor};
 const DEAD: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const LIVE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// Each address gets half of it. So a call that tries the dead one takes longer than any call may.
+/// Each address gets half of this time. So a call that tries the dead address exceeds the limit of
+/// a call.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2 * P95.as_secs());
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +50,8 @@ async fn a_dead_address_costs_the_first_connections_their_share_and_no_later_one
     load.end(&vendor).await;
 }
 
-/// Takes no connection: its queue is full, so Linux drops the packets of those who come.
+/// A listener that accepts no connection. Its queue is full, so Linux drops the packets of new
+/// clients.
 struct DeadServer {
     address: SocketAddr,
     _listener: TcpListener,
@@ -57,7 +59,7 @@ struct DeadServer {
 }
 
 impl DeadServer {
-    /// `None` where a listener whose queue is full still takes connections.
+    /// `None` on systems where a listener with a full queue still accepts connections.
     async fn start() -> Option<Self> {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((DEAD, 0).into()).unwrap();

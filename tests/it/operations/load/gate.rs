@@ -1,4 +1,4 @@
-//! A TLS server before the vendor, which can treat new connections badly. Those that are open go on.
+//! A TLS proxy in front of the vendor, which can break new connections. Open connections continue.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -18,7 +18,7 @@ use crate::kit::{certificate::Authority, folder::Folder, vendor::Vendor};
 
 const AUTHORITY: &str = "ca.pem";
 
-/// What becomes of a new connection.
+/// What happens to a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
     /// It reaches the vendor.
@@ -31,7 +31,7 @@ pub enum Treatment {
     Stranger,
     /// It gets no answer.
     Silence,
-    /// Nobody listens any more, for good.
+    /// The listener is closed for good.
     Refuse,
 }
 
@@ -63,12 +63,12 @@ impl Gate {
         format!("https://{}/G2A/rest/v1", self.address)
     }
 
-    /// The file with the certificate to trust.
+    /// The certificate file to trust.
     pub fn authority(&self) -> String {
         self.folder.path(AUTHORITY).display().to_string()
     }
 
-    /// Treats all connections like this that come from now on.
+    /// Treats new connections like this from now on.
     pub async fn treat(&self, treatment: Treatment) {
         self.treatment.send_replace(treatment);
         if treatment == Treatment::Refuse {
@@ -84,7 +84,7 @@ impl Drop for Gate {
     }
 }
 
-/// Where connections may lead.
+/// The destinations of connections.
 #[derive(Clone)]
 struct Ways {
     ours: TlsAcceptor,

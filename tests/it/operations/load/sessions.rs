@@ -15,11 +15,11 @@ use tonic_types::StatusExt as _;
 use super::{Load, Messages, open_watch};
 use crate::kit::vendor::Vendor;
 
-/// How often each troubled session is watched.
+/// How many watches each troubled session has.
 const WATCHERS: usize = 5;
 
-/// The service tells that a session is stale after 15 seconds, and asks again after a minute. In between
-/// nothing but the clock can tell.
+/// The service reports a session as stale after 15 seconds, and polls it again after a minute. In
+/// between, only the clock can trigger the report.
 const ON_TIME: Duration = Duration::from_secs(40);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +59,7 @@ async fn an_error_that_asks_for_a_long_pause_is_told_on_time_and_to_its_own_watc
     load.end(&vendor).await;
 }
 
-/// Reads to the end, before which STALE must come.
+/// Reads to the end of the watch. `STALE` must come before it.
 async fn until_outage(mut messages: Messages) -> Status {
     let mut is_stale = false;
     loop {

@@ -1,6 +1,6 @@
-//! Clients on a Unix socket whose `:authority` is its path, percent-encoded: those of grpcio, C++, Ruby,
-//! PHP and Java. HTTP/2 does not allow that, and no client of Rust sends it: so its frames are written
-//! by hand.
+//! Clients on a Unix socket whose `:authority` is its percent-encoded path: grpcio, C++, Ruby, PHP
+//! and Java. HTTP/2 does not allow this authority and no Rust client sends it, so the test writes
+//! the frames itself.
 
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use prost::Message as _;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::kit::{folder::Folder, vendor::Vendor};
 
-/// More errors than h2 forgives a connection unless it is told otherwise (1,024).
+/// More errors than the default of h2 allows on a connection (1,024).
 const CALLS: usize = 1_100;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,14 +56,14 @@ const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// What a call gets.
+/// The result of a call.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Message,
     Reset(u32),
 }
 
-/// A client that names whatever authority it likes.
+/// A client that sends any authority.
 struct Peer {
     socket: UnixStream,
     next_stream: u32,

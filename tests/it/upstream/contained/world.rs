@@ -1,5 +1,5 @@
-//! The world of one cell of the matrix: a vendor with good and bad sessions, one troublemaker, and
-//! the others, whose calls are measured.
+//! The world of one cell of the matrix: a vendor with good and bad sessions, one source of trouble,
+//! and the other callers, whose calls are measured.
 
 use std::{collections::HashSet, fmt, sync::Mutex, time::Duration};
 
@@ -29,16 +29,16 @@ use crate::{
     },
 };
 
-/// How long the vendor takes for an ordinary session.
+/// How long the vendor takes for a normal session.
 const LATENCY: Duration = Duration::from_millis(300);
 
-/// How long it takes for a session whose id begins with `slow`.
+/// How long the vendor takes for a session whose id begins with `slow`.
 const SLOW: Duration = Duration::from_millis(1_500);
 
-/// How long a world lasts.
+/// The duration of a world.
 const AGE: Duration = Duration::from_secs(21);
 
-/// What became of the calls of the others.
+/// The results of the other callers.
 #[derive(Default)]
 pub struct Outcomes {
     pub failed: usize,
@@ -50,7 +50,7 @@ impl Outcomes {
         self.latencies.len()
     }
 
-    /// The 95th percentile of their latencies.
+    /// The 95th percentile of the latencies.
     pub fn p95(&self) -> Duration {
         let mut latencies = self.latencies.clone();
         latencies.sort_unstable();
@@ -65,7 +65,7 @@ impl fmt::Display for Outcomes {
     }
 }
 
-/// Runs the world, with or without its troublemaker, and measures the others.
+/// Runs the world, with or without the trouble, and measures the other callers.
 pub async fn run(mechanism: Mechanism, trouble: Trouble, is_troubled: bool) -> Outcomes {
     let vendor = Stub::scripted(vendor()).await;
     let endpoint = token_endpoint().await;
@@ -103,7 +103,7 @@ fn configure(config: &mut UpstreamConfig, mechanism: Mechanism) {
     }
 }
 
-/// Answers by the beginning of the session's id.
+/// Answers according to the first letters of the session's id.
 fn vendor() -> impl Fn(usize, &str) -> Vec<Step> + Send + Sync + 'static {
     let seen = Mutex::new(HashSet::new());
     move |number, head| {
@@ -128,22 +128,22 @@ fn vendor() -> impl Fn(usize, &str) -> Vec<Step> + Send + Sync + 'static {
     }
 }
 
-/// A client of the service: one who calls by the service's credential.
+/// A client that calls with the service's credential.
 fn of_service(name: &str) -> Credential {
     Credential::Service(by_token(name).id())
 }
 
-/// A client of the service: one who brings a credential.
+/// A client that brings its own credential.
 fn by_token(name: &str) -> Credential {
     Credential::from_authorization(&format!("Bearer {name}")).unwrap()
 }
 
-/// One of those who must not notice the trouble.
+/// A caller that must not notice the trouble.
 struct Other {
     credential: Credential,
     /// The session of each call.
     session: Box<dyn Fn(usize) -> String + Send>,
-    /// From the beginning of a call to the beginning of the next, unless it takes longer.
+    /// Time between the starts of two calls, unless a call takes longer.
     interval: Duration,
 }
 
@@ -170,7 +170,8 @@ async fn call(client: &Client, credential: &Credential, session: &str, seconds: 
     client.session(credential, &id(session), terms).await.is_ok()
 }
 
-/// Those who must not notice. Beside a bad session, also its own caller with other sessions.
+/// The callers that must not notice the trouble. If the trouble is a bad session, they include its
+/// own caller with other sessions.
 fn others_beside(mechanism: Mechanism, trouble: Trouble) -> Vec<Other> {
     let other = |credential, milliseconds, session: fn(usize) -> String| {
         let interval = Duration::from_millis(milliseconds);
@@ -216,8 +217,8 @@ fn others_beside(mechanism: Mechanism, trouble: Trouble) -> Vec<Other> {
     }
 }
 
-/// By whose right the trouble is made: the service's, which the others use too, where that is
-/// possible.
+/// The credential of the trouble. Where possible it is the service's credential, which the other
+/// callers use too.
 fn troublemaker(mechanism: Mechanism, trouble: Trouble) -> Credential {
     match (mechanism, trouble) {
         (_, Trouble::Credential) => by_token("poisoned"),
@@ -263,7 +264,7 @@ fn make_trouble(mechanism: Mechanism, trouble: Trouble, client: &Client, tasks: 
     }
 }
 
-/// Opens watches of the real service and reads no message of them.
+/// Opens watches of the real service, and reads none of their messages.
 fn watch_without_reading(
     mechanism: Mechanism,
     kind: &'static str,

@@ -32,7 +32,7 @@ import java.util.concurrent.TimeUnit;
  * itself. It prints proto3 JSON, one message a line.
  */
 public final class Client {
-  // The types are those that a google.protobuf.Any (stale_cause.details) may hold.
+  // The types that a google.protobuf.Any (stale_cause.details) may hold.
   private static final JsonFormat.Printer JSON =
       JsonFormat.printer()
           .omittingInsignificantWhitespace()
@@ -85,8 +85,8 @@ public final class Client {
   }
 
   /**
-   * The same service, with the session named in metadata: by it a proxy brings all who ask for that
-   * session to the same replica, where they share a poll.
+   * Adds the session to the metadata. A proxy can then route all callers of a session to the same
+   * replica, where they share a poll.
    */
   static RemoteSupportServiceBlockingStub naming(
       String sessionId, RemoteSupportServiceBlockingStub service) {
@@ -96,11 +96,11 @@ public final class Client {
   }
 
   private static ManagedChannel connect() throws IOException {
-    // TlsChannelCredentials.create() wherever the service is not on this machine
+    // Use TlsChannelCredentials.create() if the service is not on this machine.
     var builder =
         Grpc.newChannelBuilder(
                 System.getenv("GOTOASSIST_SERVER"), InsecureChannelCredentials.create())
-            // A server that vanished without a word is noticed by pings.
+            // Pings detect a server that has vanished.
             .keepAliveTime(30, TimeUnit.SECONDS)
             .keepAliveTimeout(10, TimeUnit.SECONDS);
     String path = System.getenv("GOTOASSIST_SERVICE_CONFIG");

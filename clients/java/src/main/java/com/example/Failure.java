@@ -12,7 +12,7 @@ import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/** What an error of the service tells, besides its code; null where it tells nothing. */
+/** The content of an error of the service, besides its code. Missing parts are null. */
 record Failure(
     String code,
     String message,
@@ -43,7 +43,7 @@ record Failure(
         }
       }
     } catch (InvalidProtocolBufferException unreadable) {
-      // Details only add to what code and message tell.
+      // The details only add to the code and the message.
     }
     return new Failure(
         error.getStatus().getCode().name(),

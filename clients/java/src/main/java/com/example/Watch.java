@@ -11,7 +11,7 @@ import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 
-/** A watch that goes on until the session is over. */
+/** A watch that continues until the session is over. */
 final class Watch {
   private static final Set<Status.Code> WORTH_RESUMING =
       Set.of(
@@ -19,7 +19,7 @@ final class Watch {
           Status.Code.RESOURCE_EXHAUSTED,
           Status.Code.DEADLINE_EXCEEDED,
           Status.Code.ABORTED);
-  // What a connection that broke on the way may look like; from the service itself they are final.
+  // The codes of a broken connection. From the service itself they are final.
   private static final Set<Status.Code> WORTH_RESUMING_WITHOUT_REASON =
       Set.of(Status.Code.INTERNAL, Status.Code.UNKNOWN, Status.Code.CANCELLED);
   private static final long FIRST_DELAY = 500; // milliseconds
@@ -28,8 +28,8 @@ final class Watch {
   private Watch() {}
 
   /**
-   * Shows every message of a session until it is over. Each end but that one is followed by a new
-   * stream that goes on after the last message, so nothing is missed and nothing comes twice.
+   * Shows every message of a session until the session is over. If a stream ends earlier, a new
+   * stream continues after the last message, so no message is lost or repeated.
    */
   static void untilOver(
       RemoteSupportServiceBlockingStub service,
@@ -41,7 +41,7 @@ final class Watch {
     long delay = FIRST_DELAY;
     while (true) {
       try {
-        // The end of the hour is one more reason to resume.
+        // After an hour the stream ends, and the watch resumes.
         var messages =
             service.withDeadlineAfter(1, TimeUnit.HOURS).watchSession(request.build());
         while (messages.hasNext()) {
@@ -50,15 +50,15 @@ final class Watch {
           request.setResumeToken(message.getResumeToken());
           delay = FIRST_DELAY;
         }
-        return; // OK comes if and only if the last message was terminal
+        return; // OK means that the last message was terminal
       } catch (StatusRuntimeException error) {
         Failure failure = Failure.of(error);
         if (!isWorthResuming(error.getStatus().getCode(), failure)) {
           throw error;
         }
-        Duration told = failure.retryDelay();
-        if (told != null) {
-          Thread.sleep(told.toMillis());
+        Duration asked = failure.retryDelay();
+        if (asked != null) {
+          Thread.sleep(asked.toMillis());
         } else {
           Thread.sleep(ThreadLocalRandom.current().nextLong(delay));
           delay = Math.min(2 * delay, LONGEST_DELAY);
