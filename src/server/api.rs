@@ -1,9 +1,10 @@
 //! The services of the gRPC port, behind the check of the headers.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, future::ready};
 
+use futures_util::{TryFutureExt as _, future::Either};
 use http::{Request, Response};
-use tonic::{body::Body, service::Routes};
+use tonic::{body::Body, server::NamedService as _, service::Routes};
 use tonic_reflection::pb::{v1, v1alpha};
 use tower::{Service, ServiceExt as _, service_fn};
 
@@ -16,7 +17,8 @@ use crate::{
 /// The largest request message, in bytes. Real requests are much smaller.
 const MAX_REQUEST: usize = 64 * 1024;
 
-/// Combines `service`, health and reflection behind the check of the headers.
+/// Combines `service`, health and reflection behind the check of the headers. Calls of `service` do not
+/// pass [`Routes`], which would box each of them three times.
 pub(super) fn service(
     service: grpc::Service,
     health: &Health,
@@ -38,21 +40,20 @@ pub(super) fn service(
             .register_encoded_file_descriptor_set(v1alpha::FILE_DESCRIPTOR_SET)
             .include_reflection_service(false)
     };
-    let routes = Routes::new(own)
-        .add_service(health.service())
+    let others = Routes::new(health.service())
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .prepare();
     Ok(service_fn(move |request: Request<Body>| {
-        let answer = match header_check.refusal(&request) {
-            Some(refusal) => Err(refusal),
-            None => Ok(routes.clone().oneshot(request)),
-        };
-        async move {
-            match answer {
-                Ok(answer) => answer.await.map(refusal::with_details),
-                Err(refusal) => Ok(refusal),
-            }
+        if let Some(refusal) = header_check.refusal(&request) {
+            return Either::Left(ready(Ok(refusal)));
         }
+        let service = request.uri().path().trim_start_matches('/').split('/').next();
+        let answer = if service == Some(RemoteSupportServiceServer::<grpc::Service>::NAME) {
+            Either::Left(own.clone().oneshot(request))
+        } else {
+            Either::Right(others.clone().oneshot(request))
+        };
+        Either::Right(answer.map_ok(refusal::with_details))
     }))
 }

@@ -25,7 +25,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Sleep, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Status, body::Body};
-use tower::{Service, ServiceExt as _, util::BoxCloneSyncService};
+use tower::{Service, ServiceExt as _};
 
 use self::record::{Record, Reporter};
 use super::request_body::RequestState;
@@ -35,10 +35,13 @@ use crate::{
     trace::Tracer,
 };
 
+/// The answer of a service.
+type BoxedAnswer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
 /// Answers calls with a service. All clones share it.
 #[derive(Clone)]
 pub struct Calls {
-    service: BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>,
+    service: Arc<dyn Fn(Request<Body>) -> BoxedAnswer + Send + Sync>,
     reporter: Arc<Reporter>,
     default_deadline: Duration,
     drain: CancellationToken,
@@ -69,7 +72,7 @@ impl Calls {
     {
         let CallSettings { log_ok_calls, default_deadline, failures, tracer, drain } = settings;
         Self {
-            service: BoxCloneSyncService::new(service),
+            service: Arc::new(move |request| Box::pin(service.clone().oneshot(request))),
             reporter: Arc::new(Reporter::new(methods::names(), log_ok_calls, failures, tracer)),
             default_deadline,
             drain,
@@ -94,7 +97,7 @@ impl Calls {
         let answered = {
             // A panic loses only this call. All calls share the service anyway, so it must be
             // unwind-safe.
-            let service = AssertUnwindSafe(self.service.oneshot(request)).catch_unwind();
+            let service = AssertUnwindSafe((self.service)(request)).catch_unwind();
             tokio::select! {
                 biased;
                 () = timer.as_mut() => Err(status::deadline_exceeded()),
