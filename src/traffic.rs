@@ -83,6 +83,7 @@ impl Client {
                 retries: Retries::new(config.retries),
                 tokens,
                 stats: UpstreamStats::default(),
+                metrics: metric::RequestMetrics::new(),
                 clock,
             },
             calls: InFlight::default(),

@@ -47,6 +47,9 @@ impl FinishedSessions {
     /// Returns the session, if it was finished when `credential` last read it.
     pub fn get(&self, credential: CredentialId, id: &SessionId) -> Option<Answer<Arc<Session>>> {
         let entries = self.entries.lock();
+        if entries.is_empty() {
+            return None;
+        }
         let entry = entries.peek(&(credential, id.clone()))?;
         (entry.came_at.elapsed() < self.lifetime).then(|| entry.answer.clone())
     }
@@ -62,7 +65,9 @@ impl FinishedSessions {
     ) {
         let key = (credential.id(), id.clone());
         let mut entries = self.entries.lock();
-        entries.pop(&key);
+        if !entries.is_empty() {
+            entries.pop(&key);
+        }
         if self.lifetime.is_zero() || !answer.content.status().is_final() {
             return;
         }

@@ -2,12 +2,16 @@
 //! duration, a log line, its span and the statistics of its call.
 
 use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
 };
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::{quota, stats::CallStats};
+use super::{
+    quota::{self, Class},
+    stats::CallStats,
+};
 use crate::{
     credential::token,
     trace,
@@ -19,7 +23,7 @@ pub(super) const FINISHED_CACHE_HITS: &str = "gotoassist_finished_cache_hits_tot
 pub(super) const SHARED_REQUESTS: &str = "gotoassist_shared_requests_total";
 pub(super) const BREAKER_REFUSALS: &str = "gotoassist_breaker_refusals_total";
 pub(super) const BREAKER_OPEN: &str = "gotoassist_breaker_open_circuits";
-pub(super) const QUOTA_WAIT: &str = "gotoassist_quota_wait_seconds";
+const QUOTA_WAIT: &str = "gotoassist_quota_wait_seconds";
 
 const REQUEST_DURATION: &str = "http_client_request_duration_seconds";
 const CONNECTION_FAILURES: &str = "gotoassist_connection_failures_total";
@@ -79,6 +83,48 @@ pub(super) fn set_gauges(quota: &quota::Snapshot, is_upstream_well: bool) {
     gauge!(UPSTREAM_UP).set(f64::from(u8::from(is_upstream_well)));
 }
 
+/// The `result` of a successful request.
+const OK: &str = "ok";
+
+/// The histograms that nearly every request moves, looked up once.
+pub(super) struct RequestMetrics {
+    unary_wait: Histogram,
+    watch_wait: Histogram,
+    session_duration: Histogram,
+    links_duration: Histogram,
+}
+
+impl RequestMetrics {
+    pub fn new() -> Self {
+        let wait = |class| histogram!(QUOTA_WAIT, "class" => class);
+        Self {
+            unary_wait: wait("unary"),
+            watch_wait: wait("watch"),
+            session_duration: duration(Name::Session, OK),
+            links_duration: duration(Name::SystemLinks, OK),
+        }
+    }
+
+    /// How long requests of a class wait for the quota.
+    pub fn wait(&self, class: Class) -> &Histogram {
+        match class {
+            Class::Unary => &self.unary_wait,
+            Class::Watch(_) => &self.watch_wait,
+        }
+    }
+
+    fn duration_of_ok(&self, endpoint: Name) -> &Histogram {
+        match endpoint {
+            Name::Session => &self.session_duration,
+            Name::SystemLinks => &self.links_duration,
+        }
+    }
+}
+
+fn duration(endpoint: Name, result: &'static str) -> Histogram {
+    histogram!(REQUEST_DURATION, "call" => endpoint.text(), "result" => result)
+}
+
 /// Records a request when it is dropped, so that a cancelled request is recorded too.
 pub(super) struct Observation {
     endpoint: Name,
@@ -90,12 +136,19 @@ pub(super) struct Observation {
     connection: Option<ConnectionFailure>,
     stats: CallStats,
     span: trace::Span,
+    duration_of_ok: Histogram,
 }
 
 impl Observation {
-    pub fn begin(endpoint: Name, stats: CallStats, span: trace::Span) -> Self {
-        let (began_at, failure) = (Instant::now(), Some("cancelled"));
-        Self { endpoint, began_at, status: None, failure, connection: None, stats, span }
+    pub fn begin(
+        metrics: &RequestMetrics,
+        endpoint: Name,
+        stats: CallStats,
+        span: trace::Span,
+    ) -> Self {
+        let duration_of_ok = metrics.duration_of_ok(endpoint).clone();
+        let (began_at, failure, connection) = (Instant::now(), Some("cancelled"), None);
+        Self { endpoint, began_at, status: None, failure, connection, stats, span, duration_of_ok }
     }
 
     pub fn end<T>(&mut self, outcome: &Result<T, Error>) {
@@ -107,11 +160,14 @@ impl Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        let (call, duration) = (self.endpoint.text(), self.began_at.elapsed());
-        let result = self.failure.unwrap_or("ok");
-        histogram!(REQUEST_DURATION, "call" => call, "result" => result).record(duration);
+        let (call, took) = (self.endpoint.text(), self.began_at.elapsed());
+        match self.failure {
+            None => self.duration_of_ok.record(took),
+            Some(failure) => duration(self.endpoint, failure).record(took),
+        }
+        let result = self.failure.unwrap_or(OK);
         let cause = self.connection.map(ConnectionFailure::name);
-        debug!(call, result, cause, ?duration, "asked GoToAssist");
+        debug!(call, result, cause, duration = ?took, "asked GoToAssist");
         if let Some(cause) = cause {
             counter!(CONNECTION_FAILURES, "cause" => cause).increment(1);
         }

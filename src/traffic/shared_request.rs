@@ -48,7 +48,8 @@ impl<K: Clone + Eq + Hash> InFlight<K> {
     /// Returns the slot for `key`.
     pub fn slot(&self, key: &K) -> Arc<Slot<K>> {
         let mut slots = self.0.lock();
-        if let Some(slot) = slots.get(key).and_then(Weak::upgrade) {
+        let entry = slots.entry(key.clone()).or_default();
+        if let Some(slot) = entry.upgrade() {
             return slot;
         }
         let slot = Arc::new(Slot {
@@ -58,7 +59,7 @@ impl<K: Clone + Eq + Hash> InFlight<K> {
             started: Notify::new(),
             deadline: Arc::default(),
         });
-        slots.insert(key.clone(), Arc::downgrade(&slot));
+        *entry = Arc::downgrade(&slot);
         slot
     }
 }

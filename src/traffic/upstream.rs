@@ -2,13 +2,13 @@
 //! credential, passes the circuit breaker and the quota, sends the request and reads the reply.
 
 use http::HeaderValue;
-use metrics::{counter, histogram};
+use metrics::counter;
 use tokio::time::{Instant, sleep};
 
 use super::{
     breaker::{Breaker, Permit},
     call::Call,
-    metric::{self, Observation},
+    metric::{self, Observation, RequestMetrics},
     quota::{Class, Quota},
     retry::Retries,
     stats::UpstreamStats,
@@ -36,6 +36,7 @@ pub(super) struct Upstream {
     pub retries: Retries,
     pub tokens: Option<TokenSource>,
     pub stats: UpstreamStats,
+    pub metrics: RequestMetrics,
     pub clock: Clock,
 }
 
@@ -117,7 +118,7 @@ impl Upstream {
         let (credential, began_at) = (&call.credential, Instant::now());
         let (caller, id) = (credential.caller(), credential.id());
         let admitted = self.quota.admit_for(caller, id, class, call.deadline.get()).await;
-        histogram!(metric::QUOTA_WAIT, "class" => class.name()).record(began_at.elapsed());
+        self.metrics.wait(class).record(began_at.elapsed());
         admitted
     }
 
@@ -187,7 +188,8 @@ impl Upstream {
         let resends = call.stats.begin();
         let span = call.cause.request(endpoint.template, self.transport.host(), resends);
         let headers = span.headers();
-        let mut observation = Observation::begin(endpoint.name, call.stats.clone(), span);
+        let mut observation =
+            Observation::begin(&self.metrics, endpoint.name, call.stats.clone(), span);
         let reply = self.transport.get(&endpoint.path, authorization, headers, connection).await;
         observation.status = match &reply {
             Ok(reply) => Some(reply.status.as_u16()),

@@ -61,17 +61,17 @@ impl HttpClient {
 
     /// Sends `request`, whose URI is absolute. Returns once the head of the answer is read.
     pub(crate) async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Response, Error> {
+        let request = request.try_into().map_err(failure::broken)?;
         self.send_on(Connection::Any, request).await
     }
 
-    /// The same as [`Self::send`], on a connection of choice.
+    /// Sends `request` on a connection of choice.
     pub(crate) async fn send_on(
         &self,
         connection: Connection,
-        mut request: http::Request<Vec<u8>>,
+        mut request: reqwest::Request,
     ) -> Result<Response, Error> {
         request.headers_mut().insert(ACCEPT_ENCODING, coding::ACCEPTED);
-        let request = request.try_into().map_err(failure::broken)?;
         let in_flight = self.connections.begin();
         let generation = &in_flight.generation;
         let client = match connection {

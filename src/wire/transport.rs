@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use reqwest::Request;
 use tokio::time::timeout;
+use url::Url;
 
 use crate::{
     config::UpstreamConfig,
@@ -26,8 +28,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Sends requests to the vendor's API.
 pub(crate) struct Transport {
     client: HttpClient,
-    /// The base URL without a slash at its end.
-    base: String,
+    base: Url,
     host: Host,
     attempt_timeout: Duration,
 }
@@ -44,7 +45,7 @@ impl Transport {
     pub fn new(config: &UpstreamConfig) -> Result<Self, SetUpError> {
         Ok(Self {
             client: HttpClient::new(config, &config.url)?,
-            base: config.url.as_str().trim_end_matches('/').to_owned(),
+            base: config.url.clone(),
             host: Host {
                 address: config.url.host_str().unwrap_or_default().into(),
                 port: config.url.port_or_known_default().unwrap_or_default(),
@@ -67,22 +68,25 @@ impl Transport {
         mut headers: HeaderMap,
         connection: Connection,
     ) -> Result<Reply, Error> {
-        let uri = format!("{}{path}", self.base).try_into();
         headers.insert(header::ACCEPT, JSON);
         headers.insert(header::AUTHORIZATION, authorization);
-        let mut request = Request::default();
-        *request.uri_mut() = uri.map_err(|_| Error::new(Kind::RejectedArgument))?;
+        let mut request = Request::new(Method::GET, self.url(path));
         *request.headers_mut() = headers;
         timeout(self.attempt_timeout, self.exchange(request, connection))
             .await
             .unwrap_or_else(|_| Err(Error::new(Kind::Timeout)))
     }
 
-    async fn exchange(
-        &self,
-        request: Request<Vec<u8>>,
-        connection: Connection,
-    ) -> Result<Reply, Error> {
+    /// The URL of a path, which may have a query. Only the path is parsed.
+    fn url(&self, path: &str) -> Url {
+        let (path, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
+        let mut url = self.base.clone();
+        url.set_path(&[self.base.path().trim_end_matches('/'), path].concat());
+        url.set_query(query);
+        url
+    }
+
+    async fn exchange(&self, request: Request, connection: Connection) -> Result<Reply, Error> {
         let mut response = self.client.send_on(connection, request).await?;
         let (status, headers) = (response.status(), response.take_headers());
         let body = if status.is_success() {

@@ -85,6 +85,9 @@ impl Table {
         deadline: Option<Instant>,
         now: Instant,
     ) -> Result<(), Error> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
         for scope in self.relevant(subject) {
             let Some(entry) = self.0.peek(&scope) else { continue };
             let is_short = |deadline: Instant| deadline - now <= entry.waited + SLACK;
@@ -118,6 +121,9 @@ impl Table {
     /// Records a success. Returns whether any circuit changed.
     pub fn succeed(&mut self, subject: Subject, now: Instant) -> bool {
         let before = self.0.len();
+        if before == 0 {
+            return false;
+        }
         for scope in Scope::all_of(subject) {
             self.0.pop(&scope);
         }
@@ -183,6 +189,9 @@ impl Table {
     }
 
     fn change(&mut self, subject: Subject, change: impl Fn(&mut Circuit)) {
+        if self.0.is_empty() {
+            return;
+        }
         for scope in self.relevant(subject) {
             if let Some(entry) = self.0.peek_mut(&scope) {
                 change(&mut entry.circuit);

@@ -11,16 +11,6 @@ pub enum Class {
     Watch(Urgency),
 }
 
-impl Class {
-    /// Returns the name in metrics.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Class::Unary => "unary",
-            Class::Watch(_) => "watch",
-        }
-    }
-}
-
 /// How much a poll would learn. While quota is scarce, it decides which session is polled first.
 #[derive(Clone, Copy, Debug)]
 pub struct Urgency {
