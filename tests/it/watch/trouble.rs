@@ -41,9 +41,11 @@ async fn stale_then_recover() {
 #[tokio::test(start_paused = true)]
 async fn recovery_with_news_is_a_change() {
     let vendor = Vendor::new();
-    vendor.life("s", &[(0, "waiting"), (10, "active")]);
+    // The change comes before the first poll, so that the first good answer shows it. That answer
+    // comes before the heartbeat interval has passed, so that STALE is sent once.
+    vendor.life("s", &[(0, "waiting"), (1, "active")]);
     let mut watcher = Server::new(&vendor).watch("s").await;
-    vendor.play("s", vec![Trick::Fail(Kind::Unavailable); 5]);
+    vendor.play("s", vec![Trick::Fail(Kind::Unavailable); 3]);
     watcher.news().await;
     assert_eq!(watcher.news().await.event_type(), EventType::Stale);
     let changed = watcher.next().await.unwrap();
