@@ -110,9 +110,9 @@ impl Client {
     }
 
     /// Reads the service's secret again, if its credential failed because of the old secret.
-    pub fn look_for_secret(&self) {
+    pub fn check_for_new_secret(&self) {
         if let Some(tokens) = &self.0.upstream.tokens {
-            tokens.look_for_secret();
+            tokens.check_for_new_secret();
         }
     }
 

@@ -107,13 +107,13 @@ impl TokenSource {
     }
 
     /// Makes the next refresh earlier if only a new secret helps and there is one.
-    pub fn look_for_secret(&self) {
-        self.0.look_for_secret();
+    pub fn check_for_new_secret(&self) {
+        self.0.check_for_new_secret();
     }
 
     /// The token to use now, unless it is the refused one.
     async fn other_than(&self, refused: Option<u64>) -> Result<Authorization, Error> {
-        self.0.look_for_secret();
+        self.0.check_for_new_secret();
         let (is_due, is_usable, attempts) = {
             let (state, now) = (self.0.state.borrow(), Instant::now());
             (state.due_at <= now, state.usable(refused, now).is_some(), state.attempts())
@@ -130,7 +130,7 @@ impl TokenSource {
 }
 
 impl Shared {
-    fn look_for_secret(&self) {
+    fn check_for_new_secret(&self) {
         let needs_secret = self.state.borrow().needs_secret(Instant::now());
         if needs_secret && self.endpoint.has_new_secret() {
             self.state.send_if_modified(|state| state.note_new_secret(Instant::now()));
@@ -163,7 +163,7 @@ async fn keep_fresh<F: Future<Output = Result<AccessToken, RefreshError>>>(
             change = changes.changed() => change.ok()?,
             () = sleep_until(wake_at) => {}
         }
-        shared.upgrade()?.look_for_secret();
+        shared.upgrade()?.check_for_new_secret();
     }
 }
 

@@ -43,7 +43,7 @@ impl Subscription {
 
     /// Returns the current state and marks it as seen, so that [`Subscription::changed`] waits for the
     /// next one.
-    pub fn look(&mut self) -> View<'_> {
+    pub fn current(&mut self) -> View<'_> {
         let poller = &self.subscriber.poller;
         let state = self.state.borrow_and_update();
         // The state is locked, so this cannot be the time of an answer that the state does not show

@@ -43,7 +43,7 @@ pub(super) async fn follow(mut asked: Asked, callers: Arc<Callers>, client: traf
         let look = move || {
             callers.reload();
             if is_asked {
-                client.look_for_secret();
+                client.check_for_new_secret();
             }
         };
         // A file system may be slow, so this must not block other tasks.

@@ -141,7 +141,7 @@ impl Watch {
     fn next(&mut self) -> Next {
         let has_begun = self.watcher.has_begun();
         let now = self.clock.now();
-        let view = self.subscription.look();
+        let view = self.subscription.current();
         let update = self.watcher.next(&view.state, view.observed_at, now);
         let otherwise = match &view.state.end {
             Some(error) => Next::End(error.clone()),

@@ -222,9 +222,9 @@ async fn watch_desk(
             session: format!("{place}-{number}").parse().unwrap(),
         };
         let mut subscription = feed.subscribe(&key, RequestContext::default(), None).await.unwrap();
-        let mut seen = subscription.look().state.revision.history.end();
+        let mut seen = subscription.current().state.revision.history.end();
         loop {
-            let revision = subscription.look().state.revision.clone();
+            let revision = subscription.current().state.revision.clone();
             let now = start.elapsed().as_secs_f64();
             for step in revision.history.since(seen) {
                 let (at, _) = life.iter().find(|(_, status)| *status == step.to).unwrap();
