@@ -47,7 +47,7 @@ struct Request {
 }
 
 impl Drop for Poll<'_> {
-    /// Runs however the poll ends, even after a panic. New watchers must not find an ended poll,
+    /// Runs whichever way the poll ends, even by a panic. New watchers must not find an ended poll,
     /// and its watchers must learn that it ended. If the feed is closing, the watchers know
     /// already: [`Feed::close`](super::Feed::close) told them under the same lock.
     fn drop(&mut self) {
