@@ -1,7 +1,6 @@
 //! The gRPC API. Converts between the messages of the API and the model.
 
 pub mod caller;
-pub mod code;
 pub mod concurrency;
 pub mod deadline;
 pub mod health;

@@ -7,6 +7,7 @@ use std::fmt;
 
 tonic::include_proto!("gotoassist.remotesupport.v1");
 
+pub mod code;
 #[cfg(feature = "service")]
 pub mod codec;
 #[cfg(feature = "service")]

@@ -1,5 +1,7 @@
 //! The names of the server's methods.
 
+use std::sync::LazyLock;
+
 use prost_reflect::DescriptorPool;
 
 use crate::proto::DESCRIPTORS;
@@ -11,7 +13,12 @@ const REFLECTION: [&str; 2] = [
 ];
 
 /// Returns every method as `package.Service/Method`.
-pub fn names() -> Vec<String> {
+pub fn names() -> &'static [String] {
+    static NAMES: LazyLock<Vec<String>> = LazyLock::new(read_names);
+    &NAMES
+}
+
+fn read_names() -> Vec<String> {
     let mut names: Vec<String> = REFLECTION.map(str::to_owned).into();
     // The build script wrote these bytes, so decoding cannot fail.
     let pool = DescriptorPool::decode(DESCRIPTORS).unwrap_or_default();

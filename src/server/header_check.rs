@@ -1,7 +1,5 @@
 //! Refuses requests because of their headers, before any service sees them.
 
-use std::{collections::HashSet, sync::Arc};
-
 use http::{HeaderMap, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use tonic::body::Body;
 
@@ -22,9 +20,8 @@ pub(super) fn http2_limit(max_header_list: u32) -> u32 {
 }
 
 /// Checks the headers of each request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct HeaderCheck {
-    methods: Arc<HashSet<String>>,
     max_header_list: usize,
 }
 
@@ -32,21 +29,18 @@ impl HeaderCheck {
     /// Allows up to `max_header_list` bytes of headers in addition to the usual ones.
     pub fn new(max_header_list: u32) -> Self {
         let max_header_list = usize::try_from(max_header_list).unwrap_or(usize::MAX);
-        Self {
-            methods: Arc::new(methods::names().into_iter().collect()),
-            max_header_list: max_header_list.saturating_add(USUAL_HEADERS),
-        }
+        Self { max_header_list: max_header_list.saturating_add(USUAL_HEADERS) }
     }
 
     /// Returns the response to a request that must be refused.
-    pub fn refusal<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+    pub fn refusal<B>(self, request: &Request<B>) -> Option<Response<Body>> {
         if size(request.headers()) > self.max_header_list {
             return Some(status::headers_too_large().into_http());
         }
         let method = request.uri().path().trim_start_matches('/');
         if request.method() == Method::POST
             && !is_grpc(request.headers())
-            && self.methods.contains(method)
+            && methods::names().iter().any(|name| name == method)
         {
             let mut response = status::content_type_unsupported().into_http();
             *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;

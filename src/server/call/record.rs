@@ -12,7 +12,8 @@ use tracing::{info, warn};
 
 use crate::{
     admin::failures::Failures,
-    grpc::{code, peer::Peer, status},
+    grpc::{peer::Peer, status},
+    proto::code,
     server::metric,
     trace::{self, Outcome, Tracer},
     traffic::CallStats,
@@ -31,14 +32,9 @@ impl Reporter {
     /// Creates a reporter for `methods`, in the form `package.Service/Method`. Calls of other
     /// methods are counted as `_OTHER`, because clients can invent names. `log_ok_calls` is the
     /// share of successful calls that are logged.
-    pub fn new(
-        methods: impl IntoIterator<Item = String>,
-        log_ok_calls: f64,
-        failures: Failures,
-        tracer: Tracer,
-    ) -> Self {
+    pub fn new(methods: &[String], log_ok_calls: f64, failures: Failures, tracer: Tracer) -> Self {
         metric::describe();
-        let methods = methods.into_iter().map(Arc::from).map(Method::new);
+        let methods = methods.iter().map(|name| Method::new(name.as_str().into()));
         let methods = methods.map(|method| (method.name.clone(), method)).collect();
         Self { methods, other: Method::new("_OTHER".into()), log_ok_calls, failures, tracer }
     }
