@@ -28,7 +28,7 @@ use call::Call;
 use finished_sessions::FinishedSessions;
 use quota::{Class, Quota, Settings};
 use retry::Retries;
-use shared_request::InFlight;
+use shared_request::{InFlight, SharedDeadline};
 use upstream::{Failed, Upstream};
 
 use crate::{
@@ -133,7 +133,8 @@ impl Client {
     ) -> Result<Answer<Vec<SystemLink>>, Error> {
         let upstream = &self.0.upstream;
         let endpoint = endpoint::system_links(domain);
-        let call = &Call::new(credential, endpoint, Class::Unary, &context);
+        let deadline = Arc::new(SharedDeadline::new(context.deadline));
+        let call = &Call::new(credential, endpoint, Class::Unary, deadline, &context);
         let answer = upstream.ask(call, || async {
             let admission = upstream.admission(call).await.map_err(Failed::NotSent)?;
             upstream.send(admission, call).await.map_err(Failed::Sent)

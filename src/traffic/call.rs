@@ -38,6 +38,7 @@ impl<T> Call<T> {
         credential: &Credential,
         endpoint: Endpoint<T>,
         class: Class,
+        deadline: Arc<SharedDeadline>,
         context: &RequestContext,
     ) -> Self {
         Self {
@@ -45,7 +46,7 @@ impl<T> Call<T> {
             credential: credential.clone(),
             endpoint,
             class,
-            deadline: Arc::new(SharedDeadline::new(context.deadline)),
+            deadline,
             cause: context.cause.clone(),
             stats: context.call_stats.clone(),
         }

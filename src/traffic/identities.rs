@@ -28,8 +28,6 @@ impl Identities {
     }
 
     pub(super) fn get(&self, session: &(CredentialId, SessionId)) -> Option<Identity> {
-        let sessions = self.0.lock();
-        // Hashing costs more than this look.
-        if sessions.is_empty() { None } else { sessions.get(session).copied() }
+        self.0.lock().get(session).copied()
     }
 }

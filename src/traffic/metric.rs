@@ -126,7 +126,8 @@ fn duration(endpoint: Name, result: &'static str) -> Histogram {
 }
 
 /// Records a request when it is dropped, so that a cancelled request is recorded too.
-pub(super) struct Observation {
+pub(super) struct Observation<'a> {
+    metrics: &'a RequestMetrics,
     endpoint: Name,
     began_at: Instant,
     /// The HTTP status, once there is one.
@@ -136,19 +137,17 @@ pub(super) struct Observation {
     connection: Option<ConnectionFailure>,
     stats: CallStats,
     span: trace::Span,
-    duration_of_ok: Histogram,
 }
 
-impl Observation {
+impl<'a> Observation<'a> {
     pub fn begin(
-        metrics: &RequestMetrics,
+        metrics: &'a RequestMetrics,
         endpoint: Name,
         stats: CallStats,
         span: trace::Span,
     ) -> Self {
-        let duration_of_ok = metrics.duration_of_ok(endpoint).clone();
         let (began_at, failure, connection) = (Instant::now(), Some("cancelled"), None);
-        Self { endpoint, began_at, status: None, failure, connection, stats, span, duration_of_ok }
+        Self { metrics, endpoint, began_at, status: None, failure, connection, stats, span }
     }
 
     pub fn end<T>(&mut self, outcome: &Result<T, Error>) {
@@ -158,11 +157,11 @@ impl Observation {
     }
 }
 
-impl Drop for Observation {
+impl Drop for Observation<'_> {
     fn drop(&mut self) {
         let (call, took) = (self.endpoint.text(), self.began_at.elapsed());
         match self.failure {
-            None => self.duration_of_ok.record(took),
+            None => self.metrics.duration_of_ok(self.endpoint).record(took),
             Some(failure) => duration(self.endpoint, failure).record(took),
         }
         let result = self.failure.unwrap_or(OK);

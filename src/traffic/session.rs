@@ -49,8 +49,9 @@ impl Client {
             loop {
                 let (call, is_joined) = slot.join_or_start(|| {
                     slot.deadline.set(context.deadline);
-                    let call = Call::new(credential, endpoint::session(id), Class::Unary, &context);
-                    self.clone().call(id.clone(), Call { deadline: slot.deadline.clone(), ..call })
+                    let (endpoint, deadline) = (endpoint::session(id), slot.deadline.clone());
+                    let call = Call::new(credential, endpoint, Class::Unary, deadline, &context);
+                    self.clone().call(id.clone(), call)
                 });
                 if is_joined {
                     slot.deadline.extend(context.deadline);
@@ -76,7 +77,8 @@ impl Client {
         cause: &Cause,
     ) -> Result<Answer<Arc<Session>>, Error> {
         let context = RequestContext { cause: cause.clone(), ..RequestContext::default() };
-        let call = Call::new(credential, endpoint::session(id), Class::Watch(urgency), &context);
+        let (endpoint, class) = (endpoint::session(id), Class::Watch(urgency));
+        let call = Call::new(credential, endpoint, class, Arc::default(), &context);
         self.attempt(id, &Arc::new(call)).await.map_err(Failed::into_error)
     }
 

@@ -79,10 +79,11 @@ impl Transport {
 
     /// The URL of a path, which may have a query. Only the path is parsed.
     fn url(&self, path: &str) -> Url {
-        let (path, query) = path.split_once('?').map_or((path, None), |(p, q)| (p, Some(q)));
+        let mut parts = path.splitn(2, '?');
+        let path = parts.next().unwrap_or_default();
         let mut url = self.base.clone();
         url.set_path(&[self.base.path().trim_end_matches('/'), path].concat());
-        url.set_query(query);
+        url.set_query(parts.next());
         url
     }
 

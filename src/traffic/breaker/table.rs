@@ -85,9 +85,6 @@ impl Table {
         deadline: Option<Instant>,
         now: Instant,
     ) -> Result<(), Error> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
         for scope in self.relevant(subject) {
             let Some(entry) = self.0.peek(&scope) else { continue };
             let is_short = |deadline: Instant| deadline - now <= entry.waited + SLACK;
@@ -189,9 +186,6 @@ impl Table {
     }
 
     fn change(&mut self, subject: Subject, change: impl Fn(&mut Circuit)) {
-        if self.0.is_empty() {
-            return;
-        }
         for scope in self.relevant(subject) {
             if let Some(entry) = self.0.peek_mut(&scope) {
                 change(&mut entry.circuit);
