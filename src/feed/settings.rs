@@ -19,3 +19,17 @@ pub struct Settings {
     /// How long a poll continues after its last watcher left, so that a watcher can reconnect.
     pub linger: Duration,
 }
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            intervals: PollIntervals::default(),
+            // Long enough for the vendor's servers to agree with each other.
+            confirm_after: Duration::from_secs(1),
+            // One or two failures are normal.
+            stale_after: 3,
+            outage_limit: Duration::from_mins(15),
+            linger: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Builds the parts of the service from its configuration.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use secrecy::ExposeSecret as _;
 use url::Url;
@@ -100,17 +100,6 @@ fn watch_settings(config: &ServeConfig) -> watch::Settings {
     }
 }
 
-/// How long a poll waits before a second answer confirms a doubtful one (an earlier status, a 404).
-/// Long enough for the vendor's servers to agree with each other.
-const CONFIRM_AFTER: Duration = Duration::from_secs(1);
-
-/// After how many failures in a row the watchers of a session learn that it is stale. One or two
-/// failures are normal.
-const STALE_AFTER: u32 = 3;
-
-/// How long a poll continues after its last watcher left, so that a watcher can reconnect.
-const LINGER: Duration = Duration::from_secs(2);
-
 fn feed_settings(config: &PollConfig) -> feed::Settings {
     feed::Settings {
         intervals: PollIntervals {
@@ -119,10 +108,8 @@ fn feed_settings(config: &PollConfig) -> feed::Settings {
             active: config.poll_active,
             ended: config.poll_ended,
         },
-        confirm_after: CONFIRM_AFTER,
-        stale_after: STALE_AFTER,
         outage_limit: config.outage_limit,
-        linger: LINGER,
+        ..feed::Settings::default()
     }
 }
 

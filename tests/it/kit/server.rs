@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use gotoassist_grpc::{
     admin::failures::Failures,
     clock::Clock,
-    feed::{self, Ask, BoxedReply, Feed, Key, PollIntervals},
+    feed::{self, Ask, BoxedReply, Feed, Key},
     grpc::{
         Service,
         caller::Callers,
@@ -42,13 +42,7 @@ impl Server {
         clock: Clock,
         alter: impl FnOnce(&mut feed::Settings, &mut watch::Settings),
     ) -> Self {
-        let mut feed_settings = feed::Settings {
-            intervals: PollIntervals::default(),
-            confirm_after: Duration::from_secs(1),
-            stale_after: 3,
-            outage_limit: Duration::from_mins(15),
-            linger: Duration::from_secs(2),
-        };
+        let mut feed_settings = feed::Settings::default();
         let mut watch_settings = watch::Settings {
             max_age: Duration::from_hours(1),
             slow_consumer_limit: Duration::from_mins(1),

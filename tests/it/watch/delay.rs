@@ -14,7 +14,7 @@ use fastrand::Rng;
 use gotoassist_grpc::{
     clock::Clock,
     credential::Credential,
-    feed::{Ask, BoxedReply, Feed, Key, PollIntervals, Settings},
+    feed::{Ask, BoxedReply, Feed, Key, Settings},
     model::{Session, Status},
     traffic::{
         Identities, RequestContext,
@@ -185,13 +185,7 @@ fn measure(lives: &[Vec<Life>]) -> Measured {
                 Ok(Answer { content: Arc::new(session), observed_at: clock.now() })
             })
         };
-        let settings = Settings {
-            intervals: PollIntervals::default(),
-            confirm_after: Duration::from_secs(1),
-            stale_after: 3,
-            outage_limit: Duration::from_mins(15),
-            linger: Duration::ZERO,
-        };
+        let settings = Settings { linger: Duration::ZERO, ..Settings::default() };
         let feed = Feed::new(read, settings, clock, Identities::default());
         let delays: Arc<Mutex<Vec<f64>>> = Arc::default();
         let mut desks = tokio::task::JoinSet::new();
