@@ -3,7 +3,7 @@
 //!
 //! `UPDATE_DOCS=1 cargo test --test it api_page` writes it.
 
-use std::{collections::HashMap, env, fmt::Write as _, fs, path::Path};
+use std::{collections::HashMap, env, fmt::Write as _, fs};
 
 use gotoassist_grpc::proto::DESCRIPTORS;
 use prost::Message as _;
@@ -12,6 +12,8 @@ use prost_types::{
     FileDescriptorSet, ServiceDescriptorProto,
     field_descriptor_proto::{Label, Type},
 };
+
+use crate::kit::project::root;
 
 const PACKAGE: &str = "gotoassist.remotesupport.v1";
 
@@ -27,7 +29,7 @@ Every service, message and enum of the package `gotoassist.remotesupport.v1`, fr
 #[test]
 fn the_api_page_is_what_the_protos_say() {
     let page = Page::render(&FileDescriptorSet::decode(DESCRIPTORS).unwrap());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/api.md");
+    let path = root().join("docs/api.md");
     if env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, &page).unwrap();
     }

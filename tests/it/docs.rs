@@ -10,6 +10,8 @@ use std::{
 use clap::CommandFactory as _;
 use gotoassist_grpc::config::Cli;
 
+use crate::kit::project::{self, root};
+
 /// Folders without files of this repository.
 const SKIPPED: [&str; 4] = ["target", "node_modules", "gen", "third_party"];
 
@@ -94,28 +96,10 @@ fn what_leads_nowhere_is_seen() {
     }
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The files below `folder` whose names end like this.
+/// The files of ours below `folder` with one of these extensions.
 fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
-    let (mut folders, mut found) = (vec![folder.to_owned()], Vec::new());
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() {
-                if !name.starts_with('.') && !SKIPPED.contains(&&*name) {
-                    folders.push(path);
-                }
-            } else if path.extension().is_some_and(|end| extensions.iter().any(|each| end == *each))
-            {
-                found.push(path);
-            }
-        }
-    }
-    found
+    let is_skipped = |name: &str| name.starts_with('.') || SKIPPED.contains(&name);
+    project::files(folder, extensions, is_skipped)
 }
 
 /// The lines of a page that are not code.

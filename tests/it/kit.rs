@@ -10,6 +10,7 @@ pub mod folder;
 pub mod harness;
 pub mod peer;
 pub mod process;
+pub mod project;
 pub mod request;
 pub mod server;
 pub mod stub;

@@ -3,12 +3,11 @@
 //!
 //! A rule that fails names the file and line. The rules themselves are in ARCHITECTURE.md.
 
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-};
+use std::{fmt, fs, path::Path};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+use crate::kit::project::{self, root};
 
 /// Each module uses only the modules to its left.
 const LADDER: [&str; 13] = [
@@ -83,7 +82,7 @@ fn every_import_goes_down_the_ladder() {
 /// Generated code is not a source file, so the test checks its configuration.
 #[test]
 fn generated_code_uses_only_its_own_room() {
-    let build = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("build.rs")).unwrap();
+    let build = fs::read_to_string(root().join("build.rs")).unwrap();
     let rooms: Vec<_> = build.split("\"crate::").skip(1).collect();
     assert!(!rooms.is_empty());
     for room in rooms {
@@ -351,23 +350,11 @@ fn sources() -> Vec<File> {
 
 /// Every Rust file of the repository.
 fn files() -> Vec<File> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
+    let folders = ["src", "tests", "benches", "examples"].map(|name| root.join(name));
+    let found = folders.iter().flat_map(|folder| project::files(folder, &["rs"], |_| false));
     let mut files = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        ["src", "tests", "benches", "examples"].map(|name| root.join(name)).into();
-    let mut found = vec![root.join("build.rs")];
-    while let Some(folder) = folders.pop() {
-        // Not every folder need be there.
-        for entry in fs::read_dir(folder).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
-        }
-    }
-    for path in found {
+    for path in found.chain([root.join("build.rs")]) {
         let name = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
         files.push(File { name, text: fs::read_to_string(path).unwrap() });
     }

@@ -1,10 +1,6 @@
 //! The admin port: probes, metrics, the status page.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use gotoassist_grpc::{
     admin::{
@@ -26,6 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Edge, Settings, soon};
+use crate::kit::project::{metrics, sources};
 
 struct Port {
     address: std::net::SocketAddr,
@@ -213,25 +210,15 @@ async fn the_metrics_come_with_their_meaning() {
     }
 }
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
-}
-
 #[test]
 fn every_metric_in_the_source_has_a_meaning() {
     let mut named = 0;
-    for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
-        let text: String = fs::read_to_string(&path).unwrap().split_whitespace().collect();
+    for (path, source) in sources() {
+        let text: String = source.split_whitespace().collect();
         for recording in ["counter!(\"", "gauge!(\"", "histogram!(\""] {
             assert!(!text.contains(recording), "{} names a metric in passing", path.display());
         }
-        for constant in text.split("const").skip(1).filter_map(|rest| rest.split_once(":&str=")) {
-            let (name, value) = constant;
-            let is_metric = ["\"gotoassist_", "\"rpc_", "\"http_client_"];
-            if !is_metric.iter().any(|prefix| value.starts_with(prefix)) {
-                continue;
-            }
+        for (name, _) in metrics(&source) {
             let is_described = ["counter", "gauge", "histogram"]
                 .iter()
                 .any(|kind| text.contains(&format!("describe_{kind}!({name},")));

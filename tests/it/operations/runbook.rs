@@ -1,17 +1,11 @@
 //! The pages for operators list every reason, cause, metric and warning.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use gotoassist_grpc::wire::ConnectionFailure;
 use strum::VariantNames as _;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
-}
+use crate::kit::project::{metrics, root, sources};
 
 /// A page of `docs`.
 fn page(name: &str) -> String {
@@ -23,33 +17,6 @@ fn assert_has_all(page: &str, names: &BTreeSet<String>) {
     let is_missing = |name: &&String| !page.contains(&format!("`{name}`"));
     let missing: Vec<_> = names.iter().filter(is_missing).collect();
     assert!(missing.is_empty(), "{missing:?}");
-}
-
-/// Every source file of the service.
-fn sources() -> Vec<String> {
-    let (mut folders, mut sources) = (vec![root().join("src")], Vec::new());
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                sources.push(fs::read_to_string(path).unwrap());
-            }
-        }
-    }
-    sources
-}
-
-/// The metrics that a source file names: the constants that hold a metric's name.
-fn metrics(source: &str) -> Vec<String> {
-    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-    let constants = source.split(": &str = \"").skip(1).filter_map(|text| text.split('"').next());
-    let is_metric = |name: &&str| {
-        let known = ["gotoassist_", "rpc_", "http_client_"];
-        known.iter().any(|prefix| name.starts_with(prefix)) && name.bytes().all(is_part)
-    };
-    constants.filter(is_metric).map(str::to_owned).collect()
 }
 
 /// The texts in double quotes of at least seven bytes that use only these bytes.
@@ -71,7 +38,8 @@ fn every_reason_is_in_the_runbook() {
 
 #[test]
 fn every_metric_is_on_its_page() {
-    let metrics: BTreeSet<_> = sources().iter().flat_map(|source| metrics(source)).collect();
+    let named = sources().into_iter().flat_map(|(_, source)| metrics(&source));
+    let metrics: BTreeSet<_> = named.map(|(_, metric)| metric).collect();
     assert!(metrics.len() > 30, "{metrics:?}");
     assert_has_all(&page("metrics"), &metrics);
 }
@@ -104,7 +72,7 @@ fn every_warning_in_the_log_is_in_the_runbook() {
     let levels = ["warn", "error"];
     let lines: Vec<_> = sources()
         .iter()
-        .flat_map(|source| levels.iter().flat_map(move |level| logged(source, level)))
+        .flat_map(|(_, source)| levels.iter().flat_map(move |level| logged(source, level)))
         .collect();
     assert!(
         lines.len() > 12 && lines.iter().any(|line| line == "certificates not reloaded"),
