@@ -106,7 +106,7 @@ impl RequestMetrics {
     }
 
     /// How long requests of a class wait for the quota.
-    pub fn wait(&self, class: Class) -> &Histogram {
+    pub fn wait(&self, class: &Class) -> &Histogram {
         match class {
             Class::Unary => &self.unary_wait,
             Class::Watch(_) => &self.watch_wait,

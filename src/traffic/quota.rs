@@ -4,9 +4,10 @@
 //! `pace` decides **when** a request is sent. A token bucket spreads the requests and allows a
 //! burst after a quiet time. A log of the latest admissions keeps every window of a second within
 //! the quota. `queue` decides **which** request is next. Unary calls go before watches. Callers of
-//! unary calls take turns. Watches are ordered by how much a poll would learn. While watches wait,
-//! they get one admission in [`WATCH_SHARE`], so that a flood of unary calls slows them down but
-//! never stops them. `bucket` has the dispatcher, the task that admits the waiting requests.
+//! unary calls take turns. Among the watches, polls with a hint go first, in the order of their
+//! hints. The others are ordered by how much they would learn. While watches wait, they get one
+//! admission in [`WATCH_SHARE`], so that a flood of unary calls slows them down but never stops
+//! them. Polls without a hint get one poll in [`ROUTINE_SHARE`] in the same way. `bucket` has the dispatcher, the task that admits the waiting requests.
 //!
 //! A 429 halves the rate at once. Good answers raise it again slowly.
 
@@ -28,8 +29,8 @@ use bucket::Bucket;
 
 pub use self::{
     bucket::LONGEST_SILENCE,
-    class::{Class, Urgency},
-    queue::WATCH_SHARE,
+    class::{Class, Hint, Urgency},
+    queue::{ROUTINE_SHARE, WATCH_SHARE},
     settings::{Scope, Settings},
     snapshot::Snapshot,
 };

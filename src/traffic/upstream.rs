@@ -110,15 +110,16 @@ impl Upstream {
             (None, None) => return Err(Error::new(Kind::CredentialUnavailable)),
         };
         let permit = self.breaker.enter(call.subject, call.deadline.get())?;
-        self.wait_for_quota(call, call.class).await?;
+        self.wait_for_quota(call, call.class.clone()).await?;
         Ok(Admission { authorization, own, permit })
     }
 
     async fn wait_for_quota<T>(&self, call: &Call<T>, class: Class) -> Result<(), Error> {
         let (credential, began_at) = (&call.credential, Instant::now());
         let (caller, id) = (credential.caller(), credential.id());
+        let wait = self.metrics.wait(&class);
         let admitted = self.quota.admit_for(caller, id, class, call.deadline.get()).await;
-        self.metrics.wait(class).record(began_at.elapsed());
+        wait.record(began_at.elapsed());
         admitted
     }
 

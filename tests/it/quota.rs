@@ -17,7 +17,7 @@ use std::{
 use gotoassist_grpc::{
     credential::{Credential, CredentialId},
     traffic::{
-        Urgency,
+        Hint, Urgency,
         quota::{Class, Quota, Scope, Settings},
     },
     wire::Kind,
@@ -71,7 +71,7 @@ fn caller(name: &str) -> CredentialId {
 }
 
 fn urgency(weight: f64) -> Urgency {
-    Urgency { since: Instant::now(), weight }
+    Urgency { since: Instant::now(), weight, hint: Hint::default() }
 }
 
 /// Makes calls in sequence, each after the answer to the one before.

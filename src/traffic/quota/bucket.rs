@@ -78,7 +78,7 @@ impl Bucket {
         class: Class,
         deadline: Option<Instant>,
     ) -> Result<(), Error> {
-        let deadline = match class {
+        let deadline = match &class {
             Class::Unary => deadline,
             Class::Watch(_) => None,
         };
@@ -138,6 +138,9 @@ impl Bucket {
         let now = Instant::now();
         if state.queue.is_empty() && state.pace.ready_at(now) <= now {
             state.pace.take(now);
+            if let Class::Watch(urgency) = &class {
+                urgency.hint.take();
+            }
             return Ok(None);
         }
         let (sender, admission) = oneshot::channel();

@@ -11,6 +11,9 @@ use crate::credential::CredentialId;
 /// While watches wait, one admission in this many goes to a watch, however many unary calls wait.
 pub const WATCH_SHARE: usize = 8;
 
+/// While polls without a hint wait, one poll in this many has none, however many hints there are.
+pub const ROUTINE_SHARE: usize = 4;
+
 /// Weights are clamped to this range. A session that rarely changes is polled rarely, but it is
 /// still polled.
 const WEIGHTS: (f64, f64) = (0.01, 100.0);
@@ -26,6 +29,9 @@ pub(super) struct Queue<P> {
     watches: BTreeMap<Ticket, (Urgency, P)>,
     /// The number of unary calls that were admitted since the latest watch, while watches waited.
     unary_in_a_row: usize,
+    /// The number of polls with a hint that were admitted since the latest one without, while such
+    /// polls waited.
+    hinted_in_a_row: usize,
 }
 
 /// The unary calls of one caller, in order of arrival.
@@ -38,7 +44,7 @@ struct Line<P> {
 impl<P> Queue<P> {
     pub(super) fn new() -> Self {
         let (lines, watches) = (HashMap::new(), BTreeMap::new());
-        Self { next: 0, lines, watches, unary_in_a_row: 0 }
+        Self { next: 0, lines, watches, unary_in_a_row: 0, hinted_in_a_row: 0 }
     }
 
     pub(super) fn waiting_unary(&self) -> usize {
@@ -135,6 +141,9 @@ impl<P> Queue<P> {
         place
     }
 
+    /// Polls with a hint go first, in the order of their hints. The others follow in the order of
+    /// what they would learn.
+    ///
     /// Scans all watches. At a few requests a second, this is cheaper than maintaining an order
     /// that changes with time.
     fn next_watch(&mut self, now: Instant) -> Option<P> {
@@ -142,13 +151,36 @@ impl<P> Queue<P> {
             let age = now.saturating_duration_since(urgency.since).as_secs_f64();
             age * urgency.weight.max(WEIGHTS.0).min(WEIGHTS.1)
         };
-        let best = self
-            .watches
-            .iter()
-            .rev()
-            .max_by(|(_, (a, _)), (_, (b, _))| gain(a).total_cmp(&gain(b)))
-            .map(|(ticket, _)| *ticket)?;
-        self.watches.remove(&best).map(|(_, place)| place)
+        let (mut oldest_hint, mut best_routine) = (None, None);
+        for (ticket, (urgency, _)) in &self.watches {
+            match urgency.hint.since() {
+                Some(since) if oldest_hint.is_none_or(|(oldest, _)| since < oldest) => {
+                    oldest_hint = Some((since, *ticket));
+                }
+                Some(_) => {}
+                None => {
+                    let gain = gain(urgency);
+                    if best_routine.is_none_or(|(best, _)| gain > best) {
+                        best_routine = Some((gain, *ticket));
+                    }
+                }
+            }
+        }
+        let is_routine_due = self.hinted_in_a_row + 1 >= ROUTINE_SHARE;
+        let ticket = match (oldest_hint, best_routine) {
+            (Some((_, hinted)), Some(_)) if !is_routine_due => {
+                self.hinted_in_a_row += 1;
+                hinted
+            }
+            (Some((_, ticket)), None) | (_, Some((_, ticket))) => {
+                self.hinted_in_a_row = 0;
+                ticket
+            }
+            (None, None) => return None,
+        };
+        let (urgency, place) = self.watches.remove(&ticket)?;
+        urgency.hint.take();
+        Some(place)
     }
 
     fn remove_if_empty(&mut self, caller: CredentialId) {
@@ -167,7 +199,7 @@ impl<P> Queue<P> {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use super::{super::class::Hint, *};
     use crate::credential::Credential;
 
     fn caller(name: &str) -> CredentialId {
@@ -202,7 +234,11 @@ mod tests {
     #[test]
     fn watches_follow_unary_calls_in_order_of_urgency() {
         let now = Instant::now() + Duration::from_secs(100);
-        let asked = |seconds, weight| Urgency { since: now - Duration::from_secs(seconds), weight };
+        let asked = |seconds, weight| Urgency {
+            since: now - Duration::from_secs(seconds),
+            weight,
+            hint: Hint::default(),
+        };
         let mut queue = Queue::new();
         queue.join_watch(asked(10, 0.1), "1");
         queue.join_watch(asked(3, 1.0), "3");
@@ -211,5 +247,31 @@ mod tests {
         queue.join_unary(caller("a"), "unary");
         let order: Vec<_> = std::iter::from_fn(|| queue.next(now)).collect();
         assert_eq!(order, ["unary", "3", "2", "1", "0.9"]);
+    }
+
+    #[test]
+    fn polls_with_a_hint_go_first_but_leave_a_share() {
+        let now = Instant::now() + Duration::from_secs(100);
+        let urgency = |is_hinted| {
+            let hint = Hint::default();
+            if is_hinted {
+                hint.give();
+            }
+            Urgency { since: now - Duration::from_secs(10), weight: 1.0, hint }
+        };
+        let mut queue = Queue::new();
+        let waiting = urgency(false);
+        queue.join_watch(waiting.clone(), "late hint");
+        for _ in 0..6 {
+            queue.join_watch(urgency(false), "routine");
+        }
+        for _ in 0..4 {
+            queue.join_watch(urgency(true), "hint");
+        }
+        waiting.hint.give();
+        let order = drain(&mut queue);
+        let start = ["hint", "hint", "hint", "routine", "hint", "late hint"];
+        assert_eq!(order[..6], start, "{order:?}");
+        assert_eq!(waiting.hint.since(), None, "the request that was sent has taken the hint");
     }
 }

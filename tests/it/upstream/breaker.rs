@@ -6,7 +6,7 @@ use std::time::Duration;
 use gotoassist_grpc::{
     credential::Credential,
     trace::Cause,
-    traffic::{Client, RequestContext, Urgency},
+    traffic::{Client, Hint, RequestContext, Urgency},
     wire::{Error, Kind},
 };
 use tokio::time::{Instant, advance};
@@ -334,7 +334,7 @@ async fn a_poll_that_waits_for_quota_keeps_nobody_from_trying_the_vendor_out() {
     advance(SECOND / 2).await;
     let poll = tokio::spawn({
         let client = client.clone();
-        let urgency = Urgency { since: Instant::now(), weight: 1.0 };
+        let urgency = Urgency { since: Instant::now(), weight: 1.0, hint: Hint::default() };
         async move {
             client.poll_session(&caller(), &id("2"), urgency, &Cause::default()).await.map(|_| ())
         }

@@ -15,7 +15,7 @@ use gotoassist_grpc::{
     config::UpstreamConfig,
     credential::Credential,
     trace::Cause,
-    traffic::{Client, RequestContext, Urgency},
+    traffic::{Client, Hint, RequestContext, Urgency},
     wire::Kind,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -207,7 +207,7 @@ async fn a_poll_is_refreshed_too() {
     .await;
     let endpoint = token_endpoint().await;
     let client = service_client(&vendor, &endpoint, |_| {});
-    let urgency = Urgency { since: Instant::now(), weight: 1.0 };
+    let urgency = Urgency { since: Instant::now(), weight: 1.0, hint: Hint::default() };
     client.poll_session(&Credential::SERVICE, &id("1"), urgency, &Cause::default()).await.unwrap();
     assert_eq!((vendor.requests(), endpoint.requests()), (2, 2));
 }
@@ -248,7 +248,7 @@ async fn over_ten_thousand_interleavings_nobody_sees_what_another_was_shown() {
             let start = Duration::from_millis(random.u64(..3));
             async move {
                 tokio::time::sleep(start).await;
-                let urgency = Urgency { since: Instant::now(), weight: 1.0 };
+                let urgency = Urgency { since: Instant::now(), weight: 1.0, hint: Hint::default() };
                 let answer = async {
                     if is_poll {
                         client.poll_session(&credential, &id, urgency, &Cause::default()).await

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gotoassist_grpc::{
     trace::Cause,
-    traffic::{Client, RequestContext, Urgency},
+    traffic::{Client, Hint, RequestContext, Urgency},
     wire::{ConnectionFailure, Error, Kind},
 };
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ async fn call(client: &Client) -> Result<(), Error> {
 }
 
 async fn poll(client: &Client) -> Result<(), Error> {
-    let urgency = Urgency { since: Instant::now(), weight: 1.0 };
+    let urgency = Urgency { since: Instant::now(), weight: 1.0, hint: Hint::default() };
     client.poll_session(&caller(), &id("1"), urgency, &Cause::default()).await.map(drop)
 }
 

@@ -4,7 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use gotoassist_grpc::{
     trace::Cause,
-    traffic::{RequestContext, Urgency},
+    traffic::{Hint, RequestContext, Urgency},
     wire::Kind,
 };
 use tokio::time::Instant;
@@ -134,7 +134,7 @@ async fn a_call_whose_time_is_over_already_asks_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_poll_is_a_single_attempt() {
     let stub = failing(1, answer("503 x", &[], "")).await;
-    let urgency = Urgency { since: Instant::now(), weight: 1.0 };
+    let urgency = Urgency { since: Instant::now(), weight: 1.0, hint: Hint::default() };
     let error = client(&stub)
         .poll_session(&caller(), &id("1"), urgency, &Cause::default())
         .await

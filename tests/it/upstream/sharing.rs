@@ -6,7 +6,7 @@ use gotoassist_grpc::{
     credential::Credential,
     model::SessionId,
     trace::Cause,
-    traffic::{Client, RequestContext, Urgency},
+    traffic::{Client, Hint, RequestContext, Urgency},
     wire::Kind,
 };
 use tokio::{
@@ -25,7 +25,7 @@ fn other_caller() -> Credential {
 }
 
 pub(super) fn urgency() -> Urgency {
-    Urgency { since: Instant::now(), weight: 1.0 }
+    Urgency { since: Instant::now(), weight: 1.0, hint: Hint::default() }
 }
 
 /// A session, half a second after the request.
