@@ -5,6 +5,9 @@
 //! on paused time. Watchers see the newest state; there is no queue. A slow watcher finds the
 //! status changes that it missed in the [`History`](crate::model::History).
 
+mod account;
+mod hint;
+mod listing;
 mod metric;
 mod poll;
 mod poll_interval;
@@ -17,12 +20,14 @@ mod settings;
 mod state;
 mod subscribe;
 mod subscription;
+mod sweep;
 mod unstable_fields;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+pub use hint::HintSource;
 pub use poll_interval::PollIntervals;
-pub use request::{Ask, BoxedReply, Key, Reply, read};
+pub use request::{Ask, BoxedListReply, BoxedReply, Keep, Key, List, ListAsk, Reply, read};
 pub use revision::{Difference, Revision};
 pub use settings::Settings;
 pub use state::{Overview, State};
@@ -30,10 +35,11 @@ pub use subscription::{Subscriber, Subscription, View};
 
 use crate::{
     clock::Clock,
-    model::{Known, Session},
+    model::{Known, Session, SessionId},
     traffic::{Identities, RequestContext},
     wire::{Answer, Error},
 };
+use parking_lot::Mutex;
 use registry::Registry;
 use subscribe::NewSubscription;
 
@@ -42,15 +48,25 @@ use subscribe::NewSubscription;
 pub struct Feed(Arc<Registry>);
 
 impl Feed {
-    /// Creates a feed that reads sessions with `read` and keeps `identities` up to date.
+    /// Creates a feed that reads sessions with `read` and keeps `identities` up to date. With `list`,
+    /// it also reads the vendor's list, and polls those sessions first that the list shows to have
+    /// changed.
     pub fn new(
         read: impl Fn(Key, Ask) -> BoxedReply + Send + Sync + 'static,
+        list: Option<Box<List>>,
         settings: Settings,
         clock: Clock,
         identities: Identities,
     ) -> Self {
         metric::describe();
-        Self(Arc::new(Registry::new(Box::new(read), settings, clock, identities)))
+        Self(Arc::new(Registry {
+            read: Box::new(read),
+            list,
+            settings,
+            clock,
+            identities,
+            polls: Mutex::default(),
+        }))
     }
 
     /// Subscribes to the poll of a session. Starts the poll if none is running. `known` is what the
@@ -84,10 +100,20 @@ impl Feed {
         (age.unwrap_or_default() <= max_staleness).then_some(Answer { content, observed_at })
     }
 
+    /// Polls the session with this id or token sooner, under each credential that watches it.
+    pub fn hint(&self, session: &SessionId, source: HintSource) {
+        let polls = self.0.polls.lock();
+        let accounts = polls.by_credential.values();
+        for (_, poller) in accounts.flat_map(|account| account.named(session.as_str())) {
+            metric::count_hint(source);
+            poller.hint(source);
+        }
+    }
+
     /// The running polls.
     pub fn overview(&self) -> Vec<Overview> {
         let polls = self.0.polls.lock();
-        polls.by_key.iter().map(|((_, session), poller)| poller.overview(session.clone())).collect()
+        polls.all().map(|(session, poller)| poller.overview(session.clone())).collect()
     }
 
     /// Brings the gauges of polls and watches up to date.
@@ -99,7 +125,7 @@ impl Feed {
     pub fn close(&self) {
         let mut polls = self.0.polls.lock();
         polls.is_closing = true;
-        for poller in polls.by_key.values() {
+        for (_, poller) in polls.all() {
             poller.state.send_modify(|state| state.is_closing = true);
         }
     }
@@ -107,6 +133,6 @@ impl Feed {
 
 impl fmt::Debug for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("polls", &self.0.polls.lock().by_key.len()).finish()
+        f.debug_struct("Feed").field("polls", &self.0.polls.lock().all().count()).finish()
     }
 }

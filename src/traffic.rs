@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use call::RequestContext;
 pub use identities::Identities;
-pub use quota::Urgency;
+pub use quota::{Hint, Urgency};
 pub use stats::{CallStats, UpstreamStats};
 
 use breaker::Breaker;

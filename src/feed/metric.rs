@@ -1,21 +1,67 @@
 //! The metrics of the polls.
 
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use std::time::Duration;
 
-use super::{Overview, poll_result::PollResult};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+use super::{Overview, hint::HintSource, poll_result::PollResult};
 use crate::model::Status;
 
 const POLLS: &str = "gotoassist_polls_total";
 const RUNNING_POLLS: &str = "gotoassist_polls";
 const WATCHES: &str = "gotoassist_watches";
 const STALE_WATCHES: &str = "gotoassist_stale_watches";
+const HINTS: &str = "gotoassist_hints_total";
+const HINT_HITS: &str = "gotoassist_hint_hits_total";
+const CHANGES: &str = "gotoassist_status_changes_total";
+const CHANGE_AGE: &str = "gotoassist_status_change_age_seconds";
+const SWEEPS: &str = "gotoassist_sweeps_total";
 
 /// Describes the metrics. Has no effect before a recorder is installed.
 pub(super) fn describe() {
     describe_counter!(POLLS, "Answers to polls of watched sessions, by result");
     describe_gauge!(RUNNING_POLLS, "Sessions that are polled, by latest status");
     describe_gauge!(WATCHES, "Open watches, by the status of their session");
+    describe_counter!(HINTS, "Hints that a watched session has changed, by source");
+    describe_counter!(HINT_HITS, "Hints after which the poll found a change, by source");
+    describe_counter!(
+        CHANGES,
+        "Status changes of watched sessions, by what made the poll find them"
+    );
+    describe_histogram!(
+        CHANGE_AGE,
+        Unit::Seconds,
+        "Time from a status change, by the vendor's clock, to the answer that showed it"
+    );
+    describe_counter!(SWEEPS, "Readings of GoToAssist's list of sessions, by result");
     describe_gauge!(STALE_WATCHES, "Open watches whose session is stale because GoToAssist fails");
+}
+
+pub(super) fn count_hint(source: HintSource) {
+    counter!(HINTS, "source" => source.name()).increment(1);
+}
+
+/// Counts a hint that is served: the poll that followed it found a change, or not.
+pub(super) fn count_served_hint(source: HintSource, has_changed: bool) {
+    if has_changed {
+        counter!(HINT_HITS, "source" => source.name()).increment(1);
+    }
+}
+
+/// Counts a change of status by what made the poll find it.
+pub(super) fn count_change(hinted_by: Option<HintSource>, age: Option<Duration>) {
+    let found_by = hinted_by.map_or("poll", HintSource::name);
+    counter!(CHANGES, "found_by" => found_by).increment(1);
+    if let Some(age) = age {
+        histogram!(CHANGE_AGE, "found_by" => found_by).record(age);
+    }
+}
+
+/// Counts a reading of the vendor's list.
+pub(super) fn count_sweep(result: &'static str) {
+    counter!(SWEEPS, "result" => result).increment(1);
 }
 
 pub(super) fn count_poll(result: PollResult) {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     metric,
-    poll_interval::weight,
+    poll_interval::{stretched, weight},
     poll_result::PollResult,
     poller::Poller,
     registry::Registry,
@@ -83,7 +83,7 @@ impl Poll<'_> {
                     let latest = self.poller.identity();
                     if latest != identity {
                         identity = latest;
-                        self.registry.identities.set(self.key.index(), identity);
+                        self.registry.identify(self.key, self.poller, identity);
                     }
                 }
                 () = at(schedule.end) => return self.poller.end_outage(),
@@ -113,7 +113,9 @@ impl Poll<'_> {
         let age = self.registry.clock.now().duration_since(status_since(&latest));
         let weight = weight(latest.session.status(), Duration::try_from(age).unwrap_or_default());
         let span = self.poller.links.poll();
-        let ask = Ask::Next(Urgency { since, weight }, span.cause());
+        let weight = stretched(weight, self.poller.stretch());
+        let urgency = Urgency { since, weight, hint: self.poller.hint.clone() };
+        let ask = Ask::Next(urgency, span.cause());
         let reply = (self.registry.read)(self.key.clone(), ask);
         Request { sent_at: Instant::now(), reply, span }
     }

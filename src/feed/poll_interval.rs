@@ -42,7 +42,7 @@ impl PollIntervals {
 
 /// Intervals vary by this fraction in both directions, so that polls that began together drift
 /// apart.
-const JITTER: f64 = 0.1;
+pub(super) const JITTER: f64 = 0.1;
 
 /// `interval` with jitter.
 pub(super) fn jittered(interval: Duration) -> Duration {
@@ -78,4 +78,10 @@ pub(super) fn weight(status: Status, age: Duration) -> f64 {
         Status::Unknown => 1.0,
         Status::Complete | Status::Abandoned => 0.2,
     }
+}
+
+/// The weight of a session whose poll interval is stretched because the vendor's list shows it. The
+/// list tells how likely a change is. What remains is equal for all sessions, such as late notes.
+pub(super) fn stretched(weight: f64, stretch: f64) -> f64 {
+    (1.0 + (weight - 1.0) / stretch) / stretch
 }

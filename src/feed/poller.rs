@@ -1,6 +1,9 @@
 //! The state of a polled session, and when the next request is due.
 
 mod accept;
+mod hint;
+
+pub(super) use hint::Observation;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,15 +15,19 @@ use tokio::{
 };
 
 use super::{
+    hint::HintSource,
+    listing::Listing,
     poll_interval::jittered,
     revision::Revision,
     settings::Settings,
     state::{Overview, State},
+    sweep::Reliability,
     unstable_fields::UnstableFields,
 };
 use crate::{
     model::{Identity, Session, SessionId, Validator},
     trace::Links,
+    traffic::Hint,
     wire::{Answer, Error, Kind},
 };
 
@@ -39,6 +46,10 @@ pub(super) struct Poller {
     pub subscribers: watch::Sender<usize>,
     /// Notified when the schedule changes.
     pub rescheduled: Notify,
+    /// Whether the session has probably changed.
+    pub hint: Hint,
+    /// How reliable the hints of the vendor's list are, for this credential.
+    reliability: Arc<Reliability>,
     /// Links the traces of the poll and of its watchers.
     pub links: Links,
     name: SessionId,
@@ -72,6 +83,14 @@ struct Record {
     gap: Duration,
     /// When the next request is due.
     due_at: Instant,
+    /// Where the latest hint comes from, until a poll has served it.
+    hinted_by: Option<HintSource>,
+    /// The number of polls in a row that found no change after a callback.
+    callback_misses: usize,
+    /// By how much the latest pause was stretched.
+    stretched_by: Duration,
+    /// What the vendor's list shows of the session.
+    listing: Listing,
 }
 
 /// Why there is no good answer at present.
@@ -105,6 +124,7 @@ impl Poller {
         answer: &Answer<Arc<Session>>,
         validator: Validator,
         is_closing: bool,
+        reliability: Arc<Reliability>,
         settings: &Settings,
     ) -> Self {
         let Answer { content: session, observed_at } = answer.clone();
@@ -122,6 +142,10 @@ impl Poller {
             accepted_at: now,
             gap: Duration::ZERO,
             due_at,
+            hinted_by: None,
+            callback_misses: 0,
+            stretched_by: Duration::ZERO,
+            listing: Listing::default(),
         };
         Self {
             state: watch::Sender::new(State { revision, trouble: None, end: None, is_closing }),
@@ -129,6 +153,8 @@ impl Poller {
             record: Mutex::new(record),
             subscribers: watch::Sender::new(0),
             rescheduled: Notify::new(),
+            hint: Hint::default(),
+            reliability,
             links: Links::default(),
             name,
         }

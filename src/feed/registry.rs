@@ -5,15 +5,23 @@ use std::{collections::HashMap, sync::Arc};
 use parking_lot::Mutex;
 
 use super::{
+    account::Account,
     poller::Poller,
-    request::{Key, Read},
+    request::{Key, List, Read},
     settings::Settings,
 };
-use crate::{clock::Clock, credential::CredentialId, model::SessionId, traffic::Identities};
+use crate::{
+    clock::Clock,
+    credential::{Credential, CredentialId},
+    model::{Identity, SessionId},
+    traffic::Identities,
+};
 
 /// The running polls, and what they share.
 pub(super) struct Registry {
     pub read: Box<Read>,
+    /// Reads the vendor's list. `None` if there are no sweeps.
+    pub list: Option<Box<List>>,
     pub settings: Settings,
     pub clock: Clock,
     pub identities: Identities,
@@ -22,24 +30,36 @@ pub(super) struct Registry {
 
 #[derive(Default)]
 pub(super) struct Polls {
-    pub by_key: HashMap<(CredentialId, SessionId), Arc<Poller>>,
+    pub by_credential: HashMap<CredentialId, Account>,
     pub is_closing: bool,
 }
 
 impl Registry {
-    pub fn new(read: Box<Read>, settings: Settings, clock: Clock, identities: Identities) -> Self {
-        Self { read, settings, clock, identities, polls: Mutex::default() }
-    }
-
     /// The poll of a session, if there is one that has not ended.
     pub fn running(&self, key: &Key) -> Option<Arc<Poller>> {
         self.polls.lock().running(key).cloned()
     }
 
+    /// Notes the identity of a polled session, once an answer had its id.
+    pub fn identify(&self, key: &Key, poller: &Arc<Poller>, identity: Option<Identity>) {
+        self.identities.set(key.index(), identity);
+        let mut polls = self.polls.lock();
+        if polls.has(key, poller)
+            && let Some(account) = polls.by_credential.get_mut(&key.credential.id())
+        {
+            account.identify(&key.session, identity);
+        }
+    }
+
     /// Removes a poll, unless another poll has replaced it.
     pub fn remove(&self, polls: &mut Polls, key: &Key, poller: &Arc<Poller>) {
-        if polls.has(key, poller) {
-            polls.by_key.remove(&key.index());
+        if polls.has(key, poller)
+            && let Some(account) = polls.by_credential.get_mut(&key.credential.id())
+        {
+            account.remove(&key.session);
+            if account.polls.is_empty() {
+                polls.by_credential.remove(&key.credential.id());
+            }
             self.identities.forget(&key.index());
         }
     }
@@ -48,11 +68,26 @@ impl Registry {
 impl Polls {
     /// The poll of a session, if there is one that has not ended.
     pub fn running(&self, key: &Key) -> Option<&Arc<Poller>> {
-        self.by_key.get(&key.index()).filter(|poller| poller.state.borrow().end.is_none())
+        self.get(key).filter(|poller| poller.state.borrow().end.is_none())
     }
 
     /// Whether `poller` is the poll of the session.
     pub fn has(&self, key: &Key, poller: &Arc<Poller>) -> bool {
-        self.by_key.get(&key.index()).is_some_and(|current| Arc::ptr_eq(current, poller))
+        self.get(key).is_some_and(|current| Arc::ptr_eq(current, poller))
+    }
+
+    /// The polls of a credential.
+    pub fn account(&mut self, credential: &Credential) -> &mut Account {
+        let new = || Account::new(credential.clone());
+        self.by_credential.entry(credential.id()).or_insert_with(new)
+    }
+
+    /// All polls, each with the text by which its session is requested.
+    pub fn all(&self) -> impl Iterator<Item = (&SessionId, &Arc<Poller>)> {
+        self.by_credential.values().flat_map(|account| &account.polls)
+    }
+
+    fn get(&self, key: &Key) -> Option<&Arc<Poller>> {
+        self.by_credential.get(&key.credential.id())?.polls.get(&key.session)
     }
 }

@@ -2,9 +2,11 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+use jiff::Timestamp;
+
 use crate::{
     credential::{Credential, CredentialId},
-    model::{Session, SessionId},
+    model::{ListedSession, Session, SessionId},
     trace::Cause,
     traffic::{Client, RequestContext, Urgency},
     wire::{Answer, Error},
@@ -57,3 +59,24 @@ pub fn read(client: Client) -> impl Fn(Key, Ask) -> BoxedReply + Send + Sync {
 
 /// Asks the vendor.
 pub(super) type Read = dyn Fn(Key, Ask) -> BoxedReply + Send + Sync;
+
+/// A request for the vendor's list.
+#[derive(Clone, Debug)]
+pub struct ListAsk {
+    /// The credential.
+    pub credential: Credential,
+    /// The sessions that started since then.
+    pub since: Timestamp,
+    /// How much the list would tell.
+    pub urgency: Urgency,
+}
+
+/// Receives each element of the list. If the reply is an error, it has received only a part of the
+/// list.
+pub type Keep = Box<dyn FnMut(ListedSession) + Send>;
+
+/// The future reply to a request for the list: its size in bytes.
+pub type BoxedListReply = Pin<Box<dyn Future<Output = Result<usize, Error>> + Send>>;
+
+/// Asks the vendor for its list.
+pub type List = dyn Fn(ListAsk, Keep) -> BoxedListReply + Send + Sync;

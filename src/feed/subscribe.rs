@@ -13,6 +13,7 @@ use super::{
     request::{Ask, Key, Reply},
     revision::Revision,
     subscription::Subscription,
+    sweep,
 };
 use crate::{
     model::{Baseline, Digest, History, Known, Session, Validation, Validator},
@@ -180,12 +181,19 @@ impl<'a> NewSubscription<'a> {
         if let Some(running) = polls.running(key) {
             return Err(running.clone());
         }
-        registry.identities.set(key.index(), validator.identity());
-        let (name, validator) = (key.session.clone(), validator.clone());
-        let poller = Poller::new(name, answer, validator, polls.is_closing, &registry.settings);
+        let identity = validator.identity();
+        registry.identities.set(key.index(), identity);
+        let (name, validator, is_closing) =
+            (key.session.clone(), validator.clone(), polls.is_closing);
+        let account = polls.account(&key.credential);
+        let reliability = account.reliability.clone();
+        let poller =
+            Poller::new(name, answer, validator, is_closing, reliability, &registry.settings);
         let poller = Arc::new(poller);
         let subscription = Subscription::to(&poller, self.cause.clone());
-        polls.by_key.insert(key.index(), poller.clone());
+        account.polls.insert(key.session.clone(), poller.clone());
+        account.identify(&key.session, identity);
+        sweep::start_if_due(registry, account);
         drop(polls);
         poll::start(Arc::clone(registry), (*key).clone(), poller);
         Ok(subscription)

@@ -60,7 +60,7 @@ impl Identity {
     }
 
     /// The identity of the session with this id. It is the fingerprint of that field.
-    pub(super) fn of_id(session_id: &str) -> Self {
+    pub fn of_id(session_id: &str) -> Self {
         let field = fingerprint("session_id", &Content::Text(Some(session_id)));
         Self(u32::from_be_bytes(head(field.as_ref())))
     }

@@ -1,6 +1,6 @@
 //! A support session and its id.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use super::{
     argument::{InvalidArgument, check_argument},
@@ -19,6 +19,12 @@ pub struct SessionId(Arc<str>);
 impl SessionId {
     /// The whole text, for the request to the vendor.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for SessionId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -33,8 +33,13 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
         token_client.transpose()?.and_then(|http| TokenSource::new(&config.credentials, http));
     let client = traffic::Client::new(&config.upstream, tokens, clock)?;
     let identities = client.identities().clone();
-    let feed =
-        Feed::new(feed::read(client.clone()), feed_settings(&config.watch), clock, identities);
+    let feed = Feed::new(
+        feed::read(client.clone()),
+        None,
+        feed_settings(&config.watch),
+        clock,
+        identities,
+    );
     Ok(Service {
         watches: Watches::new(watch_settings(config), feed.clone()),
         feed,

@@ -34,11 +34,13 @@ impl Poller {
             return PollResult::Superseded;
         }
         record.replied_at = Instant::now();
+        let served = self.served_hint(&record, sent_at);
         let (result, pause) = match reply {
             Ok(answer) => self.accept_answer(&mut record, answer, settings),
             Err(error) => self.accept_error(&mut record, error, settings),
         };
-        record.due_at = record.replied_at + jittered(pause);
+        let pause = self.settle_hint(&mut record, served, result).unwrap_or(jittered(pause));
+        record.due_at = record.replied_at + pause;
         drop(record);
         self.rescheduled.notify_one();
         result
@@ -78,10 +80,13 @@ impl Poller {
         record.has_rejected = false;
         record.failures = 0;
         record.trouble = None;
-        record.gap = record.replied_at.duration_since(record.accepted_at).max(record.gap / 2);
+        let gap = record.replied_at.duration_since(record.accepted_at);
+        record.gap = gap.saturating_sub(record.stretched_by).max(record.gap / 2);
         record.accepted_at = record.replied_at;
         record.unstable_fields.observe(&digest);
-        let pause = settings.intervals.of(session.status());
+        let interval = settings.intervals.of(session.status());
+        let pause = interval.mul_f64(record.listing.stretch(record.replied_at));
+        record.stretched_by = pause.saturating_sub(interval);
         let changed = latest.digest.changed(&digest);
         let is_held_back = record.unstable_fields.hold_back(changed);
         let next = latest.next(session, digest, observed_at).filter(|_| !is_held_back);

@@ -51,7 +51,7 @@ impl Server {
             max_per_session: 100_000,
         };
         alter(&mut feed_settings, &mut watch_settings);
-        let feed = Feed::new(read, feed_settings, clock, client.identities().clone());
+        let feed = Feed::new(read, None, feed_settings, clock, client.identities().clone());
         let watches = Watches::new(watch_settings, feed.clone());
         let cut = watches.clone();
         let service = Service {

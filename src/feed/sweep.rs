@@ -1,0 +1,242 @@
+//! Reads the vendor's list for the credentials that watch many sessions. One request for the list
+//! tells the statuses of all sessions, so those that have changed are polled first.
+//!
+//! The list is only a hint. A list that is out of date, wrong or incomplete costs requests, and never
+//! a message.
+
+mod cost;
+mod reliability;
+
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
+use tracing::info;
+
+use super::{
+    account::Account,
+    metric,
+    poller::Observation,
+    registry::Registry,
+    request::{List, ListAsk},
+};
+use crate::{
+    credential::CredentialId,
+    model::{ListedSession, SessionId, UtcTime},
+    traffic::{Hint, Urgency},
+    wire::Error,
+};
+use cost::Cost;
+
+pub(super) use reliability::Reliability;
+
+/// With fewer polls, no list can pay.
+const FEWEST_POLLS: usize = 2;
+
+/// How often to check whether the list would pay.
+const CHECK: Duration = Duration::from_secs(5);
+
+/// The list covers the sessions that started within this time. Older ones are polled as if there
+/// were no list, since the list has every session since then, also those that nobody watches.
+const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+
+/// The vendor's times and ours may differ by this.
+const MARGIN: SignedDuration = SignedDuration::from_mins(10);
+
+/// The first and the longest pause after the list failed. The pause doubles with each failure.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(30));
+
+/// After so many sessions, other tasks get a turn.
+const SLICE: usize = 500;
+
+/// Starts to sweep for an account, if it has enough polls and nobody does it yet.
+pub(super) fn start_if_due(registry: &Arc<Registry>, account: &mut Account) {
+    let is_running = account.sweeper.strong_count() > 0;
+    if registry.list.is_some() && !is_running && account.polls.len() >= FEWEST_POLLS {
+        let token = Arc::new(());
+        account.sweeper = Arc::downgrade(&token);
+        let credential = account.credential.id();
+        let sweeper = Sweeper { registry: registry.clone(), credential, token };
+        tokio::spawn(async move { sweeper.run().await });
+    }
+}
+
+/// Sweeps for one credential until it has too few polls.
+struct Sweeper {
+    registry: Arc<Registry>,
+    credential: CredentialId,
+    /// The account refers to it, so that it has one sweeper.
+    token: Arc<()>,
+}
+
+/// Why the list gave no hints.
+enum Failure {
+    Unanswered(Error),
+    /// Hardly any of its hints came true.
+    Unreliable,
+}
+
+impl Failure {
+    /// The name in metrics and logs.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Unanswered(error) => error.kind.name(),
+            Self::Unreliable => "unreliable",
+        }
+    }
+}
+
+impl Sweeper {
+    async fn run(&self) {
+        let Some(list) = &self.registry.list else { return };
+        let (mut cost, mut failures) = (Cost::UNKNOWN, 0);
+        let mut asked_at = Instant::now();
+        let mut due_at = asked_at + CHECK;
+        loop {
+            sleep_until(due_at).await;
+            let Some(account) = self.account() else { return };
+            let plan = Plan::new(&account, &self.registry, cost.interval());
+            if !cost.pays(plan.rate) {
+                self.uncover(&account);
+                cost.forget_a_little();
+                due_at = Instant::now() + CHECK;
+                continue;
+            }
+            let began_at = Instant::now();
+            let urgency = Urgency { since: asked_at, weight: plan.weight, hint: Hint::default() };
+            let ask =
+                ListAsk { credential: account.credential.clone(), since: plan.since, urgency };
+            let result = self.sweep(list, ask, &account, cost.interval()).await;
+            asked_at = began_at;
+            let pause = match result {
+                Ok(bytes) => {
+                    metric::count_sweep("ok");
+                    failures = 0;
+                    cost = Cost::of(bytes, began_at.elapsed());
+                    cost.interval()
+                }
+                Err(failure) => {
+                    metric::count_sweep(failure.name());
+                    if failures == 0 {
+                        info!(
+                            reason = failure.name(),
+                            "GoToAssist's list of sessions gives no hints; each session is polled"
+                        );
+                    }
+                    self.uncover(&account);
+                    account.reliability.forget_hints();
+                    let (first, longest) = BACKOFF;
+                    let pause = first.saturating_mul(1 << failures.min(6)).min(longest);
+                    failures += 1;
+                    pause
+                }
+            };
+            due_at = Instant::now() + pause;
+        }
+    }
+
+    /// The account as it is now. `None` if this sweeper must end.
+    fn account(&self) -> Option<Account> {
+        let mut polls = self.registry.polls.lock();
+        let account = polls.by_credential.get_mut(&self.credential)?;
+        if !account.sweeper.ptr_eq(&Arc::downgrade(&self.token)) {
+            return None;
+        }
+        if account.polls.len() < FEWEST_POLLS {
+            // Under the same lock, so that the next poll starts another sweeper.
+            account.sweeper = std::sync::Weak::new();
+            self.uncover(account);
+            return None;
+        }
+        Some(account.clone())
+    }
+
+    /// Reads the list once. Returns its size in bytes.
+    async fn sweep(
+        &self,
+        list: &List,
+        ask: ListAsk,
+        account: &Account,
+        interval: Duration,
+    ) -> Result<usize, Failure> {
+        let observations = Arc::<Mutex<HashMap<SessionId, Observation>>>::default();
+        let (polls, observed) = (account.clone(), observations.clone());
+        let keep = move |element: ListedSession| observe(&polls, &element, &mut observed.lock());
+        let bytes = list(ask, Box::new(keep)).await.map_err(Failure::Unanswered)?;
+        if account.reliability.is_useless() {
+            return Err(Failure::Unreliable);
+        }
+        let observations = mem::take(&mut *observations.lock());
+        let (stretch, settings) = (account.reliability.stretch(), &self.registry.settings);
+        // The list must fail several times in a row before it covers a session no more.
+        let until = Instant::now() + 4 * interval.max(CHECK);
+        for (place, (session, poller)) in account.polls.iter().enumerate() {
+            match observations.get(session) {
+                Some(observation) => observation.apply(until, stretch, settings),
+                None => poller.uncover(settings),
+            }
+            if place % SLICE == SLICE - 1 {
+                yield_now().await;
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn uncover(&self, account: &Account) {
+        for poller in account.polls.values() {
+            poller.uncover(&self.registry.settings);
+        }
+    }
+}
+
+/// Compares an element of the list with the polls of its session. A list may show a session twice.
+fn observe(
+    account: &Account,
+    element: &ListedSession,
+    observations: &mut HashMap<SessionId, Observation>,
+) {
+    let names = [Some(element.session.session_id.as_str()), element.start_token.as_deref()];
+    for (session, poller) in names.into_iter().flatten().flat_map(|name| account.named(name)) {
+        let observation = Observation::new(poller, element);
+        match observations.get_mut(session) {
+            Some(earlier) => earlier.add(&observation),
+            None => drop(observations.insert(session.clone(), observation)),
+        }
+    }
+}
+
+/// What the list would tell, and from when on.
+struct Plan {
+    /// The requests a second that single polls take to be as fresh.
+    rate: f64,
+    /// How much the list would tell.
+    weight: f64,
+    since: Timestamp,
+}
+
+impl Plan {
+    /// `interval` is the time between two readings of the list.
+    fn new(account: &Account, registry: &Registry, interval: Duration) -> Self {
+        let now = registry.clock.now();
+        let earliest = now - LONGEST_WINDOW;
+        let mut plan = Self { rate: 0.0, weight: 0.0, since: now };
+        for poller in account.polls.values() {
+            let revision = poller.state.borrow().revision.clone();
+            let status = revision.session.status();
+            let started_at = revision.session.started_at.map(UtcTime::to_timestamp);
+            let started_at = started_at.unwrap_or(revision.observed_at);
+            if started_at >= earliest && !status.is_final() {
+                let poll = registry.settings.intervals.of(status).max(interval);
+                plan.rate += 1.0 / poll.as_secs_f64();
+                plan.weight += 1.0;
+                plan.since = plan.since.min(started_at);
+            }
+        }
+        plan.since -= MARGIN;
+        plan
+    }
+}
