@@ -1,4 +1,4 @@
-//! Which failures are retried, how often, and that no retry passes the deadline.
+//! Which failures are retried, and how often. No retry is later than the deadline.
 
 use std::{pin::pin, time::Duration};
 
