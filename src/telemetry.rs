@@ -235,7 +235,7 @@ mod tests {
                 first_write.recv_timeout(Duration::from_secs(10)).unwrap();
             }
         }
-        // One line has left the buffer, because its write is blocked.
+        // The writer has taken one line out of the buffer. The write of this line is blocked.
         let dropped = log.dropped.dropped_lines();
         assert!((99 - BUFFERED..=100 - BUFFERED).contains(&dropped), "{dropped}");
         assert!(written.try_recv().is_err());

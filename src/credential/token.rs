@@ -71,9 +71,9 @@ impl TokenSource {
 
     /// The token to use now. Waits for the task if there is none.
     ///
-    /// If there is none and none can be fetched, fails with
-    /// [`CredentialUnavailable`](crate::wire::Kind::CredentialUnavailable). Fails at once while the
-    /// task backs off.
+    /// If there is no token and the task cannot fetch one, the error is
+    /// [`CredentialUnavailable`](crate::wire::Kind::CredentialUnavailable). While the task backs
+    /// off, this fails at once.
     pub async fn authorization(&self) -> Result<Authorization, Error> {
         self.other_than(None).await
     }

@@ -47,8 +47,8 @@ impl Status {
         }
     }
 
-    /// The place in the order of a session's statuses, which never goes down. `None` for an unknown
-    /// status.
+    /// The place of this status in the life of a session. The rank of a session never goes down.
+    /// `None` for an unknown status.
     pub fn rank(self) -> Option<u8> {
         match self {
             Status::Unknown => None,

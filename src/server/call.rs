@@ -58,7 +58,7 @@ pub struct CallSettings {
     pub failures: Failures,
     /// Traces every call.
     pub tracer: Tracer,
-    /// After its cancellation, no call waits for the rest of its request.
+    /// Once this token is cancelled, no call waits for the rest of its request.
     pub drain: CancellationToken,
 }
 

@@ -105,8 +105,8 @@ async fn a_hundred_callers_share_alike_and_stay_within_the_quota() {
     assert!(log.len() >= 590, "the quota is used: {}", log.len());
 }
 
-/// At 8 requests per second, a caller gets 4.8 in a minute: sometimes 4, sometimes 5, but never 3
-/// or 6.
+/// At 8 requests per second, each of a hundred callers gets 4.8 calls in a minute on average:
+/// sometimes 4, sometimes 5, but never 3 or 6.
 #[tokio::test(start_paused = true)]
 async fn at_the_default_rate_no_caller_is_more_than_one_call_ahead() {
     let log = hundred_callers_for_a_minute(8.0).await;

@@ -42,7 +42,7 @@ pub(crate) struct TokenEndpoint {
     client_id: String,
     client_secret: SecretStore,
     grant_type: &'static str,
-    /// The name of the secret in the form.
+    /// The name of the form parameter that has the secret.
     parameter: &'static str,
     secret: SecretStore,
 }

@@ -42,8 +42,8 @@ pub(super) fn set_gauges(token: &Snapshot) {
 const REFRESH_AFTER: (f64, f64) = (0.8, 0.9);
 
 /// The shortest and the longest hold. The hold is the time after a refresh in which a refusal of
-/// the new token leads to no other refresh. Refreshes without a refusal are never closer than the
-/// shortest hold, however short the lifetime is.
+/// the new token leads to no other refresh. Without a refusal, the shortest hold is the least time
+/// between two refreshes, however short the lifetime is.
 const HOLD: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(5));
 
 /// A token is used for at least this long, however short its lifetime is, so that there is a token

@@ -77,7 +77,7 @@ impl Tokens {
             self.state.lock().digests.iter().fold(Choice::from(0), |found, known| {
                 found | known.as_slice().ct_eq(digest.as_ref())
             });
-        // Hashed once more, so that the id of a caller does not reveal the digest in the file.
+        // The digest is hashed once more, so that the id of a caller does not reveal it.
         bool::from(found).then(|| CredentialId::of(digest.as_ref())).ok_or(Refusal::Rejected)
     }
 

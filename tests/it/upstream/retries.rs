@@ -16,7 +16,8 @@ fn within(time: Duration) -> RequestContext {
     RequestContext { deadline: Some(Instant::now() + time), ..RequestContext::default() }
 }
 
-/// A stub that answers with `failure` `times` times, and then with a session or with no links.
+/// A stub whose first `times` answers are `failure`. After that it answers with a session, or with
+/// an empty list of links.
 async fn failing(times: usize, failure: Vec<Step>) -> Stub {
     Stub::scripted(move |number, head| {
         let body = if head.contains("/systemLinks") { "[]" } else { SESSION };
