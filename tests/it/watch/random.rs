@@ -348,8 +348,8 @@ async fn restart(mut rng: Rng, vendor: Arc<Vendor>, servers: Servers) {
 }
 
 /// Checks the intervals of polls. Two servers poll a session with one credential at most once a
-/// second each, because a doubtful answer is checked after a second. On average there is at most
-/// one poll in two seconds, apart from starts.
+/// second each, because an unconfirmed answer is checked after a second. On average there is at
+/// most one poll in two seconds, not counting those at the start of a watch.
 fn check_frugal(vendor: &Vendor) -> Result<(), String> {
     let asked = vendor.asked.lock().unwrap();
     let mut by_session: HashMap<_, Vec<Instant>> = HashMap::new();
