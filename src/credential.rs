@@ -7,8 +7,8 @@ use std::{fmt, sync::Arc};
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 
-/// Identifies a credential or a caller by a hash, without revealing it. Everything that calls share is
-/// keyed by the credential's id.
+/// Identifies a credential or a caller by a hash, without revealing it. Everything that calls share
+/// is keyed by the id of their credential.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CredentialId([u8; 16]);
 
@@ -35,8 +35,8 @@ impl fmt::Debug for CredentialId {
 pub enum Credential {
     /// The caller's own access token, as the value of the `authorization` header.
     Caller(CredentialId, Arc<SecretString>),
-    /// The service's credential, which a [`token::TokenSource`] keeps fresh. The id is that of the
-    /// caller, who shares the quota fairly with the other callers.
+    /// The service's credential, which a [`token::TokenSource`] keeps fresh. The id is the
+    /// caller's, and is used to share the quota fairly among callers.
     Service(CredentialId),
 }
 
@@ -48,7 +48,7 @@ pub enum Credential {
 pub struct NoCredential;
 
 impl Credential {
-    /// The service's credential, for callers who are not told apart.
+    /// The service's credential, for callers that cannot be distinguished.
     pub const SERVICE: Self = Credential::Service(CredentialId::SERVICE);
 
     /// The credential of a caller who sent this `authorization` metadata: `Bearer <token>`, or the
@@ -87,7 +87,7 @@ impl Credential {
         }
     }
 
-    /// Identifies the caller, if callers are told apart.
+    /// Identifies the caller, if callers can be distinguished.
     pub fn known_caller(&self) -> Option<CredentialId> {
         Some(self.caller()).filter(|caller| *caller != CredentialId::SERVICE)
     }

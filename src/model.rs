@@ -1,5 +1,5 @@
-//! The concepts of the service: sessions, links, the order of statuses, what a change is. Pure: no I/O,
-//! no serde, no prost, no clock.
+//! The concepts of the service: sessions, links, the order of statuses, and changes. This module is
+//! pure: it uses no I/O, no serde, no prost and no clock.
 
 mod argument;
 pub mod digest;

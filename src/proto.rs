@@ -13,8 +13,8 @@ pub mod codec;
 #[cfg(feature = "service")]
 pub mod encoded;
 
-/// The stubs that the service implements. They are the same as above, except that the message of a
-/// watch is an [`encoded::EncodedWatchResponse`], which has the same form on the wire.
+/// The stubs that the service implements. They are the same as the stubs above, except that the
+/// message of a watch is an [`encoded::EncodedWatchResponse`], which has the same form on the wire.
 #[cfg(feature = "service")]
 pub mod serving {
     include!(concat!(env!("OUT_DIR"), "/serving/gotoassist.remotesupport.v1.rs"));

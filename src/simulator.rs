@@ -1,8 +1,8 @@
 //! The simulator: the vendor's two REST calls, its token endpoint, and all of their faults. Knows
 //! nothing of the service; docs/simulator.md is its manual.
 //!
-//! A request comes to `api`. `world` finds the right answer to it, with the help of `life` and
-//! `body`, and the fault that a `rule` asks for. `play` turns both into what goes out.
+//! `api` receives a request. `world` finds the right answer with the help of `life` and `body`, and
+//! also the fault that a `rule` asks for. `play` applies the fault to the answer and sends it.
 //!
 //! All time is tokio's, so that the simulator follows paused time.
 

@@ -38,7 +38,7 @@ pub enum Error {
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Most lines in the buffer, which are a few megabytes.
+/// The greatest number of lines in the buffer. They take a few megabytes.
 const BUFFERED_LINES: usize = 10_000;
 
 /// The log of the process. When it is dropped, it writes the buffered lines, for about a second at
@@ -71,7 +71,7 @@ impl Log {
 /// so that a busy service does not wake it for each line.
 struct Gathered<W: Write>(BufWriter<W>);
 
-/// Longest time that a line waits for its batch.
+/// The longest time that a line waits for its batch.
 const GATHERING: Duration = Duration::from_millis(10);
 
 impl<W: Write> Write for Gathered<W> {
@@ -99,8 +99,8 @@ fn subscriber(
     writer: NonBlocking,
     is_terminal: bool,
 ) -> Result<impl Subscriber + Send + Sync, Error> {
-    // Debug lines of libraries may hold headers and addresses, and so tokens and session ids. No
-    // filter can show them.
+    // Debug lines of libraries may hold headers and addresses, and with them tokens and session
+    // ids. So no filter can show these lines.
     let filter = filter(args)?.and(filter_fn(|line| is_shown(line.target(), *line.level())));
     let output = fmt::layer().with_writer(writer).with_ansi(is_terminal);
     let output = match args.log_format {
@@ -117,7 +117,7 @@ pub fn check(args: &Args) -> Result<(), Error> {
 
 fn filter(args: &Args) -> Result<EnvFilter, Error> {
     let filter = &args.log_level;
-    // A single word that is not a level would be a target, and hide all other lines.
+    // A single word that is not a level would be a target, and would hide all other lines.
     let level = match filter.parse::<LevelFilter>() {
         Ok(level) => level,
         Err(_) if filter.contains('=') => {
@@ -235,7 +235,7 @@ mod tests {
                 first_write.recv_timeout(Duration::from_secs(10)).unwrap();
             }
         }
-        // One line has left the buffer, because its write is blocked.
+        // The writer has taken one line out of the buffer. The write of this line is blocked.
         let dropped = log.dropped.dropped_lines();
         assert!((99 - BUFFERED..=100 - BUFFERED).contains(&dropped), "{dropped}");
         assert!(written.try_recv().is_err());

@@ -26,7 +26,7 @@ pub use links::Links;
 
 use crate::config::trace::Args;
 
-/// Longest time at the end of the process to send the remaining spans.
+/// The longest time that the process spends at its end to send the remaining spans.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Starts the traces of calls. All clones share one exporter.
@@ -102,7 +102,7 @@ impl Tracer {
         Span::start(collected, builder, &w3c::read(headers))
     }
 
-    /// Longest time that [`Self::flush`] needs.
+    /// The longest time that [`Self::flush`] takes.
     pub fn flush_limit(&self) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, |_| FLUSH_LIMIT)
     }

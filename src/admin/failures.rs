@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Most entries. Reasons and causes are constants and fewer than this, so the limit is only a
-/// safeguard.
+/// The greatest number of entries. Reasons and causes are constants, and there are fewer of them,
+/// so the limit is only a safeguard.
 const MAX_REASONS: usize = 64;
 
 /// The failed calls by reason. All clones share them.

@@ -52,7 +52,7 @@ impl Liveness {
 pub struct Heartbeat(Liveness);
 
 impl Heartbeat {
-    /// Beats until it is dropped, whenever a worker runs it.
+    /// Sends heartbeats until it is dropped. A heartbeat needs a worker that runs this task.
     pub async fn keep(self) {
         let mut beats = interval(INTERVAL);
         loop {

@@ -21,8 +21,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Installs the recorder of the process. Later calls return the same recorder. Install it
-    /// first: metrics that were recorded or described before are lost.
+    /// Installs the recorder of the process. Later calls return the same recorder. Call this
+    /// first, because metrics that were recorded or described before are lost.
     pub fn install() -> Result<Self, BuildError> {
         static INSTALLED: Mutex<Option<Metrics>> = Mutex::new(None);
         let mut installed = INSTALLED.lock();

@@ -10,7 +10,7 @@ use super::{
     snapshot::{Poll, Snapshot, Upstream},
 };
 
-/// Most polls in the list. The page only counts the others.
+/// The greatest number of polls in the list. The page only counts the others.
 const LISTED: usize = 50;
 
 pub(super) fn render(snapshot: &Snapshot, is_ready: bool, rates: &[Rate]) -> Markup {

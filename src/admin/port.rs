@@ -13,8 +13,8 @@ use tokio::{
     time::timeout,
 };
 
-/// Most open connections. One more closes the oldest. A normal request takes milliseconds, so a new
-/// probe is always served.
+/// The greatest number of open connections. One more closes the oldest. A normal request takes
+/// milliseconds, so a new probe is always served.
 pub const MAX_CONNECTIONS: usize = 32;
 
 /// Longest time of a connection, from connecting to the last byte of the answer to its one request.

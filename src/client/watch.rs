@@ -10,9 +10,9 @@ use tonic::Status;
 use super::{Failure, failure};
 use crate::proto::{WatchSessionRequest, WatchSessionResponse};
 
-/// The backoff between two tries without a message in between. The delay starts at the first value
-/// and doubles up to the last. Up to the same time is added at random, so that many clients do not
-/// return together.
+/// The shortest and the longest backoff before the next try. The backoff doubles after each try
+/// that brings no message. A random time, at most as long as the backoff, is added to it, so that
+/// many clients do not return together.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// Longest wait, even if the service asks for more.

@@ -1,8 +1,8 @@
-//! The service's own access token. One task refreshes the token and publishes it on a `watch` channel.
-//! Calls read it there, and wait for the task if they need another one.
+//! The service's own access token. One task refreshes the token and publishes it on a `watch`
+//! channel. Calls read the token from this channel, and wait for the task if they need a newer one.
 //!
-//! The token is refreshed early, once per refusal, with one refresh at a time. While the token endpoint
-//! is down, a token that is still valid is used.
+//! The task refreshes the token before it expires, and once after a refusal. There is only one
+//! refresh at a time. While the token endpoint is down, calls use the token that is still valid.
 
 mod authorization;
 mod endpoint;
@@ -71,18 +71,18 @@ impl TokenSource {
 
     /// The token to use now. Waits for the task if there is none.
     ///
-    /// If there is none and none can be fetched, fails with
-    /// [`CredentialUnavailable`](crate::wire::Kind::CredentialUnavailable). Fails at once while the
-    /// task backs off.
+    /// If there is no token and the task cannot fetch one, the error is
+    /// [`CredentialUnavailable`](crate::wire::Kind::CredentialUnavailable). While the task backs
+    /// off, this fails at once.
     pub async fn authorization(&self) -> Result<Authorization, Error> {
         self.other_than(None).await
     }
 
-    /// Reports that the vendor refused this token. Returns a newer one: the one that has replaced it
-    /// meanwhile, or a fresh one.
+    /// Reports that the vendor refused this token. Returns a newer token, which may have replaced
+    /// the refused one already, or is fetched now.
     ///
-    /// Fails if the refused token is too young to be replaced: with
-    /// [`NoSeat`](crate::wire::Kind::NoSeat) if neither it nor the one before has worked, else with
+    /// Fails if the refused token is too young to be replaced. If neither this token nor the one
+    /// before it has worked, the error is [`NoSeat`](crate::wire::Kind::NoSeat). Otherwise it is
     /// [`CredentialUnavailable`](crate::wire::Kind::CredentialUnavailable).
     pub async fn refused(&self, refused: &Authorization) -> Result<Authorization, Error> {
         let generation = refused.generation;
@@ -90,8 +90,8 @@ impl TokenSource {
         self.other_than(Some(generation)).await
     }
 
-    /// Reports that the vendor refused this token too, which [`refused`](Self::refused) returned and
-    /// which had not worked before. So the user has no seat.
+    /// Reports that the vendor refused `fresh` too. [`refused`](Self::refused) had returned this
+    /// token, and it has never worked. So the user has no seat.
     pub(crate) fn refused_again(&self, fresh: &Authorization) {
         self.0.state.send_modify(|state| state.note_second_refusal(fresh.generation));
     }
@@ -106,7 +106,7 @@ impl TokenSource {
         state::set_gauges(&self.snapshot());
     }
 
-    /// Makes the next refresh earlier if only a new secret helps and there is one.
+    /// If only a new secret helps, and a file has a new one, makes the next refresh earlier.
     pub fn check_for_new_secret(&self) {
         self.0.check_for_new_secret();
     }
@@ -121,7 +121,7 @@ impl TokenSource {
         if is_due {
             let mut changes = self.0.state.subscribe();
             let refresh = changes.wait_for(|state| state.attempts() > attempts);
-            // Whatever the result is, the state after it counts.
+            // The result does not matter here, because the state is read again below.
             timeout(if is_usable { SHORT_WAIT } else { LONG_WAIT }, refresh).await.ok();
         }
         let (state, now) = (self.0.state.borrow(), Instant::now());
@@ -138,8 +138,8 @@ impl Shared {
     }
 }
 
-/// Refreshes the token whenever a refresh is due, until the last [`TokenSource`] is dropped. A refresh
-/// that has begun is finished even then, since its response may hold a new refresh token.
+/// Refreshes the token whenever a refresh is due, until the last [`TokenSource`] is dropped. A
+/// refresh that has begun is finished even then, because its response may have a new refresh token.
 async fn keep_fresh<F: Future<Output = Result<AccessToken, RefreshError>>>(
     shared: Weak<Shared>,
     mut changes: watch::Receiver<TokenState>,

@@ -72,8 +72,8 @@ impl Callers {
         }
     }
 
-    /// Returns the credential to ask the vendor with. `certificates` is the peer's chain, its own
-    /// certificate first, already verified against the authority.
+    /// Returns the credential to ask the vendor with. `certificates` is the peer's chain, which is
+    /// already verified against the authority and begins with the peer's own certificate.
     pub fn credential(
         &self,
         metadata: &HeaderMap,

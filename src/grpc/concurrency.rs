@@ -110,11 +110,11 @@ impl WatchConcurrency {
     }
 }
 
-/// A count for each key in use.
+/// A count for each key that is in use.
 #[derive(Debug)]
 struct KeyedCounts<K>(Arc<Mutex<HashMap<K, usize>>>);
 
-/// Counts as one under its key until it is dropped.
+/// Adds one to the count of its key until it is dropped.
 #[derive(Debug)]
 struct Counted<K: Eq + Hash> {
     key: K,

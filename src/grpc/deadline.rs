@@ -10,14 +10,15 @@ use super::status;
 
 const HEADER: &str = "grpc-timeout";
 
-/// When the caller stops waiting. Every request with a timeout has it in its extensions.
+/// The time at which the caller stops waiting. Every request with a timeout has it in its
+/// extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(pub Instant);
 
 impl Deadline {
     /// Reads the timeout, counted from now. Returns `None` if there is no timeout or if its end
-    /// cannot be represented. A malformed timeout is an error, because the caller surely did not
-    /// mean "no timeout". (The gRPC HTTP/2 specification leaves this open. grpc-go refuses such a
+    /// cannot be represented. A malformed timeout is an error, because the caller did not mean "no
+    /// timeout". (The gRPC HTTP/2 specification does not say what to do. grpc-go refuses such a
     /// call too; C-core and tonic ignore the header.)
     pub fn read(headers: &HeaderMap) -> Result<Option<Self>, Status> {
         let Some(value) = headers.get(HEADER) else { return Ok(None) };
@@ -35,7 +36,7 @@ fn malformed() -> Status {
     status::invalid(HEADER, "must be 1 to 8 digits and one of H, M, S, m, u, n")
 }
 
-/// `TimeoutValue` and `TimeoutUnit` of the gRPC HTTP/2 specification.
+/// Parses `TimeoutValue` and `TimeoutUnit` of the gRPC HTTP/2 specification.
 fn parse(value: &HeaderValue) -> Option<Duration> {
     let (unit, digits) = value.as_bytes().split_last()?;
     if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {

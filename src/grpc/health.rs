@@ -54,8 +54,8 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Sets whether a service is serving. At first none is. After [`Self::drain`] none is, whatever
-    /// is set.
+    /// Sets whether a service is serving. At first no service is. After [`Self::drain`] no service
+    /// is, whatever this method sets.
     pub fn set(&self, service: &'static str, is_serving: bool) {
         self.state.send_if_modified(|state| {
             state.serving.insert(service, is_serving) != Some(is_serving)

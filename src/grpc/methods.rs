@@ -6,7 +6,8 @@ use prost_reflect::DescriptorPool;
 
 use crate::proto::DESCRIPTORS;
 
-/// Our descriptors lack these methods, because tonic-reflection has its own descriptors.
+/// The methods of reflection. Our descriptors lack them, because tonic-reflection has its own
+/// descriptors.
 const REFLECTION: [&str; 2] = [
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",

@@ -25,7 +25,7 @@ pub(super) fn describe() {
     );
 }
 
-/// Handles of the metrics that the messages of watches update. They are looked up only once.
+/// Handles of the metrics that the messages of watches update. Each metric is looked up only once.
 #[derive(Clone, Debug)]
 pub(super) struct WatchMetrics(Arc<Handles>);
 

@@ -44,9 +44,10 @@ pub enum Decoded {
 pub struct InvalidToken;
 
 impl ResumeTokenCodec {
-    /// Creates a codec with the operator's key, which may be any text. Without one, the codec uses
-    /// a built-in key, which anybody can read in the source. The built-in key still detects damaged
-    /// and confused tokens. A forged token gives its author no additional rights.
+    /// Creates a codec with the operator's key, which may be any text. Without it, the codec uses a
+    /// built-in key, which anybody can read in the source. With the built-in key the codec still
+    /// detects damaged tokens and tokens of other sessions. A forged token gives its author no
+    /// additional rights.
     #[expect(
         clippy::expect_used,
         clippy::missing_panics_doc,
@@ -81,7 +82,8 @@ impl ResumeTokenCodec {
         token
     }
 
-    /// Decodes a token for `session`. Ignores a line end, which a token from a file may have.
+    /// Decodes a token for `session`. Ignores a line break at the end, because a token from a file
+    /// may have one.
     pub fn decode(&self, session: &SessionId, token: &str) -> Result<Decoded, InvalidToken> {
         let token = trimmed(token);
         let Some(encoded) = token.strip_prefix(PREFIX) else {

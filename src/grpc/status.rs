@@ -31,8 +31,8 @@ const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
 const STREAM_ROTATED: &str = "STREAM_ROTATED";
 const SERVER_DRAINING: &str = "SERVER_DRAINING";
 
-/// Whether this is the reason of a planned end. After it the client reconnects, and nothing has
-/// failed.
+/// Whether this is the reason of a planned end. After a planned end the client reconnects. Nothing
+/// has failed.
 pub fn is_planned(reason: &str) -> bool {
     [STREAM_ROTATED, SERVER_DRAINING].contains(&reason)
 }

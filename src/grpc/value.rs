@@ -4,8 +4,8 @@ use prost_types::{ListValue, Struct, Value as ProtoValue, value::Kind};
 
 use crate::model::{Fields, UtcTime, Value};
 
-/// Converts a time to `google.protobuf.Timestamp`. Its nanoseconds count forward in time, even
-/// before 1970.
+/// Converts a time to `google.protobuf.Timestamp`. The nanoseconds of that type count forward in
+/// time, even before 1970.
 pub(super) fn timestamp(time: impl Into<UtcTime>) -> prost_types::Timestamp {
     const NANOSECONDS: i128 = 1_000_000_000;
     let since_1970 = time.into().nanoseconds();

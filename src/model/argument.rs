@@ -15,7 +15,8 @@ pub enum InvalidArgument {
     /// The text has a control character, such as a line break.
     #[error("must not hold control characters")]
     ControlCharacter,
-    /// `.` or `..`. No percent-encoding keeps them from changing the path (RFC 3986 §5.2.4).
+    /// The text is `.` or `..`, which would change the path even if it were percent-encoded
+    /// (RFC 3986 §5.2.4).
     #[error("must not be `.` or `..`")]
     DotSegment,
 }

@@ -12,9 +12,9 @@ use super::{
 
 /// A fingerprint of a session's content: equal digests mean equal content.
 ///
-/// It also holds a short fingerprint of each field. So a watcher can be told which fields changed,
-/// even if only the digest of what it knows is available. Resume tokens hold digests, so the encoding
-/// must stay the same on every replica and in every release.
+/// It also holds a short fingerprint of each field. So the changed fields are known even if only
+/// the digest of the earlier content is available. Resume tokens hold digests, so the encoding must
+/// stay the same on every replica and in every release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest {
     /// The fingerprint of all fields: 128 bits, so that no collision is expected.
@@ -35,7 +35,7 @@ impl Digest {
         Self { content: head(whole.finish().as_ref()), fields }
     }
 
-    /// The fields that differ in `after`. One change in four thousand million goes unnoticed.
+    /// The fields that differ in `after`. One change of a field in four billion goes unnoticed.
     pub fn changed(&self, after: &Digest) -> FieldSet {
         FieldSet::of_different(&self.fields, &after.fields)
     }
@@ -49,7 +49,7 @@ impl Digest {
 /// The digest of a session without any field.
 static EMPTY: LazyLock<Digest> = LazyLock::new(|| Digest::of(&Session::default()));
 
-/// Tells sessions apart without naming them: a fingerprint of the vendor's session id.
+/// A fingerprint of the vendor's session id. It distinguishes sessions without revealing their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity(u32);
 
@@ -65,7 +65,7 @@ impl Identity {
         Self(u32::from_be_bytes(head(field.as_ref())))
     }
 
-    /// The identity of the session behind a digest, if it has an id.
+    /// The identity of the session that has this digest, if the session has an id.
     pub(super) fn of_digest(digest: &Digest) -> Option<Self> {
         let ([session_id, ..], [empty, ..]) = (digest.fields, EMPTY.fields);
         (session_id != empty).then_some(Self(session_id))
@@ -79,7 +79,7 @@ fn fingerprint(name: &str, content: &Content<'_>) -> ring::digest::Digest {
     hash.0.finish()
 }
 
-/// The encoding of a field's content, of which the fingerprint is made.
+/// Encodes the content of a field, and hashes the encoding to a fingerprint.
 struct Hash(Context);
 
 impl Hash {
@@ -152,7 +152,7 @@ impl Hash {
     }
 }
 
-/// The first bytes of a SHA-256 digest, which has more than any `N` used here.
+/// The first bytes of a SHA-256 digest. The digest is longer than any `N` used here.
 fn head<const N: usize>(digest: &[u8]) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(&digest[..N]);
@@ -227,7 +227,8 @@ mod tests {
         }
     }
 
-    /// Resume tokens outlive releases. If this fails, each older token leads to one needless CHANGED.
+    /// Resume tokens outlive releases. If this test fails, each older token leads to one needless
+    /// CHANGED message.
     #[test]
     fn the_digest_of_a_session_does_not_change_with_the_program() {
         let session = Session {

@@ -1,4 +1,4 @@
-//! The fields of a session by their names in `session.proto`, and sets of them.
+//! The fields of a session by their names in `session.proto`, and sets of fields.
 
 use std::sync::LazyLock;
 
@@ -23,7 +23,7 @@ pub(crate) enum Content<'a> {
 
 /// The fields of a session with their names, in the order of `session.proto`.
 pub(crate) fn named_fields(session: &Session) -> [(&'static str, Content<'_>); FIELD_COUNT] {
-    // A field that is added to `Session` must be added here, or this does not compile.
+    // A new field of `Session` must be added here. Otherwise this does not compile.
     let Session {
         session_id,
         session_type,
@@ -94,7 +94,7 @@ impl FieldSet {
     pub const ALL: Self = Self((1 << FIELD_COUNT) - 1);
     /// The field that holds the unknown fields.
     pub const ADDITIONAL_FIELDS: Self = Self(1 << (FIELD_COUNT - 1));
-    /// The course of the session: its id, its statuses and their times.
+    /// The fields that show the progress of the session: its id, its status and its times.
     pub const COURSE: Self = Self(0b1_1100_0000_1101);
 
     /// Whether the set is empty.
@@ -102,7 +102,7 @@ impl FieldSet {
         self == Self::NONE
     }
 
-    /// Whether all fields are in `other` too.
+    /// Whether all fields of this set are in `other` too.
     pub fn is_subset_of(self, other: Self) -> bool {
         self.without(other).is_empty()
     }

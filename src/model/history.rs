@@ -7,8 +7,8 @@ use super::{
     transition::{Progress, Transition, put_in_order},
 };
 
-/// How many transitions a [`History`] remembers. A documented session has at most four. The limit is
-/// for a vendor that flaps between statuses.
+/// How many transitions a [`History`] remembers. A documented session has at most four. The limit
+/// matters only if the vendor flaps between statuses.
 const REMEMBERED: usize = 512;
 
 /// The status changes of a session since a poll or a watch began.
@@ -26,9 +26,9 @@ pub struct History {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     transition: Transition,
-    /// When the answer came that showed it.
+    /// The time of the answer that showed the transition.
     observed_at: Timestamp,
-    /// The progress after it.
+    /// The progress after the transition.
     after: Progress,
 }
 
@@ -53,8 +53,8 @@ impl History {
         self.forgotten + self.entries.len() as u64
     }
 
-    /// Whether `session` is behind the latest entry: its status has a lower rank, or the session has
-    /// left it before.
+    /// Whether `session` is behind the latest entry: its status has a lower rank, or the history
+    /// has this status before the latest one.
     pub fn is_ahead_of(&self, session: &Session) -> bool {
         let (latest, shown) = (self.progress(), Progress::of(session));
         let entries = self.entries.iter().map(|entry| entry.after);
@@ -63,7 +63,7 @@ impl History {
             || (!latest.is_same_status(shown) && earlier.any(|past| past.is_same_status(shown)))
     }
 
-    /// Adds the status changes that `session` shows, which was observed at `observed_at`.
+    /// Adds the status changes that `session` shows. `observed_at` is the time of this answer.
     pub fn observe(&mut self, session: &Session, observed_at: Timestamp) {
         let before = self.progress();
         let after = before.after(session);
@@ -89,8 +89,8 @@ impl History {
         self.entries.iter().skip(skipped).map(|entry| entry.transition)
     }
 
-    /// Every transition that a watcher missed who knew `known` at `observed_at`, perhaps from another
-    /// server with a slightly different history. `session` is the latest answer.
+    /// Every transition since `known`, which a watcher knew at `observed_at`. The watcher may have
+    /// it from another server, whose history may differ slightly. `session` is the latest answer.
     pub fn since_known(
         &self,
         known: Progress,
@@ -103,8 +103,9 @@ impl History {
         }
     }
 
-    /// After how many of the remembered entries the progress was `known`. If that is so more than once:
-    /// the place at `observed_at`, else the first one after it, else the last one before it.
+    /// The number of remembered entries after which the progress was `known`. If there are several
+    /// such places, this is the one at `observed_at`, or else the first one after that time, or
+    /// else the last one before it.
     fn place_of(&self, known: Progress, observed_at: Timestamp) -> Option<usize> {
         let progress_at = |place: usize| match place.checked_sub(1) {
             None => self.start,
@@ -172,7 +173,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
-        /// Whatever the vendor shows, the history is one chain from the first status to the last.
+        /// Whatever the answers show, the history is one chain from the first status to the last.
         #[test]
         fn a_history_is_a_chain(
             statuses in prop::collection::vec(any_status(), 1..12),
@@ -195,14 +196,14 @@ mod tests {
                 status = step.to;
             }
             prop_assert_eq!(status, sessions[sessions.len() - 1].status());
-            // The same answer again adds nothing.
+            // If the same answer comes again, it adds nothing.
             let end = history.end();
             history.observe(&sessions[sessions.len() - 1], at(99));
             prop_assert_eq!(history.end(), end);
         }
 
-        /// A session in the documented order is never behind, and each of its statuses is told once,
-        /// however few of them are seen.
+        /// A session in the documented order is never behind. The history has each of its statuses
+        /// once, however few of them the answers show.
         #[test]
         fn a_life_in_order_is_told_in_full(
             seen in prop::sample::subsequence(vec![0_usize, 1, 2, 3], 1..=4),

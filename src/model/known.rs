@@ -1,4 +1,4 @@
-//! What a watcher knows of a session from the messages it got, perhaps from another server.
+//! What a watcher knows of a session from its messages, some of which another server may have sent.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ pub struct Known {
     pub digest: Digest,
     /// The status, and how far the session had come.
     pub progress: Progress,
-    /// When the answer came that the watcher's latest message showed.
+    /// The time of the answer in the watcher's latest message.
     pub observed_at: Timestamp,
     /// When the end of the session was first seen, by this watch or one that it resumes.
     pub over_since: Option<Timestamp>,

@@ -11,8 +11,8 @@ use super::{
 
 /// A session id or session token: opaque text of 1 to 512 bytes without control characters.
 ///
-/// `Debug` and `Display` show only the first characters, since whoever has a session token can see the
-/// session.
+/// `Debug` and `Display` show only the first characters, because a session token lets anybody see
+/// the session.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(Arc<str>);
 

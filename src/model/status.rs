@@ -47,8 +47,8 @@ impl Status {
         }
     }
 
-    /// The place in the order of a session's statuses, which never goes down. `None` for an unknown
-    /// status.
+    /// The place of this status in the life of a session. The rank of a session never goes down.
+    /// `None` for an unknown status.
     pub fn rank(self) -> Option<u8> {
         match self {
             Status::Unknown => None,
@@ -66,8 +66,8 @@ impl Status {
 
     /// Whether a session with this status must have had the status `earlier` before.
     ///
-    /// This follows from the vendor's meanings: `complete` is "ended after the customer joined", so the
-    /// session was active; and every session after `notStarted` was waiting.
+    /// This follows from the meanings that the vendor documents. `complete` means "ended after the
+    /// customer joined", so the session was active. Every session after `notStarted` was waiting.
     pub(super) fn implies(self, earlier: Status) -> bool {
         match earlier {
             Status::Waiting => {

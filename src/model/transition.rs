@@ -13,11 +13,11 @@ pub struct Transition {
     pub from: Status,
     /// The status after.
     pub to: Status,
-    /// When it happened, by the vendor's timestamps. `None` if the vendor gave none. Never earlier than
-    /// the transition before: if the vendor's timestamp is earlier, this is the time of that one.
+    /// When it happened, by the vendor's timestamps. `None` if the vendor gave none. If this
+    /// timestamp is earlier than the time of the transition before, it is replaced by that time.
     pub occurred_at: Option<UtcTime>,
-    /// Whether this was not observed: no answer showed the status after, which a later status implies;
-    /// or the vendor's timestamp was out of order.
+    /// Whether this was not observed. Then no answer showed the status `to`, but a later status
+    /// implies it, or the vendor's timestamp was out of order.
     pub inferred: bool,
 }
 
@@ -26,11 +26,11 @@ pub struct Transition {
 pub struct Progress {
     /// The latest status.
     pub status: Status,
-    /// A hash of the status, which also distinguishes the undocumented statuses, all of which are
+    /// A hash of the status. It also distinguishes the undocumented statuses, which are all
     /// [`Status::Unknown`]. It is the same in every release.
     pub mark: u32,
-    /// The highest rank among the statuses that answers showed or the vendor's timestamps imply; 0 if
-    /// there is none.
+    /// The highest rank among the statuses that the answers showed or the vendor's timestamps
+    /// imply. 0 if there is no rank.
     pub furthest: u8,
 }
 
@@ -53,7 +53,7 @@ impl Progress {
         Self { status, mark: mark(status, ""), furthest }
     }
 
-    /// The progress after `session` was seen too.
+    /// The progress after an answer that shows `session`.
     #[must_use]
     pub fn after(self, session: &Session) -> Self {
         let next = Self::of(session);
@@ -63,9 +63,11 @@ impl Progress {
         next
     }
 
-    /// Whether `session` is behind, as an out-of-date answer is: it has a status of lower rank, or no
-    /// status where there was one. For a status without rank: nothing follows a final status, and after
-    /// an unknown status the one before it counts as earlier too.
+    /// Whether `session` is behind this progress, as an outdated answer is: it has a status of
+    /// lower rank, or it has no status although there was one.
+    ///
+    /// Two more rules are for statuses without rank. Nothing follows a final status. After an
+    /// unknown status, the status before it is also behind.
     pub fn is_ahead_of(self, session: &Session) -> bool {
         if self.is_same_status(Self::of(session)) {
             return false;
@@ -87,8 +89,8 @@ impl Progress {
         self.mark == other.mark
     }
 
-    /// Every status change from here to `session`, oldest first. Changes that no answer showed, but
-    /// that the status of `session` implies, are inferred.
+    /// Every status change from this progress to `session`, oldest first. If no answer showed a
+    /// change, but the status of `session` implies it, the change is inferred.
     pub fn transitions_to(self, session: &Session) -> Vec<Transition> {
         let target = Self::of(session);
         if self.is_same_status(target) {
@@ -98,7 +100,7 @@ impl Progress {
         let mut transitions = Vec::new();
         for passed in [Status::Waiting, Status::Active] {
             let occurred_at = occurred_at(passed, session);
-            // If no rank is known yet, only a timestamp shows that this status came after.
+            // If no rank is known yet, only a timestamp shows that this status came later.
             let is_known = self.furthest > 0 || occurred_at.is_some();
             let is_new = passed.rank() > Some(self.furthest);
             if is_known && is_new && has_passed(passed, session) {
@@ -114,8 +116,8 @@ impl Progress {
     }
 }
 
-/// Whether a session must have had the status `earlier` before: by its status, or by the vendor's
-/// timestamps if the status has no rank.
+/// Whether a session must have had the status `earlier` before. Its status implies this, or the
+/// vendor's timestamps do if the status has no rank.
 fn has_passed(earlier: Status, session: &Session) -> bool {
     match session.status() {
         Status::Unknown => occurred_at(earlier, session).is_some(),
@@ -133,8 +135,8 @@ fn occurred_at(status: Status, session: &Session) -> Option<UtcTime> {
     }
 }
 
-/// Replaces each time that is earlier than the transition before it by the time of that one. No
-/// transition may be earlier than `floor`.
+/// Makes the times of the transitions ascend: a time that is earlier than the time before it is
+/// replaced by that time. No transition may be earlier than `floor`.
 pub(super) fn put_in_order(transitions: &mut [Transition], mut floor: Option<UtcTime>) {
     for transition in transitions {
         if transition.occurred_at.is_some() && transition.occurred_at < floor {
@@ -145,8 +147,8 @@ pub(super) fn put_in_order(transitions: &mut [Transition], mut floor: Option<Utc
     }
 }
 
-/// A hash of a documented status's name, or of the vendor's text without letter case and separators.
-/// Resume tokens hold it, so this is FNV-1a, which never changes.
+/// A hash of the status: of its name if it is documented, otherwise of the vendor's text without
+/// letter case and separators. Resume tokens hold this hash, so it is FNV-1a, which never changes.
 fn mark(status: Status, upstream_status: &str) -> u32 {
     let add = |hash: u32, letter: char| {
         let mut buffer = [0; 4];
@@ -220,7 +222,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
-        /// An out-of-date answer is detected.
+        /// An outdated answer is detected.
         #[test]
         fn an_earlier_status_is_noticed(place in 1_usize..4, back in 1_usize..4) {
             let life = ["notStarted", "waiting", "active", "complete"];

@@ -1,8 +1,8 @@
-//! Decides whether an answer of the vendor is accepted. The only place that does.
+//! Decides whether an answer of the vendor is accepted. No other module decides this.
 //!
-//! Unary calls, polls, the finished-session cache and resumed watches all use it, so that none of them
-//! passes on something else than the session's own state: a maintenance notice, the body of another
-//! session, half of a body, or an out-of-date answer.
+//! Unary calls, polls, the finished-session cache and resumed watches all use this module. So none
+//! of them passes on anything other than the session's own state, such as a maintenance notice, the
+//! body of another session, half of a body, or an outdated answer.
 
 use super::{
     digest::{Digest, Identity},
@@ -16,7 +16,7 @@ use super::{
 /// Why an answer is rejected. Holds nothing of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// The answer has no session id, and no status that could be one.
+    /// The answer has no session id, and no text that could be a status.
     #[error("the answer is not a session")]
     NotASession,
     /// The answer has another session id than the answers before it.
@@ -39,7 +39,7 @@ pub enum Validation {
     Rejected(Rejection),
 }
 
-/// An answer that says the session cannot be seen.
+/// An answer which says that the session cannot be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
     /// The vendor does not know the session.
@@ -48,14 +48,14 @@ pub enum Absence {
     Forbidden,
 }
 
-/// What an answer is compared with: what is known from the accepted answers.
+/// The content of the accepted answers, with which a new answer is compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Baseline<'a> {
-    /// The content of the latest one.
+    /// The digest of the latest accepted answer.
     pub digest: &'a Digest,
-    /// The statuses of all of them.
+    /// The statuses of all accepted answers.
     pub history: &'a History,
-    /// The latest one itself. `None` if only its digest is known from a resume token.
+    /// The latest accepted answer. `None` if only its digest is known from a resume token.
     pub session: Option<&'a Session>,
 }
 
@@ -65,8 +65,9 @@ pub struct Validator {
     /// The identity of the requested text, which may be a session id.
     requested: Option<Identity>,
     identity: Option<Identity>,
-    /// The identity in the latest answer. If a session is requested by its token, its id is another
-    /// text. But the id of a wrong session is another text too, so a second answer must confirm it.
+    /// The identity in the latest answer. If a session is requested by its token, its id differs
+    /// from the token. The id of a wrong session differs from the token too, so a second answer
+    /// must confirm the id.
     latest: Option<Identity>,
     unconfirmed: Option<Unconfirmed>,
     absence: Option<Absence>,
@@ -79,10 +80,10 @@ struct Unconfirmed {
     missing: FieldSet,
 }
 
-/// Checks one answer by itself. `identity` is that of the session, if it is known.
+/// Checks one answer by itself. `identity` is the identity of the session, if it is known.
 ///
-/// The vendor may add statuses. So without a session id any word counts as a status, unless the session
-/// is known to have an id: then the word is more likely part of an error.
+/// The vendor may add statuses, so in an answer without a session id any word counts as a status.
+/// But if the session is known to have an id, the word is more likely part of an error.
 pub fn check(identity: Option<Identity>, answer: &Session) -> Result<(), Rejection> {
     match (identity, Identity::of(answer)) {
         (Some(identity), Some(shown)) if identity != shown => Err(Rejection::OtherSession),
@@ -95,8 +96,8 @@ pub fn check(identity: Option<Identity>, answer: &Session) -> Result<(), Rejecti
 }
 
 impl Validator {
-    /// A validator for a session that is requested by this id or token. `known` is the content that a
-    /// watcher may know already.
+    /// A validator for a session that is requested by this id or token. `known` is the content that
+    /// a watcher knows already, if there is such a watcher.
     pub fn new(requested: &SessionId, known: Option<&Digest>) -> Self {
         Self {
             requested: Some(Identity::of_id(requested.as_str())),
@@ -105,12 +106,12 @@ impl Validator {
         }
     }
 
-    /// The session's identity, once an answer had an id.
+    /// The session's identity, if it is known.
     pub fn identity(&self) -> Option<Identity> {
         self.identity
     }
 
-    /// Validates an answer before any other was accepted.
+    /// Validates an answer while no other answer has been accepted.
     pub fn validate_first(&mut self, answer: &Session) -> Validation {
         match self.check(answer) {
             Err(rejection) => Validation::Rejected(rejection),
@@ -154,7 +155,8 @@ impl Validator {
         *self = Self { requested: self.requested, identity: self.identity, ..Self::default() };
     }
 
-    /// Notes an absence. Returns whether the vendor has said so twice, with no session in between.
+    /// Notes an absence. Returns whether the vendor has said so twice, without showing the session
+    /// in between.
     pub fn confirms_absence(&mut self, absence: Absence) -> bool {
         self.absence.replace(absence) == Some(absence)
     }
@@ -169,8 +171,8 @@ impl Validator {
         if answer.upstream_status.trim().is_empty() { Err(Rejection::NoStatus) } else { Ok(()) }
     }
 
-    /// Whether the answer's id is the session's, as far as can be known: it was requested, or two
-    /// answers in a row have it. Remembers it if so.
+    /// Whether the answer's id is the session's, as far as this can be known. It is if it was
+    /// requested, or if two answers in a row have it. If so, this remembers the id.
     fn has_right_identity(&mut self, answer: &Session) -> bool {
         let shown = Identity::of(answer);
         let before = std::mem::replace(&mut self.latest, shown);
@@ -180,7 +182,7 @@ impl Validator {
         shown.is_none() || shown == self.identity
     }
 
-    /// Whether the answer before was unconfirmed for the same reasons.
+    /// Whether the previous answer was unconfirmed for the same reasons.
     fn is_confirmed(&self, progress: Progress, missing: FieldSet) -> bool {
         self.unconfirmed.is_some_and(|before| {
             before.progress.is_same_status(progress) && missing.is_subset_of(before.missing)
@@ -222,7 +224,7 @@ mod tests {
         Validator::new(&requested.parse().unwrap(), None)
     }
 
-    /// What a poll knows after its first answer, and its validator.
+    /// The knowledge of a poll after its first answer, and its validator.
     struct Watched {
         validator: Validator,
         session: Session,

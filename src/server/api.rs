@@ -17,8 +17,8 @@ use crate::{
 /// The largest request message, in bytes. Real requests are much smaller.
 const MAX_REQUEST: usize = 64 * 1024;
 
-/// Combines `service`, health and reflection behind the check of the headers. Calls of `service` do not
-/// pass [`Routes`], which would box each of them three times.
+/// Combines `service`, health and reflection behind the check of the headers. Calls of `service`
+/// do not go through [`Routes`], which would box each of them three times.
 pub(super) fn service(
     service: grpc::Service,
     health: &Health,

@@ -58,7 +58,7 @@ pub struct CallSettings {
     pub failures: Failures,
     /// Traces every call.
     pub tracer: Tracer,
-    /// After its cancellation, no call waits for the rest of its request.
+    /// Once this token is cancelled, no call waits for the rest of its request.
     pub drain: CancellationToken,
 }
 
@@ -95,8 +95,8 @@ impl Calls {
             None => sleep(self.default_deadline),
         });
         let answered = {
-            // A panic loses only this call. All calls share the service anyway, so it must be
-            // unwind-safe.
+            // A panic loses only this call. The service must be unwind-safe anyway, because all
+            // calls share it.
             let service = AssertUnwindSafe((self.service)(request)).catch_unwind();
             tokio::select! {
                 biased;

@@ -1,5 +1,5 @@
-//! The byte stream below HTTP/2. It counts the bytes that the client sends, and it lingers after it
-//! was closed.
+//! The byte stream below HTTP/2. It counts the bytes that the client sends. After the server has
+//! closed it, it keeps reading for a moment.
 
 use std::{
     io,
@@ -21,8 +21,8 @@ use tokio::{
 const PREFACE: u64 = 24;
 
 /// How long the server still reads after it sent the last byte. If it closed a socket with unread
-/// bytes, the system would reset the connection, and the client would lose what it has not read
-/// yet. In a drain, that would be the ends of its streams.
+/// bytes, the system would reset the connection, and the client would lose the bytes that it has
+/// not read yet. In a drain, these bytes are the ends of its streams.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Counts the bytes that a client has sent. All clones share the count.

@@ -1,6 +1,6 @@
-//! The process's limit on file descriptors. It is raised as far as the system allows. A part is
-//! reserved for everything but the connections of callers, so that callers cannot use up the
-//! descriptors that connections to the vendor need.
+//! The process's limit on file descriptors. It is raised as far as the system allows. Callers'
+//! connections may use only a part of the descriptors, so that some are left for connections to the
+//! vendor.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Drains the server: first health, then the watches, then the connections. After the grace period
-//! it cuts the rest. At the end it flushes the spans.
+//! it cuts the connections that are still open. At the end it flushes the spans.
 
 use std::time::Duration;
 

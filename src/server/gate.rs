@@ -1,4 +1,4 @@
-//! Limits the open connections, and has the switches that cut them.
+//! Limits the number of open connections, and has the switches that cut them.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Serves HTTP/2 on a connection, from its first frame to its GOAWAY.
 //!
-//! This replaces tonic's `Server` for four reasons: its connections all rotate at the same age, its
-//! grace period replaces the GOAWAY instead of following it, its timer answers CANCELLED, and it
-//! does not bound the buffer of a stream.
+//! This replaces tonic's `Server` for four reasons. tonic rotates all connections at the same age.
+//! If it has a grace period, it cuts the connection at the end of this period, and never sends a
+//! GOAWAY. Its timer answers CANCELLED. It does not bound the buffer of a stream.
 
 use std::{pin::pin, time::Duration};
 
@@ -32,7 +32,7 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 /// How many stream errors a client may cause on one connection. (h2 counts them over the whole life
 /// of the connection.)
 const MAX_STREAM_ERRORS: u32 = 10_000;
-/// How often an idle connection is pinged, and how long the peer may take to answer.
+/// How often the server pings an idle connection, and how long the peer may take to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
 /// How long a client may take to answer the ping of a graceful shutdown.

@@ -12,7 +12,7 @@ pub struct Reload {
     asked: watch::Sender<()>,
 }
 
-/// Receives the requests. None is missed, but several at once count as one.
+/// Receives the requests. No request is missed, but several at once count as one.
 pub type Asked = watch::Receiver<()>;
 
 impl Reload {
@@ -30,8 +30,8 @@ impl Reload {
 /// How often the file of the callers' tokens is checked.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Checks the file of the callers' tokens every second. On request, also reads the service's own
-/// secrets again, if the vendor's access token cannot be refreshed. Runs until it is dropped.
+/// Checks the file of the callers' tokens every second. On request, it also reads the service's own
+/// secrets again if the vendor's access token cannot be refreshed. Runs until it is dropped.
 /// `tls.rs` reloads the certificates.
 pub(super) async fn follow(mut asked: Asked, callers: Arc<Callers>, client: traffic::Client) {
     loop {

@@ -25,13 +25,13 @@ struct Shared {
     reader: AtomicWaker,
 }
 
-/// More may arrive, or is not read yet.
+/// More bytes may arrive, or some are not read yet.
 const OPEN: u8 = 0;
 /// Everything has arrived and was read.
 const COMPLETE: u8 = 1;
 /// The client reset the stream or disconnected.
 const BROKEN: u8 = 2;
-/// The call has ended, so nothing more is read.
+/// The call has ended, so no more bytes are read.
 const CLOSED: u8 = 3;
 
 /// The default is the state of a complete request.
@@ -47,7 +47,7 @@ impl RequestState {
         Self(Arc::new(shared))
     }
 
-    /// Whether there is more to come, or to be read.
+    /// Whether more bytes may arrive, or some are not read yet.
     pub fn is_incomplete(&self) -> bool {
         self.is(OPEN)
     }

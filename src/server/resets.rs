@@ -1,6 +1,7 @@
 //! Limits how often a client may reset calls before they are answered. A reset costs the client
 //! almost nothing, but it costs the server the work of a call (CVE-2023-44487). A client that never
-//! stops loses its connection. A client that cancels all its in-flight calls at once keeps it.
+//! stops resetting loses its connection. A client that cancels all its in-flight calls at once
+//! keeps its connection.
 
 use std::{sync::Arc, time::Duration};
 

@@ -34,7 +34,7 @@ pub struct Files {
 /// Which clients' certificates are accepted.
 #[derive(Clone, Debug)]
 pub struct ClientCa {
-    /// The certificates of the authority.
+    /// The file with the certificates of the authority.
     pub certificates: PathBuf,
     /// Whether a client without a certificate is refused.
     pub is_required: bool,
@@ -111,8 +111,8 @@ impl Tls {
     }
 
     /// Checks the files every `interval`, and on each request of `asked`. Runs until it is dropped.
-    /// It compares contents instead of modification times, because mounted secrets are replaced by
-    /// a symlink and may have any time.
+    /// It compares contents instead of modification times, because a mounted secret is replaced
+    /// through a symlink, and the new file may have any modification time.
     pub async fn follow(&self, interval: Duration, mut asked: Asked) {
         loop {
             tokio::select! {

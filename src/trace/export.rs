@@ -30,7 +30,7 @@ use url::Url;
 use super::metric;
 use crate::config::trace::Args;
 
-/// Most spans in the queue or in flight. A span takes about 1 KB.
+/// The greatest number of spans in the queue or in flight. A span takes about 1 KB.
 const QUEUE_LIMIT: usize = 2048;
 
 /// Why the exporter cannot be created.

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 
 use super::{Cause, Span};
 
-/// Most links of a poll's span. The first watches count.
+/// The greatest number of links of a poll's span. They are the links of the first watches.
 const LIMIT: usize = 32;
 
 /// The watches that a poll's span links to. It keeps only sampled watches.

@@ -10,8 +10,8 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 
 const TRACESTATE: &str = "tracestate";
 
-/// Longest `tracestate` that is kept, in bytes: the minimum of W3C Trace Context §3.3.1.5. It is
-/// short because a watch keeps it in memory.
+/// The longest `tracestate` that is kept, in bytes. This is the minimum that W3C Trace Context
+/// §3.3.1.5 asks for. It is short because each watch keeps it in memory.
 const TRACESTATE_LIMIT: usize = 512;
 
 /// The trace context of the caller. It is empty if the headers have no valid one.

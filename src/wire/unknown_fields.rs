@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 
 use crate::model::Fields;
 
-/// How many names are counted by themselves, and how long such a name may be, in bytes. All others
-/// count as `other`: what somebody else sends must not make the metric grow, nor appear in it unless
-/// it is a field name.
+/// How many names have their own count, and how long such a name may be, in bytes. All other names
+/// count as `other`. So an answer cannot make the metric grow without limit, and only text that
+/// looks like a field name appears in it.
 const MAX_NAMES: usize = 50;
 const MAX_LENGTH: usize = 40;
 
@@ -23,7 +23,7 @@ pub(crate) fn describe() {
     );
 }
 
-/// The names that are counted by themselves so far.
+/// The names that have their own count so far.
 #[derive(Default)]
 pub(crate) struct UnknownFields(Mutex<BTreeSet<String>>);
 

@@ -249,7 +249,7 @@ async fn a_second_signal_ends_a_drain_at_once() {
     let mut serve = Serve::start(&["--drain-delay", "1h", "--drain-grace", "2h"]).await;
     let server = serve.url();
     serve.signal("-TERM").await;
-    // The first one is known to be taken when health turns.
+    // When health fails, the first signal has arrived.
     let turned = async { while run(&["health", "--server", &server]).await.0 == 0 {} };
     soon(turned).await;
     serve.signal("-TERM").await;
@@ -285,7 +285,7 @@ async fn started(arguments: &[&str], name: &str) -> (Child, String) {
         }
     };
     let address = soon(found).await;
-    // Open until the child ends: it may print more.
+    // Keeps stdout open until the child ends, because it may print more.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     (child, address)
 }

@@ -215,7 +215,7 @@ async fn a_refused_token_is_not_given_again_while_the_endpoint_is_down() {
         let error = source.refused(&token).await.unwrap_err();
         assert_eq!(error.kind, Kind::CredentialUnavailable);
     }
-    // Others may still try it: the refusal may have been a mistake.
+    // Other calls may still use the token, because the refusal may have been a mistake.
     assert_eq!(text(&source.authorization().await.unwrap()), "Bearer access-1");
     assert_eq!(endpoint.asked().len(), 2);
 }

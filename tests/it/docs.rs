@@ -96,7 +96,7 @@ fn what_leads_nowhere_is_seen() {
     }
 }
 
-/// The files of ours below `folder` with one of these extensions.
+/// Our own files below `folder` with one of these extensions.
 fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     let is_skipped = |name: &str| name.starts_with('.') || SKIPPED.contains(&name);
     project::files(folder, extensions, is_skipped)
@@ -132,7 +132,7 @@ fn anchors(text: &str) -> Vec<String> {
     anchors
 }
 
-/// Whether a link of `page` has a target. Other sites are not checked.
+/// Whether a link of `page` has a target. Links to other sites are not checked.
 fn resolves(page: &Path, link: &str) -> bool {
     if link.contains("://") {
         return true;

@@ -1,5 +1,5 @@
 //! The server's edge over real sockets: connections, deadlines, TLS, ends of calls, and the answers
-//! on the wire. The service behind it does what its argument says.
+//! on the wire. Behind it is a fake service, which does what `session_id` says.
 
 mod accept;
 mod admin;
@@ -96,7 +96,8 @@ impl RemoteSupportService for Play {
             "short" => first.boxed(),
             "panic" => {
                 let later = stream::once(async {
-                    // Else the first message would still be in tonic's buffer, and lost.
+                    // Without this, the first message would still be in tonic's buffer, and
+                    // would be lost.
                     tokio::task::yield_now().await;
                     panic!("as asked")
                 });
@@ -211,7 +212,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// The status, and whether it came in a single frame (Trailers-Only).
+    /// The status, and whether the answer was a single frame (Trailers-Only).
     fn status(&self) -> (Status, bool) {
         match Status::from_header_map(&self.headers) {
             Some(status) => (status, true),
@@ -242,7 +243,7 @@ impl Client {
         session_id: &str,
         headers: &[(&str, &str)],
     ) -> Result<http::Response<h2::RecvStream>, h2::Error> {
-        // The field is the first of both requests.
+        // In both request messages, this is the first field.
         let message = request::session(session_id);
         peer::post(&self.send, &peer::path_of(method), peer::frame(&message), headers).await
     }

@@ -1,7 +1,7 @@
-//! What the tests share. A test starts the service with [`harness::Harness`] in this process or
-//! with [`process::Serve`] in one of its own. The vendor is [`vendor::Vendor`], which answers as
-//! the real one does, or [`stub::Stub`], which sends any bytes. Rules in time are tested with
-//! [`server::Server`], which has no sockets.
+//! Code that the tests share. A test starts the service with [`harness::Harness`] in this process,
+//! or with [`process::Serve`] in a separate process. The vendor is [`vendor::Vendor`], which
+//! answers as the real one does, or [`stub::Stub`], which sends any bytes. Rules about time are
+//! tested with [`server::Server`], which has no sockets.
 
 pub mod certificate;
 pub mod credential;
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-/// Longer than any step takes that succeeds, even on a busy machine.
+/// A successful step never takes this long, even on a busy machine.
 pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// The result of `future`. The test fails if it takes too long.

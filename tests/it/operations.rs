@@ -1,4 +1,4 @@
-//! The real binary as an operator uses it: checks, limits, metrics, redaction.
+//! Runs the real binary as an operator does: checks, limits, metrics, redaction.
 
 mod causes;
 mod check;

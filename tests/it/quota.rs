@@ -74,7 +74,7 @@ fn urgency(weight: f64) -> Urgency {
     Urgency { since: Instant::now(), weight, hint: Hint::default() }
 }
 
-/// Makes calls in sequence, each after the answer to the one before.
+/// Makes calls in sequence, each after the answer to the previous one.
 async fn keep_calling(quota: Arc<Quota>, name: String, log: Log) {
     loop {
         quota.admit(caller(&name), Class::Unary, None).await.unwrap();
@@ -105,8 +105,8 @@ async fn a_hundred_callers_share_alike_and_stay_within_the_quota() {
     assert!(log.len() >= 590, "the quota is used: {}", log.len());
 }
 
-/// At 8 requests per second, a caller gets 4.8 in a minute: sometimes 4, sometimes 5, but never 3
-/// or 6.
+/// At 8 requests per second, each of a hundred callers gets 4.8 calls in a minute on average:
+/// sometimes 4, sometimes 5, but never 3 or 6.
 #[tokio::test(start_paused = true)]
 async fn at_the_default_rate_no_caller_is_more_than_one_call_ahead() {
     let log = hundred_callers_for_a_minute(8.0).await;
@@ -185,7 +185,8 @@ async fn a_call_that_would_come_too_late_fails_at_once_and_is_told_when() {
     tokio::task::yield_now().await;
     let now = Instant::now();
     let soon = Some(now + Duration::from_secs(2));
-    // Of the other caller's 40, one goes before; of one's own, all.
+    // The other caller has 40 waiting calls. One of them goes before this call. If they were this
+    // caller's own calls, all would go before it.
     quota.admit(caller("b"), Class::Unary, soon).await.unwrap();
     let now = Instant::now();
     let soon = Some(now + Duration::from_secs(2));
@@ -215,7 +216,8 @@ async fn a_caller_with_short_deadlines_slows_nobody_and_spoils_no_estimate() {
         });
     }
     sleep(Duration::from_secs(30)).await;
-    // Half of the turns, and no worse estimate than the calls justify that can still be admitted.
+    // The caller gets half of the turns. The estimate of its wait counts only calls that can still
+    // be admitted, so this call is not refused.
     let asked = Instant::now();
     let in_time = Some(asked + Duration::from_secs(3));
     quota.admit(caller("hasty"), Class::Unary, in_time).await.unwrap();

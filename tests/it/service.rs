@@ -48,7 +48,7 @@ async fn every_field_of_a_session_arrives() {
     ] {
         assert_eq!(field.as_deref(), Some(expected));
     }
-    // It began an hour ago, the customer came after six minutes and left after thirty.
+    // The session began an hour ago. The customer joined after six minutes and left after thirty.
     let seconds = |time: &Option<prost_types::Timestamp>| time.as_ref().unwrap().seconds;
     let began = seconds(&session.started_at);
     assert_eq!(seconds(&session.customer_joined_at) - began, 360);
@@ -251,7 +251,8 @@ async fn both_reflections_list_everything_and_hold_every_message() {
 
 macro_rules! services {
     ($name:ident, $version:ident) => {
-        /// The services that this version's reflection lists. The file of each must also be there.
+        /// The services that this version of reflection lists. It must also have the file of each
+        /// service.
         async fn $name(harness: &Harness) -> BTreeSet<String> {
             use $version::{
                 ServerReflectionRequest, server_reflection_client::ServerReflectionClient,

@@ -1,5 +1,5 @@
-//! The error table of the API, over real sockets. Each row gives the error of each call for one
-//! kind of trouble. The answer is always Trailers-Only.
+//! The error table of the API, over real sockets. Each row has the errors of all calls for one kind
+//! of trouble. The answer is always Trailers-Only.
 
 mod row;
 mod table;
@@ -86,7 +86,7 @@ async fn watch_session_tells_each_trouble_before_its_headers() {
 async fn list_system_links_tells_each_trouble_by_its_row() {
     let harness = start(&[]).await;
     let rows = table::whole().into_iter();
-    // These two lengthen an object, and links are an array.
+    // These two faults lengthen an object, but the links are an array.
     let is_for_sessions =
         |row: &Row| matches!(row.fault, Fault::Oversized { .. } | Fault::GzipBomb { .. });
     hold(&harness, "ListSystemLinks", rows.filter(|row| !is_for_sessions(row)).collect()).await;
@@ -160,7 +160,7 @@ async fn when_the_callers_time_is_over_that_is_what_it_is_told() {
         let status = refusal(&peer, method, &headers).await;
         assert_eq!(status.code(), Code::DeadlineExceeded, "{method}");
         let info = status.get_details_error_info().unwrap();
-        // One reason, whichever of the timers is first.
+        // The reason is the same, whichever timer expires first.
         assert_eq!((&*info.reason, &*info.domain), ("DEADLINE_EXCEEDED", DOMAIN));
         let cancelled = u64::try_from(number).unwrap() + 1;
         soon(harness.vendor.until(|counters| counters.cancelled == cancelled)).await;
@@ -304,9 +304,9 @@ fn every_reason_is_documented() {
     let is_reason = |text: &&str| {
         text.len() > 8 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
     };
-    // What stands between quotes is every other piece.
+    // Every second piece is a text between quotes.
     let mut reasons: Vec<_> = source.split('"').skip(1).step_by(2).filter(is_reason).collect();
-    // Of the health service alone.
+    // Only the health service uses this reason.
     reasons.retain(|reason| *reason != "SERVICE_UNKNOWN");
     assert!(reasons.len() > 25, "{reasons:?}");
     for document in documents {

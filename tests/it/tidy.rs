@@ -26,7 +26,7 @@ const LADDER: [&str; 13] = [
     "command",
 ];
 
-/// The modules beside the ladder, and the modules that each may use. Only `command` may use them.
+/// The modules beside the layers, and the modules that each may use. Only `command` may use them.
 const BESIDE: [(&str, &[&str]); 3] = [
     ("telemetry", &["config"]),
     ("simulator", &["config", "clock"]),
@@ -159,7 +159,7 @@ fn only_config_reads_the_environment_and_nobody_exits() {
 #[test]
 fn nothing_is_left_undone() {
     let mut complaints = Complaints::default();
-    // In two pieces, so that they do not stand in this file.
+    // Each mark is in two pieces, so that this file does not have it.
     let marks = [["TO", "DO"], ["FIX", "ME"], ["XX", "X"]].map(|pieces| pieces.concat());
     for file in files() {
         for (number, line) in file.text.lines().enumerate() {
@@ -221,7 +221,7 @@ fn what_breaks_the_ladder_is_seen() {
 /// The modules that a module may use.
 fn allowed(room: &str) -> Vec<String> {
     let below: &[&str] = match LADDER.iter().position(|step| *step == room) {
-        // The generated code stands on its own.
+        // The generated code uses no other module.
         Some(_) if room == "proto" => &[],
         Some(step) => &LADDER[..step],
         None => BESIDE.iter().find(|(name, _)| *name == room).map_or(&[], |(_, uses)| uses),
@@ -236,7 +236,7 @@ struct File {
     text: String,
 }
 
-/// `a::b::c`, in an import or anywhere else in the code.
+/// A path such as `a::b::c`, in an import or anywhere else in the code.
 struct Segments {
     segments: Vec<String>,
     line: usize,
@@ -305,7 +305,7 @@ fn collect(tokens: TokenStream, prefix: &[String], paths: &mut Vec<Segments>) {
                     paths.push(Segments { segments, line: first.span().start().line });
                 }
             }
-            // What is for tests ends with its braces, or is in another file.
+            // Code for tests ends with its braces, or is in another file.
             TokenTree::Group(group) if group.to_string() == TEST => {
                 let is_end = |token: &TokenTree| match token {
                     TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
@@ -334,7 +334,7 @@ impl Complaints {
     }
 }
 
-/// The files of src, without those that only have tests.
+/// The files of src, except those that have only tests.
 fn sources() -> Vec<File> {
     let mut files = files();
     files.retain(|file| file.name.starts_with("src/"));

@@ -79,7 +79,7 @@ async fn a_new_watch_is_never_behind_what_a_call_was_told() {
     let mut watcher = watch(&harness, ID).await;
     soon(watcher.message()).await.unwrap().unwrap();
 
-    // The poll is told to wait for ten minutes, and the session ends meanwhile.
+    // The vendor tells the poll to wait for ten minutes, and the session ends during this time.
     let fault = serde_json::json!({ "kind": "status", "status": 503, "retryAfter": 600 });
     let fault: Fault = serde_json::from_value(fault).unwrap();
     let rule = Rule { times: Some(1), ..Rule::from(fault) };
@@ -101,7 +101,7 @@ async fn a_new_watch_is_never_behind_what_a_call_was_told() {
     let first = soon(watch(&harness, ID).await.message()).await.unwrap().unwrap();
     assert_eq!(first.session.unwrap().status(), SessionStatus::Complete);
     assert!(first.terminal);
-    // Who was there hears of it too, without waiting for ten minutes.
+    // The earlier watcher also gets the end of the session, without waiting for ten minutes.
     let mut told = soon(watcher.message()).await.unwrap().unwrap();
     while !told.terminal {
         told = soon(watcher.message()).await.unwrap().unwrap();
@@ -154,7 +154,7 @@ async fn times_are_read_in_every_form() {
         harness.vendor.add_fault(Fault::Shape(shape));
         let harness_client = harness.client();
         let request = GetSessionRequest { session_id: id.to_owned() };
-        // By another caller, who was not shown the finished session before.
+        // Each request is from another caller, who has not seen the finished session before.
         let token = format!("{form:?}");
         let answer = soon(harness_client.clone().get_session(authorized(&token, request))).await;
         let session = answer.unwrap().into_inner().session.unwrap();

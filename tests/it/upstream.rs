@@ -24,7 +24,7 @@ use gotoassist_grpc::{
 
 use crate::kit::stub::{Step, Stub};
 
-/// A client of `stub` with the defaults, but with a quota that is large enough.
+/// A client of `stub` with the defaults, except for a quota that is large enough.
 fn client(stub: &Stub) -> Client {
     client_with(stub, |_| {})
 }
@@ -49,7 +49,7 @@ fn terms() -> RequestContext {
     RequestContext::default()
 }
 
-/// The result of a session call that tries once.
+/// The result of a session call without retries.
 async fn outcome(steps: Vec<Step>) -> Result<String, Error> {
     let stub = Stub::always(steps).await;
     let client = client_with(&stub, |config| config.retries = 0);

@@ -51,8 +51,8 @@ pub enum Session {
     Watched,
 }
 
-/// The compared part of the answer to `GetSession`: the session as bytes. Envoy's answer is the
-/// session itself, so there it is the session's id.
+/// The part of the answer to `GetSession` that is compared: the session as bytes. Envoy's answer is
+/// the session itself, so with Envoy this is the session's id.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Answer {
     #[prost(bytes = "bytes", tag = "1")]

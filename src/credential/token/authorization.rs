@@ -1,4 +1,4 @@
-//! An access token of the service, in use.
+//! An access token of the service, and whether it has worked.
 
 use std::sync::{
     Arc,

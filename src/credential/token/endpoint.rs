@@ -24,11 +24,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest response that is read, in bytes.
 const MAX_BODY: usize = 256 * 1024;
 
-/// How long to wait for the body of an error that will pass.
+/// How long to wait for the body of a transient error.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long to wait for a new secret in the file of a refused one, and how often to look. Another
-/// replica may have used the refresh token and not have written the new one yet.
+/// After a refusal of a secret: how long to wait for a new secret in its file, and how often to
+/// look. Another replica may have used the refresh token, but not have written the new one yet.
 const NEW_SECRET_TIMEOUT: Duration = Duration::from_secs(3);
 const NEW_SECRET_INTERVAL: Duration = Duration::from_millis(150);
 
@@ -42,7 +42,7 @@ pub(crate) struct TokenEndpoint {
     client_id: String,
     client_secret: SecretStore,
     grant_type: &'static str,
-    /// The name of the secret in the form.
+    /// The name of the form parameter that has the secret.
     parameter: &'static str,
     secret: SecretStore,
 }
@@ -71,7 +71,7 @@ impl TokenEndpoint {
         loop {
             let result = self.attempt().await;
             let is_refused = matches!(result, Err(RefreshError { cause: Cause::Refused(_), .. }));
-            // Several replicas may have been faster, one after the other.
+            // Another replica may have used the new secret too, so this may repeat.
             if !is_refused || !self.wait_for_secret(deadline).await {
                 return result;
             }
@@ -150,7 +150,7 @@ impl TokenEndpoint {
         let mut response = self.http.send(request).await.map_err(cause)?;
         let (status, headers) = (response.status(), response.take_headers());
         let body = if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            // The status and its Retry-After count, whatever happens to the body.
+            // The status and Retry-After are used even if the body cannot be read.
             response.partial_body(MAX_BODY, ERROR_BODY_TIMEOUT).await
         } else {
             response.body(MAX_BODY).await.map_err(cause)?

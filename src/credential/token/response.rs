@@ -11,11 +11,11 @@ use crate::wire::{
     json::{Object, body_text},
 };
 
-/// The lifetime of an access token if the response gives none, or none above zero (the vendor's
-/// documentation).
+/// The lifetime of an access token if the response gives no lifetime above zero. The value is from
+/// the vendor's documentation.
 const DEFAULT_LIFETIME: Duration = Duration::from_hours(1);
 
-/// A longer lifetime is cut to this.
+/// The longest lifetime. A longer one is shortened to this.
 const MAX_LIFETIME: Duration = Duration::from_hours(24 * 30);
 
 /// The error codes after which only a new secret helps (RFC 6749 §5.2 and §4.1.2.1).

@@ -27,9 +27,9 @@ pub(crate) struct SecretStore {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// What the source held when it was last read.
+    /// The secret in the source when it was last read.
     source: Option<SecretString>,
-    /// What the vendor sent since then, if it could not be written to the source.
+    /// The secret that the vendor sent since then, if it could not be written to the source.
     newer: Option<SecretString>,
     /// Whether the source could not be read the last time.
     is_unreadable: bool,
@@ -40,8 +40,8 @@ impl SecretStore {
         Self { source, known: Mutex::default() }
     }
 
-    /// The secret to use now. A change of the file takes precedence over what the vendor sent. If the
-    /// file cannot be read any more, this is the latest known secret.
+    /// The secret to use now. A change of the file takes precedence over a secret that the vendor
+    /// sent. If the file cannot be read any more, this is the latest known secret.
     pub(crate) fn current(&self) -> io::Result<SecretString> {
         let mut known = self.known.lock();
         let source = match self.source.read() {
@@ -62,7 +62,7 @@ impl SecretStore {
         Ok(known.newer.clone().unwrap_or(source))
     }
 
-    /// Whether the source holds another secret than when it was last read, or can be read again.
+    /// Whether the secret in the source has changed since it was last read, or can be read again.
     pub(crate) fn has_changed(&self) -> bool {
         let known = self.known.lock();
         let is_new = |source| known.is_unreadable || !is_same(known.source.as_ref(), &source);
@@ -74,12 +74,12 @@ impl SecretStore {
         self.source.path().is_some()
     }
 
-    /// Stores the new refresh token that the vendor sent, if it sent one: the old one may be invalid
+    /// Stores the new refresh token, if the vendor sent one, because the old one may be invalid
     /// now. Otherwise tries again to write a token that could not be written before.
     pub(crate) async fn store(&self, new: Option<SecretString>) {
         let newer = {
             let mut known = self.known.lock();
-            // It counts from now on, whether it can be written or not.
+            // The new token is used from now on, whether it can be written or not.
             if let Some(new) = new.filter(|new| !is_same(known.source.as_ref(), new)) {
                 known.newer = Some(new);
             }
@@ -114,16 +114,16 @@ fn is_same(known: Option<&SecretString>, other: &SecretString) -> bool {
     known.is_some_and(|known| known.expose_secret() == other.expose_secret())
 }
 
-/// Replaces the content of the file. If the machine stops meanwhile, the file holds the old secret or
-/// the new one, whole. If the path is a link, the link stays and its target is replaced.
+/// Replaces the content of the file. If the machine stops meanwhile, the file holds the whole old
+/// or the whole new secret. If the path is a link, the link stays and its target is replaced.
 fn write(path: &Path, secret: &SecretString) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let directory = path.parent().unwrap_or(Path::new("/"));
-    // Only the owner can read it. If anything fails, it is removed again.
+    // Only the owner can read the temporary file. If anything fails, the file is removed again.
     let mut file = tempfile::Builder::new().prefix(".refresh-token-").tempfile_in(directory)?;
     writeln!(file, "{}", secret.expose_secret())?;
     file.as_file().sync_all()?;
     file.persist(&path)?;
-    // This puts the renaming on the disk.
+    // This makes the rename durable.
     fs::File::open(directory)?.sync_all()
 }

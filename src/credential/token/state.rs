@@ -1,5 +1,5 @@
-//! What is known of the access token, and when the next refresh is due. Knows no clock: each function
-//! is given the time.
+//! The state of the access token, and when the next refresh is due. It reads no clock: each
+//! function takes the time as a parameter.
 
 use std::time::Duration;
 
@@ -37,28 +37,29 @@ pub(super) fn set_gauges(token: &Snapshot) {
     gauge!(FAILING_METRIC).set(f64::from(u8::from(token.is_failing)));
 }
 
-/// A token is refreshed after a random part of its lifetime between these two, so that replicas do not
-/// all ask at the same time.
+/// A token is refreshed after a random fraction of its lifetime, between these two values, so that
+/// replicas do not all ask at the same time.
 const REFRESH_AFTER: (f64, f64) = (0.8, 0.9);
 
-/// The shortest and the longest time between a refresh and the next one after a refusal. The shortest
-/// also limits early refreshes, however short the lifetime is.
+/// The shortest and the longest hold. The hold is the time after a refresh in which a refusal of
+/// the new token leads to no other refresh. Without a refusal, the shortest hold is the least time
+/// between two refreshes, however short the lifetime is.
 const HOLD: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(5));
 
-/// A token is used for at least this long, however short its lifetime is, so that there is one until
-/// the next refresh is allowed.
+/// A token is used for at least this long, however short its lifetime is, so that there is a token
+/// until the next refresh is allowed.
 const MIN_USE: Duration = Duration::from_mins(1);
 
-/// The first and the longest backoff after a failure that may pass.
+/// The first and the longest backoff after a transient failure.
 const TRANSIENT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
-/// The same after a failure that only a new secret ends.
+/// The first and the longest backoff after a failure that only a new secret can end.
 const FINAL_BACKOFF: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(5));
 
-/// A longer `Retry-After` is cut to this.
+/// The longest `Retry-After`. A longer one is shortened to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 
-/// What the metrics and the status page show of the access token.
+/// The data about the access token for the metrics and the status page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// How long the access token is still valid; zero if there is none.
@@ -71,14 +72,15 @@ pub struct Snapshot {
     pub is_failing: bool,
 }
 
-/// What is known of the access token.
+/// The state of the access token.
 pub(crate) struct TokenState {
     token: Option<Token>,
     /// When the next refresh is due. During a refresh this is in the past.
     pub(crate) due_at: Instant,
-    /// Why the latest refresh failed, if it did, and how many failures of the same kind came before.
+    /// Why the latest refresh failed, if it did, and how many failures of the same kind came before
+    /// it.
     failing: Option<(Cause, u32)>,
-    /// The final failure that was logged last, which is not logged again at each attempt.
+    /// The final failure that was logged last. It is not logged again at each attempt.
     logged: Option<Cause>,
     refreshed: u64,
     failed: u64,
@@ -88,10 +90,11 @@ struct Token {
     authorization: Authorization,
     issued_at: Instant,
     lifetime: Duration,
-    /// How long after the issue a refusal leads to no refresh.
+    /// How long after `issued_at` a refusal cannot lead to a refresh.
     hold: Duration,
     is_refused: bool,
-    /// Whether the tokens before it worked. Then a refusal does not mean yet that there is no seat.
+    /// Whether the tokens before this one worked. If so, a first refusal does not mean that the
+    /// user has no seat.
     is_trusted: bool,
 }
 
@@ -139,7 +142,7 @@ impl TokenState {
         }
     }
 
-    /// Whether a new secret would help now, and waiting would not.
+    /// Whether only a new secret would help now.
     pub(crate) fn needs_secret(&self, now: Instant) -> bool {
         match self.failing {
             Some((cause, _)) => cause.is_final(),
@@ -164,7 +167,8 @@ impl TokenState {
 
     /// Notes that the vendor refused the token of this generation. Returns whether that is new.
     ///
-    /// Other calls still use the token until there is a newer one: the refusal may be a mistake.
+    /// Other calls still use the token until there is a newer one, because the refusal may be a
+    /// mistake.
     pub(crate) fn note_refusal(&mut self, generation: u64, now: Instant) -> bool {
         let token = self.token_of(generation).filter(|token| !token.is_refused);
         let Some(token) = token else { return false };
@@ -183,13 +187,13 @@ impl TokenState {
         }
     }
 
-    /// Notes that there is a new secret, about which earlier failures say nothing. Returns whether
-    /// the next refresh is due earlier now.
+    /// Notes that there is a new secret. Failures of the earlier secret no longer delay the next
+    /// refresh. Returns whether this makes the refresh earlier.
     pub(crate) fn note_new_secret(&mut self, now: Instant) -> bool {
         let allowed_at = match (self.failing.take(), &mut self.token) {
             (None, Some(token)) => {
-                // The shortest hold remains. Otherwise two replicas that share the file, and whose
-                // tokens revoke each other, would refresh without end.
+                // The shortest hold remains. Otherwise two replicas with one file would refresh
+                // without end if each new token revokes the token of the other replica.
                 token.hold = token.hold.min(HOLD.0);
                 now.max(token.issued_at + token.hold)
             }
@@ -211,7 +215,7 @@ impl TokenState {
 
     fn succeed(&mut self, AccessToken { header, issued_at, lifetime }: AccessToken) {
         let (is_trusted, hold) = match &self.token {
-            // The first token may be refused for a reason that passes, so it is replaced at once.
+            // The first token may be refused for a transient reason, so it is replaced at once.
             None => (false, Duration::ZERO),
             Some(old) if old.authorization.has_worked() => (true, HOLD.0),
             Some(old) if old.is_refused => (false, (2 * old.hold).clamp(HOLD.0, HOLD.1)),

@@ -29,7 +29,7 @@ pub struct Tokens {
 #[derive(Debug)]
 struct State {
     digests: Vec<Digest>,
-    /// The stamp of the file when it was last read.
+    /// The version of the file when it was last read.
     stamp: Option<Stamp>,
 }
 
@@ -77,7 +77,7 @@ impl Tokens {
             self.state.lock().digests.iter().fold(Choice::from(0), |found, known| {
                 found | known.as_slice().ct_eq(digest.as_ref())
             });
-        // Hashed once more, so that the id of a caller does not reveal the digest in the file.
+        // The digest is hashed once more, so that the id of a caller does not reveal it.
         bool::from(found).then(|| CredentialId::of(digest.as_ref())).ok_or(Refusal::Rejected)
     }
 
@@ -139,8 +139,8 @@ fn read(path: &Path) -> Result<Vec<Digest>, TokensError> {
     parse(&fs::read_to_string(path).map_err(TokensError::Unreadable)?)
 }
 
-/// Parses one digest for each line. The rest of the line is a comment, and so are lines that begin
-/// with `#`.
+/// Parses the digest at the beginning of each line. The rest of the line is a comment. Lines that
+/// begin with `#` are comments too.
 fn parse(text: &str) -> Result<Vec<Digest>, TokensError> {
     let lines = trimmed(text).lines().map(str::trim).enumerate();
     lines
@@ -168,7 +168,7 @@ fn digest_of_hex(text: &str) -> Option<Digest> {
 mod tests {
     use super::*;
 
-    /// `printf %s one | sha256sum`, and `two`.
+    /// The output of `printf %s one | sha256sum`, and of the same for `two`.
     const ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
     const TWO: &str = "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3";
 

@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep};
 
 use super::{TokenEndpoint, endpoint_and_source, seconds, secret_file::TokenFile, text};
 
-/// The seconds between one token request and the next.
+/// The seconds between each token request and the next one.
 fn gaps(endpoint: &TokenEndpoint) -> Vec<f64> {
     let asked = endpoint.asked();
     asked.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs_f64()).collect()
 }
 
-/// A call every half second, none of which may fail or wait.
+/// Makes a call every half second. No call may fail or wait.
 async fn calls_go_well(source: &TokenSource, during: Duration) {
     let start = Instant::now();
     while start.elapsed() < during {
@@ -103,7 +103,7 @@ async fn a_new_secret_ends_the_hold_after_a_refusal_but_not_its_first_thirty_sec
     let endpoint = TokenEndpoint::start().await;
     let file = TokenFile::new("old");
     let source = file.source(&endpoint);
-    // Refuse every token for an hour: by then the hold is five minutes.
+    // Refuses every token for an hour. At the end of it, the hold is five minutes.
     for _ in 0..3600 {
         let token = source.authorization().await.unwrap();
         let _held = source.refused(&token).await;

@@ -1,4 +1,4 @@
-//! Unusual answers of a token endpoint, which the simulator plays.
+//! Unusual answers of a token endpoint. The simulator gives them.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -30,7 +30,7 @@ fn source(file: &TokenFile, url: &str) -> TokenSource {
     token_source(url, &["--refresh-token-file", file.path.to_str().unwrap()])
 }
 
-/// Time until the token endpoint has had this many requests.
+/// Waits until the token endpoint has had this many requests. Returns the time that this took.
 async fn until_asked(control: &Control, times: u64) -> Duration {
     let start = Instant::now();
     while control.counters().token_requests < times {

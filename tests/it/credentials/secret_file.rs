@@ -72,7 +72,7 @@ async fn a_new_refresh_token_that_cannot_be_written_serves_from_memory() {
     let call = source.authorization();
     tokio::pin!(call);
     assert!(timeout(seconds(1), &mut call).await.is_err());
-    // The volume goes away, and comes back as it was.
+    // The volume disappears, and comes back unchanged.
     let away = file.directory.path().with_extension("away");
     std::fs::rename(file.directory.path(), &away).unwrap();
     held.add_permits(1000);
@@ -183,7 +183,7 @@ async fn a_cancelled_call_loses_no_refresh_token() {
     endpoint.answer_next(200, json!({"access_token": "a", "refresh_token": "new"}));
     assert!(timeout(seconds(1), source.authorization()).await.is_err());
     held.add_permits(1000);
-    // Long enough for the answer to come, and for the attempt's own limit to pass.
+    // This is long enough for the answer to arrive, and for the time limit of the attempt to pass.
     for _ in 0..300 {
         sleep(seconds(1)).await;
     }

@@ -1,4 +1,4 @@
-//! Logs and errors have no secrets in any case.
+//! Logs and errors never have secrets.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -56,8 +56,8 @@ impl Captured {
             .with_max_level(tracing::Level::TRACE)
             .with_writer(self.clone())
             .finish();
-        // With a second one about, other tests' threads cannot turn our log lines off: tracing
-        // asks each thread on its own while there is only one.
+        // With only one subscriber, tracing caches the interest of the first thread that logs a
+        // line, which may be a thread of another test. A second subscriber prevents that.
         let other = Dispatch::new(tracing_subscriber::registry());
         (tracing::subscriber::set_default(subscriber), other)
     }

@@ -35,7 +35,7 @@ pub async fn raw_client(edge: &Edge) -> TcpStream {
     let mut socket = edge.socket().await;
     socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let mut head = [0; 9];
-    // Until its SETTINGS are acknowledged.
+    // Reads until the server has acknowledged the SETTINGS.
     while head[3..5] != [4, 1] {
         soon(socket.read_exact(&mut head)).await.unwrap();
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
@@ -55,7 +55,7 @@ async fn frame_types(mut socket: TcpStream) -> Vec<u8> {
         if socket.read_exact(&mut payload).await.is_err() {
             break;
         }
-        // A ping is answered, for a graceful shutdown waits a round trip.
+        // Answers a ping, because a graceful shutdown waits for the answer.
         if head[3] == 6 {
             let answer = [&[0, 0, 8, 6, 1, 0, 0, 0, 0], &*payload].concat();
             let _ = socket.write_all(&answer).await;
@@ -122,7 +122,7 @@ async fn a_graceful_shutdown_says_goaway_and_is_not_held_by_a_silent_connection(
 
     edge.shut_down();
     assert!(soon(frame_types(idle)).await.contains(&GOAWAY));
-    // The stream in flight still gets its end.
+    // The stream that is open still gets its end.
     let (_, mut body) = stream.into_parts();
     while soon(body.data()).await.is_some() {}
     assert!(soon(body.trailers()).await.unwrap().is_some());
@@ -150,7 +150,7 @@ async fn a_drain_ends_by_itself_whatever_is_open() {
     edge.shut_down();
     soon(edge.served).await.unwrap();
     assert_eq!(edge.gate.open_connections(), 0);
-    // Nothing was cut that had begun: each had its end and its GOAWAY.
+    // No call that had begun was cut: each stream got its end, and each connection its GOAWAY.
     while soon(stream.data()).await.is_some_and(|data| data.is_ok()) {}
     let trailers = soon(stream.trailers()).await.unwrap().unwrap();
     assert_eq!(trailers["grpc-status"], "4");
@@ -166,7 +166,7 @@ async fn a_drain_ends_by_itself_whatever_is_open() {
 async fn a_dead_client_does_not_hold_a_drain() {
     let edge = Edge::start(Settings::default()).await;
     let mut dead = raw_client(&edge).await;
-    // Its settings have arrived, for they are acknowledged.
+    // This reads the acknowledgement of the SETTINGS, so they have arrived.
     soon(dead.read_exact(&mut [0; 9])).await.unwrap();
     edge.shut_down();
     soon(edge.served).await.unwrap();
@@ -196,7 +196,7 @@ async fn what_a_graceful_shutdown_cannot_end_the_gate_kills() {
     .await;
     assert!(matches!(end, Some(Err(_))), "{end:?}");
     assert_eq!(edge.gate.open_connections(), 0);
-    // Nor does the call live on without its connection.
+    // The call ends with its connection.
     let ended = "rpc_server_active_calls{rpc_method=\"gotoassist.remotesupport.v1.RemoteSupportService/WatchSession\"} 0";
     soon(async {
         while !metrics.render().contains(ended) {
@@ -219,7 +219,7 @@ async fn an_old_connection_gets_goaway_and_later_is_cut() {
     let start = Instant::now();
     let mut client = edge.client().await;
     let stream = soon(client.begin("WatchSession", "open", &[])).await.unwrap();
-    // GOAWAY: no new stream, while the old one lives.
+    // After the GOAWAY there can be no new stream, while the old one continues.
     soon(async {
         while client.call("GetSession", "known", &[]).await.is_ok() {
             tokio::task::yield_now().await;
@@ -239,7 +239,7 @@ async fn an_old_connection_gets_goaway_and_later_is_cut() {
 async fn a_unix_socket_serves_and_leaves_no_file() {
     let path: PathBuf = std::env::temp_dir().join(format!("edge-{}.sock", std::process::id()));
     let address = format!("unix:{}", path.display()).parse().unwrap();
-    // Left behind by a process that was killed.
+    // This is the file that a killed process leaves behind.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
 
     let listener = Listener::bind(&address).await.unwrap();
@@ -287,7 +287,7 @@ async fn a_flood_of_resets_hurts_nobody_else_and_leaves_nothing_behind() {
         let request = http::Request::post(
             "http://localhost/gotoassist.remotesupport.v1.RemoteSupportService/WatchSession",
         );
-        // Sooner or later the server may well say goodbye.
+        // The server may send a GOAWAY at some point.
         let Ok(mut send) = soon(flooder.send.clone().ready()).await else { break };
         let Ok((response, _body)) = send.send_request(request.body(()).unwrap(), true) else {
             break;

@@ -116,7 +116,7 @@ async fn workers_without_progress_make_the_process_count_as_dead() {
         }
     })
     .await;
-    // It has ended as it should, and is no longer waited for.
+    // A dropped heartbeat means that the workers have ended as planned.
     drop(heartbeat);
     assert_eq!(port.get("/livez").await.0, 200);
 }
@@ -130,9 +130,9 @@ async fn half_requests_take_bounded_places_and_a_new_probe_always_finds_one() {
     }
     let (code, answer) = port.get("/livez").await;
     assert_eq!(code, 200);
-    // Else a client that is slow to close would keep its place.
+    // Without this header, a client that is slow to close would keep its connection.
     assert!(answer.contains("connection: close"), "{answer}");
-    // The probe took a place too.
+    // The probe took one of the connections too.
     let closed = half.len() - (MAX_CONNECTIONS - 1);
     for socket in &mut half[..closed] {
         is_closed(socket).await;
@@ -159,7 +159,7 @@ async fn a_half_request_is_not_waited_for_without_end() {
 
 /// Waits until the server has closed this connection without an answer.
 async fn is_closed(socket: &mut TcpStream) {
-    // A reset is an end as well.
+    // A reset also closes the connection.
     assert_eq!(socket.read(&mut [0; 1]).await.unwrap_or(0), 0);
 }
 
@@ -196,8 +196,8 @@ async fn the_status_page_says_what_is_going_on_without_script_or_whole_ids() {
 #[tokio::test]
 async fn the_metrics_come_with_their_meaning() {
     let port = Port::open().await;
-    // Describes its metrics, now that there is a recorder; tests before this one may have moved
-    // them.
+    // The server describes its metrics now that there is a recorder. Earlier tests may already have
+    // changed their values.
     let _edge = Edge::start(Settings::default()).await;
     let (code, text) = port.get("/metrics").await;
     assert_eq!(code, 200);

@@ -1,4 +1,4 @@
-//! Logs and metrics of the end of each call. A panic ends only its own call.
+//! Log lines and metrics at the end of each call. A panic ends only its own call.
 
 use std::{
     io,
@@ -136,8 +136,8 @@ impl Log {
             .with_max_level(tracing::Level::INFO)
             .with_writer(move || writer.clone())
             .finish();
-        // With one subscriber only, tracing asks that of whatever thread first meets a line, and
-        // other tests' threads have none.
+        // With only one subscriber, tracing caches the interest of the first thread that logs a
+        // line, which may be a thread of another test. A second subscriber prevents that.
         let second = tracing::Dispatch::new(tracing_subscriber::registry());
         let guard = tracing::subscriber::set_default(subscriber);
         tracing::callsite::rebuild_interest_cache();

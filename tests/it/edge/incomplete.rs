@@ -50,7 +50,7 @@ async fn a_call_without_a_deadline_has_the_default_one_from_its_headers_on() {
             assert_eq!(begin(&mut client, method, &[], half).end().await, over, "{method} {half}");
         }
     }
-    // A watch that has begun is not ended by it.
+    // The default deadline does not end a watch that has begun.
     let answer = client.call("WatchSession", "open", &[("grpc-timeout", "900m")]).await.unwrap();
     assert!(answer.took > Duration::from_millis(850), "{:?}", answer.took);
     let answer = client.call("GetSession", "known", &[]).await.unwrap();
@@ -73,9 +73,9 @@ async fn a_drain_does_not_wait_for_calls_with_an_incomplete_request() {
     let begun = client.send.clone();
     let incomplete = [("GetSession", false), ("GetSession", true), ("WatchSession", true)]
         .map(|(method, half)| begin(&mut client, method, &[], half));
-    // What the server has answered comes after what it has read before.
+    // The server reads in order. When it answers this call, it has read the calls above.
     client.call("GetSession", "known", &[]).await.unwrap();
-    // One that has begun goes on to its end.
+    // A call that has begun continues to its end.
     let mut other = Client { send: begun, connection: tokio::spawn(async { Ok(()) }) };
     let begun = tokio::spawn(async move {
         other.call("GetSession", "silent", &[("grpc-timeout", "700m")]).await.unwrap().status().0

@@ -1,5 +1,4 @@
-//! Calls that their client resets: many at once, which is legitimate, and without end, which is
-//! not.
+//! Calls that their client resets. A client may reset many at once, but not without end.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -88,7 +87,7 @@ async fn all_calls_of_a_connection_may_be_cancelled_at_once_and_its_watches_live
     socket.write_all(&request(1, "WatchSession", "open")).await.unwrap();
     while soon(next(&mut socket)).await.unwrap() != (DATA, 0, 1) {}
 
-    // One less than are allowed, since the watch is one of them; and the same again.
+    // 1,000 calls are allowed at once, and the watch is one of them. So this resets 999, twice.
     for first in [3, 3 + 2 * 999] {
         socket.write_all(&reset_calls(first, 999)).await.unwrap();
         let frames = seen(&mut socket).await.expect("the connection is open");
@@ -112,7 +111,7 @@ async fn resets_without_end_cost_the_connection_and_nobody_else() {
         let first = 1 + 2 * calls;
         calls += 500;
         assert!(calls < 100_000, "the connection is still open");
-        // It may be closed by now, which the next look tells.
+        // The server may have closed the connection by now. Then the next `seen` returns `None`.
         let _ = flooder.write_all(&reset_calls(first, 500)).await;
     }
     assert!(calls > 2_000, "{calls}");

@@ -137,7 +137,7 @@ async fn a_required_client_certificate_must_be_there_and_of_the_authority() {
     let (edge, _) = edge(files(&folder, Some((&clients, true)))).await;
 
     for (client, seen) in [(Some(&clients), Some(1)), (Some(&servers), None), (None, None)] {
-        // In TLS 1.3 the client has finished before the server refuses.
+        // In TLS 1.3 the handshake of the client ends before the server refuses its certificate.
         let answer = match connect(&edge, &servers, client).await {
             Ok(stream) => certificates_seen(stream).await,
             Err(_) => None,

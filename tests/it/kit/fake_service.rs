@@ -229,7 +229,7 @@ pub fn missing() -> Status {
     Status::with_error_details(Code::NotFound, "the session is unknown", details)
 }
 
-/// An end of a watch as the service sends it: with a reason, and with a delay if it asks for one.
+/// An end of a watch as the service sends it: with a reason, and a retry delay if there is one.
 pub fn ending(code: Code, reason: &str, retry_after: Option<Duration>) -> Status {
     let mut details =
         ErrorDetails::with_error_info(reason, "remotesupport.gotoassist", HashMap::new());

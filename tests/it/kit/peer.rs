@@ -19,9 +19,9 @@ pub const USUAL_WINDOW: u32 = 65_535;
 
 pub struct Peer {
     pub send: SendRequest<Bytes>,
-    /// How much the other side may send on a stream before this peer reads it, in bytes.
+    /// How many bytes the other side may send on a stream before this peer reads them.
     pub window: watch::Sender<u32>,
-    /// Ends with the connection, which stays open without the peer while it has streams.
+    /// The task of the connection. It continues after the peer is dropped, until all streams end.
     pub connection: JoinHandle<Result<(), h2::Error>>,
 }
 
@@ -33,7 +33,7 @@ impl Peer {
     /// Connects with the given window.
     pub async fn connect_with(address: impl tokio::net::ToSocketAddrs, window: u32) -> Self {
         let socket = TcpStream::connect(address).await.expect("somebody listens");
-        // Or the requests would wait for acknowledgements.
+        // With Nagle's algorithm the requests would wait for acknowledgements.
         socket.set_nodelay(true).unwrap();
         Self::over(socket, window).await.expect("it speaks HTTP/2")
     }

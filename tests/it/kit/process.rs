@@ -109,7 +109,7 @@ impl Serve {
     }
 
     async fn spawn(mut command: Command, flags: &[&str]) -> Self {
-        // A flag may say otherwise.
+        // A flag takes precedence over these variables.
         for (name, value) in [
             ("LISTEN", "127.0.0.1:0"),
             ("ADMIN_LISTEN", "127.0.0.1:0"),
@@ -149,7 +149,7 @@ impl Serve {
     pub async fn stop_reading(&mut self) {
         self.stop_reading.cancel();
         let lines = soon(&mut self.reader).await.unwrap();
-        // Open as long as the process.
+        // Keeps stderr open as long as the process runs.
         self.child.stderr = Some(lines.into_inner().into_inner());
     }
 

@@ -110,7 +110,7 @@ impl Stub {
         format!("http://{}/G2A/rest/v1", self.address).parse().unwrap()
     }
 
-    /// Stops to accept connections.
+    /// Stops accepting connections.
     pub async fn stop(mut self) {
         self.task.abort();
         (&mut self.task).await.ok();
@@ -136,7 +136,7 @@ impl Stub {
         self.seen.requests.subscribe().wait_for(|seen| *seen >= count).await.unwrap();
     }
 
-    /// Waits until the other side has closed this many connections during a step.
+    /// Waits until the other side has closed this many connections while the stub was in a step.
     pub async fn until_hangups(&self, count: usize) {
         self.seen.hangups.subscribe().wait_for(|seen| *seen >= count).await.unwrap();
     }
@@ -165,7 +165,7 @@ async fn serve(mut stream: TcpStream, seen: Arc<Seen>, script: Arc<Script>) {
     }
 }
 
-/// Whether the connection stays open.
+/// Performs a step. Returns whether the connection stays open.
 async fn perform(step: Step, stream: &mut TcpStream, seen: &Seen) -> bool {
     match step {
         Step::Send(bytes) => stream.write_all(&bytes).await.is_ok(),

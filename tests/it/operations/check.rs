@@ -11,7 +11,7 @@ async fn check(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String
 
 #[tokio::test]
 async fn what_is_in_effect_is_printed_and_no_port_is_opened() {
-    // Both ports are taken: opening one would fail.
+    // Both ports are in use, so opening one would fail.
     let taken = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let [listen, admin] = taken.each_ref().map(|port| port.local_addr().unwrap().to_string());
     let (status, stdout, stderr) = check(

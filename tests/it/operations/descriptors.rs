@@ -26,7 +26,7 @@ async fn enough_descriptors_are_not_worth_a_word() {
     assert!(!log.contains("WARN"), "{log}");
 }
 
-/// Idle connections and half requests use only their share, and no more.
+/// Idle connections and half requests use only their share of the file descriptors.
 #[tokio::test]
 async fn clients_without_end_leave_descriptors_for_the_vendor_and_the_probes() {
     let vendor = Stub::always(ok(r#"{"status":"active"}"#)).await;
@@ -42,7 +42,7 @@ async fn clients_without_end_leave_descriptors_for_the_vendor_and_the_probes() {
     for _ in 0..150 {
         open.push(TcpStream::connect(serve.address()).await.unwrap());
     }
-    // The client and 29 others of them have a place.
+    // The client and 29 of the other connections are accepted.
     let all_came = async {
         let refused = "\ngotoassist_connections_cut_total{cause=\"too_many\"} 121\n";
         loop {

@@ -36,8 +36,8 @@ const PACE: Duration = Duration::from_millis(10);
 /// The least number of calls during a kind of trouble.
 const CALLS: usize = 500;
 
-/// A call takes milliseconds, but other tests may keep the machine busy. A call that the trouble
-/// affects takes longer than this.
+/// The limit for the 95th percentile of the calls. A call takes milliseconds, but other tests may
+/// keep the machine busy. A call that the trouble affects takes longer than this.
 const P95: Duration = Duration::from_secs(10);
 
 type Client = RemoteSupportServiceClient<Channel>;

@@ -88,7 +88,7 @@ const ENDINGS: [&str; 22] = [
     "405", "408", "409", "412", "418", "500", "502", "503", "504", "429",
 ];
 
-/// The errors that callers received, and their reasons.
+/// The errors that callers received, with their reasons.
 #[derive(Default)]
 struct Told {
     text: String,
@@ -207,14 +207,14 @@ async fn a_callers_secrets_and_the_vendors_words_are_said_nowhere() {
     ] {
         assert!(told.reasons.iter().any(|told| told == reason), "{reason}: {:?}", told.reasons);
     }
-    // Somebody who speaks another protocol, with a secret.
+    // A client that speaks another protocol sends a secret.
     let mut stranger = TcpStream::connect(serve.address()).await.unwrap();
     stranger.write_all(b"GET /MARK-path?MARK-query HTTP/1.1\r\nhost: MARK-\r\n\r\n").await.unwrap();
-    // A watch that the end of the process ends.
+    // This watch is open until the process ends.
     let open = client.watch_session(signed(watch(&format!("{ID}ok")), TOKEN)).await.unwrap();
     let log = search(serve, &collector, &told).await;
     drop(open);
-    // That it was all written down.
+    // Checks that the log really has these lines.
     for fact in ["call failed", "asked GoToAssist", "CREDENTIAL_MISSING"] {
         assert!(log.contains(fact), "{fact} in {log}");
     }

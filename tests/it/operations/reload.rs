@@ -75,7 +75,7 @@ async fn a_hangup_has_new_tokens_taken_and_ends_neither_watches_nor_the_process(
 
     folder.write("tokens", TWO);
     serve.signal("-HUP").await;
-    // No call makes it look.
+    // The service checks the file without a call.
     serve.until_logged("callers' tokens reloaded").await;
     client.get_session(signed(session("1"), "Bearer two")).await.unwrap();
     let refused = client.get_session(signed(session("1"), "Bearer one")).await.unwrap_err();

@@ -78,7 +78,7 @@ fn every_warning_in_the_log_is_in_the_runbook() {
         lines.len() > 12 && lines.iter().any(|line| line == "certificates not reloaded"),
         "{lines:#?}"
     );
-    // A long line is known by how it begins.
+    // The page may have only the beginning of a long line.
     let is_told = |line: &&String| {
         let words: Vec<_> = line.split(' ').take(6).collect();
         page.contains(&words.join(" ")) || page.contains(&**line)

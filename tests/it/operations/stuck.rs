@@ -56,7 +56,7 @@ async fn a_log_that_nobody_reads_stops_neither_calls_nor_probes_nor_the_end() {
     ends_within_the_grace(&mut serve).await;
 }
 
-/// Reading the file of the callers' tokens blocks for ever, as on a dead network mount.
+/// A read of the file of the callers' tokens blocks for ever, as on a dead network mount.
 #[tokio::test]
 async fn a_file_that_cannot_be_read_to_its_end_keeps_neither_calls_nor_the_process() {
     let directory = tempfile::tempdir().unwrap();
@@ -82,7 +82,7 @@ async fn a_file_that_cannot_be_read_to_its_end_keeps_neither_calls_nor_the_proce
     fs::remove_file(&path).unwrap();
     assert!(Command::new("mkfifo").arg(&path).status().await.unwrap().success());
 
-    // The pipe can be written to as soon as the service reads it; nothing ever is.
+    // The pipe can be opened for writing as soon as the service reads it. Nothing is ever written.
     let being_read = async {
         loop {
             if let Ok(pipe) = pipe::OpenOptions::new().open_sender(&path) {
@@ -139,7 +139,7 @@ fn workers_that_make_no_progress_show_in_livez_which_answers_all_the_same() {
     until("HTTP/1.1 200");
 }
 
-/// While its request is open, only a drain ends it.
+/// While the request of a reflection stream is open, only a drain ends the stream.
 #[tokio::test]
 async fn a_drain_waits_for_no_stream_whose_client_may_send_more() {
     let mut serve = Serve::start(&["--upstream-url=http://127.0.0.1:9"]).await;

@@ -189,7 +189,7 @@ async fn a_collector_that_hangs_slows_no_call_and_what_is_lost_is_counted() {
     let url = vendor.url().to_string();
     let serve = Serve::start(&["--upstream-url", &url, "--otlp-endpoint", &endpoint]).await;
     let client = serve.client().await;
-    // Each is refused at once: the id is empty.
+    // Each call is refused at once, because its id is empty.
     let calls = futures_util::future::join_all((0..4000).map(|_| {
         let mut client = client.clone();
         async move { client.get_session(signed(session(""), "Bearer a")).await.unwrap_err() }
@@ -202,7 +202,8 @@ async fn a_collector_that_hangs_slows_no_call_and_what_is_lost_is_counted() {
         .lines()
         .find_map(|line| line.strip_prefix(r#"gotoassist_trace_spans_total{result="dropped"} "#))
         .unwrap_or_else(|| panic!("{metrics}"));
-    // As many as found no place, unless a batch has been given up by now.
+    // All spans that do not fit into the queue are dropped. There are fewer if the exporter has
+    // already given up a batch.
     let dropped: usize = dropped.parse().unwrap();
     assert!((1..=4000 - 2048).contains(&dropped), "{dropped}");
     let start = Instant::now();

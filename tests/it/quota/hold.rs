@@ -1,4 +1,5 @@
-//! While the vendor asks for a pause (429 with Retry-After), no call waits that would fail anyway.
+//! While the vendor asks for a pause (429 with Retry-After), calls that would fail anyway do not
+//! wait.
 
 use std::{sync::Arc, time::Duration};
 
@@ -56,7 +57,7 @@ async fn a_watch_that_comes_in_a_long_pause_is_told_at_once_how_long_it_lasts() 
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_when_a_pause_begins_are_told_if_it_outlasts_them() {
     let quota = quota(8.0);
-    // The burst is used up, so the next ones wait.
+    // These calls use up the burst, so the next ones wait.
     for _ in 0..8 {
         quota.admit(caller("b"), Class::Unary, None).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Calls that leave the queue before their admission, at their admission, or never.
+//! Calls that leave the queue before they are admitted, just when they are admitted, or never.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{Log, caller, keep_calling, ms, quota};
 
-/// Real time: many threads, and calls that leave at any moment.
+/// Runs on real time, with many threads and calls that leave at any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn threads_do_not_get_in_each_others_way() {
     let quota = quota(100.0);
@@ -65,7 +65,7 @@ async fn an_admission_nobody_takes_goes_to_the_next() {
     assert!(futures_util::poll!(&mut second).is_pending());
     assert!(futures_util::poll!(&mut third).is_pending());
     drop(first);
-    // The dispatcher has to sleep before the time moves.
+    // The dispatcher must be waiting before the time advances.
     yield_now().await;
     advance(ms(1001)).await;
     yield_now().await;

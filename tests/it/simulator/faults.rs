@@ -24,7 +24,7 @@ async fn wire_until(fault: Fault, enough: impl Fn(&[u8]) -> bool) -> (String, En
     (String::from_utf8_lossy(&bytes).into_owned(), end)
 }
 
-/// The body of an answer with its head taken off, and the length the head announces.
+/// The body of an answer without the head, and the length that the head announces.
 fn body(text: &str) -> (&str, Option<usize>) {
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
@@ -293,7 +293,7 @@ async fn over_http_2_a_broken_answer_is_a_reset_stream() {
     assert_eq!(answer.version(), reqwest::Version::HTTP_2);
     assert!(answer.text().await.unwrap().ends_with('}'));
     simulator.add_fault(Rule { times: Some(1), ..Rule::from(Fault::HalfBody) });
-    // The reset may overtake the headers.
+    // The reset may arrive before the headers.
     if let Ok(answer) = get().await {
         assert!(answer.text().await.is_err());
     }

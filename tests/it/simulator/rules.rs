@@ -4,7 +4,7 @@ use gotoassist_grpc::simulator::{Fault, Route, Rule};
 
 use super::Running;
 
-/// The requests, of this many, that a rule matches.
+/// Sends this many requests. Returns for each whether the rule matches it.
 async fn strikes(rule: Rule, requests: usize) -> Vec<bool> {
     let simulator = Running::start().await;
     simulator.add_fault(Rule { fault: Fault::NoContent, ..rule });

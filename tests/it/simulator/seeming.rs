@@ -112,7 +112,7 @@ async fn half_a_session_and_a_hollow_one_lack_the_rest() {
     assert_eq!(half, json!({ "sessionId": "250040303", "status": "active" }));
     let simulator = told("hollow-session").await;
     assert_eq!(simulator.text(PATH).await, r#"{"sessionId":"250040303"}"#);
-    // What is no session is left alone.
+    // The fault does not change answers that are not sessions.
     assert!(simulator.json(LINKS).await[0]["callbackURL"].is_string());
     assert_eq!(simulator.status("t", "/sessions/none").await, 404);
 }
@@ -145,7 +145,8 @@ async fn any_shape_can_be_that_of_the_next_answers_only() {
     assert!(session["startedAt"].is_i64() && session["accountKey"].is_string(), "{session}");
     let session = simulator.json(PATH).await;
     assert!(session["startedAt"].is_string() && session["accountKey"].is_number(), "{session}");
-    // A rule wins over the session's own shape, that over the settings.
+    // A rule takes precedence over the session's own shape, which takes precedence over the
+    // settings.
     let own = Shape { statuses: Some(StatusForm::Kebab), ..Shape::default() };
     let script = SessionScript { shape: own, ..SessionScript::resting("1", "notStarted") };
     simulator.put_session(script).unwrap();

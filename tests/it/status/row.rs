@@ -6,7 +6,7 @@ use tonic_types::StatusExt as _;
 
 use super::{DOMAIN, SESSION};
 
-/// A marker in the vendor's texts, which the service's errors must not have.
+/// A marker in the vendor's texts. The service's errors must not have it.
 pub const UPSTREAM_TEXT: &str = "Simulated";
 
 /// The vendor's answer, and the caller's error.

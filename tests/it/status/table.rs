@@ -64,7 +64,7 @@ fn statuses() -> Vec<Row> {
     add(&[502, 503, 504], Code::Unavailable, "UPSTREAM_UNAVAILABLE", Remedy::Retry(1));
     add(&[300, 301, 302, 307, 308], Code::Internal, "UPSTREAM_REDIRECT", Remedy::None);
     add(&[402, 418, 451, 600], Code::Unknown, "UPSTREAM_UNEXPECTED_STATUS", Remedy::None);
-    // HTTP allows it no body.
+    // In HTTP a 304 has no body.
     let unchanged = with_body(vendor(304), ErrorBody::Empty);
     rows.push(row(unchanged, Code::Internal, "UPSTREAM_REDIRECT", 304, Remedy::None));
     let limited = with_retry_after(vendor(429), 7);

@@ -35,14 +35,14 @@ async fn whatever_is_refused_before_a_handler_has_a_reason_too() {
         let path = format!("{SERVICE}/{method}");
         let encoded = |name| ("grpc-encoding", name);
         rows.extend([
-            // A field that ends behind the message.
+            // The field is longer than the message.
             (path.clone(), framed(0, b"\x0a\x7fMARK"), header, malformed),
-            // No UTF-8 where text should be.
+            // The text is not UTF-8.
             (path.clone(), framed(0, b"\x0a\x02\xff\xff"), header, malformed),
-            // Half a frame, and none.
+            // Half of a frame, and no frame.
             (path.clone(), message[..7].to_vec(), header, malformed),
             (path.clone(), Vec::new(), header, malformed),
-            // Said to be compressed, but not how.
+            // The message is marked as compressed, without an encoding.
             (path.clone(), framed(1, b"MARK"), header, malformed),
             (path.clone(), framed(1, b"MARK"), encoded("MARK"), packed),
             (path.clone(), framed(1, b"MARK"), encoded("gzip"), packed),
@@ -115,12 +115,13 @@ async fn credentials_of_64_kilobytes_are_taken_and_larger_ones_refused_with_a_re
         let reason = status.get_details_error_info().unwrap().reason;
         assert_eq!((status.code(), &*reason), (Code::InvalidArgument, "HEADERS_TOO_LARGE"));
     }
-    // Beyond that it is HTTP/2 that refuses.
+    // Above that limit, the HTTP/2 layer refuses the request.
     assert_eq!(get(140_000, &[]).await.status(), 431);
     assert_eq!(harness.vendor.counters().requests, 3);
 }
 
-/// An error of this service and not of the vendor, so links to the vendor's pages would not help.
+/// This is an error of this service, not of the vendor. So links to the vendor's pages would not
+/// help.
 #[tokio::test]
 async fn a_caller_whom_this_service_does_not_know_is_told_apart() {
     let folder = Folder::new();

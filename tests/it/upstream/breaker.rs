@@ -233,7 +233,8 @@ async fn a_success_closes_the_circuit_of_the_credential_and_none_of_another_sess
         call_for(&client, session).await.unwrap_err();
     }
     assert_eq!(call_for(&client, "3").await.unwrap_err().http_status, None);
-    // A session that is known to be bad asks all the time, and first: it keeps nobody from a trial.
+    // Calls for a session that is known to be bad come all the time, and come first. They do not
+    // keep other calls from being the trial.
     for _ in 0..50 {
         advance(SECOND / 10).await;
         call_for(&client, "bad").await.unwrap_err();

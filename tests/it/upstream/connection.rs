@@ -17,7 +17,7 @@ use crate::kit::{
     stub::{Step, Stub, answer},
 };
 
-/// The error of a client of `url` that tries once.
+/// The error of a client of `url` that does not retry.
 async fn error(url: &str, change: impl FnOnce(&mut UpstreamConfig)) -> Error {
     let mut config = UpstreamConfig::at(url.parse().unwrap());
     config.retries = 0;
@@ -41,7 +41,7 @@ async fn nobody_listens() {
 
 #[tokio::test]
 async fn the_name_does_not_exist() {
-    // The label is too long for any name server, so none is asked.
+    // The label is too long for DNS, so no name server is asked.
     let name = format!("http://{}.invalid", "x".repeat(64));
     assert_eq!(told(&error(&name, |_| {}).await), (Kind::ConnectFailed, Some("dns")));
 }
@@ -60,7 +60,8 @@ async fn a_certificate_is_of_an_unknown_authority_or_for_another_name_or_out_of_
     (expired.not_before, expired.not_after) =
         (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
     early.not_before = date_time_ymd(3001, 1, 1);
-    // The name of one authority is known, and the key is another.
+    // Two certificates have an unknown authority. That of the second one has the name of a known
+    // authority, but another key.
     let mut unknown = params("127.0.0.1");
     unknown.distinguished_name.push(DnType::CommonName, "another authority");
     for (certificate, is_trusted, cause) in [

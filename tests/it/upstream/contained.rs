@@ -11,7 +11,7 @@ use world::{Outcomes, run};
 /// The kind of trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// A session that always fails. The others include other sessions of the same caller.
+    /// A session that always fails. The other calls include other sessions of the same caller.
     Session,
     /// A credential whose requests always fail.
     Credential,

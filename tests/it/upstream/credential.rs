@@ -1,4 +1,4 @@
-//! The credential of upstream requests: the caller's as it came, or the service's, which is
+//! The credential of upstream requests. It is the caller's, unchanged, or the service's, which is
 //! refreshed. No request uses the credential of another caller.
 
 use std::{
@@ -126,7 +126,7 @@ async fn a_token_that_worked_is_replaced_when_it_may_be_and_means_no_missing_sea
     let call = async || client.session(&Credential::SERVICE, &id("1"), terms()).await;
     call().await.unwrap();
     for used in 2..6 {
-        // The present token worked, and is refused after ten seconds.
+        // The current token has worked, and is refused after ten seconds.
         sleep(Duration::from_secs(10)).await;
         revoked.store(used, Ordering::SeqCst);
         let error = call().await.unwrap_err();
@@ -137,7 +137,7 @@ async fn a_token_that_worked_is_replaced_when_it_may_be_and_means_no_missing_sea
         call().await.unwrap();
         assert_eq!(endpoint.requests(), used + 1);
     }
-    // Now no fresh token works any more.
+    // From now on, no fresh token works.
     sleep(Duration::from_secs(31)).await;
     revoked.store(usize::MAX, Ordering::SeqCst);
     for _ in 0..3 {
@@ -146,9 +146,9 @@ async fn a_token_that_worked_is_replaced_when_it_may_be_and_means_no_missing_sea
     assert_eq!(endpoint.requests(), 7);
 }
 
-/// The token task fetches a new token when it may. If the new token is refused before a call has
-/// used it, the previous token still proves that the user has a seat. Two such tokens in a row
-/// prove that there is no seat.
+/// The token task fetches a new token as soon as it may. If the vendor refuses the new token before
+/// it has worked, the previous token still proves that the user has a seat. Two such tokens in a
+/// row prove that there is no seat.
 #[tokio::test(start_paused = true)]
 async fn two_tokens_that_never_worked_in_a_row_mean_a_missing_seat() {
     let (vendor, revoked) = revoking_vendor().await;

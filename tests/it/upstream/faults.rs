@@ -89,7 +89,7 @@ async fn a_body_over_one_mebibyte_is_malformed_announced_or_not() {
 
 #[tokio::test]
 async fn a_gzip_bomb_is_malformed_before_it_is_unpacked() {
-    // 1,029 blanks for each byte on the wire: 8 MiB.
+    // Each byte on the wire becomes 1,029 blanks, which are 8 MiB in all.
     let bomb = gzip(&vec![b' '; 8 * 1024 * 1024]);
     assert!(bomb.len() < 10_000, "{}", bomb.len());
     assert_eq!(kind(answer("200 OK", &["content-encoding: gzip"], bomb)).await, Kind::Malformed);
@@ -136,7 +136,7 @@ async fn every_member_of_gzip_and_every_frame_of_zstd_is_read() {
 
 #[tokio::test]
 async fn a_bomb_of_many_members_or_in_zstd_is_malformed() {
-    // Each member alone is within the limit.
+    // Each member of the gzip stream alone is within the limit.
     let members = gzip(&vec![b' '; 1024 * 1024]).repeat(64);
     let steps = answer("200 OK", &["content-encoding: gzip"], members);
     assert_eq!(kind(steps).await, Kind::Malformed);
@@ -150,7 +150,7 @@ async fn a_packed_error_is_read_too() {
     let body = gzip(br#"{"int_err_code":"InvalidToken"}"#);
     let steps = |body| answer("403 Forbidden", &["content-encoding: gzip"], body);
     assert_eq!(kind(steps(body.clone())).await, Kind::CredentialRejected);
-    // All of the text is there, and only the checksum is not.
+    // The text is complete, and only the checksum is missing.
     assert_eq!(kind(steps(body[..body.len() - 8].to_vec())).await, Kind::CredentialRejected);
 }
 

@@ -47,7 +47,7 @@ async fn nobody_waits_in_the_place_of_another_caller() {
         RequestContext { deadline: Some(began_at + SECOND * 5), ..RequestContext::default() };
     call(&client, quiet, id("1"), within).await.unwrap().unwrap();
     assert!(began_at.elapsed() < SECOND * 3, "{:?}", began_at.elapsed());
-    // Who waits for the same gets the same answer, wherever it stands in the queue.
+    // Every call that waits for the same session gets this answer, wherever it is in the queue.
     poll.await.unwrap().unwrap();
     backlog.pop().unwrap().await.unwrap().unwrap();
     assert!(began_at.elapsed() < SECOND * 3, "{:?}", began_at.elapsed());

@@ -1,4 +1,4 @@
-//! Which failures are retried, how often, and that no retry passes the deadline.
+//! Which failures are retried, and how often. No retry is later than the deadline.
 
 use std::{pin::pin, time::Duration};
 
@@ -16,7 +16,8 @@ fn within(time: Duration) -> RequestContext {
     RequestContext { deadline: Some(Instant::now() + time), ..RequestContext::default() }
 }
 
-/// A stub that answers with `failure` `times` times, and then with a session or with no links.
+/// A stub whose first `times` answers are `failure`. After that it answers with a session, or with
+/// an empty list of links.
 async fn failing(times: usize, failure: Vec<Step>) -> Stub {
     Stub::scripted(move |number, head| {
         let body = if head.contains("/systemLinks") { "[]" } else { SESSION };

@@ -28,7 +28,7 @@ pub(super) fn urgency() -> Urgency {
     Urgency { since: Instant::now(), weight: 1.0, hint: Hint::default() }
 }
 
-/// A session, half a second after the request.
+/// An answer with this body, half a second after the request.
 fn slow(body: &str) -> Vec<Step> {
     [vec![Step::Wait(SECOND / 2)], ok(body)].concat()
 }
@@ -94,7 +94,7 @@ async fn calls_with_different_credentials_or_ids_share_nothing() {
     let refused = Err(Kind::NotFound);
     assert_eq!(outcomes, [seen.clone(), refused.clone(), seen, refused.clone()]);
     assert_eq!(stub.requests(), 3);
-    // Now the finished session is in memory, for one of them.
+    // Now the finished session is in the cache, but only for the other credential.
     assert_eq!(call(&client, other_caller(), id("1"), terms()).await.unwrap(), refused);
     assert_eq!(stub.requests(), 4);
 }

@@ -53,7 +53,7 @@ pub(super) async fn vendor_with(params: &CertificateParams) -> Vendor {
     start(params, false).await
 }
 
-/// The same vendor, but its first connection may carry no request.
+/// The same vendor. If `is_full`, its first connection allows no request.
 async fn start(params: &CertificateParams, mut is_full: bool) -> Vendor {
     let certified = Certified::self_signed(params);
     let folder = Folder::new();
@@ -187,7 +187,7 @@ async fn a_connection_that_takes_no_request_is_replaced_after_three_time_outs() 
         config.timeout = Duration::from_millis(500);
         config.breaker_failures = 0;
     });
-    // The first may be on its way before the vendor says that it takes none.
+    // The client may send the first request before the vendor's limit of streams arrives.
     let mut failures = usize::from(client.session(&caller(), &id("1"), terms()).await.is_err());
     while let Err(error) = client.session(&caller(), &id("1"), terms()).await {
         assert_eq!(error.kind, Kind::Timeout);

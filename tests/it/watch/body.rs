@@ -1,4 +1,4 @@
-//! Bodies that look valid and are not, or look wrong and are valid.
+//! Bodies that look valid but are not, and bodies that look wrong but are valid.
 
 use gotoassist_grpc::model::Session;
 

@@ -42,7 +42,7 @@ const WHOLE_LIFE: [SessionStatus; 4] = [
 async fn a_watch_goes_on_elsewhere_when_its_server_is_killed() {
     let vendor = Vendor::start().await;
     let first = Serve::before(&vendor, &QUICK).await;
-    // A place that is taken, for the second to begin later.
+    // Starts and kills the second server, to learn an address at which it can start later.
     let second = Serve::before(&vendor, &QUICK).await;
     let (address, urls) = (second.address(), vec![first.url(), second.url()]);
     second.kill().await;
@@ -51,7 +51,7 @@ async fn a_watch_goes_on_elsewhere_when_its_server_is_killed() {
     let mut follower = Follower::new(urls);
     follower.until(SessionStatus::Waiting).await;
     first.kill().await;
-    // While nobody serves, the customer joins.
+    // The customer joins while no server runs.
     until_status(&vendor, "active").await;
     let _second = serve_at(address, &vendor).await;
     follower.until_over().await;

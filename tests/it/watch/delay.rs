@@ -141,7 +141,7 @@ fn compare(kind: Lives, count: u32) -> (Measured, Measured) {
     row(kind, count, "gotoassist-grpc", &ours);
     let (median, p95) = (ours.median / plain.median, ours.p95 / plain.p95);
     println!("| {kind:?} | {count} | ratio | {median:.2} | {p95:.2} | |");
-    // Each session is asked for again, however little there is to learn from it.
+    // Each session is polled again, however unlikely a change is.
     assert!(ours.longest <= 10.0 * f64::from(count) / QUOTA + 60.0, "starved: {ours:?}");
     (ours, plain)
 }
@@ -149,8 +149,9 @@ fn compare(kind: Lives, count: u32) -> (Measured, Measured) {
 /// The kinds of lives.
 #[derive(Clone, Copy, Debug)]
 enum Lives {
-    /// Lives at a help desk. Most sessions start, and most customers join, within minutes or only
-    /// after a long time. Hardly any session is over at once. The times are log-normal.
+    /// Lives at a help desk. Most sessions start within minutes, the others only after a long time,
+    /// and customers join in the same way. Hardly any session is over at once. The times are
+    /// log-normal.
     Desk,
     /// Lives that are hard to predict. The times are exponential with the same means.
     Memoryless,
@@ -176,7 +177,7 @@ fn lives(kind: Lives, place: u32) -> Vec<Life> {
         Lives::Memoryless => exponential(rng, median * (sigma * sigma / 2.0_f64).exp()),
     };
     let mut lives = Vec::new();
-    // Somewhere in the middle of a session at the start.
+    // The test begins somewhere in the middle of a session.
     let mut now = -rng.f64() * 3600.0;
     while now < END {
         let mut life = vec![(now, Status::NotStarted)];
@@ -239,7 +240,8 @@ fn measure(lives: &[Vec<Life>], hints: Hints) -> Measured {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.unwrap().block_on(async {
-        // The jitter of the polls is this thread's: the same in each run.
+        // The polls take their jitter from the generator of this thread, so it is the same in each
+        // run.
         fastrand::seed(1);
         let start = Instant::now();
         let clock = Clock::anchored(dawn());

@@ -60,7 +60,7 @@ async fn drain_with_ten_thousand_streams() {
     assert_eq!(tokens.len(), WATCHES);
     assert!(delays.len() > WATCHES / 10, "{} different delays", delays.len());
 
-    // Whoever goes on elsewhere is told nothing twice.
+    // A watch that is resumed at another server gets nothing twice.
     let elsewhere = Serve::before(&vendor, &[]).await;
     let channel = elsewhere.channel().await;
     for (id, token) in tokens.into_iter().step_by(WATCHES / 100) {

@@ -44,7 +44,7 @@ async fn ok_iff_terminal() {
         let terminal: Vec<_> = messages.iter().map(|message| message.terminal).collect();
         assert_eq!(terminal, [false, true]);
         assert_eq!(end.code(), Code::Ok);
-        // Watching a finished session: one terminal snapshot.
+        // A watch of a finished session gets one terminal snapshot.
         let (messages, end) = server.watch("s").await.rest().await;
         assert_eq!(messages.len(), 1);
         assert_eq!((messages[0].event_type(), messages[0].terminal), (EventType::Snapshot, true));
@@ -72,7 +72,7 @@ async fn follow_after_end_sees_recording_url() {
     let last = rest.last().unwrap();
     assert_eq!((last.event_type(), last.terminal), (EventType::Heartbeat, true));
     assert!((620..630).contains(&start.elapsed().as_secs()));
-    // The time to follow does not begin anew with each resume.
+    // A resume does not restart the time of `follow_after_end`.
     let message = WatchSessionRequest { resume_token, ..message };
     let (rest, _) = Server::new(&vendor).watch_with(message).await.unwrap().rest().await;
     assert!(rest.last().unwrap().terminal);
@@ -210,7 +210,7 @@ async fn credentials_never_share() {
     owner.next().await.unwrap();
     let stranger = server.watch_as("stranger", request::watch("s")).await;
     assert_eq!(stranger.err().unwrap().code(), Code::NotFound);
-    // Nor by the resume token of somebody who may.
+    // A resume token of the owner does not help either.
     let token = owner.next().await.unwrap().resume_token;
     let message = WatchSessionRequest { resume_token: token, ..request::watch("s") };
     let stranger = server.watch_as("stranger", message).await;
@@ -224,7 +224,7 @@ async fn who_gets_in_at_the_very_moment_of_a_drain_hears_of_it_too() {
     let vendor = Vendor::new();
     vendor.life("s", &[(0, "active")]);
     let server = Server::new(&vendor);
-    // As for a watch that was admitted before the drain and subscribes after it.
+    // This is the state for a watch that was admitted before the drain and subscribes after it.
     server.service.feed.close();
     for _ in 0..2 {
         let (messages, end) = server.watch("s").await.rest().await;
@@ -292,7 +292,7 @@ async fn cancel_leaks_nothing() {
         }
         sleep(Duration::from_millis(round * 7)).await;
     }
-    // Cancelled before the first answer, too.
+    // These watches are cancelled before the first answer.
     vendor.play("late", vec![Trick::Slow(Duration::from_mins(1)); 50]);
     for _ in 0..50 {
         let begun = tokio::time::timeout(Duration::from_secs(1), server.watch("late")).await;

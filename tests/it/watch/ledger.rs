@@ -38,7 +38,7 @@ impl Ledger {
         Self { truth: Some(truth), ..Self::default() }
     }
 
-    /// Whether the watcher can go on from a token.
+    /// How the next stream of the watcher begins.
     pub fn begin(&self) -> Begin {
         if self.resume_token.is_empty() { Begin::Fresh } else { Begin::Resumed }
     }
@@ -49,7 +49,7 @@ impl Ledger {
         let before = self.observed_at;
         self.check_order(message)?;
         let is_newer = self.observed_at > before;
-        // Each stream tells anew that the vendor is in trouble.
+        // Each new stream may report again that the vendor is in trouble.
         self.is_stale &= begin == Begin::Under;
         if let Some(session) = &message.session {
             self.check_own(session)?;
@@ -111,7 +111,7 @@ impl Ledger {
             };
             in_order && ranked(&self.path) == ranked(&truth[start..])
         };
-        // The unnamed statuses look alike, so there may be more than one place to begin.
+        // All unknown statuses look alike, so the path may begin at more than one place.
         let mut starts = (0..truth.len()).filter(|start| Some(&truth[*start]) == self.path.first());
         if starts.any(is_from) { Ok(()) } else { wrong("repeated, reordered or left out") }
     }

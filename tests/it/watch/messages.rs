@@ -113,7 +113,7 @@ async fn changed_fields_name_what_differs() {
     let notes = watcher.news().await;
     assert_eq!(notes.changed_fields.unwrap().paths, ["notes"]);
     assert!(notes.transitions.is_empty());
-    // The same across a resume, where the server has never seen what the watcher knows.
+    // The same is true after a resume at a server that has never seen what the watcher knows.
     let other = Server::new(&vendor);
     let resumed = other.resume("s", &first.resume_token).await.next().await.unwrap();
     assert_eq!(

@@ -16,7 +16,7 @@ use crate::kit::request;
 /// The session that always fails, and its refused credential.
 pub const POISON: &str = "poison";
 
-/// How the vendor answers for them.
+/// The vendor's answers for this session and this credential.
 pub fn trick(rng: &mut Rng, credential: &str) -> Trick {
     if credential.ends_with(POISON) {
         return Trick::Fail(Kind::CredentialRejected);

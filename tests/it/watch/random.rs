@@ -102,14 +102,14 @@ fn run(seed: u64, is_poisoned: bool) -> Result<Told, String> {
         .start_paused(true)
         .build()
         .unwrap();
-    // The jitter of polls and rotations is this thread's.
+    // Polls and rotations take their jitter from the generator of this thread.
     fastrand::seed(seed);
     runtime.block_on(async { World::new(seed).play(is_poisoned).await })
 }
 
 struct World {
     rng: Rng,
-    /// The trouble must not change the behaviour of the others.
+    /// The trouble has its own generator, so that it does not change the behaviour of the others.
     poison_rng: Rng,
     vendor: Arc<Vendor>,
     servers: Servers,
@@ -130,8 +130,8 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let vendor = Vendor::new();
-        // An answer from the past may show a status without rank again, and nobody could tell; nor
-        // which rank it has if half of the body is missing.
+        // A status without rank hides two faults. Nobody can notice that an answer is outdated and
+        // shows such a status again. If half of the body is missing, nobody can infer the rank.
         let has_unknown = rng.bool();
         let sessions = (0..rng.usize(1..=3))
             .map(|number| {
@@ -224,7 +224,7 @@ fn trickster(mut rng: Rng, is_forgetful: bool) -> super::world::Trickster {
         let never = [body::nothing, body::notice, body::hollow];
         let trick = match rng.u8(0..17) {
             4 => return Trick::Body(*rng.choice(&never).unwrap()),
-            // Before the watch knows the session's id, two in a row would be believed.
+            // Before the watch knows the session's id, it would believe two such answers in a row.
             8 if !*was_bad => Trick::Body(body::foreign),
             5 if is_forgetful && !*was_bad => Trick::Body(body::half),
             6 => return Trick::Body(body::loud),
@@ -286,7 +286,7 @@ async fn watch(mut rng: Rng, servers: Servers, life: Life) -> Result<Told, Strin
                     ledger.enter(begin, &message)?;
                     if begin == Begin::Under && has_waited && !message.transitions.is_empty() {
                         let status = message.session.as_ref().map(proto::Session::status);
-                        // Statuses without a name look alike, so when they began nobody can tell.
+                        // All unknown statuses look alike, so their beginnings are not known.
                         let named = status.filter(|status| *status != SessionStatus::Unspecified);
                         let stage = stages.iter().find(|(_, session)| {
                             named.is_some_and(|named| session.status() as i32 == named as i32)
@@ -312,8 +312,8 @@ async fn watch(mut rng: Rng, servers: Servers, life: Life) -> Result<Told, Strin
     Ok(told)
 }
 
-/// Whether a client retries. If a session does not exist at the start of the first watch, the
-/// client believes it. The vendor's errors make this wrong now and then.
+/// Whether a client retries. At the start of a stream, INTERNAL, UNKNOWN and NOT_FOUND may come
+/// from a fault of the vendor, so the client retries. Later in a stream it does not.
 pub(super) fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
     match status.code() {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => true,
@@ -348,8 +348,8 @@ async fn restart(mut rng: Rng, vendor: Arc<Vendor>, servers: Servers) {
 }
 
 /// Checks the intervals of polls. Two servers poll a session with one credential at most once a
-/// second each, because a doubtful answer is checked after a second. On average there is at most
-/// one poll in two seconds, apart from starts.
+/// second each, because an unconfirmed answer is checked after a second. On average there is at
+/// most one poll in two seconds, not counting those at the start of a watch.
 fn check_frugal(vendor: &Vendor) -> Result<(), String> {
     let asked = vendor.asked.lock().unwrap();
     let mut by_session: HashMap<_, Vec<Instant>> = HashMap::new();
@@ -362,7 +362,7 @@ fn check_frugal(vendor: &Vendor) -> Result<(), String> {
         let span = last.duration_since(first).as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "small")]
         let count = times.len() as f64;
-        // Two servers, four watchers at most, who start every few seconds at worst.
+        // There are two servers and at most four watchers, which start every few seconds at worst.
         if count > 60.0 + 2.0 * span {
             return Err(format!("{count} questions about {id} by {credential} in {span} s"));
         }

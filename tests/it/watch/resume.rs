@@ -73,7 +73,7 @@ async fn resume_on_another_replica() {
     let (one, other) = (Server::new(&vendor), Server::new(&vendor));
     let mut watcher = one.watch("s").await;
     let first = watcher.next().await.unwrap();
-    // The other replica watches already, and has seen the change before the watcher comes.
+    // The other replica already polls the session. It has seen the change before the watcher comes.
     let mut resident = other.watch("s").await;
     resident.news().await;
     resident.news().await;

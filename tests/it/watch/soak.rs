@@ -37,7 +37,7 @@ struct Size {
     watchers: usize,
     sessions: usize,
     connections: usize,
-    /// The time in which the sessions live, and the watchers come and go.
+    /// The time in which the sessions change, and the watchers come and go.
     span: Duration,
     flags: &'static [&'static str],
     /// The warm-up with the same number of watchers. It shows how much memory the allocator keeps.
@@ -237,7 +237,7 @@ fn slips(rng: &mut Rng, vendor: &Control, id: &str) {
             Fault::Stale { seconds: rng.f64() * 20.0 }
         };
         for fault in [fault, Fault::Right] {
-            // Whoever is struck by an earlier rule does not count for a later one.
+            // A request that matches an earlier rule does not count for a later one.
             let rule = Rule { skip, ..Rule::times(1, fault).for_session(id) };
             vendor.add_fault(rule);
         }
@@ -323,7 +323,7 @@ impl Watcher {
                 sleep(Duration::from_secs_f64(self.rng.f64())).await;
             }
             let next = async {
-                // In the calm everybody stays.
+                // Once the faults have ended, every watcher stays.
                 if leaves_at < self.calm_at {
                     timeout_at(leaves_at, watch.message()).await
                 } else {

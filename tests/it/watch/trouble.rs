@@ -29,7 +29,8 @@ async fn stale_then_recover() {
     assert_eq!(cause.code, i32::from(Code::Internal));
     let info = tonic_types::RpcStatusExt::get_details_error_info(&cause).unwrap();
     assert_eq!(info.reason, "UPSTREAM_MALFORMED_RESPONSE");
-    // Back, with nothing new: a heartbeat tells, well before its interval.
+    // The vendor recovers, and nothing has changed. A heartbeat reports this before its interval is
+    // over.
     let since = Instant::now();
     let back = watcher.next().await.unwrap();
     assert_eq!(back.event_type(), EventType::Heartbeat);

@@ -265,7 +265,7 @@ async fn the_outage_limit_goes_by_the_clock() {
     let vendor = Vendor::new();
     vendor.life("s", &[(0, "active")]);
     let mut watcher = Server::new(&vendor).watch("s").await;
-    // One failure, and then a request that waits for quota as long as it takes.
+    // After one failure, the next request waits for quota for hours.
     vendor.play("s", [Trick::Fail(Kind::RateLimited), Trick::Slow(Duration::from_hours(5))]);
     let start = Instant::now();
     let (messages, end) = watcher.rest().await;
@@ -325,7 +325,7 @@ async fn while_answers_come_seldom_a_new_watch_needs_no_request_of_its_own() {
     let mut watcher = server.watch("s").await;
     watcher.next().await.unwrap();
     tokio::spawn(async move { watcher.rest().await });
-    // As if each poll waited a minute for the quota.
+    // Each poll takes a minute, as if it waited for the quota.
     vendor.play("s", vec![Trick::Slow(Duration::from_mins(1)); 5]);
     until(start, 180).await;
     let (asked, before) = (vendor.count("s"), Instant::now());

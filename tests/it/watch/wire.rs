@@ -133,7 +133,7 @@ async fn a_slow_watcher_is_cut_off_and_nobody_else_notices() {
     let vendor = Vendor::start().await;
     let flags = [&QUICK[..], &["--slow-watcher-limit=1s"]].concat();
     let served = Serve::before(&vendor, &flags).await;
-    // HTTP/2 has one message in hand while another waits for the peer's window.
+    // The HTTP/2 layer holds one message while another waits for the peer's window.
     for (window, under_way) in [(0, 1), (64, 2)] {
         // The service remembers finished sessions.
         let [alone, shared] = ["alone", "shared"].map(|name| format!("{name}-{window}"));
@@ -150,7 +150,7 @@ async fn a_slow_watcher_is_cut_off_and_nobody_else_notices() {
         let deaf = connect(&served, window).await;
         let mut watches = [watch(&deaf, &alone, &[]).await, watch(&deaf, &shared, &[]).await];
 
-        // Nobody else watches it, so with the watcher goes the poll.
+        // Nobody else watches this session, so its poll ends with the watcher.
         let begun = vendor.counters().of_session(&alone);
         soon(async {
             loop {
@@ -213,7 +213,7 @@ async fn watch(peer: &Peer, id: &str, headers: &[(&str, &str)]) -> Watch {
     Watch { body: answer.into_body(), received: BytesMut::new() }
 }
 
-/// Whether the service has stopped to accept calls on this connection.
+/// Whether the service has stopped accepting calls on this connection.
 async fn is_going_away(peer: &Peer) -> bool {
     soon(peer.send.clone().ready()).await.is_err()
 }

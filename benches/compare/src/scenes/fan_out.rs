@@ -64,7 +64,7 @@ async fn events(
     let (quiet_cpu, quiet_begin) = (process.cpu()?, Instant::now());
     let requests = bench.vendor.requests().await?;
     sleep(Duration::from_secs(12)).await;
-    // Does not count the request for this number.
+    // Subtracts the request that reads this number.
     let polls = bench.vendor.requests().await? - requests - 1;
     let quiet = quiet_begin.elapsed();
     let quiet_share = (process.cpu()? - quiet_cpu).as_secs_f64() / quiet.as_secs_f64();

@@ -39,7 +39,7 @@ async fn trouble_with_some_clients_is_not_noticed_by_a_thousand_watches_and_all_
     }
     assert!(serve.page("/livez").await.starts_with("HTTP/1.1 200"));
 
-    // In the midst of it, all still hear what there is to hear.
+    // During the trouble, every watch still receives the end of its session.
     load.end(&vendor).await;
     trouble.shutdown().await;
 }

@@ -36,7 +36,7 @@ async fn a_dead_address_costs_the_first_connections_their_share_and_no_later_one
         return eprintln!("skipped: this machine does not give a test its own file of hosts");
     }
     let vendor = Vendor::start_at((LIVE, dead.address.port()).into()).await;
-    // Each answer ends its connection.
+    // With HTTP/1.0, each answer ends its connection.
     vendor.add_fault(Fault::Http10);
     let url = format!("http://vendor.test:{}/G2A/rest/v1", dead.address.port());
     let connect_timeout = format!("--upstream-connect-timeout={}s", CONNECT_TIMEOUT.as_secs());

@@ -119,7 +119,7 @@ async fn lead(mut socket: TcpStream, treatment: Treatment, ways: Ways) {
         Treatment::Stranger => _ = ways.stranger.accept(socket).await,
         Treatment::Garbage => {
             let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-            // Read to the end, or the bytes would be lost in a reset.
+            // Reads to the end. Otherwise a reset could discard the bytes.
             let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
         }
         Treatment::Silence => _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await,

@@ -18,8 +18,8 @@ use crate::kit::vendor::Vendor;
 /// How many watches each troubled session has.
 const WATCHERS: usize = 5;
 
-/// The service reports a session as stale after 15 seconds, and polls it again after a minute. In
-/// between, only the clock can trigger the report.
+/// The latest time of the report. The service reports a session as stale after 15 seconds, and
+/// polls it again after a minute. Before this time, only the clock can trigger the report.
 const ON_TIME: Duration = Duration::from_secs(40);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +34,7 @@ async fn an_error_that_asks_for_a_long_pause_is_told_on_time_and_to_its_own_watc
     for status in [500, 502, 503, 429] {
         let session = format!("session-{status}");
         vendor.put_session(SessionScript::resting(&session, "active")).unwrap();
-        // A 429 is about all that its credential asks for. Any other is about the session alone.
+        // A 429 affects all requests of its credential. Any other error affects only the session.
         let token = if status == 429 { "limited" } else { "watcher" };
         let open = (0..WATCHERS).map(|_| open_watch(&client, session.clone(), token));
         let open = join_all(open).await;

@@ -78,7 +78,7 @@ pub async fn run(mechanism: Mechanism, trouble: Trouble, is_troubled: bool) -> O
     }
     let mut troublemakers = JoinSet::new();
     if is_troubled {
-        // The others have made their first calls by then.
+        // By then, the other callers have made their first calls.
         sleep(Duration::from_secs(1)).await;
         make_trouble(mechanism, trouble, &client, &mut troublemakers);
     }
@@ -95,7 +95,7 @@ fn configure(config: &mut UpstreamConfig, mechanism: Mechanism) {
     (config.rps, config.burst) = (100.0, 100);
     match mechanism {
         Mechanism::Breaker => config.retries = 0,
-        // Else the breaker ends the retries of a bad session before the budget is empty.
+        // Otherwise the breaker ends the retries of a bad session before the budget is empty.
         Mechanism::RetryBudget => config.breaker_failures = 0,
         Mechanism::QuotaQueue | Mechanism::Coalescing => (config.rps, config.burst) = (8.0, 8),
         Mechanism::FinishedCache => {}
@@ -120,7 +120,7 @@ fn vendor() -> impl Fn(usize, &str) -> Vec<Step> + Send + Sync + 'static {
             ("held", _) | ("stopped", false) => answer("429 x", &["retry-after: 600"], ""),
             ("done", _) => session("complete", ""),
             ("large", _) => session("complete", &"x".repeat(128 * 1024)),
-            // For who watches, something new in each answer.
+            // Each answer differs, so that a watcher gets a message for each.
             _ => session("active", &number.to_string()),
         };
         let latency = if kind == "slow" { SLOW } else { LATENCY };
@@ -183,7 +183,7 @@ fn others_beside(mechanism: Mechanism, trouble: Trouble) -> Vec<Other> {
         callers.push(troublemaker(mechanism, trouble));
     }
     match mechanism {
-        // So seldom that a bad session fails often in between.
+        // The calls are so rare that a bad session fails often between two of them.
         Mechanism::Breaker => callers.into_iter().map(|who| other(who, 3_000, well)).collect(),
         Mechanism::RetryBudget => callers
             .into_iter()
@@ -194,7 +194,8 @@ fn others_beside(mechanism: Mechanism, trouble: Trouble) -> Vec<Other> {
                 interval: Duration::from_secs(5),
             })
             .collect(),
-        // So many that all wait for their turns: one more takes a turn of its own, and no more.
+        // There are so many callers that all wait for their turns. One more caller takes only one
+        // more turn.
         Mechanism::QuotaQueue => (0..10)
             .map(|caller| Other {
                 credential: of_service(&format!("q{caller}")),
@@ -209,7 +210,7 @@ fn others_beside(mechanism: Mechanism, trouble: Trouble) -> Vec<Other> {
             .into_iter()
             .map(|who| other(who, 100, |number| format!("done-{}", number % 3)))
             .collect(),
-        // A vendor's pause is for a credential: others are those with another.
+        // A pause of the vendor applies to a credential, so the other callers have others.
         Mechanism::Hold => {
             callers.truncate(3);
             callers.into_iter().map(|who| other(who, 500, well)).collect()
@@ -253,9 +254,9 @@ fn make_trouble(mechanism: Mechanism, trouble: Trouble, client: &Client, tasks: 
         let credential = troublemaker(mechanism, trouble);
         tasks.spawn(async move {
             for round in 0.. {
-                // A flood of different finished sessions; else the same again and again.
+                // The large ones are always different sessions. The others repeat.
                 let number = if kind == "large" { round * count + number } else { number };
-                // The last of a thousand are for what the others ask for too.
+                // The last of a thousand calls ask for the sessions of the other callers.
                 let number = if kind == "slow" { count - 1 - number } else { number };
                 call(&client, &credential, &format!("{kind}-{number}"), seconds).await;
                 sleep(Duration::from_millis(pause)).await;
@@ -275,12 +276,12 @@ fn watch_without_reading(
     let read = feed::read(client.clone());
     let server = Server::assemble(client.clone(), read, callers, Clock::system(), |_, _| {});
     let connection = server.client();
-    // It runs until the tasks end.
+    // The server runs until the tasks end.
     tasks.spawn(async move {
         let _server = server;
         std::future::pending::<()>().await;
     });
-    // Its polls count against the quota whether it reads or not.
+    // The polls use quota whether the client reads or not.
     let watches = if mechanism == Mechanism::QuotaQueue { 3 } else { 20 };
     for number in 0..watches {
         let mut client = connection.clone();
