@@ -74,14 +74,14 @@ mod tests {
     #[test]
     fn polls_are_stretched_as_hints_prove_reliable() {
         let reliability = Reliability::default();
-        assert_eq!(reliability.stretch(), 1.0);
+        assert!(reliability.stretch() <= 1.0);
         (0..5).for_each(|_| reliability.note_change(true));
         let early = reliability.stretch();
         assert!((1.0..2.0).contains(&early), "{early}");
         (0..60).for_each(|_| reliability.note_change(true));
         assert!(reliability.stretch() > 8.0);
         (0..30).for_each(|_| reliability.note_change(false));
-        assert_eq!(reliability.stretch(), 1.0, "the list has stopped telling");
+        assert!(reliability.stretch() <= 1.0, "the list has stopped telling");
     }
 
     #[test]

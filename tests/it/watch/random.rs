@@ -312,7 +312,7 @@ async fn watch(mut rng: Rng, servers: Servers, life: Life) -> Result<Told, Strin
     Ok(told)
 }
 
-/// Whether a client retries. At the start of a stream, INTERNAL, UNKNOWN and NOT_FOUND may come
+/// Whether a client retries. At the start of a stream, INTERNAL, UNKNOWN and `NOT_FOUND` may come
 /// from a fault of the vendor, so the client retries. Later in a stream it does not.
 pub(super) fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
     match status.code() {
