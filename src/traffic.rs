@@ -10,6 +10,7 @@ mod metric;
 pub mod quota;
 mod retry;
 mod session;
+mod session_list;
 mod shared_request;
 pub mod stats;
 mod upstream;
@@ -37,7 +38,9 @@ use crate::{
     credential::{Credential, CredentialId, token::TokenSource},
     model::{SessionId, SystemDomain, SystemLink},
     wire::{
-        Answer, Error, Kind, SetUpError, endpoint, transport::Transport,
+        Answer, Error, Kind, SetUpError,
+        endpoint::{self, decode_system_links},
+        transport::Transport,
         unknown_fields::UnknownFields,
     },
 };
@@ -137,7 +140,7 @@ impl Client {
         let call = &Call::new(credential, endpoint, Class::Unary, deadline, &context);
         let answer = upstream.ask(call, || async {
             let admission = upstream.admission(call).await.map_err(Failed::NotSent)?;
-            upstream.send(admission, call).await.map_err(Failed::Sent)
+            upstream.send(admission, call, &mut decode_system_links).await.map_err(Failed::Sent)
         });
         let answer = within(context.deadline, answer).await;
         match &answer {

@@ -14,6 +14,9 @@ pub const VENDOR_URL: &str = "https://api.getgo.com/G2A/rest/v1";
 /// The allowed values of `--upstream-rps`. The quota stores each request of the last second.
 pub const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
 
+/// The default of `--list-limit`: 32 MiB.
+const LIST_LIMIT: usize = 32 * 1024 * 1024;
+
 /// How long requests fail at once after the circuit breaker opens for the first time. It is short,
 /// because the service cannot notice earlier that the vendor works again.
 const BREAKER_PAUSE: Duration = Duration::from_secs(5);
@@ -31,6 +34,16 @@ pub struct UpstreamConfig {
     #[arg(long = "upstream-timeout", value_name = "DURATION", default_value = "10s",
         value_parser = positive_duration)]
     pub timeout: Duration,
+
+    /// Longest time for one request of the list of sessions, which may be megabytes long
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = positive_duration)]
+    pub list_timeout: Duration,
+
+    /// Longest answer of the list of sessions in bytes, also after decompression. A longer list
+    /// fails
+    #[arg(long, value_name = "BYTES", default_value_t = LIST_LIMIT,
+        value_parser = positive::<usize>)]
+    pub list_limit: usize,
 
     /// Longest time to connect, including DNS, TCP, TLS and the proxy
     #[arg(long = "upstream-connect-timeout", value_name = "DURATION", default_value = "3s",

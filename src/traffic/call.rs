@@ -22,9 +22,10 @@ pub struct RequestContext {
 }
 
 /// A call to the vendor.
-pub(super) struct Call<T> {
+#[derive(Clone)]
+pub(super) struct Call {
     pub credential: Credential,
-    pub endpoint: Endpoint<T>,
+    pub endpoint: Endpoint,
     /// Identifies the call for the circuit breaker and the retries.
     pub subject: Subject,
     pub class: Class,
@@ -33,16 +34,16 @@ pub(super) struct Call<T> {
     pub stats: CallStats,
 }
 
-impl<T> Call<T> {
+impl Call {
     pub fn new(
         credential: &Credential,
-        endpoint: Endpoint<T>,
+        endpoint: Endpoint,
         class: Class,
         deadline: Arc<SharedDeadline>,
         context: &RequestContext,
     ) -> Self {
         Self {
-            subject: Subject::new(credential.caller(), &endpoint.path),
+            subject: Subject::new(credential.caller(), endpoint.subject()),
             credential: credential.clone(),
             endpoint,
             class,

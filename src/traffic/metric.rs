@@ -91,6 +91,7 @@ pub(super) struct RequestMetrics {
     unary_wait: Histogram,
     watch_wait: Histogram,
     session_duration: Histogram,
+    sessions_duration: Histogram,
     links_duration: Histogram,
 }
 
@@ -101,6 +102,7 @@ impl RequestMetrics {
             unary_wait: wait("unary"),
             watch_wait: wait("watch"),
             session_duration: duration(Name::Session, OK),
+            sessions_duration: duration(Name::Sessions, OK),
             links_duration: duration(Name::SystemLinks, OK),
         }
     }
@@ -116,6 +118,7 @@ impl RequestMetrics {
     fn duration_of_ok(&self, endpoint: Name) -> &Histogram {
         match endpoint {
             Name::Session => &self.session_duration,
+            Name::Sessions => &self.sessions_duration,
             Name::SystemLinks => &self.links_duration,
         }
     }

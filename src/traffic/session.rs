@@ -25,9 +25,6 @@ use crate::{
     wire::{Answer, Error, Kind, endpoint},
 };
 
-/// A call for a session. Its answer includes the size of the JSON in bytes.
-type SessionCall = Call<(Session, usize)>;
-
 impl Client {
     /// Reads a session for a unary call.
     ///
@@ -83,7 +80,7 @@ impl Client {
     }
 
     /// Makes a unary call with its retries.
-    async fn call(self, id: SessionId, call: SessionCall) -> Outcome {
+    async fn call(self, id: SessionId, call: Call) -> Outcome {
         let call = Arc::new(call);
         self.0.upstream.ask(&call, || self.attempt(&id, &call)).await
     }
@@ -93,7 +90,7 @@ impl Client {
     async fn attempt(
         &self,
         id: &SessionId,
-        call: &Arc<SessionCall>,
+        call: &Arc<Call>,
     ) -> Result<Answer<Arc<Session>>, Failed> {
         let slot = self.0.requests.slot(&(call.credential.id(), id.clone()));
         loop {
@@ -120,9 +117,9 @@ impl Client {
 
     /// Sends one request. Caches a finished session, and forgets a session that the vendor no
     /// longer shows.
-    async fn request(self, id: SessionId, call: Arc<SessionCall>, admission: Admission) -> Outcome {
+    async fn request(self, id: SessionId, call: Arc<Call>, admission: Admission) -> Outcome {
         let credential = &call.credential;
-        let answer = self.0.upstream.send(admission, &call).await;
+        let answer = self.0.upstream.send(admission, &call, &mut endpoint::decode_session).await;
         let identity = self.0.identities.get(&(credential.id(), id.clone()));
         let believed = answer.and_then(|answer| {
             let checked = validator::check(identity, &answer.content.0);

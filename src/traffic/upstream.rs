@@ -21,7 +21,7 @@ use crate::{
     },
     wire::{
         Answer, ConnectionFailure, Error, Kind,
-        endpoint::Endpoint,
+        decode::Decode,
         http_client::Connection,
         status,
         transport::{Reply, Transport},
@@ -65,11 +65,11 @@ impl Failed {
 
 impl Upstream {
     /// Makes a unary call. Repeats the attempt where a retry is allowed.
-    pub async fn ask<T, U, F: Future<Output = Result<Answer<U>, Failed>>>(
+    pub async fn ask<T, F: Future<Output = Result<Answer<T>, Failed>>>(
         &self,
-        call: &Call<T>,
+        call: &Call,
         attempt: impl Fn() -> F,
-    ) -> Result<Answer<U>, Error> {
+    ) -> Result<Answer<T>, Error> {
         let mut delays = self.retries.of_call();
         let mut refusal = None;
         loop {
@@ -95,7 +95,7 @@ impl Upstream {
     }
 
     /// Waits for the admission of one request.
-    pub async fn admission<T>(&self, call: &Call<T>) -> Result<Admission, Error> {
+    pub async fn admission(&self, call: &Call) -> Result<Admission, Error> {
         let (authorization, own) = match (call.credential.authorization(), &self.tokens) {
             (Some(text), _) => {
                 let mut authorization = HeaderValue::from_str(text)
@@ -114,7 +114,7 @@ impl Upstream {
         Ok(Admission { authorization, own, permit })
     }
 
-    async fn wait_for_quota<T>(&self, call: &Call<T>, class: Class) -> Result<(), Error> {
+    async fn wait_for_quota(&self, call: &Call, class: Class) -> Result<(), Error> {
         let (credential, began_at) = (&call.credential, Instant::now());
         let (caller, id) = (credential.caller(), credential.id());
         let wait = self.metrics.wait(&class);
@@ -125,9 +125,14 @@ impl Upstream {
 
     /// Sends one request and reads the answer. If the vendor refuses the service's own credential,
     /// sends a second request with a fresh credential.
-    pub async fn send<T>(&self, admission: Admission, call: &Call<T>) -> Result<Answer<T>, Error> {
+    pub async fn send<T>(
+        &self,
+        admission: Admission,
+        call: &Call,
+        decode: &mut impl Decode<T>,
+    ) -> Result<Answer<T>, Error> {
         let own = admission.own.clone();
-        let outcome = self.attempt(admission, call).await;
+        let outcome = self.attempt(admission, call, decode).await;
         let (
             Err(refusal @ Error { kind: Kind::CredentialRejected, .. }),
             Some(refused),
@@ -145,7 +150,7 @@ impl Upstream {
         let permit = self.breaker.enter(call.subject, call.deadline.get())?;
         self.wait_for_quota(call, Class::Unary).await?;
         let admission = Admission { authorization, own: Some(fresh.clone()), permit };
-        self.attempt(admission, call).await.map_err(|error| match error.kind {
+        self.attempt(admission, call, decode).await.map_err(|error| match error.kind {
             // The credential has worked for other calls, so it has been revoked since.
             Kind::CredentialRejected if has_worked => {
                 Error { kind: Kind::CredentialUnavailable, ..error }
@@ -161,15 +166,20 @@ impl Upstream {
     /// Sends one request. Resends it at once if the vendor closed a kept-alive connection while the
     /// request was being sent. Such a close is not a failure of the vendor. The quota counts both
     /// requests; the retries and the breaker count only the second one.
-    async fn attempt<T>(&self, admission: Admission, call: &Call<T>) -> Result<Answer<T>, Error> {
+    async fn attempt<T>(
+        &self,
+        admission: Admission,
+        call: &Call,
+        decode: &mut impl Decode<T>,
+    ) -> Result<Answer<T>, Error> {
         let Admission { authorization, own, mut permit } = admission;
         permit.send()?;
-        let mut outcome = self.exchange(call, authorization.clone(), Connection::Any).await;
+        let mut outcome = self.exchange(call, authorization.clone(), Connection::Any, decode).await;
         if let Err(Error { connection: Some(ConnectionFailure::KeepAliveClosed), .. }) = outcome
             && self.wait_for_quota(call, Class::Unary).await.is_ok()
         {
             self.stats.count_resent();
-            outcome = self.exchange(call, authorization, Connection::New).await;
+            outcome = self.exchange(call, authorization, Connection::New, decode).await;
         }
         permit.settle(&outcome);
         self.stats.count(&outcome);
@@ -181,9 +191,10 @@ impl Upstream {
 
     async fn exchange<T>(
         &self,
-        call: &Call<T>,
+        call: &Call,
         authorization: HeaderValue,
         connection: Connection,
+        decode: &mut impl Decode<T>,
     ) -> Result<Answer<T>, Error> {
         let endpoint = &call.endpoint;
         let resends = call.stats.begin();
@@ -191,12 +202,13 @@ impl Upstream {
         let headers = span.headers();
         let mut observation =
             Observation::begin(&self.metrics, endpoint.name, call.stats.clone(), span);
-        let reply = self.transport.get(&endpoint.path, authorization, headers, connection).await;
+        let (transport, reader) = (&self.transport, decode.body_reader());
+        let reply = transport.get(&endpoint.path, authorization, headers, connection, reader).await;
         observation.status = match &reply {
             Ok(reply) => Some(reply.status.as_u16()),
             Err(error) => error.http_status,
         };
-        let outcome = reply.and_then(|reply| self.read(call.credential.id(), &reply, endpoint));
+        let outcome = reply.and_then(|reply| self.read(call.credential.id(), &reply, decode));
         observation.end(&outcome);
         outcome
     }
@@ -205,12 +217,12 @@ impl Upstream {
         &self,
         credential: CredentialId,
         reply: &Reply,
-        endpoint: &Endpoint<T>,
+        decode: &mut impl Decode<T>,
     ) -> Result<Answer<T>, Error> {
         let observed_at = self.clock.now();
         let Reply { status, headers, body } = reply;
         let outcome = if status.is_success() {
-            (endpoint.decode)(body).map_err(|malformed| {
+            decode.decode(body).map_err(|malformed| {
                 status::error_in_success(*status, headers, body, observed_at, malformed)
             })
         } else {

@@ -3,11 +3,12 @@
 
 use std::fmt;
 
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use strum::IntoStaticStr;
 
 use crate::{
-    model::{Session, SessionId, SystemDomain, SystemLink, validator},
+    model::{ListWindow, Session, SessionId, SystemDomain, SystemLink, validator},
     wire::{invalid_body::InvalidBody, session, system_link},
 };
 
@@ -16,6 +17,7 @@ use crate::{
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Name {
     Session,
+    Sessions,
     SystemLinks,
 }
 
@@ -28,39 +30,70 @@ impl Name {
 
 /// One request to an endpoint.
 #[derive(Clone)]
-pub(crate) struct Endpoint<T> {
+pub(crate) struct Endpoint {
     /// The endpoint, for metrics.
     pub name: Name,
     /// The path with placeholders for the values, for traces.
     pub template: &'static str,
     /// The path and query below the base URL, percent-encoded.
     pub path: String,
-    /// Decodes the body of a successful answer.
-    pub decode: fn(&[u8]) -> Result<T, InvalidBody>,
 }
 
-/// The session with this id or token. Gives the session and the size of its JSON in bytes.
-pub(crate) fn session(id: &SessionId) -> Endpoint<(Session, usize)> {
+impl Endpoint {
+    /// What fails if this request fails, for the circuit breaker and the retries: a session, the links
+    /// of a domain, or the list, whatever its window is.
+    pub fn subject(&self) -> &str {
+        match self.name {
+            Name::Session | Name::SystemLinks => &self.path,
+            Name::Sessions => self.template,
+        }
+    }
+}
+
+/// The session with this id or token. [`decode_session`] decodes it.
+pub(crate) fn session(id: &SessionId) -> Endpoint {
     Endpoint {
         name: Name::Session,
         template: "/sessions/{sessionId}",
         path: format!("/sessions/{}", encoded(id.as_str())),
-        decode: |body| {
-            let session = session::decode(body)?;
-            validator::check(None, &session)?;
-            Ok((session, body.len()))
-        },
     }
 }
 
-/// The links registered for one domain.
-pub(crate) fn system_links(domain: &SystemDomain) -> Endpoint<Vec<SystemLink>> {
+/// Decodes a session. Gives the session and the size of its JSON in bytes.
+pub(crate) fn decode_session(body: &[u8]) -> Result<(Session, usize), InvalidBody> {
+    let session = session::decode(body)?;
+    validator::check(None, &session)?;
+    Ok((session, body.len()))
+}
+
+/// A page of the list of sessions. [`ListReader`](super::session_list::ListReader) decodes it.
+///
+/// The vendor documents no pages. If there are any after all, it is to be hoped that they go by this
+/// name; a vendor that knows no pages ignores it.
+pub(crate) fn sessions(window: &ListWindow, page: u32) -> Endpoint {
+    let (from, to) = (seconds(window.from, RoundMode::Floor), seconds(window.to, RoundMode::Ceil));
+    let page = if page > 1 { format!("&page={page}") } else { String::new() };
+    let path = format!("/sessions?sessionType=SCREEN_SHARING&fromTime={from}&toTime={to}{page}");
+    Endpoint { name: Name::Sessions, template: "/sessions", path }
+}
+
+/// The links registered for one domain. [`decode_system_links`] decodes them.
+pub(crate) fn system_links(domain: &SystemDomain) -> Endpoint {
     Endpoint {
         name: Name::SystemLinks,
         template: "/systemLinks",
         path: format!("/systemLinks?systemDomain={}", encoded(domain.as_str())),
-        decode: system_link::decode,
     }
+}
+
+/// Decodes the links of a domain.
+pub(crate) fn decode_system_links(body: &[u8]) -> Result<Vec<SystemLink>, InvalidBody> {
+    system_link::decode(body)
+}
+
+/// The time in the only form that clients of the vendor use, such as `2016-10-31T08:30:00Z`.
+fn seconds(time: Timestamp, mode: RoundMode) -> Timestamp {
+    time.round(TimestampRound::new().smallest(Unit::Second).mode(mode)).unwrap_or(time)
 }
 
 /// Percent-encodes everything except the unreserved characters (RFC 3986 §2.3), so that `text` is one

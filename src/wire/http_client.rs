@@ -4,6 +4,7 @@
 mod client_settings;
 mod coding;
 mod connections;
+mod decompressor;
 mod failure;
 mod no_proxy;
 mod resolver;
@@ -12,7 +13,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, StatusCode, header::ACCEPT_ENCODING};
 use hyper_util::client::legacy::connect::HttpInfo;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout_at},
+};
 use url::Url;
 
 pub use self::client_settings::SetUpError;
@@ -21,6 +25,7 @@ use self::{
     client_settings::ClientSettings,
     coding::Coding,
     connections::Connections,
+    decompressor::Decompressor,
     resolver::{Lookup, Resolver, system_lookup},
 };
 use super::{
@@ -114,8 +119,6 @@ impl Response {
 
     /// Reads the whole body, which may have `limit` bytes, both compressed and decompressed.
     pub async fn body(mut self, limit: usize) -> Result<Vec<u8>, Error> {
-        let invalid = |how: InvalidBody| Error::new(Kind::Malformed).caused_by(how);
-        let too_long = || invalid(InvalidBody::TooLong);
         let length = self.response.content_length().unwrap_or_default();
         let length = usize::try_from(length).ok().filter(|length| *length <= limit);
         let mut body = Vec::with_capacity(length.ok_or_else(too_long)?);
@@ -130,8 +133,38 @@ impl Response {
         }
         let mut content = Vec::new();
         let result = self.coding.decompress(&body, limit, &mut content);
-        result.map_err(|_| invalid(InvalidBody::BadEncoding))?;
+        result.map_err(|_| bad_encoding())?;
         if content.len() > limit { Err(too_long()) } else { Ok(content) }
+    }
+
+    /// Passes on the body as it arrives, until `accept` returns false. The body may have `limit` bytes,
+    /// both compressed and decompressed.
+    pub async fn read(
+        mut self,
+        limit: usize,
+        mut accept: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), Error> {
+        let length = self.response.content_length().unwrap_or_default();
+        if usize::try_from(length).is_ok_and(|length| length > limit) {
+            return Err(too_long());
+        }
+        let mut decompressor = Decompressor::new(self.coding).map_err(|_| bad_encoding())?;
+        let (mut left, mut content_left) = (limit, limit);
+        while let Some(chunk) = self.response.chunk().await.map_err(failure::broken)? {
+            left = left.checked_sub(chunk.len()).ok_or_else(too_long)?;
+            for piece in chunk.chunks(decompressor.piece()) {
+                let content = decompressor.decompress(piece).map_err(|_| bad_encoding())?;
+                content_left = content_left.checked_sub(content.len()).ok_or_else(too_long)?;
+                if !accept(content) {
+                    return Ok(());
+                }
+                yield_now().await;
+            }
+        }
+        let content = decompressor.end().map_err(|_| bad_encoding())?;
+        content_left.checked_sub(content.len()).ok_or_else(too_long)?;
+        accept(&content);
+        Ok(())
     }
 
     /// Reads the part of the body that arrives before the timeout, up to `limit` bytes.
@@ -149,4 +182,12 @@ impl Response {
         content.truncate(limit);
         content
     }
+}
+
+fn too_long() -> Error {
+    Error::new(Kind::Malformed).caused_by(InvalidBody::TooLong)
+}
+
+fn bad_encoding() -> Error {
+    Error::new(Kind::Malformed).caused_by(InvalidBody::BadEncoding)
 }

@@ -1,6 +1,7 @@
 //! Reads JSON tolerantly. A known field is accepted in any form that carries its value. What a field
 //! cannot hold is kept, and no digit is lost.
 
+mod list_parser;
 mod number;
 mod size_limit;
 mod time;
@@ -13,6 +14,7 @@ use std::{
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
+pub(crate) use self::list_parser::{ListParser, Part};
 pub(crate) use self::size_limit::{ADDITIONAL_FIELDS_LIMIT, limit_size};
 use self::{
     number::number,

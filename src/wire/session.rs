@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use crate::{
-    model::{Collaborator, Session, Status},
+    model::{Collaborator, ListedSession, Session, Status, validator},
     wire::{
         invalid_body::InvalidBody,
         json::{
@@ -16,10 +16,32 @@ use crate::{
 /// The most collaborators of one session. A longer list goes to the unknown fields.
 const MAX_COLLABORATORS: usize = 1_000;
 
+/// The name of the token in the list.
+const START_TOKEN: &str = "sessionStartToken";
+
 /// Decodes a session from any JSON object except an error object. [`crate::model::validator`] decides
 /// whether it is the session that was asked for.
 pub fn decode(body: &[u8]) -> Result<Session, InvalidBody> {
-    let object = Object::parse(body_text(body)?)?;
+    decode_object(Object::parse(body_text(body)?)?)
+}
+
+/// Decodes an element of the list. It has an id, a start token or a status.
+pub(crate) fn decode_listed(element: &[u8]) -> Result<ListedSession, InvalidBody> {
+    let object = Object::parse(body_text(element)?)?;
+    let start_token = object.get(START_TOKEN).and_then(|token| match type_of(token) {
+        JsonType::String => Some(string(token)),
+        JsonType::Number => Some(token.get().to_owned()),
+        JsonType::Null | JsonType::Bool | JsonType::Array | JsonType::Object => None,
+    });
+    let start_token = start_token.filter(|token| !token.is_empty());
+    let session = decode_object(object)?;
+    if start_token.is_none() && session.session_id.is_empty() {
+        validator::check(None, &session)?;
+    }
+    Ok(ListedSession { session, start_token })
+}
+
+fn decode_object(object: Object<'_>) -> Result<Session, InvalidBody> {
     if is_error_object(&object) {
         return Err(InvalidBody::ErrorObject);
     }

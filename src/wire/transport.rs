@@ -11,8 +11,9 @@ use crate::{
     config::UpstreamConfig,
     trace::Host,
     wire::{
+        decode::BodyReader,
         error::{Error, Kind},
-        http_client::{Connection, HttpClient, SetUpError},
+        http_client::{Connection, HttpClient, Response, SetUpError},
     },
 };
 
@@ -31,13 +32,18 @@ pub(crate) struct Transport {
     base: Url,
     host: Host,
     attempt_timeout: Duration,
+    /// For a body that is read as it arrives: how long the exchange may take, and how many bytes the
+    /// body may have.
+    list_timeout: Duration,
+    list_limit: usize,
 }
 
 /// The vendor's answer, not decoded yet.
 pub(crate) struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// The whole body of a success, or the beginning of the body of an error.
+    /// The whole body of a success, or the beginning of the body of an error. Also the beginning of a
+    /// body that was read as it arrived.
     pub body: Vec<u8>,
 }
 
@@ -51,6 +57,8 @@ impl Transport {
                 port: config.url.port_or_known_default().unwrap_or_default(),
             },
             attempt_timeout: config.timeout,
+            list_timeout: config.list_timeout,
+            list_limit: config.list_limit,
         })
     }
 
@@ -60,19 +68,21 @@ impl Transport {
     }
 
     /// Gets `path` below the base URL, with these headers. The path starts with a slash and is
-    /// percent-encoded.
+    /// percent-encoded. `reader`, if there is one, reads the body of a success as it arrives.
     pub async fn get(
         &self,
         path: &str,
         authorization: HeaderValue,
         mut headers: HeaderMap,
         connection: Connection,
+        reader: Option<&mut dyn BodyReader>,
     ) -> Result<Reply, Error> {
+        let limit = if reader.is_some() { self.list_timeout } else { self.attempt_timeout };
         headers.insert(header::ACCEPT, JSON);
         headers.insert(header::AUTHORIZATION, authorization);
         let mut request = Request::new(Method::GET, self.url(path));
         *request.headers_mut() = headers;
-        timeout(self.attempt_timeout, self.exchange(request, connection))
+        timeout(limit, self.exchange(request, connection, reader))
             .await
             .unwrap_or_else(|_| Err(Error::new(Kind::Timeout)))
     }
@@ -87,11 +97,19 @@ impl Transport {
         url
     }
 
-    async fn exchange(&self, request: Request, connection: Connection) -> Result<Reply, Error> {
+    async fn exchange(
+        &self,
+        request: Request,
+        connection: Connection,
+        reader: Option<&mut dyn BodyReader>,
+    ) -> Result<Reply, Error> {
         let mut response = self.client.send_on(connection, request).await?;
         let (status, headers) = (response.status(), response.take_headers());
         let body = if status.is_success() {
-            let body = response.body(MAX_BODY).await;
+            let body = match reader {
+                None => response.body(MAX_BODY).await,
+                Some(reader) => read(response, self.list_limit, reader).await,
+            };
             body.map_err(|error| Error { http_status: Some(status.as_u16()), ..error })?
         } else {
             // The status of an error counts, even if its body is missing, slow or endless.
@@ -99,4 +117,21 @@ impl Transport {
         };
         Ok(Reply { status, headers, body })
     }
+}
+
+/// Reads a body as it arrives. Returns its beginning.
+async fn read(
+    response: Response,
+    limit: usize,
+    reader: &mut dyn BodyReader,
+) -> Result<Vec<u8>, Error> {
+    let mut beginning = Vec::new();
+    reader.begin();
+    let accept = |content: &[u8]| {
+        let room = MAX_ERROR_BODY - beginning.len();
+        beginning.extend_from_slice(&content[..content.len().min(room)]);
+        reader.read(content)
+    };
+    response.read(limit, accept).await?;
+    Ok(beginning)
 }

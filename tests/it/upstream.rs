@@ -10,6 +10,7 @@ mod metrics;
 mod queued;
 mod refusals;
 mod retries;
+mod session_list;
 mod sharing;
 mod tls;
 

@@ -12,10 +12,10 @@ use zstd::Decoder;
 pub(super) const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip, zstd");
 
 /// The first bytes of each member of a gzip file (RFC 1952 §2.3.1).
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// The logarithm of the largest window: 8 MiB, the most that HTTP allows (RFC 9659).
-const ZSTD_WINDOW: u32 = 23;
+pub(super) const ZSTD_WINDOW: u32 = 23;
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

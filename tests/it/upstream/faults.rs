@@ -301,7 +301,7 @@ async fn a_tls_handshake_that_nobody_answers_is_connect_failed() {
     assert_eq!(error.kind, Kind::ConnectFailed);
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
