@@ -27,7 +27,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 pub use hint::HintSource;
 pub use poll_interval::PollIntervals;
-pub use request::{Ask, BoxedListReply, BoxedReply, Keep, Key, List, ListAsk, Reply, read};
+pub use request::{Ask, BoxedListReply, BoxedReply, Keep, Key, List, ListAsk, Reply, list, read};
 pub use revision::{Difference, Revision};
 pub use settings::Settings;
 pub use state::{Overview, State};

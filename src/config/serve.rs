@@ -102,6 +102,11 @@ pub struct PollConfig {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = positive_duration)]
     pub poll_ended: Duration,
 
+    /// Whether the service reads the vendor's list of sessions, to poll those sessions first that
+    /// have changed
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Sweep::Auto)]
+    pub sweep: Sweep,
+
     /// Longest outage of the vendor, as a duration. Then watches end with UNAVAILABLE
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_duration)]
     pub outage_limit: Duration,
@@ -124,6 +129,15 @@ pub struct PollConfig {
     /// File with the key of the resume tokens
     #[arg(long, value_name = "FILE")]
     pub resume_key_file: Option<PathBuf>,
+}
+
+/// Whether the service reads the vendor's list of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sweep {
+    /// For each credential for which the list costs less than single polls.
+    Auto,
+    /// Never, except for `ListSessions`.
+    Off,
 }
 
 /// Limits on load, and the drain.

@@ -14,7 +14,10 @@ pub const VENDOR_URL: &str = "https://api.getgo.com/G2A/rest/v1";
 /// The allowed values of `--upstream-rps`. The quota stores each request of the last second.
 pub const RATES: RangeInclusive<f64> = 0.001..=100_000.0;
 
-/// The default of `--list-limit`: 32 MiB.
+/// The longest time for one request of the list of sessions.
+const LIST_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The default of `--sweep-limit`: 32 MiB.
 const LIST_LIMIT: usize = 32 * 1024 * 1024;
 
 /// How long requests fail at once after the circuit breaker opens for the first time. It is short,
@@ -35,13 +38,13 @@ pub struct UpstreamConfig {
         value_parser = positive_duration)]
     pub timeout: Duration,
 
-    /// Longest time for one request of the list of sessions, which may be megabytes long
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = positive_duration)]
+    /// Longest time for one request of the list of sessions, which may be megabytes long.
+    #[arg(skip = LIST_TIMEOUT)]
     pub list_timeout: Duration,
 
     /// Longest answer of the list of sessions in bytes, also after decompression. A longer list
     /// fails
-    #[arg(long, value_name = "BYTES", default_value_t = LIST_LIMIT,
+    #[arg(long = "sweep-limit", value_name = "BYTES", default_value_t = LIST_LIMIT,
         value_parser = positive::<usize>)]
     pub list_limit: usize,
 

@@ -2,13 +2,11 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use jiff::Timestamp;
-
 use crate::{
     credential::{Credential, CredentialId},
-    model::{ListedSession, Session, SessionId},
+    model::{ListWindow, ListedSession, Session, SessionId},
     trace::Cause,
-    traffic::{Client, RequestContext, Urgency},
+    traffic::{Client, RequestContext, Urgency, quota::Class},
     wire::{Answer, Error},
 };
 
@@ -60,13 +58,25 @@ pub fn read(client: Client) -> impl Fn(Key, Ask) -> BoxedReply + Send + Sync {
 /// Asks the vendor.
 pub(super) type Read = dyn Fn(Key, Ask) -> BoxedReply + Send + Sync;
 
+/// Returns a function that reads the vendor's list through `client`.
+pub fn list(client: Client) -> Box<List> {
+    Box::new(move |ListAsk { credential, window, urgency }, keep| {
+        let client = client.clone();
+        Box::pin(async move {
+            let (class, cause) = (Class::Watch(urgency), Cause::default());
+            let answer = client.sweep_sessions(&credential, &window, class, &cause, keep).await?;
+            Ok(answer.content.bytes)
+        })
+    })
+}
+
 /// A request for the vendor's list.
 #[derive(Clone, Debug)]
 pub struct ListAsk {
     /// The credential.
     pub credential: Credential,
-    /// The sessions that started since then.
-    pub since: Timestamp,
+    /// The time that the list must cover.
+    pub window: ListWindow,
     /// How much the list would tell.
     pub urgency: Urgency,
 }

@@ -9,7 +9,7 @@ mod reliability;
 
 use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use parking_lot::Mutex;
 use tokio::{
     task::yield_now,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     credential::CredentialId,
-    model::{ListedSession, SessionId, UtcTime},
+    model::{ListWindow, ListedSession, SessionId, UtcTime},
     traffic::{Hint, Urgency},
     wire::Error,
 };
@@ -109,7 +109,7 @@ impl Sweeper {
             let began_at = Instant::now();
             let urgency = Urgency { since: asked_at, weight: plan.weight, hint: Hint::default() };
             let ask =
-                ListAsk { credential: account.credential.clone(), since: plan.since, urgency };
+                ListAsk { credential: account.credential.clone(), window: plan.window, urgency };
             let result = self.sweep(list, ask, &account, cost.interval()).await;
             asked_at = began_at;
             let pause = match result {
@@ -209,13 +209,13 @@ fn observe(
     }
 }
 
-/// What the list would tell, and from when on.
+/// What the list would tell, and the time that it must cover.
 struct Plan {
     /// The requests a second that single polls take to be as fresh.
     rate: f64,
     /// How much the list would tell.
     weight: f64,
-    since: Timestamp,
+    window: ListWindow,
 }
 
 impl Plan {
@@ -223,7 +223,8 @@ impl Plan {
     fn new(account: &Account, registry: &Registry, interval: Duration) -> Self {
         let now = registry.clock.now();
         let earliest = now - LONGEST_WINDOW;
-        let mut plan = Self { rate: 0.0, weight: 0.0, since: now };
+        let window = ListWindow { from: now, to: now + MARGIN };
+        let mut plan = Self { rate: 0.0, weight: 0.0, window };
         for poller in account.polls.values() {
             let revision = poller.state.borrow().revision.clone();
             let status = revision.session.status();
@@ -233,10 +234,10 @@ impl Plan {
                 let poll = registry.settings.intervals.of(status).max(interval);
                 plan.rate += 1.0 / poll.as_secs_f64();
                 plan.weight += 1.0;
-                plan.since = plan.since.min(started_at);
+                plan.window.from = plan.window.from.min(started_at);
             }
         }
-        plan.since -= MARGIN;
+        plan.window.from -= MARGIN;
         plan
     }
 }

@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::{ServeConfig, secret::Secret, serve::PollConfig},
+    config::{
+        ServeConfig,
+        secret::Secret,
+        serve::{PollConfig, Sweep},
+    },
     credential::token::TokenSource,
     feed::{self, Feed, PollIntervals},
     grpc::{
@@ -33,13 +37,12 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
         token_client.transpose()?.and_then(|http| TokenSource::new(&config.credentials, http));
     let client = traffic::Client::new(&config.upstream, tokens, clock)?;
     let identities = client.identities().clone();
-    let feed = Feed::new(
-        feed::read(client.clone()),
-        None,
-        feed_settings(&config.watch),
-        clock,
-        identities,
-    );
+    let list = match config.watch.sweep {
+        Sweep::Auto => Some(feed::list(client.clone())),
+        Sweep::Off => None,
+    };
+    let read = feed::read(client.clone());
+    let feed = Feed::new(read, list, feed_settings(&config.watch), clock, identities);
     Ok(Service {
         watches: Watches::new(watch_settings(config), feed.clone()),
         feed,

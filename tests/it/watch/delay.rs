@@ -284,7 +284,7 @@ fn measure(lives: &[Vec<Life>], hints: Hints) -> Measured {
                 }
                 sleep(Duration::from_millis(200)).await;
                 let now = start.elapsed().as_secs_f64() - hints.lag;
-                let since = ask.since.duration_since(dawn()).as_secs_f64();
+                let since = ask.window.from.duration_since(dawn()).as_secs_f64();
                 Ok(show(&all, since..now, hints.shows, &mut keep) * ELEMENT_BYTES)
             })
         };
