@@ -18,6 +18,8 @@ pub struct Settings {
     pub outage_limit: Duration,
     /// How long a poll continues after its last watcher left, so that a watcher can reconnect.
     pub linger: Duration,
+    /// The vendor's list is read only if it saves this many times what it costs.
+    pub list_advantage: f64,
 }
 
 impl Default for Settings {
@@ -30,6 +32,7 @@ impl Default for Settings {
             stale_after: 3,
             outage_limit: Duration::from_mins(15),
             linger: Duration::from_secs(2),
+            list_advantage: 2.0,
         }
     }
 }

@@ -100,7 +100,7 @@ impl Sweeper {
             sleep_until(due_at).await;
             let Some(account) = self.account() else { return };
             let plan = Plan::new(&account, &self.registry, cost.interval());
-            if !cost.pays(plan.rate) {
+            if !cost.pays(plan.rate, self.registry.settings.list_advantage) {
                 self.uncover(&account);
                 cost.forget_a_little();
                 due_at = Instant::now() + CHECK;

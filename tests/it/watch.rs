@@ -6,6 +6,7 @@ mod crash;
 mod delay;
 mod drain;
 mod ends;
+mod hints;
 mod ledger;
 mod life;
 mod messages;

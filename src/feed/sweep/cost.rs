@@ -16,9 +16,6 @@ const SHORTEST: Duration = Duration::from_secs(2);
 /// The list may cost this many requests a second.
 const BUDGET: f64 = 2.0;
 
-/// The list must save this many times what it costs.
-const ADVANTAGE: f64 = 2.0;
-
 impl Cost {
     /// The cost before the first reading.
     pub const UNKNOWN: Self = Self(4.0);
@@ -34,10 +31,10 @@ impl Cost {
         Duration::from_secs_f64(self.0 / BUDGET).max(SHORTEST)
     }
 
-    /// Whether reading the list is cheaper than `rate`, the requests a second that single polls
-    /// take to be as fresh.
-    pub fn pays(self, rate: f64) -> bool {
-        rate > ADVANTAGE * self.0 / self.interval().as_secs_f64()
+    /// Whether reading the list costs less than the requests a second that single polls take to be
+    /// as fresh, divided by `advantage`.
+    pub fn pays(self, rate: f64, advantage: f64) -> bool {
+        rate > advantage * self.0 / self.interval().as_secs_f64()
     }
 
     /// Moves towards [`Cost::UNKNOWN`], so that a list that was expensive once is tried again.
@@ -54,10 +51,10 @@ mod tests {
     fn a_heavy_list_is_read_rarely_and_only_for_many_sessions() {
         let light = Cost::of(100_000, Duration::from_millis(100));
         assert_eq!(light.interval(), SHORTEST);
-        assert!(!light.pays(1.0) && light.pays(2.0));
+        assert!(!light.pays(1.0, 2.0) && light.pays(2.0, 2.0));
         let heavy = Cost::of(40_000_000, Duration::from_secs(3));
         assert!(heavy.interval() > Duration::from_secs(20));
-        assert!(!heavy.pays(3.0) && heavy.pays(5.0));
+        assert!(!heavy.pays(3.0, 2.0) && heavy.pays(5.0, 2.0));
     }
 
     #[test]
@@ -65,7 +62,7 @@ mod tests {
         let mut cost = Cost::of(1 << 30, Duration::from_mins(1));
         let sessions = 100.0;
         let mut checks = 0;
-        while !cost.pays(sessions / cost.interval().as_secs_f64()) {
+        while !cost.pays(sessions / cost.interval().as_secs_f64(), 2.0) {
             cost.forget_a_little();
             checks += 1;
         }

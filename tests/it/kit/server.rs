@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use gotoassist_grpc::{
     admin::failures::Failures,
     clock::Clock,
-    feed::{self, Ask, BoxedReply, Feed, Key},
+    feed::{self, Ask, BoxedReply, Feed, Key, List},
     grpc::{
         Service,
         caller::Callers,
@@ -34,10 +34,12 @@ pub struct Server {
 pub type Client = RemoteSupportServiceClient<Calls>;
 
 impl Server {
-    /// The service with changed defaults. Unary calls go to `client`, and polls to `read`.
+    /// The service with changed defaults. Unary calls go to `client`, polls to `read`, and sweeps to
+    /// `list`.
     pub fn assemble(
         client: traffic::Client,
         read: impl Fn(Key, Ask) -> BoxedReply + Send + Sync + 'static,
+        list: Option<Box<List>>,
         callers: Callers,
         clock: Clock,
         alter: impl FnOnce(&mut feed::Settings, &mut watch::Settings),
@@ -51,7 +53,7 @@ impl Server {
             max_per_session: 100_000,
         };
         alter(&mut feed_settings, &mut watch_settings);
-        let feed = Feed::new(read, None, feed_settings, clock, client.identities().clone());
+        let feed = Feed::new(read, list, feed_settings, clock, client.identities().clone());
         let watches = Watches::new(watch_settings, feed.clone());
         let cut = watches.clone();
         let service = Service {

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;
 
 use super::{
+    hints,
     ledger::{Begin, Ledger},
     life::life,
     poison,
@@ -61,7 +62,7 @@ fn what_one_session_suffers_stays_with_it() {
 
 /// What the watchers of a world received.
 #[derive(Default)]
-struct Told {
+pub struct Told {
     messages: usize,
     /// The delay from each change of status to its update, if somebody was watching.
     delays: Vec<Duration>,
@@ -143,7 +144,9 @@ impl World {
             .collect();
         vendor.has_quota.store(true, Ordering::Relaxed);
         *vendor.trickster.lock().unwrap() = Some(trickster(rng.fork(), !has_unknown));
-        let servers = (0..2).map(|_| Arc::new(Server::new(&vendor))).collect();
+        // The list must not depend on the order of requests, which the poison changes.
+        *vendor.lister.lock().unwrap() = (seed % 4 != 0).then(|| hints::lister(seed));
+        let servers = (0..2).map(|_| Arc::new(server(&vendor))).collect();
         let poison_rng = Rng::with_seed(!seed);
         Self { rng, poison_rng, vendor, servers: Arc::new(Mutex::new(servers)), sessions }
     }
@@ -171,7 +174,11 @@ impl World {
             let id = self.sessions[0].id.clone();
             watchers.spawn(pry(self.rng.fork(), self.servers.clone(), id));
         }
-        let mut restarts = Box::pin(restart(self.rng.fork(), self.vendor.clone(), self.servers));
+        let mut restarts =
+            Box::pin(restart(self.rng.fork(), self.vendor.clone(), self.servers.clone()));
+        let lives = self.sessions.iter().map(|life| (life.id.clone(), life.stages.clone()));
+        let calls = hints::call_back(self.rng.fork(), self.servers.clone(), lives.collect());
+        watchers.spawn(calls);
         let calm = Duration::from_hours(3);
         let told = timeout(calm, async {
             let mut told = Told::default();
@@ -191,6 +198,7 @@ impl World {
         });
         let told = told.await.map_err(|_| "a watch does not come to its end".to_owned())??;
         check_frugal(&self.vendor)?;
+        hints::check_frugal(&self.vendor)?;
         Ok(told)
     }
 }
@@ -334,13 +342,17 @@ async fn pry(mut rng: Rng, servers: Servers, id: String) -> Result<Told, String>
     Ok(Told::default())
 }
 
+/// A server that reads the list however few sessions it polls.
+fn server(vendor: &Arc<Vendor>) -> Server {
+    Server::with(vendor, |feed, _| feed.list_advantage = 0.0)
+}
+
 /// Replaces servers. Some drain, and some just stop.
 async fn restart(mut rng: Rng, vendor: Arc<Vendor>, servers: Servers) {
     loop {
         sleep(Duration::from_secs(rng.u64(20..400))).await;
         let place = rng.usize(0..2);
-        let old =
-            std::mem::replace(&mut servers.lock().unwrap()[place], Arc::new(Server::new(&vendor)));
+        let old = std::mem::replace(&mut servers.lock().unwrap()[place], Arc::new(server(&vendor)));
         if rng.bool() {
             old.service.watches.drain();
         }

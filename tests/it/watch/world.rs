@@ -13,9 +13,10 @@ use std::{
 use gotoassist_grpc::{
     clock::Clock,
     config::UpstreamConfig,
-    feed::{Ask, BoxedReply, Key, Reply, Settings},
+    credential::Credential,
+    feed::{Ask, BoxedListReply, BoxedReply, Keep, Key, List, ListAsk, Reply, Settings},
     grpc::{caller::Callers, watch},
-    model::Session,
+    model::{ListedSession, Session},
     proto::WatchSessionRequest,
     traffic,
     traffic::quota::{self, Class, Quota, Scope},
@@ -54,8 +55,31 @@ pub struct Vendor {
     pub asked: Mutex<Vec<(Instant, String, String)>>,
     /// Whether each server has a quota, as in production.
     pub has_quota: AtomicBool,
+    /// Chooses how each reading of the list goes. Without it, the servers do not sweep.
+    pub lister: Mutex<Option<Lister>>,
+    /// Every reading of the list: its time and credential.
+    pub listed: Mutex<Vec<(Instant, String)>>,
     /// Which credentials may read a session, if not all.
     pub owners: Mutex<HashMap<String, Vec<String>>>,
+}
+
+/// Chooses how a reading of the list goes.
+pub type Lister = Box<dyn FnMut() -> Listing + Send>;
+
+/// How a reading of the list goes.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// How far the list is behind the sessions' own answers.
+    pub lag: Duration,
+    pub takes: Duration,
+    /// Changes each element.
+    pub alter: Option<fn(&mut ListedSession)>,
+    /// Whether every second session is missing.
+    pub lacks_some: bool,
+    /// Whether each session is shown a second time, with the content of another one.
+    pub is_doubled: bool,
+    /// How it ends, if not well.
+    pub failure: Option<Kind>,
 }
 
 /// Takes the server that asks, the session, and the credential.
@@ -89,6 +113,8 @@ impl Vendor {
             trickster: Mutex::default(),
             servers: AtomicUsize::new(0),
             asked: Mutex::default(),
+            lister: Mutex::default(),
+            listed: Mutex::default(),
             has_quota: AtomicBool::new(false),
             owners: Mutex::default(),
         })
@@ -144,6 +170,39 @@ impl Vendor {
         let stages = lives.get(id)?;
         let stage = stages.iter().rev().find(|(from, _)| *from <= age).or(stages.first());
         stage.map(|(_, session)| session.clone())
+    }
+
+    async fn list(&self, credential: &Credential, mut keep: Keep) -> Result<usize, Error> {
+        let credential = credential.authorization().unwrap_or_default().to_owned();
+        self.listed.lock().unwrap().push((Instant::now(), credential.clone()));
+        let choose = || self.lister.lock().unwrap().as_mut().map(|choose| choose());
+        let listing = choose().unwrap_or_default();
+        sleep(LATENCY + listing.takes).await;
+        let age = self.start.elapsed().saturating_sub(listing.lag);
+        let mut ids: Vec<_> = self.lives.lock().unwrap().keys().cloned().collect();
+        ids.sort();
+        let mut first = None;
+        for (place, id) in ids.iter().enumerate() {
+            let owners = self.owners.lock().unwrap().get(id).cloned();
+            let is_visible = owners.is_none_or(|owners| owners.contains(&credential));
+            let Some(session) = self.session_at(id, age).filter(|_| is_visible) else { continue };
+            let mut element = ListedSession { session, start_token: Some(id.clone()) };
+            element.session.notes = None;
+            if element.session.status() == gotoassist_grpc::model::Status::NotStarted {
+                element.session.session_id.clear();
+            }
+            if let Some(alter) = listing.alter {
+                alter(&mut element);
+            }
+            if listing.is_doubled {
+                let mixed = first.get_or_insert_with(|| element.session.clone()).clone();
+                keep(ListedSession { session: mixed, ..element.clone() });
+            }
+            if !(listing.lacks_some && place % 2 == 0) {
+                keep(element);
+            }
+        }
+        listing.failure.map_or(Ok(1_000), |kind| Err(Error::new(kind)))
     }
 
     async fn answer(&self, server: usize, key: Key) -> Reply {
@@ -218,6 +277,7 @@ impl Server {
             quota::Settings { rps: 8.0, burst: 8, scope: Scope::Process, queue_limit: 1_000 };
         let quota = vendor.has_quota.load(Ordering::Relaxed).then(|| Quota::new(limits));
         let quota = Arc::new(quota);
+        let list_quota = quota.clone();
         let read = move |key: Key, ask: Ask| {
             let (vendor, quota) = (asked.clone(), quota.clone());
             Box::pin(async move {
@@ -231,8 +291,21 @@ impl Server {
                 vendor.answer(number, key).await
             }) as BoxedReply
         };
+        let listing = vendor.clone();
+        let list = move |ask: ListAsk, keep: Keep| {
+            let (vendor, quota) = (listing.clone(), list_quota.clone());
+            Box::pin(async move {
+                if let Some(quota) = &*quota {
+                    let class = Class::Watch(ask.urgency);
+                    quota.admit(ask.credential.id(), class, None).await?;
+                }
+                vendor.list(&ask.credential, keep).await
+            }) as BoxedListReply
+        };
+        let has_list = vendor.lister.lock().unwrap().is_some();
+        let list = has_list.then(|| Box::new(list) as Box<List>);
         let client = unconnected_client(vendor.clock);
-        Self::assemble(client, read, Callers::Own, vendor.clock, alter)
+        Self::assemble(client, read, list, Callers::Own, vendor.clock, alter)
     }
 
     /// Watches `id` with the token `t`.

@@ -274,7 +274,7 @@ fn watch_without_reading(
 ) {
     let callers = if mechanism == Mechanism::Hold { Callers::Own } else { Callers::Anyone };
     let read = feed::read(client.clone());
-    let server = Server::assemble(client.clone(), read, callers, Clock::system(), |_, _| {});
+    let server = Server::assemble(client.clone(), read, None, callers, Clock::system(), |_, _| {});
     let connection = server.client();
     // The server runs until the tasks end.
     tasks.spawn(async move {
