@@ -35,7 +35,7 @@ pub(super) fn render(snapshot: &Snapshot, is_ready: bool, rates: &[Rate]) -> Mar
                 main {
                     (figures(snapshot))
                     (vendor(&snapshot.upstream, rates))
-                    (polls(&snapshot.polls))
+                    (polls(&snapshot.polls, snapshot.listed_polls))
                     (failures(&snapshot.failures))
                 }
                 footer { a href="/metrics" { "metrics" } " · " a href="/readyz" { "readyz" }
@@ -105,7 +105,7 @@ fn chart(rates: &[Rate], limit: f64) -> Markup {
     }
 }
 
-fn polls(polls: &[Poll]) -> Markup {
+fn polls(polls: &[Poll], listed: usize) -> Markup {
     let mut by_status: Vec<(&str, usize)> = Vec::new();
     for poll in polls {
         match by_status.iter_mut().find(|(status, _)| *status == poll.status) {
@@ -120,6 +120,8 @@ fn polls(polls: &[Poll]) -> Markup {
                 p { "None." }
             } @else {
                 p { @for (status, count) in by_status { span.chip { (status) " " b { (count) } } } }
+                @if listed > 0 { p.note { "GoToAssist's list of sessions shows " (listed)
+                    " of them. A change that the list shows is polled for at once." } }
                 table {
                     thead { tr { th { "session" } th { "status" } th { "watchers" }
                         th { "last poll" } } }

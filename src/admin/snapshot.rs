@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub upstream: Upstream,
     /// The running polls.
     pub polls: Vec<Poll>,
+    /// How many of them the vendor's list of sessions shows.
+    pub listed_polls: usize,
     /// The failed calls by reason, latest first.
     pub failures: Vec<Failure>,
 }

@@ -17,6 +17,7 @@ const HINTS: &str = "gotoassist_hints_total";
 const HINT_HITS: &str = "gotoassist_hint_hits_total";
 const CHANGES: &str = "gotoassist_status_changes_total";
 const CHANGE_AGE: &str = "gotoassist_status_change_age_seconds";
+const LISTED_POLLS: &str = "gotoassist_listed_polls";
 const SWEEPS: &str = "gotoassist_sweeps_total";
 
 /// Describes the metrics. Has no effect before a recorder is installed.
@@ -35,6 +36,7 @@ pub(super) fn describe() {
         Unit::Seconds,
         "Time from a status change, by the vendor's clock, to the answer that showed it"
     );
+    describe_gauge!(LISTED_POLLS, "Polled sessions that GoToAssist's list of sessions shows");
     describe_counter!(SWEEPS, "Readings of GoToAssist's list of sessions, by result");
     describe_gauge!(STALE_WATCHES, "Open watches whose session is stale because GoToAssist fails");
 }
@@ -79,6 +81,7 @@ pub(super) fn set_gauges(polls: &[Overview]) {
     }
     let stale = polls.iter().filter(|poll| poll.is_stale).map(|poll| poll.watchers).sum();
     gauge!(STALE_WATCHES).set(count(stale));
+    gauge!(LISTED_POLLS).set(count(polls.iter().filter(|poll| poll.is_listed).count()));
 }
 
 fn count(number: usize) -> f64 {

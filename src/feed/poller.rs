@@ -256,6 +256,7 @@ impl Poller {
             watchers: *self.subscribers.borrow(),
             observed_at: self.observed_at(),
             is_stale: state.trouble.is_some(),
+            is_listed: self.record.lock().listing.is_covered(Instant::now()),
         }
     }
 

@@ -36,4 +36,6 @@ pub struct Overview {
     pub observed_at: Timestamp,
     /// Whether the session is stale.
     pub is_stale: bool,
+    /// Whether the vendor's list shows the session, so that a change is polled for at once.
+    pub is_listed: bool,
 }

@@ -34,7 +34,9 @@ impl Overview {
     pub fn snapshot(&self) -> Snapshot {
         let now = self.service.clock.now();
         let age = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
-        let polls = self.service.feed.overview().into_iter().map(|poll| {
+        let polls = self.service.feed.overview();
+        let listed_polls = polls.iter().filter(|poll| poll.is_listed).count();
+        let polls = polls.into_iter().map(|poll| {
             let age = Some(age(poll.observed_at));
             Poll::new(poll.session.as_str(), poll.status.name(), poll.watchers, age)
         });
@@ -54,6 +56,7 @@ impl Overview {
                 last_answer_age: traffic.latest_answer().map(age),
             },
             polls: polls.collect(),
+            listed_polls,
             failures: self.failures.latest(),
         }
     }

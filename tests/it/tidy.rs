@@ -48,6 +48,7 @@ const CRATES: [(&[&str], &[&str]); 4] = [
 const SPAWNERS: [&str; 6] = [
     "src/server",
     "src/feed/poll.rs",
+    "src/feed/sweep.rs",
     "src/traffic/quota/bucket.rs",
     "src/credential/token",
     "src/simulator",

@@ -66,6 +66,7 @@ fn snapshot() -> Snapshot {
     let failures = Failures::default();
     failures.record("UPSTREAM_TIMEOUT", None, "UNAVAILABLE");
     Snapshot {
+        listed_polls: 1,
         version: "1.2.3",
         uptime: Duration::from_mins(62),
         connections: 4,
