@@ -1,4 +1,4 @@
-//! The simulator: the vendor's two REST calls, its token endpoint, and all of their faults. Knows
+//! The simulator: the vendor's REST calls, its token endpoint, and all of their faults. Knows
 //! nothing of the service; docs/simulator.md is its manual.
 //!
 //! `api` receives a request. `world` finds the right answer with the help of `life` and `body`, and
@@ -10,12 +10,14 @@ mod answer;
 mod api;
 mod body;
 mod builtin;
+mod chance;
 mod control;
 mod control_api;
 mod counters;
 mod credentials;
 mod fault;
 mod life;
+mod list;
 mod play;
 mod random;
 mod rule;

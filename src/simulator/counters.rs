@@ -19,6 +19,8 @@ const RECENT_LIMIT: usize = 1000;
 pub struct Counters {
     /// Requests.
     pub requests: u64,
+    /// Requests for the list of sessions.
+    pub list_requests: u64,
     /// Requests by the session id or token in their path.
     pub by_session: BTreeMap<String, u64>,
     /// Requests by their token, or by its principal if it was issued here; "" without a token.

@@ -5,6 +5,8 @@
 
 mod control;
 mod faults;
+mod list;
+mod list_faults;
 mod lives;
 mod manual;
 mod rules;
