@@ -10,6 +10,7 @@ mod answer;
 mod api;
 mod body;
 mod builtin;
+mod callback;
 mod chance;
 mod control;
 mod control_api;
@@ -113,15 +114,17 @@ impl Simulator {
         self.control.clone()
     }
 
-    /// Answers until `shutdown` is ready. Then, or when this future is dropped, all connections
-    /// are closed.
+    /// Answers and calls back until `shutdown` is ready. Then, or when this future is dropped, all
+    /// connections are closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let router = router(&self.control);
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
+        let mut calling_back = pin!(callback::send_all(self.control.clone()));
         loop {
             tokio::select! {
                 () = &mut shutdown => return,
+                never = &mut calling_back => match never {},
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => drop(connections.spawn(serve(stream, router.clone()))),

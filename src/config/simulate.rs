@@ -1,5 +1,6 @@
 //! The flags of `simulate`: its address, its sessions, and its answers.
 
+pub mod callback;
 pub mod list;
 pub mod shape;
 
@@ -9,6 +10,9 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use callback::{
+    CallbackBody, CallbackIds, CallbackSettings, CallbackUrl, FieldOrder, InvalidCallbackUrl,
+};
 pub use list::{ListSettings, PageForm};
 pub use shape::{
     AbsentForm, CollaboratorForm, EncodingForm, KeyForm, LinksForm, Shape, StatusForm,
@@ -120,6 +124,10 @@ pub struct Settings {
     /// The list of sessions.
     #[command(flatten)]
     pub list: ListSettings,
+
+    /// The status callbacks.
+    #[command(flatten)]
+    pub callbacks: CallbackSettings,
 
     /// The shape of bodies.
     #[command(flatten)]

@@ -1,13 +1,15 @@
 //! The bodies of the REST calls: JSON text in every form of [`Shape`].
 
 use jiff::{SignedDuration, Timestamp, tz::Offset};
+use url::form_urlencoded;
 
 use super::{
     answer::quoted,
     life::{Fields, Moment, SessionScript},
 };
 use crate::config::simulate::{
-    AbsentForm, CollaboratorForm, KeyForm, LinksForm, Shape, StatusForm, TimestampForm,
+    AbsentForm, CallbackIds, CollaboratorForm, FieldOrder, KeyForm, LinksForm, Shape, StatusForm,
+    TimestampForm,
 };
 
 /// Fields in the vendor's order, which matters to a client that reads half of a body. Their values
@@ -158,11 +160,7 @@ impl Object {
         self.0
             .retain(|(name, _)| LISTED.contains(&name.as_str()) && (has_id || name != "sessionId"));
         self.0.sort_by_key(|(name, _)| LISTED.iter().position(|known| known == name));
-        for (name, value) in &mut self.0 {
-            if matches!(name.as_str(), "sessionId" | "sessionStartToken") {
-                *value = key(value, Some(ids));
-            }
-        }
+        self.write_ids(ids);
     }
 
     /// Replaces all but the identity of an element of the list with the content of another.
@@ -172,8 +170,50 @@ impl Object {
         self.0.extend(other.0.into_iter().filter(|(name, _)| !is_identity(name)));
     }
 
+    /// Makes the object of a session the body of a callback.
+    pub(super) fn called_back(&mut self, start_token: &str, ids: CallbackIds, order: FieldOrder) {
+        match ids {
+            CallbackIds::Text => {}
+            CallbackIds::Number => self.write_ids(KeyForm::Number),
+            CallbackIds::Token => {
+                self.0.retain(|(name, _)| name != "sessionId");
+                self.0.insert(0, ("sessionStartToken".into(), quoted(start_token)));
+                self.write_ids(KeyForm::Number);
+            }
+        }
+        if order == FieldOrder::Reversed {
+            self.0.reverse();
+        }
+    }
+
+    /// Writes the ids that are made of digits in one form.
+    fn write_ids(&mut self, form: KeyForm) {
+        for (name, value) in &mut self.0 {
+            if matches!(name.as_str(), "sessionId" | "sessionStartToken") {
+                *value = key(value, Some(form));
+            }
+        }
+    }
+
+    /// The object as a form: texts as they are, all else as JSON. A form has no null.
+    pub(super) fn form(mut self, shape: Shape) -> String {
+        self.add_unknown(shape);
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in self.0.iter().filter(|(_, value)| value != "null") {
+            let text = serde_json::from_str::<String>(value).unwrap_or_else(|_| value.clone());
+            form.append_pair(name, &text);
+        }
+        form.finish()
+    }
+
     /// The object as JSON.
     pub(super) fn text(mut self, shape: Shape) -> String {
+        self.add_unknown(shape);
+        let field = |(name, value): &(String, String)| format!("{}:{value}", quoted(name));
+        format!("{{{}}}", self.0.iter().map(field).collect::<Vec<_>>().join(","))
+    }
+
+    fn add_unknown(&mut self, shape: Shape) {
         if shape.unknown_fields == Some(true) {
             if self.0.iter().all(|(name, _)| name != "sessionStartToken") {
                 self.set("sessionStartToken", quoted("start-token"));
@@ -181,8 +221,6 @@ impl Object {
             self.set("deviceCount", "12345678901234567890".into());
             self.set("survey", r#"{"score":4.5,"answers":["yes",null,true]}"#.into());
         }
-        let field = |(name, value): &(String, String)| format!("{}:{value}", quoted(name));
-        format!("{{{}}}", self.0.iter().map(field).collect::<Vec<_>>().join(","))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The script of a session, its life, and its state at a moment.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
 use super::{chance::hash, list::Listed};
-use crate::config::simulate::Shape;
+use crate::config::simulate::{CallbackUrl, Shape};
 
 /// Fields of a body as JSON text, so that a number of twenty digits keeps all of them.
 pub type Fields = BTreeMap<String, Box<RawValue>>;
@@ -35,6 +35,9 @@ pub struct SessionScript {
     /// The tokens, or principals of issued tokens, that may see it; for all others it is 404.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visible_to: Option<Vec<String>>,
+    /// Where its status callbacks go [default: the setting].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_status_callback_url: Option<CallbackUrl>,
     /// The shape of its body, where it differs from the general one.
     #[serde(default)]
     pub shape: Shape,
@@ -92,6 +95,8 @@ pub(super) struct Life {
     pub start_token: String,
     /// The element of the list that was sent last.
     pub listed: Option<Listed>,
+    /// Another number for each life.
+    pub number: u64,
 }
 
 impl SessionScript {
@@ -212,16 +217,29 @@ impl SessionScript {
 
 impl Life {
     /// A life that begins now.
-    pub(super) fn new(script: SessionScript, since_time: Timestamp) -> Self {
+    pub(super) fn new(script: SessionScript, since_time: Timestamp, number: u64) -> Self {
         // Eighteen digits, which are too many for f64.
-        let number = 10_u64.pow(17) + hash(0, "start token", &script.id) % 10_u64.pow(17);
-        let start_token = script.token.clone().unwrap_or_else(|| number.to_string());
-        Self { script, since: Instant::now(), since_time, start_token, listed: None }
+        let digits = 10_u64.pow(17) + hash(0, "start token", &script.id) % 10_u64.pow(17);
+        let start_token = script.token.clone().unwrap_or_else(|| digits.to_string());
+        Self { script, since: Instant::now(), since_time, start_token, listed: None, number }
     }
 
     /// The status now; `None` before the first step.
     pub(super) fn status(&self) -> Option<String> {
         self.script.moment(self.since.elapsed().as_secs_f64()).map(|moment| moment.status)
+    }
+
+    /// The steps that a callback tells, and when they happen: the customer joins, or the session
+    /// ends. What happened before the script was added is not among them.
+    pub(super) fn announced(&self) -> impl Iterator<Item = (Instant, usize)> {
+        let mut status = None;
+        self.script.steps.iter().enumerate().filter_map(move |(number, step)| {
+            let is_new = step.status.is_some() && step.status != status;
+            status = step.status.clone().or(status.take());
+            let at = Duration::try_from_secs_f64(step.at).ok()?;
+            let at = self.since.checked_add(at)?;
+            (is_new && (step.joins() || step.ends())).then_some((at, number))
+        })
     }
 }
 

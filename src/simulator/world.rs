@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{
     answer::{Answer, http_date},
     body,
+    callback::Schedule,
     counters::{Counters, Quota, Seen},
     credentials::{Credentials, Standing},
     fault::Fault,
@@ -53,6 +54,7 @@ pub(super) struct World {
     pub rules: Vec<ActiveRule>,
     pub seed: u64,
     pub request_count: u64,
+    pub schedule: Schedule,
     started: Instant,
     ids_by_token: HashMap<String, String>,
     quota: Quota,
@@ -104,6 +106,7 @@ impl World {
             ids_by_token: HashMap::new(),
             quota: Quota::default(),
             seed: start.seed,
+            schedule: Schedule::default(),
             rule_count: 0,
             request_count: 0,
         };
@@ -117,9 +120,11 @@ impl World {
     pub(super) fn put_session(&mut self, script: SessionScript) -> Result<(), InvalidScript> {
         let script = script.checked()?;
         self.delete_session(&script.id);
-        let life = Life::new(script, self.clock.now());
+        let life = Life::new(script, self.clock.now(), self.schedule.next_number());
         self.ids_by_token.insert(life.start_token.clone(), life.script.id.clone());
-        self.sessions.insert(life.script.id.clone(), life);
+        let id = life.script.id.clone();
+        self.sessions.insert(id.clone(), life);
+        self.plan_callbacks(&id);
         Ok(())
     }
 
