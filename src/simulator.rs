@@ -99,7 +99,7 @@ impl Simulator {
         self.address
     }
 
-    /// The base URL of the two REST calls.
+    /// The base URL of the REST calls.
     pub fn rest_url(&self) -> String {
         format!("http://{}{BASE_PATH}", self.address)
     }
