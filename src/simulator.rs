@@ -1,4 +1,4 @@
-//! The simulator: the vendor's two REST calls, its token endpoint, and all of their faults. Knows
+//! The simulator: the vendor's REST calls, its token endpoint, and all of their faults. Knows
 //! nothing of the service; docs/simulator.md is its manual.
 //!
 //! `api` receives a request. `world` finds the right answer with the help of `life` and `body`, and
@@ -10,12 +10,15 @@ mod answer;
 mod api;
 mod body;
 mod builtin;
+mod callback;
+mod chance;
 mod control;
 mod control_api;
 mod counters;
 mod credentials;
 mod fault;
 mod life;
+mod list;
 mod play;
 mod random;
 mod rule;
@@ -96,7 +99,7 @@ impl Simulator {
         self.address
     }
 
-    /// The base URL of the two REST calls.
+    /// The base URL of the REST calls.
     pub fn rest_url(&self) -> String {
         format!("http://{}{BASE_PATH}", self.address)
     }
@@ -111,15 +114,17 @@ impl Simulator {
         self.control.clone()
     }
 
-    /// Answers until `shutdown` is ready. Then, or when this future is dropped, all connections
-    /// are closed.
+    /// Answers and calls back until `shutdown` is ready. Then, or when this future is dropped, all
+    /// connections are closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let router = router(&self.control);
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
+        let mut calling_back = pin!(callback::send_all(self.control.clone()));
         loop {
             tokio::select! {
                 () = &mut shutdown => return,
+                never = &mut calling_back => match never {},
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => drop(connections.spawn(serve(stream, router.clone()))),

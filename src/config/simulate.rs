@@ -1,5 +1,7 @@
 //! The flags of `simulate`: its address, its sessions, and its answers.
 
+pub mod callback;
+pub mod list;
 pub mod shape;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -8,6 +10,10 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use callback::{
+    CallbackBody, CallbackIds, CallbackSettings, CallbackUrl, FieldOrder, InvalidCallbackUrl,
+};
+pub use list::{ListSettings, PageForm};
 pub use shape::{
     AbsentForm, CollaboratorForm, EncodingForm, KeyForm, LinksForm, Shape, StatusForm,
     TimestampForm,
@@ -115,6 +121,14 @@ pub struct Settings {
     #[arg(long)]
     pub only_issued_tokens: bool,
 
+    /// The list of sessions.
+    #[command(flatten)]
+    pub list: ListSettings,
+
+    /// The status callbacks.
+    #[command(flatten)]
+    pub callbacks: CallbackSettings,
+
     /// The shape of bodies.
     #[command(flatten)]
     pub shape: Shape,
@@ -123,6 +137,12 @@ pub struct Settings {
 /// Seconds, from a duration such as `30days`.
 fn seconds(text: &str) -> Result<f64, humantime::DurationError> {
     humantime::parse_duration(text).map(|duration| duration.as_secs_f64())
+}
+
+/// A share or probability.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().map_err(|_| "expected a number from 0 to 1")?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("expected 0 to 1".into()) }
 }
 
 impl SimulateConfig {

@@ -1,12 +1,18 @@
 //! An answer before it goes out, and the forms of the vendor's errors.
 
-use std::io::Read;
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
 
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
 use flate2::{Compression, read::GzEncoder};
+use futures_util::stream;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
 use jiff::Timestamp;
+use tokio::time::sleep;
 
 use crate::config::simulate::{EncodingForm, ErrorBody};
 
@@ -19,7 +25,12 @@ pub(super) struct Answer {
     pub body: Vec<u8>,
     /// How the body is encoded, unless a fault replaces it.
     pub encoding: Option<EncodingForm>,
+    /// The time over which the body is sent.
+    pub duration: Duration,
 }
+
+/// In how many pieces a body is sent over some time.
+const PIECES: u32 = 100;
 
 impl Answer {
     pub(super) fn empty(status: u16) -> Self {
@@ -105,8 +116,8 @@ impl Answer {
     }
 
     pub(super) fn into_response(mut self) -> Response {
-        let body = std::mem::take(&mut self.body);
-        self.with_body(Body::from(body))
+        let (body, duration) = (std::mem::take(&mut self.body), self.duration);
+        self.with_body(if duration.is_zero() { Body::from(body) } else { slow(body, duration) })
     }
 
     /// The answer with another body in place of its own.
@@ -120,6 +131,20 @@ impl Answer {
         }
         response
     }
+}
+
+/// A body that is sent in equal pieces over some time.
+fn slow(body: Vec<u8>, duration: Duration) -> Body {
+    let length = body.len().div_ceil(PIECES as usize).max(1);
+    let pieces = stream::unfold(Bytes::from(body), move |mut rest| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        sleep(duration / PIECES).await;
+        let piece = rest.split_to(length.min(rest.len()));
+        Some((io::Result::Ok(piece), rest))
+    });
+    Body::from_stream(pieces)
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

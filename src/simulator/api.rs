@@ -24,7 +24,7 @@ use super::{
 };
 use crate::config::simulate::ErrorBody;
 
-/// Where the two REST calls are, as with the vendor.
+/// Where the REST calls are, as with the vendor.
 pub const BASE_PATH: &str = "/G2A/rest/v1";
 /// Where the token endpoint is, as with the vendor.
 pub const TOKEN_PATH: &str = "/oauth/token";
@@ -34,6 +34,7 @@ pub const TOKEN_PATH: &str = "/oauth/token";
 pub fn router(control: &Control) -> Router {
     let path = |path: &str| format!("{BASE_PATH}{path}");
     Router::new()
+        .route(&path("/sessions"), get(session_list).fallback(wrong_method))
         .route(&path("/sessions/{id}"), get(session).fallback(wrong_method))
         .route(&path("/systemLinks"), get(system_links).fallback(wrong_method))
         .route(TOKEN_PATH, post(token).fallback(wrong_token_method))
@@ -49,6 +50,11 @@ async fn session(
 ) -> Response {
     // An id that is not UTF-8 is no route of the vendor's.
     answer(&control, id.map_or(Call::NoSuchRoute, |Path(id)| Call::Session(id)), parts).await
+}
+
+async fn session_list(control: State<Control>, parts: Parts) -> Response {
+    let query = query(&parts.uri);
+    answer(&control, Call::SessionList(query), parts).await
 }
 
 async fn system_links(control: State<Control>, parts: Parts) -> Response {

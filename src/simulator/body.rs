@@ -1,26 +1,52 @@
-//! The bodies of the two REST calls: JSON text in every form of [`Shape`].
+//! The bodies of the REST calls: JSON text in every form of [`Shape`].
 
 use jiff::{SignedDuration, Timestamp, tz::Offset};
+use url::form_urlencoded;
 
 use super::{
     answer::quoted,
     life::{Fields, Moment, SessionScript},
 };
 use crate::config::simulate::{
-    AbsentForm, CollaboratorForm, KeyForm, LinksForm, Shape, StatusForm, TimestampForm,
+    AbsentForm, CallbackIds, CollaboratorForm, FieldOrder, KeyForm, LinksForm, Shape, StatusForm,
+    TimestampForm,
 };
 
 /// Fields in the vendor's order, which matters to a client that reads half of a body. Their values
 /// are JSON text, so that a number keeps all of its digits.
 #[derive(Default)]
-struct Object(Vec<(String, String)>);
+pub(super) struct Object(Vec<(String, String)>);
 
 /// The fields that are there only if they apply.
 const IF_APPLICABLE: &str = "partnerObject partnerObjectUrl startedAt customerJoinedAt endedAt \
     unattendedMachineName unattendedMachineUuid accountName customerName customerEmail \
     customerJoinUrl notes sessionRecordingUrl collaborators";
 
-/// The body of a session at a moment. `put_at` is when its script was put; `count` is another
+/// The fields of an element of the list, in the documented order.
+const LISTED: [&str; 17] = [
+    "sessionStartToken",
+    "customerJoinUrl",
+    "sessionId",
+    "sessionType",
+    "partnerObject",
+    "partnerObjectUrl",
+    "status",
+    "startedAt",
+    "customerJoinedAt",
+    "endedAt",
+    "expertName",
+    "expertEmail",
+    "expertUserKey",
+    "customerName",
+    "customerEmail",
+    "accountKey",
+    "sessionRecordingUrl",
+];
+
+/// The fields by which an element of the list says which session it is.
+const IDENTITY: [&str; 3] = ["sessionStartToken", "customerJoinUrl", "sessionId"];
+
+/// The object of a session at a moment. `put_at` is when its script was put; `count` is another
 /// number in every answer.
 pub(super) fn session(
     script: &SessionScript,
@@ -28,10 +54,10 @@ pub(super) fn session(
     shape: Shape,
     put_at: Timestamp,
     count: u64,
-) -> String {
+) -> Object {
     let mut object = Object::default();
     let mut set = |name: &str, value: String| object.set(name, value);
-    if script.has_id(moment) {
+    if script.has_id(&moment.status) {
         set("sessionId", quoted(&script.id));
     }
     set("sessionType", quoted("screen_sharing"));
@@ -86,7 +112,13 @@ pub(super) fn session(
             }
         }
     }
-    object.text(shape)
+    object
+}
+
+/// The time so many seconds after the script was put.
+pub(super) fn time(put_at: Timestamp, seconds: f64) -> Timestamp {
+    let offset = SignedDuration::try_from_secs_f64(seconds).unwrap_or_default();
+    put_at.saturating_add(offset).unwrap_or(Timestamp::MAX)
 }
 
 /// The body for a list of system links.
@@ -120,14 +152,75 @@ impl Object {
         }
     }
 
-    fn text(mut self, shape: Shape) -> String {
+    /// Makes the object of a session an element of the list, with the documented fields only.
+    pub(super) fn listed(&mut self, start_token: &str, ids: KeyForm, has_id: bool) {
+        if self.0.iter().all(|(name, _)| name != "sessionStartToken") {
+            self.set("sessionStartToken", quoted(start_token));
+        }
+        self.0
+            .retain(|(name, _)| LISTED.contains(&name.as_str()) && (has_id || name != "sessionId"));
+        self.0.sort_by_key(|(name, _)| LISTED.iter().position(|known| known == name));
+        self.write_ids(ids);
+    }
+
+    /// Replaces all but the identity of an element of the list with the content of another.
+    pub(super) fn mix(&mut self, other: Self) {
+        let is_identity = |name: &str| IDENTITY.contains(&name);
+        self.0.retain(|(name, _)| is_identity(name));
+        self.0.extend(other.0.into_iter().filter(|(name, _)| !is_identity(name)));
+    }
+
+    /// Makes the object of a session the body of a callback.
+    pub(super) fn called_back(&mut self, start_token: &str, ids: CallbackIds, order: FieldOrder) {
+        match ids {
+            CallbackIds::Text => {}
+            CallbackIds::Number => self.write_ids(KeyForm::Number),
+            CallbackIds::Token => {
+                self.0.retain(|(name, _)| name != "sessionId");
+                self.0.insert(0, ("sessionStartToken".into(), quoted(start_token)));
+                self.write_ids(KeyForm::Number);
+            }
+        }
+        if order == FieldOrder::Reversed {
+            self.0.reverse();
+        }
+    }
+
+    /// Writes the ids that are made of digits in one form.
+    fn write_ids(&mut self, form: KeyForm) {
+        for (name, value) in &mut self.0 {
+            if matches!(name.as_str(), "sessionId" | "sessionStartToken") {
+                *value = key(value, Some(form));
+            }
+        }
+    }
+
+    /// The object as a form: texts as they are, all else as JSON. A form has no null.
+    pub(super) fn form(mut self, shape: Shape) -> String {
+        self.add_unknown(shape);
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in self.0.iter().filter(|(_, value)| value != "null") {
+            let text = serde_json::from_str::<String>(value).unwrap_or_else(|_| value.clone());
+            form.append_pair(name, &text);
+        }
+        form.finish()
+    }
+
+    /// The object as JSON.
+    pub(super) fn text(mut self, shape: Shape) -> String {
+        self.add_unknown(shape);
+        let field = |(name, value): &(String, String)| format!("{}:{value}", quoted(name));
+        format!("{{{}}}", self.0.iter().map(field).collect::<Vec<_>>().join(","))
+    }
+
+    fn add_unknown(&mut self, shape: Shape) {
         if shape.unknown_fields == Some(true) {
-            self.set("sessionStartToken", quoted("start-token"));
+            if self.0.iter().all(|(name, _)| name != "sessionStartToken") {
+                self.set("sessionStartToken", quoted("start-token"));
+            }
             self.set("deviceCount", "12345678901234567890".into());
             self.set("survey", r#"{"score":4.5,"answers":["yes",null,true]}"#.into());
         }
-        let field = |(name, value): &(String, String)| format!("{}:{value}", quoted(name));
-        format!("{{{}}}", self.0.iter().map(field).collect::<Vec<_>>().join(","))
     }
 }
 
@@ -179,8 +272,7 @@ fn collaborators(form: CollaboratorForm) -> &'static str {
 }
 
 fn timestamp(put_at: Timestamp, seconds: f64, form: Option<TimestampForm>) -> String {
-    let offset = SignedDuration::try_from_secs_f64(seconds).unwrap_or_default();
-    let time = put_at.saturating_add(offset).unwrap_or(Timestamp::MAX);
+    let time = time(put_at, seconds);
     let east = Offset::constant(2).to_datetime(time);
     let show = |format: &str| quoted(&time.strftime(format).to_string());
     match form.unwrap_or(TimestampForm::Zulu) {

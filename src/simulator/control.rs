@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{
     counters::Counters,
@@ -24,18 +24,23 @@ struct Inner {
     world: Mutex<World>,
     /// Sent after each change of the counters, while the world is not locked.
     counted: watch::Sender<()>,
+    /// Told when other callbacks have been planned.
+    replanned: Notify,
     start: Start,
 }
 
 impl Control {
     pub(super) fn new(start: Start, clock: Clock) -> Result<Self, InvalidScript> {
         let world = Mutex::new(World::new(&start, clock)?);
-        Ok(Self(Arc::new(Inner { world, counted: watch::Sender::new(()), start })))
+        let counted = watch::Sender::new(());
+        Ok(Self(Arc::new(Inner { world, counted, replanned: Notify::new(), start })))
     }
 
     /// Adds a session, whose life begins now. It replaces an earlier one with the same id.
     pub fn put_session(&self, script: SessionScript) -> Result<(), InvalidScript> {
-        self.world().put_session(script)
+        self.world().put_session(script)?;
+        self.0.replanned.notify_one();
+        Ok(())
     }
 
     /// Removes a session: it is 404 from now on. `false` if there was none.
@@ -94,7 +99,16 @@ impl Control {
 
     /// Changes the settings.
     pub fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
-        change(&mut self.world().settings);
+        let mut world = self.world();
+        // What has happened by now goes to the URL that was set until now.
+        world.collect_callbacks();
+        let url = world.settings.callbacks.url.clone();
+        change(&mut world.settings);
+        if world.settings.callbacks.url != url {
+            world.replan_callbacks();
+        }
+        drop(world);
+        self.0.replanned.notify_one();
     }
 
     /// Sets the standing of a token, or of all issued tokens of a principal.
@@ -139,6 +153,18 @@ impl Control {
             *world = started;
         }
         drop(world);
+        self.0.counted.send_replace(());
+        self.0.replanned.notify_one();
+    }
+
+    /// Waits until other callbacks have been planned.
+    pub(super) async fn replanned(&self) {
+        self.0.replanned.notified().await;
+    }
+
+    /// Changes the counters.
+    pub(super) fn count(&self, change: impl FnOnce(&mut Counters)) {
+        change(&mut self.world().counters);
         self.0.counted.send_replace(());
     }
 

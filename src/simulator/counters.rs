@@ -13,12 +13,14 @@ const RECENT_LIMIT: usize = 1000;
 
 /// The requests since the start, or since the counters were reset.
 ///
-/// All but `token_requests` counts REST requests, known routes or not.
+/// All but `token_requests` and the callbacks counts REST requests, known routes or not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
     /// Requests.
     pub requests: u64,
+    /// Requests for the list of sessions.
+    pub list_requests: u64,
     /// Requests by the session id or token in their path.
     pub by_session: BTreeMap<String, u64>,
     /// Requests by their token, or by its principal if it was issued here; "" without a token.
@@ -37,6 +39,12 @@ pub struct Counters {
     pub max_in_flight: usize,
     /// Requests whose client left before the answer.
     pub cancelled: u64,
+    /// Status callbacks that were sent, one that was sent twice counting twice.
+    pub callbacks_sent: u64,
+    /// Those of them that the receiver did not answer with 2xx in time.
+    pub callbacks_failed: u64,
+    /// Status callbacks that were not sent, because the settings say so or too many were waiting.
+    pub callbacks_lost: u64,
     /// Requests to the token endpoint.
     pub token_requests: u64,
     /// The latest requests, oldest first: at most 1000.

@@ -1,11 +1,14 @@
-//! The script of a session, and the state of the session at a moment.
+//! The script of a session, its life, and its state at a moment.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::time::Instant;
 
-use crate::config::simulate::Shape;
+use super::{chance::hash, list::Listed};
+use crate::config::simulate::{CallbackUrl, Shape};
 
 /// Fields of a body as JSON text, so that a number of twenty digits keeps all of them.
 pub type Fields = BTreeMap<String, Box<RawValue>>;
@@ -32,6 +35,9 @@ pub struct SessionScript {
     /// The tokens, or principals of issued tokens, that may see it; for all others it is 404.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visible_to: Option<Vec<String>>,
+    /// Where its status callbacks go [default: the setting].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_status_callback_url: Option<CallbackUrl>,
     /// The shape of its body, where it differs from the general one.
     #[serde(default)]
     pub shape: Shape,
@@ -77,6 +83,20 @@ pub(super) struct Moment {
     pub joined_at: Option<f64>,
     pub ended_at: Option<f64>,
     pub fields: Fields,
+}
+
+/// A script, and when it was added.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub script: SessionScript,
+    pub since: Instant,
+    pub since_time: Timestamp,
+    /// The token by which the list names the session, and by which it can be asked for.
+    pub start_token: String,
+    /// The element of the list that was sent last.
+    pub listed: Option<Listed>,
+    /// Another number for each life.
+    pub number: u64,
 }
 
 impl SessionScript {
@@ -158,19 +178,35 @@ impl SessionScript {
         Ok(self)
     }
 
-    /// The state `at` seconds after the script was added; `None` before the first step.
-    pub(super) fn moment(&self, at: f64) -> Option<Moment> {
-        let mut moment: Option<Moment> = None;
-        for step in self.steps.iter().take_while(|step| step.at <= at) {
-            let start = || Moment { fields: self.fields.clone(), ..Moment::default() };
-            moment.get_or_insert_with(start).pass(step);
-        }
-        moment
+    /// The steps that have passed `at` seconds after the script was added.
+    pub(super) fn passed(&self, at: f64) -> &[Step] {
+        self.steps.get(..self.steps.partition_point(|step| step.at <= at)).unwrap_or_default()
     }
 
-    /// Whether the session has its id at that moment.
-    pub(super) fn has_id(&self, moment: &Moment) -> bool {
-        self.token.is_none() || moment.status != "notStarted"
+    /// The state after these steps; `None` if there are none.
+    pub(super) fn after(&self, steps: &[Step]) -> Option<Moment> {
+        let mut moment = Moment { fields: self.fields.clone(), ..Moment::default() };
+        for step in steps {
+            moment.pass(step);
+        }
+        (!steps.is_empty()).then_some(moment)
+    }
+
+    /// The state `at` seconds after the script was added; `None` before the first step.
+    pub(super) fn moment(&self, at: f64) -> Option<Moment> {
+        self.after(self.passed(at))
+    }
+
+    /// Whether the session has its id while it has that status.
+    pub(super) fn has_id(&self, status: &str) -> bool {
+        self.token.is_none() || status != "notStarted"
+    }
+
+    /// Whether the vendor has forgotten the session, which keeps it for `retention` seconds after
+    /// its end.
+    pub(super) fn is_gone(&self, at: f64, ended_at: Option<f64>, retention: f64) -> bool {
+        let retention = self.retention.unwrap_or(retention);
+        ended_at.is_some_and(|ended_at| at >= ended_at + retention)
     }
 
     /// When the session begins to exist, in seconds after the script was added.
@@ -179,19 +215,65 @@ impl SessionScript {
     }
 }
 
+impl Life {
+    /// A life that begins now.
+    pub(super) fn new(script: SessionScript, since_time: Timestamp, number: u64) -> Self {
+        // Eighteen digits, which are too many for f64.
+        let digits = 10_u64.pow(17) + hash(0, "start token", &script.id) % 10_u64.pow(17);
+        let start_token = script.token.clone().unwrap_or_else(|| digits.to_string());
+        Self { script, since: Instant::now(), since_time, start_token, listed: None, number }
+    }
+
+    /// The status now; `None` before the first step.
+    pub(super) fn status(&self) -> Option<String> {
+        self.script.moment(self.since.elapsed().as_secs_f64()).map(|moment| moment.status)
+    }
+
+    /// The steps that a callback tells, and when they happen: the customer joins, or the session
+    /// ends. What happened before the script was added is not among them.
+    pub(super) fn announced(&self) -> impl Iterator<Item = (Instant, usize)> {
+        let mut status = None;
+        self.script.steps.iter().enumerate().filter_map(move |(number, step)| {
+            let is_new = step.status.is_some() && step.status != status;
+            status = step.status.clone().or(status.take());
+            let at = Duration::try_from_secs_f64(step.at).ok()?;
+            let at = self.since.checked_add(at)?;
+            (is_new && (step.joins() || step.ends())).then_some((at, number))
+        })
+    }
+}
+
+impl Step {
+    pub(super) fn starts(&self) -> bool {
+        self.is_any(&["waiting", "active", "complete", "abandoned"])
+    }
+
+    pub(super) fn ends(&self) -> bool {
+        self.is_any(&["complete", "abandoned"])
+    }
+
+    pub(super) fn joins(&self) -> bool {
+        self.is_any(&["active"])
+    }
+
+    fn is_any(&self, statuses: &[&str]) -> bool {
+        self.status.as_deref().is_some_and(|status| statuses.contains(&status))
+    }
+}
+
 impl Moment {
     fn pass(&mut self, step: &Step) {
         self.fields.extend(step.fields.clone());
-        let Some(status) = &step.status else { return };
-        self.status.clone_from(status);
-        if matches!(status.as_str(), "waiting" | "active" | "complete" | "abandoned") {
-            self.started_at.get_or_insert(step.at);
+        if let Some(status) = &step.status {
+            self.status.clone_from(status);
         }
-        if status == "active" {
-            self.joined_at.get_or_insert(step.at);
-        }
-        if matches!(status.as_str(), "complete" | "abandoned") {
-            self.ended_at.get_or_insert(step.at);
+        let times = [
+            (step.starts(), &mut self.started_at),
+            (step.joins(), &mut self.joined_at),
+            (step.ends(), &mut self.ended_at),
+        ];
+        for (_, time) in times.into_iter().filter(|(happens, _)| *happens) {
+            time.get_or_insert(step.at);
         }
     }
 }

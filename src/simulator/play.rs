@@ -178,13 +178,23 @@ fn edited(right: Answer, edit: impl FnOnce(&mut Fields)) -> Answer {
     })
 }
 
-/// The right answer with only these fields. An error stays as it is.
+/// The right answer with only these fields of its session, or of each session in its list. An error
+/// stays as it is.
 fn only(right: Answer, names: &[&str]) -> Answer {
-    if right.status == 200 {
-        edited(right, |object| object.retain(|name, _| names.contains(&name.as_str())))
-    } else {
-        right
+    if right.status != 200 {
+        return right;
     }
+    let keep = |session: &mut Fields| session.retain(|name, _| names.contains(&name.as_str()));
+    edited(right, |object| {
+        let list = object.get("sessions");
+        match list.and_then(|list| serde_json::from_str::<Vec<Fields>>(list.get()).ok()) {
+            None => keep(object),
+            Some(mut sessions) => {
+                sessions.iter_mut().for_each(keep);
+                object.extend(to_raw_value(&sessions).ok().map(|list| ("sessions".into(), list)));
+            }
+        }
+    })
 }
 
 /// The right answer with another field at the end of its object, or of the last object in its list.

@@ -11,11 +11,13 @@ use super::fault::Fault;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Route {
-    /// Both REST calls.
+    /// All REST calls.
     #[default]
     Rest,
     /// `/sessions/{id}`.
     Sessions,
+    /// `/sessions`, the list.
+    SessionList,
     /// `/systemLinks`.
     SystemLinks,
     /// The token endpoint.
@@ -135,8 +137,12 @@ impl ActiveRule {
     ) -> bool {
         let rule = &self.rule;
         let matches = match rule.route {
-            Route::Rest => matches!(route, Route::Sessions | Route::SystemLinks),
-            Route::Sessions | Route::SystemLinks | Route::Token => route == rule.route,
+            Route::Rest => {
+                matches!(route, Route::Sessions | Route::SessionList | Route::SystemLinks)
+            }
+            Route::Sessions | Route::SessionList | Route::SystemLinks | Route::Token => {
+                route == rule.route
+            }
         } && rule.session_id.as_deref().is_none_or(|id| session_id == Some(id))
             && rule.credential.as_deref().is_none_or(|name| credential == Some(name));
         let is_over = self.until.is_some_and(|until| Instant::now() >= until)

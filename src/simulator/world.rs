@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{
     answer::{Answer, http_date},
     body,
+    callback::Schedule,
     counters::{Counters, Quota, Seen},
     credentials::{Credentials, Standing},
     fault::Fault,
-    life::{Fields, InvalidScript, SessionScript},
+    life::{Fields, InvalidScript, Life, SessionScript},
     play::{Outcome, later, play},
     rule::{ActiveRule, Route, Rule},
 };
@@ -52,20 +52,13 @@ pub(super) struct World {
     pub sessions: BTreeMap<String, Life>,
     pub links: BTreeMap<String, LinksScript>,
     pub rules: Vec<ActiveRule>,
+    pub seed: u64,
+    pub request_count: u64,
+    pub schedule: Schedule,
     started: Instant,
     ids_by_token: HashMap<String, String>,
     quota: Quota,
-    seed: u64,
     rule_count: u64,
-    request_count: u64,
-}
-
-/// A script, and when it was added.
-#[derive(Debug)]
-pub(super) struct Life {
-    pub script: SessionScript,
-    since: Instant,
-    since_time: Timestamp,
 }
 
 /// What the answer to a request, and its place in the counters, depend on.
@@ -84,6 +77,8 @@ pub(super) struct Request {
 pub(super) enum Call {
     /// The session with this id or token.
     Session(String),
+    /// The sessions that these query parameters select.
+    SessionList(HashMap<String, String>),
     /// The links of this domain.
     SystemLinks(Option<String>),
     WrongMethod,
@@ -111,6 +106,7 @@ impl World {
             ids_by_token: HashMap::new(),
             quota: Quota::default(),
             seed: start.seed,
+            schedule: Schedule::default(),
             rule_count: 0,
             request_count: 0,
         };
@@ -124,17 +120,21 @@ impl World {
     pub(super) fn put_session(&mut self, script: SessionScript) -> Result<(), InvalidScript> {
         let script = script.checked()?;
         self.delete_session(&script.id);
-        if let Some(token) = &script.token {
-            self.ids_by_token.insert(token.clone(), script.id.clone());
-        }
-        let life = Life { since: Instant::now(), since_time: self.clock.now(), script };
-        self.sessions.insert(life.script.id.clone(), life);
+        let life = Life::new(script, self.clock.now(), self.schedule.next_number());
+        self.ids_by_token.insert(life.start_token.clone(), life.script.id.clone());
+        let id = life.script.id.clone();
+        self.sessions.insert(id.clone(), life);
+        self.plan_callbacks(&id);
         Ok(())
     }
 
     pub(super) fn delete_session(&mut self, id: &str) -> bool {
-        self.ids_by_token.retain(|_, known| known != id);
-        self.sessions.remove(id).is_some()
+        let Some(life) = self.sessions.remove(id) else { return false };
+        // Another session may have the same token by now.
+        if self.ids_by_token.get(&life.start_token).is_some_and(|known| known == id) {
+            self.ids_by_token.remove(&life.start_token);
+        }
+        true
     }
 
     pub(super) fn add_rule(&mut self, rule: Rule) -> u64 {
@@ -150,6 +150,7 @@ impl World {
         let name = request.token.as_deref().map(|token| self.credentials.name(token));
         let (route, session_id) = match &request.call {
             Call::Session(id) => (Some(Route::Sessions), Some(id.as_str())),
+            Call::SessionList(_) => (Some(Route::SessionList), None),
             Call::SystemLinks(_) => (Some(Route::SystemLinks), None),
             Call::WrongMethod | Call::NoSuchRoute => (None, None),
         };
@@ -161,6 +162,9 @@ impl World {
         let right = if self.quota.admits(scope, self.settings.rate_limit) {
             if let Some(route) = route {
                 (fault, delay) = self.fault(route, session_id, name.as_deref());
+            }
+            if route == Some(Route::SessionList) {
+                delay += self.settings.list.delay;
             }
             let right = self.right_answer(&request, name.as_deref(), &fault);
             Answer { encoding: right.encoding.filter(|_| request.accepts_gzip), ..right }
@@ -177,6 +181,7 @@ impl World {
             headers: request.headers,
             credential: name,
         };
+        self.counters.list_requests += u64::from(route == Some(Route::SessionList));
         self.counters.count(seen, session_id);
         Plan { delay, outcome }
     }
@@ -232,8 +237,8 @@ impl World {
     }
 
     /// The right answer. A fault can ask for that of another time, shape or session.
-    fn right_answer(&self, request: &Request, name: Option<&str>, fault: &Fault) -> Answer {
-        let refusal = || self.refusal(request.token.as_deref());
+    fn right_answer(&mut self, request: &Request, name: Option<&str>, fault: &Fault) -> Answer {
+        let refusal = self.refusal(request.token.as_deref());
         let name = name.unwrap_or_default();
         match &request.call {
             Call::NoSuchRoute => {
@@ -243,9 +248,12 @@ impl World {
             Call::WrongMethod => self
                 .error(405, "MethodNotAllowed", "The method is not allowed")
                 .header("allow", "GET, HEAD"),
-            Call::Session(id) => refusal().unwrap_or_else(|| self.session(id, name, fault)),
+            Call::Session(id) => refusal.unwrap_or_else(|| self.session(id, name, fault)),
+            Call::SessionList(query) => {
+                refusal.unwrap_or_else(|| self.session_list(query, name, fault))
+            }
             Call::SystemLinks(domain) => {
-                refusal().unwrap_or_else(|| self.system_links(domain.as_deref(), name, fault))
+                refusal.unwrap_or_else(|| self.system_links(domain.as_deref(), name, fault))
             }
         }
     }
@@ -293,16 +301,16 @@ impl World {
         let script = &life.script;
         let at = life.since.elapsed().as_secs_f64();
         let mut moment = script.moment(at)?;
-        let retention = script.retention.unwrap_or(self.settings.retention);
-        let is_gone = moment.ended_at.is_some_and(|ended_at| at >= ended_at + retention);
-        if is_gone || (asked == script.id && !script.has_id(&moment)) {
+        let is_gone = script.is_gone(at, moment.ended_at, self.settings.retention);
+        if is_gone || (asked == script.id && !script.has_id(&moment.status)) {
             return None;
         }
         if let Fault::Stale { seconds } = *fault {
             moment = script.moment((at - seconds).min(at).max(script.begin()))?;
         }
         let shape = fault.shape().or(script.shape).or(self.settings.shape);
-        let text = body::session(script, &moment, shape, life.since_time, self.request_count);
+        let object = body::session(script, &moment, shape, life.since_time, self.request_count);
+        let text = object.text(shape);
         Some(Answer { encoding: shape.encoding(), ..Answer::json(text) })
     }
 
@@ -316,18 +324,12 @@ impl World {
         Answer { encoding: shape.encoding(), ..Answer::json(body::system_links(links, shape)) }
     }
 
-    fn error(&self, status: u16, code: &str, message: &str) -> Answer {
+    pub(super) fn error(&self, status: u16, code: &str, message: &str) -> Answer {
         Answer::error(status, self.settings.error_body, code, message)
     }
 }
 
-impl Life {
-    /// The status now; `None` before the first step.
-    pub(super) fn status(&self) -> Option<String> {
-        self.script.moment(self.since.elapsed().as_secs_f64()).map(|moment| moment.status)
-    }
-}
-
-fn sees(visible_to: Option<&Vec<String>>, name: &str) -> bool {
+/// Whether a session or links can be seen by a token, or principal of issued tokens.
+pub(super) fn sees(visible_to: Option<&Vec<String>>, name: &str) -> bool {
     visible_to.is_none_or(|names| names.iter().any(|known| known == name))
 }

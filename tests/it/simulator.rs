@@ -3,10 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod callback;
 mod control;
 mod faults;
+mod list;
+mod list_faults;
 mod lives;
 mod manual;
+mod receiver;
 mod rules;
 mod seeming;
 mod shapes;

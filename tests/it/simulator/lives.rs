@@ -95,3 +95,24 @@ async fn random_lives_can_be_played_and_end() {
         assert!(matches!(end.as_str(), "complete" | "abandoned"), "{id}: {end}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn random_lives_keep_beginning_and_ending_for_two_minutes() {
+    let config = SimulateConfig { random: 2000, seed: 7, speed: 10.0, ..Default::default() };
+    let control = simulator(config);
+    let counts = || {
+        let statuses = control.statuses().into_iter().filter(|(id, _)| id.starts_with("9000"));
+        let begun: Vec<_> = statuses.filter_map(|(_, status)| status).collect();
+        let is_over = |status: &&String| ["complete", "abandoned"].contains(&status.as_str());
+        (begun.len(), begun.iter().filter(is_over).count())
+    };
+    let mut last = counts();
+    assert!((500..900).contains(&last.0), "{last:?} have begun, of these are over");
+    for _ in 0..12 {
+        advance(Duration::from_secs(10)).await;
+        let now = counts();
+        let (begun, ended) = (now.0 - last.0, now.1 - last.1);
+        assert!((50..200).contains(&begun) && (30..200).contains(&ended), "{begun} {ended}");
+        last = now;
+    }
+}
