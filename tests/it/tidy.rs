@@ -45,7 +45,7 @@ const CRATES: [(&[&str], &[&str]); 4] = [
 ];
 
 /// The files that may spawn tasks. Each task has an owner that ends it.
-const SPAWNERS: [&str; 6] = [
+const SPAWNERS: [&str; 7] = [
     "src/server",
     "src/feed/poll.rs",
     "src/feed/sweep.rs",
