@@ -4,6 +4,7 @@
 pub mod body;
 mod crash;
 mod delay;
+mod desk;
 mod drain;
 mod ends;
 mod hints;
