@@ -1,7 +1,7 @@
 //! The delay from a change to its update when the quota is too small for all polls. The test
 //! compares this feed and quota with plain round-robin, on the same lives and paused time.
 //!
-//! `GOTOASSIST_TEST_DELAY=full cargo test --release --test it detection_delay -- --nocapture`
+//! `GOTOASSIST_TEST_DELAY=full cargo test --release --test it watch::delay -- --nocapture`
 //! prints the table of docs/watching.md.
 
 mod lives;
