@@ -36,8 +36,11 @@ const CALM_AFTER: Duration = Duration::from_mins(12);
 
 #[test]
 fn every_history_is_true() {
-    let told: usize = play(&seeds(SEEDS), false).into_iter().map(|told| told.messages).sum();
-    assert!(told > 0, "no world told anything");
+    let told = play(&seeds(SEEDS), false);
+    let messages: usize = told.iter().map(|told| told.messages).sum();
+    let listed: usize = told.iter().map(|told| told.listed).sum();
+    println!("{} worlds: {messages} messages, {listed} readings of the list", told.len());
+    assert!(messages > 0 && listed > 0);
 }
 
 /// The rule `Contained`: one failing session and one refused credential change neither the messages
@@ -66,6 +69,8 @@ pub struct Told {
     messages: usize,
     /// The delay from each change of status to its update, if somebody was watching.
     delays: Vec<Duration>,
+    /// How often the servers read the list.
+    listed: usize,
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long a test runs is not configuration")]
@@ -187,7 +192,7 @@ impl World {
                     () = &mut restarts => unreachable!("restarts go on for ever"),
                     ended = watchers.join_next() => match ended {
                         Some(ended) => {
-                            let Told { messages, delays } = ended.unwrap()?;
+                            let Told { messages, delays, .. } = ended.unwrap()?;
                             told.messages += messages;
                             told.delays.extend(delays);
                         }
@@ -196,7 +201,8 @@ impl World {
                 }
             }
         });
-        let told = told.await.map_err(|_| "a watch does not come to its end".to_owned())??;
+        let mut told = told.await.map_err(|_| "a watch does not come to its end".to_owned())??;
+        told.listed = self.vendor.listed.lock().unwrap().len();
         check_frugal(&self.vendor)?;
         hints::check_frugal(&self.vendor)?;
         Ok(told)
