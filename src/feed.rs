@@ -16,6 +16,7 @@ mod poller;
 mod registry;
 mod request;
 mod revision;
+mod roster;
 mod settings;
 mod state;
 mod subscribe;
@@ -29,16 +30,19 @@ pub use hint::HintSource;
 pub use poll_interval::PollIntervals;
 pub use request::{Ask, BoxedListReply, BoxedReply, Keep, Key, List, ListAsk, Reply, list, read};
 pub use revision::{Difference, Revision};
+pub use roster::Roster;
 pub use settings::Settings;
 pub use state::{Overview, State};
 pub use subscription::{Subscriber, Subscription, View};
 
 use crate::{
     clock::Clock,
+    credential::Credential,
     model::{Known, Session, SessionId},
     traffic::{Identities, RequestContext},
     wire::{Answer, Error},
 };
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use registry::Registry;
 use subscribe::NewSubscription;
@@ -98,6 +102,20 @@ impl Feed {
         let age = Duration::try_from(self.0.clock.now().duration_since(observed_at));
         let content = poller.state.borrow().revision.session.clone();
         (age.unwrap_or_default() <= max_staleness).then_some(Answer { content, observed_at })
+    }
+
+    /// Subscribes to the sessions of an account that are open, or begin at `since` or later.
+    ///
+    /// The list of the vendor shows them. A session that is open is found if it began within the
+    /// last 24 hours or since `since`. `None` if the feed does not read the list.
+    pub fn roster(&self, credential: &Credential, since: Timestamp) -> Option<Roster> {
+        self.0.list.as_ref()?;
+        let entries = Arc::new(roster::Entries::new(since));
+        let mut polls = self.0.polls.lock();
+        let account = polls.account(credential);
+        account.add_roster(&entries);
+        sweep::start_if_due(&self.0, account);
+        Some(Roster(entries))
     }
 
     /// Polls the session with this id or token sooner, under each credential that watches it.

@@ -136,7 +136,7 @@ pub struct PollConfig {
 pub enum Sweep {
     /// For each credential for which the list costs less than single polls.
     Auto,
-    /// Never, except for `ListSessions`.
+    /// Only for those who ask for all sessions.
     Off,
 }
 

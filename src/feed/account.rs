@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use super::{poller::Poller, sweep::Reliability};
+use tokio::sync::Notify;
+
+use super::{poller::Poller, roster::Entries, sweep::Reliability};
 use crate::{
     credential::Credential,
     model::{Identity, SessionId},
@@ -21,8 +23,10 @@ pub(super) struct Account {
     by_identity: HashMap<Identity, SessionId>,
     /// How reliable the hints of the vendor's list are.
     pub reliability: Arc<Reliability>,
-    /// The task that reads the vendor's list for this credential, if there is one.
-    pub sweeper: Weak<()>,
+    /// Wakes the task that reads the vendor's list for this credential, if there is one.
+    pub sweeper: Weak<Notify>,
+    /// The rosters of this account that are in use.
+    rosters: Vec<Weak<Entries>>,
 }
 
 impl Account {
@@ -33,6 +37,7 @@ impl Account {
             by_identity: HashMap::new(),
             reliability: Arc::default(),
             sweeper: Weak::new(),
+            rosters: Vec::new(),
         }
     }
 
@@ -52,6 +57,19 @@ impl Account {
         {
             self.by_identity.remove(&identity);
         }
+    }
+
+    pub fn add_roster(&mut self, roster: &Arc<Entries>) {
+        self.rosters.retain(|roster| roster.strong_count() > 0);
+        self.rosters.push(Arc::downgrade(roster));
+        if let Some(sweeper) = self.sweeper.upgrade() {
+            sweeper.notify_one();
+        }
+    }
+
+    /// The rosters that are in use.
+    pub fn rosters(&self) -> impl Iterator<Item = Arc<Entries>> {
+        self.rosters.iter().filter_map(Weak::upgrade)
     }
 
     /// The polls of the session with this id or token. A session may have a poll by its id and

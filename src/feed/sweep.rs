@@ -12,6 +12,7 @@ use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 use jiff::SignedDuration;
 use parking_lot::Mutex;
 use tokio::{
+    sync::Notify,
     task::yield_now,
     time::{Instant, sleep_until},
 };
@@ -23,6 +24,7 @@ use super::{
     poller::Observation,
     registry::Registry,
     request::{List, ListAsk},
+    roster::{self, Found},
 };
 use crate::{
     credential::CredentialId,
@@ -56,21 +58,25 @@ const SLICE: usize = 500;
 /// Starts to sweep for an account, if it has enough polls and nobody does it yet.
 pub(super) fn start_if_due(registry: &Arc<Registry>, account: &mut Account) {
     let is_running = account.sweeper.strong_count() > 0;
-    if registry.list.is_some() && !is_running && account.polls.len() >= FEWEST_POLLS {
-        let token = Arc::new(());
-        account.sweeper = Arc::downgrade(&token);
+    if registry.list.is_some() && !is_running && is_due(account) {
+        let wake = Arc::new(Notify::new());
+        account.sweeper = Arc::downgrade(&wake);
         let credential = account.credential.id();
-        let sweeper = Sweeper { registry: registry.clone(), credential, token };
+        let sweeper = Sweeper { registry: registry.clone(), credential, wake };
         tokio::spawn(async move { sweeper.run().await });
     }
 }
 
-/// Sweeps for one credential until it has too few polls.
+fn is_due(account: &Account) -> bool {
+    account.polls.len() >= FEWEST_POLLS || account.rosters().next().is_some()
+}
+
+/// Sweeps for one credential until it has too few polls and no roster.
 struct Sweeper {
     registry: Arc<Registry>,
     credential: CredentialId,
-    /// The account refers to it, so that it has one sweeper.
-    token: Arc<()>,
+    /// Notified when there is a new roster. The account refers to it, so that it has one sweeper.
+    wake: Arc<Notify>,
 }
 
 /// Why the list gave no hints.
@@ -95,12 +101,17 @@ impl Sweeper {
         let Some(list) = &self.registry.list else { return };
         let (mut cost, mut failures) = (Cost::UNKNOWN, 0);
         let mut asked_at = Instant::now();
-        let mut due_at = asked_at + CHECK;
+        // A roster waits for its first sessions.
+        let mut due_at = asked_at;
         loop {
-            sleep_until(due_at).await;
+            tokio::select! {
+                () = sleep_until(due_at) => {}
+                () = self.wake.notified() => sleep_until(due_at.min(asked_at + cost.interval())).await,
+            }
             let Some(account) = self.account() else { return };
             let plan = Plan::new(&account, &self.registry, cost.interval());
-            if !cost.pays(plan.rate, self.registry.settings.list_advantage) {
+            let has_roster = account.rosters().next().is_some();
+            if !has_roster && !cost.pays(plan.rate, self.registry.settings.list_advantage) {
                 self.uncover(&account);
                 cost.forget_a_little();
                 due_at = Instant::now() + CHECK;
@@ -129,10 +140,8 @@ impl Sweeper {
                     }
                     self.uncover(&account);
                     account.reliability.forget_hints();
-                    let (first, longest) = BACKOFF;
-                    let pause = first.saturating_mul(1 << failures.min(6)).min(longest);
                     failures += 1;
-                    pause
+                    if has_roster { roster::backoff(failures) } else { backoff(failures) }
                 }
             };
             due_at = Instant::now() + pause;
@@ -143,16 +152,19 @@ impl Sweeper {
     fn account(&self) -> Option<Account> {
         let mut polls = self.registry.polls.lock();
         let account = polls.by_credential.get_mut(&self.credential)?;
-        if !account.sweeper.ptr_eq(&Arc::downgrade(&self.token)) {
+        if !account.sweeper.ptr_eq(&Arc::downgrade(&self.wake)) {
             return None;
         }
-        if account.polls.len() < FEWEST_POLLS {
-            // Under the same lock, so that the next poll starts another sweeper.
-            account.sweeper = std::sync::Weak::new();
-            self.uncover(account);
-            return None;
+        if is_due(account) {
+            return Some(account.clone());
         }
-        Some(account.clone())
+        // Under the same lock, so that the next poll or roster starts another sweeper.
+        account.sweeper = std::sync::Weak::new();
+        self.uncover(account);
+        if account.polls.is_empty() {
+            polls.by_credential.remove(&self.credential);
+        }
+        None
     }
 
     /// Reads the list once. Returns its size in bytes.
@@ -164,9 +176,24 @@ impl Sweeper {
         interval: Duration,
     ) -> Result<usize, Failure> {
         let observations = Arc::<Mutex<HashMap<SessionId, Observation>>>::default();
-        let (polls, observed) = (account.clone(), observations.clone());
-        let keep = move |element: ListedSession| observe(&polls, &element, &mut observed.lock());
-        let bytes = list(ask, Box::new(keep)).await.map_err(Failure::Unanswered)?;
+        let found = Arc::<Mutex<Vec<Found>>>::default();
+        let rosters: Vec<_> = account.rosters().collect();
+        let since = rosters.iter().map(|roster| roster.since).min();
+        let (polls, observed, finds) = (account.clone(), observations.clone(), found.clone());
+        let keep = move |element: ListedSession| {
+            observe(&polls, &element, &mut observed.lock());
+            finds.lock().extend(since.and_then(|since| Found::of(&element, since)));
+        };
+        let bytes = match list(ask, Box::new(keep)).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                rosters.iter().for_each(|roster| roster.fail(&error));
+                return Err(Failure::Unanswered(error));
+            }
+        };
+        for roster in &rosters {
+            roster.offer(&found.lock(), self.registry.clock.now());
+        }
         if account.reliability.is_useless() {
             return Err(Failure::Unreliable);
         }
@@ -191,6 +218,12 @@ impl Sweeper {
             poller.uncover(&self.registry.settings);
         }
     }
+}
+
+/// The pause after this many failures in a row.
+fn backoff(failures: u32) -> Duration {
+    let (first, longest) = BACKOFF;
+    first.saturating_mul(1 << (failures - 1).min(6)).min(longest)
 }
 
 /// Compares an element of the list with the polls of its session. A list may show a session twice.
@@ -237,7 +270,9 @@ impl Plan {
                 plan.window.from = plan.window.from.min(started_at);
             }
         }
-        plan.window.from -= MARGIN;
+        // An open session may have begun long before its roster.
+        let roster = account.rosters().map(|roster| roster.since.min(earliest)).min();
+        plan.window.from = plan.window.from.min(roster.unwrap_or(now)) - MARGIN;
         plan
     }
 }

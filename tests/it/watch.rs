@@ -14,6 +14,7 @@ mod messages;
 mod poison;
 mod random;
 mod resume;
+mod roster;
 mod soak;
 mod trouble;
 mod truth;
