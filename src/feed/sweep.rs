@@ -187,7 +187,9 @@ impl Sweeper {
         let bytes = match list(ask, Box::new(keep)).await {
             Ok(bytes) => bytes,
             Err(error) => {
-                rosters.iter().for_each(|roster| roster.fail(&error));
+                for roster in &rosters {
+                    roster.fail(&error);
+                }
                 return Err(Failure::Unanswered(error));
             }
         };
