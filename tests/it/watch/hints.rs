@@ -12,7 +12,7 @@ use gotoassist_grpc::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    random::{Servers, Told},
+    random::{Life, Servers, Told},
     world::{Lister, Listing, Vendor},
 };
 
@@ -23,10 +23,10 @@ const SHORTEST: Duration = Duration::from_secs(2);
 pub fn lister(seed: u64) -> Lister {
     let mut rng = Rng::with_seed(seed ^ 0x5eed);
     let alterations: [fn(&mut ListedSession); 5] = [
-        |element| element.session.upstream_status = "complete".to_owned(),
-        |element| element.session.upstream_status = "notStarted".to_owned(),
+        |element| "complete".clone_into(&mut element.session.upstream_status),
+        |element| "notStarted".clone_into(&mut element.session.upstream_status),
         |element| element.session = Session::default(),
-        |element| element.session.session_id = "777".to_owned(),
+        |element| "777".clone_into(&mut element.session.session_id),
         |element| element.session.customer_name = Some("A Stranger".to_owned()),
     ];
     let kinds = [Kind::PermissionDenied, Kind::Malformed, Kind::Timeout, Kind::NotFound];
@@ -42,14 +42,10 @@ pub fn lister(seed: u64) -> Lister {
 }
 
 /// Calls back at one of the servers, when sessions change and when they do not.
-pub async fn call_back(
-    mut rng: Rng,
-    servers: Servers,
-    lives: Vec<(String, Arc<Vec<(Duration, Session)>>)>,
-) -> Result<Told, String> {
+pub async fn call_back(mut rng: Rng, servers: Servers, lives: Vec<Life>) -> Result<Told, String> {
     let start = Instant::now();
     for _ in 0..60 {
-        let (id, stages) = rng.choice(&lives).ok_or("no session")?;
+        let Life { id, stages } = rng.choice(&lives).ok_or("no session")?;
         let next = stages.iter().map(|(at, _)| *at).find(|at| *at > start.elapsed());
         match next {
             Some(at) if rng.bool() => sleep(at.saturating_sub(start.elapsed())).await,

@@ -124,9 +124,9 @@ struct World {
 
 /// The true life of a session.
 #[derive(Clone)]
-struct Life {
-    id: String,
-    stages: Arc<Vec<(Duration, Session)>>,
+pub struct Life {
+    pub id: String,
+    pub stages: Arc<Vec<(Duration, Session)>>,
 }
 
 /// The replicas. A replica that stops is replaced.
@@ -181,8 +181,8 @@ impl World {
         }
         let mut restarts =
             Box::pin(restart(self.rng.fork(), self.vendor.clone(), self.servers.clone()));
-        let lives = self.sessions.iter().map(|life| (life.id.clone(), life.stages.clone()));
-        let calls = hints::call_back(self.rng.fork(), self.servers.clone(), lives.collect());
+        let lives = self.sessions.clone();
+        let calls = hints::call_back(self.rng.fork(), self.servers.clone(), lives);
         watchers.spawn(calls);
         let calm = Duration::from_hours(3);
         let told = timeout(calm, async {
