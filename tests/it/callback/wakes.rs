@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
-use gotoassist_grpc::proto::{
-    SessionStatus, WatchSessionResponse, watch_session_response::EventType,
+use futures_util::future::join_all;
+use gotoassist_grpc::{
+    config::{SimulateConfig, from_flags},
+    proto::{SessionStatus, WatchSessionResponse, watch_session_response::EventType},
+    simulator::SessionScript,
 };
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tonic::Streaming;
 
-use super::{SECRET, code, exchange, post, without_date};
+use super::{PATH, SECRET, code, exchange, post, without_date};
 use crate::kit::{
     folder::Folder,
     process::Serve,
     request::{signed, watch},
     soon,
     stub::{Stub, answer, ok},
+    vendor::Vendor,
 };
 
 /// The time between polls is longer than the test, so that only a hint makes a poll.
@@ -67,18 +71,26 @@ impl World {
 
     /// A watch that has got its snapshot.
     async fn watch(&self, session: &str, token: &str) -> Streaming<WatchSessionResponse> {
-        let request = signed(watch(session), &format!("Bearer {token}"));
-        let mut messages =
-            self.serve.client().await.watch_session(request).await.unwrap().into_inner();
-        let first = soon(messages.message()).await.unwrap().unwrap();
-        assert_eq!(first.event_type(), EventType::Snapshot);
-        messages
+        watch_until_snapshot(&self.serve, session, token).await
     }
 
     async fn call_back(&self, body: &str) {
         let request = post(SECRET, "", body.as_bytes());
         assert_eq!(code(&exchange(self.serve.callback.unwrap(), &request).await), 204);
     }
+}
+
+/// A watch that has got its snapshot.
+async fn watch_until_snapshot(
+    serve: &Serve,
+    session: &str,
+    token: &str,
+) -> Streaming<WatchSessionResponse> {
+    let request = signed(watch(session), &format!("Bearer {token}"));
+    let mut messages = serve.client().await.watch_session(request).await.unwrap().into_inner();
+    let first = soon(messages.message()).await.unwrap().unwrap();
+    assert_eq!(first.event_type(), EventType::Snapshot);
+    messages
 }
 
 /// The next message. It must be the change to ACTIVE.
@@ -112,6 +124,44 @@ async fn a_callback_wakes_the_polls_under_every_credential_and_by_every_name() {
         assert!((2.5..3.5).contains(&hints), "{hints}");
         world.serve.stop().await;
     }
+}
+
+/// The simulated vendor calls back in every form that it plays.
+#[tokio::test]
+async fn every_form_of_the_simulators_callbacks_brings_the_change() {
+    let forms = [
+        ("json", "text", "documented"),
+        ("json", "number", "reversed"),
+        ("json", "token", "documented"),
+        ("form", "text", "reversed"),
+        ("form", "token", "reversed"),
+    ];
+    join_all(forms.map(|(body, ids, order)| brings_the_change(body, ids, order))).await;
+}
+
+/// A callback that names the session by its token wakes the watches by token.
+async fn brings_the_change(body: &str, ids: &str, order: &str) {
+    let (vendor, folder) = (Vendor::start().await, Folder::new());
+    let secrets = folder.write("secrets", SECRET);
+    let flags = ["--poll-waiting", NEVER, "--callback-listen=127.0.0.1:0"];
+    let secrets = ["--callback-secret-file", &secrets];
+    let serve = Serve::before(&vendor, &[&flags[..], &secrets].concat()).await;
+    let address = serve.callback.unwrap();
+    let config: SimulateConfig = from_flags([
+        format!("--callback-url=http://{address}{PATH}{SECRET}"),
+        format!("--callback-body={body}"),
+        format!("--callback-ids={ids}"),
+        format!("--callback-order={order}"),
+    ])
+    .unwrap();
+    vendor.change_settings(|settings| settings.callbacks = config.settings.callbacks);
+    let script = SessionScript::new("250049999").step(0.0, "waiting").step(3.0, "active");
+    vendor.put_session(SessionScript { token: Some("777000777".to_owned()), ..script }).unwrap();
+
+    let name = if ids == "token" { "777000777" } else { "250049999" };
+    active(&mut watch_until_snapshot(&serve, name, "a").await).await;
+    assert_eq!(vendor.counters().callbacks_sent, 1, "{body} {ids}");
+    serve.stop().await;
 }
 
 #[tokio::test]
