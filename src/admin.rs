@@ -58,9 +58,8 @@ impl Admin {
     /// Serves on `listener` until `stop`, and keeps the metrics and the chart up to date.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         tokio::select! {
-            never = port::serve(listener, self.router()) => match never {},
+            () = port::serve(listener, self.router(), port::LIMITS, stop.cancelled()) => {}
             () = self.keep_up() => {}
-            () = stop.cancelled() => {}
         }
     }
 

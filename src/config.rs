@@ -1,6 +1,8 @@
 //! Every setting, with its unit and default. Each command has its own file. Only this module reads
 //! the environment.
 
+#[cfg(feature = "service")]
+pub mod callback;
 #[cfg(feature = "command")]
 mod client;
 #[cfg(feature = "command")]

@@ -15,6 +15,7 @@
 //! * [`proto`] the messages generated from the protos
 //! * [`grpc`] the gRPC API; only it uses protobuf and gRPC
 //! * [`admin`] the admin port: metrics, probes, status page
+//! * [`callback`] the endpoint for the vendor's callbacks
 //! * [`server`] starts the parts and stops them in order
 //! * [`telemetry`] beside them: the log
 //! * [`client`] beside them: the client behind `get`, `links`, `watch`
@@ -26,6 +27,8 @@
 
 #[cfg(feature = "service")]
 pub mod admin;
+#[cfg(feature = "service")]
+pub mod callback;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(any(feature = "service", feature = "simulator"))]

@@ -28,6 +28,7 @@ use tracing::warn;
 
 use crate::{
     admin::{Admin, failures::Failures, liveness::Liveness, metrics::Metrics},
+    callback::{Callbacks, SecretsError},
     config::{ServeConfig, listen::ListenAddress},
     grpc::{
         Service,
@@ -52,6 +53,7 @@ pub struct Server {
     config: ServeConfig,
     listener: Listener,
     admin: TcpListener,
+    callback: Option<(TcpListener, Callbacks)>,
     metrics: Metrics,
     tls: Option<Arc<Tls>>,
     service: Service,
@@ -70,6 +72,9 @@ pub enum Error {
     /// The callers' tokens cannot be used.
     #[error(transparent)]
     CallerTokens(#[from] TokensError),
+    /// The secrets of callbacks cannot be used.
+    #[error(transparent)]
+    CallbackSecrets(#[from] SecretsError),
     /// The metrics cannot be set up. This is a bug.
     #[error("cannot set up the metrics")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -138,12 +143,15 @@ impl Server {
         let tracer = Tracer::new(&config.trace)?;
         let tls = setup::tls(&config).await?;
         let service = setup::service(&config)?;
+        let callbacks = setup::callbacks(&config, &service)?;
         let listener = Listener::bind(&config.listen)
             .await
             .map_err(|source| Error::Listen { address: config.listen.to_string(), source })?;
-        let admin = TcpListener::bind(config.admin_listen)
-            .await
-            .map_err(|source| Error::Listen { address: config.admin_listen.to_string(), source })?;
+        let admin = bind(config.admin_listen).await?;
+        let callback = match config.callback.endpoint().zip(callbacks) {
+            Some(((address, _), callbacks)) => Some((bind(address).await?, callbacks)),
+            None => None,
+        };
         for warning in Self::warnings(&config) {
             warn!(warning, "serving with a restriction");
         }
@@ -152,6 +160,7 @@ impl Server {
             config,
             listener,
             admin,
+            callback,
             metrics,
             tls,
             service,
@@ -179,6 +188,11 @@ impl Server {
         self.admin.local_addr().ok()
     }
 
+    /// Returns the address of the endpoint for callbacks, if there is one.
+    pub fn callback_addr(&self) -> Option<SocketAddr> {
+        self.callback.as_ref()?.0.local_addr().ok()
+    }
+
     /// Returns a handle that makes the running server reload its files.
     pub fn reload(&self) -> Reload {
         self.reload.clone()
@@ -186,7 +200,7 @@ impl Server {
 
     /// Serves until `shutdown` completes, then drains. Returns within `--drain-grace` after that.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-        let Self { config, listener, admin, metrics, tls, service, .. } = self;
+        let Self { config, listener, admin, callback, metrics, tls, service, .. } = self;
         let Self { health, gate, tracer, reload, .. } = self;
         for name in [health::OVERALL, health::REMOTE_SUPPORT, health::UPSTREAM] {
             health.set(name, true);
@@ -217,6 +231,7 @@ impl Server {
             service: service.clone(),
             gate: gate.clone(),
             failures: failures.clone(),
+            callbacks: callback.as_ref().map(|(_, callbacks)| callbacks.clone()),
             started_at: Instant::now(),
         };
         let liveness = Liveness::default();
@@ -241,6 +256,10 @@ impl Server {
             let asked = reload.asked();
             async move { reload::follow(asked, callers, client).await }
         });
+        if let Some((_, callbacks)) = &callback {
+            let (callbacks, asked) = (callbacks.clone(), reload.asked());
+            background.spawn(async move { reload::follow_callbacks(asked, callbacks).await });
+        }
         if let Some(tls) = tls.clone() {
             let (interval, asked) = (config.tls.tls_reload_interval, reload.asked());
             background.spawn(async move { tls.follow(interval, asked).await });
@@ -256,8 +275,11 @@ impl Server {
         };
         let mut serving = JoinSet::new();
         serving.spawn(acceptor.serve(listener));
+        if let Some((listener, callbacks)) = callback {
+            serving.spawn(callbacks.serve(listener, stop.clone()));
+        }
         tokio::select! {
-            // It ends only because of a bug.
+            // They end only because of a bug.
             Some(_) = serving.join_next() => return Err(Error::Ended),
             () = shutdown => {}
         }
@@ -265,4 +287,9 @@ impl Server {
         drain::drain(parts, &config.limits, tracer, &mut serving).await;
         Ok(())
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|source| Error::Listen { address: address.to_string(), source })
 }

@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::{
     failures::Failure,
     history::{BARS, Rate},
-    snapshot::{Poll, Snapshot, Upstream},
+    snapshot::{Callbacks, Poll, Snapshot, Upstream},
 };
 
 /// The greatest number of polls in the list. The page only counts the others.
@@ -34,7 +34,7 @@ pub(super) fn render(snapshot: &Snapshot, is_ready: bool, rates: &[Rate]) -> Mar
                 }
                 main {
                     (figures(snapshot))
-                    (vendor(&snapshot.upstream, rates))
+                    (vendor(&snapshot.upstream, snapshot.callbacks.as_ref(), rates))
                     (polls(&snapshot.polls, snapshot.listed_polls))
                     (failures(&snapshot.failures))
                 }
@@ -61,7 +61,7 @@ fn figure(value: impl maud::Render, name: &str) -> Markup {
     html! { div { strong { (value) } span { (name) } } }
 }
 
-fn vendor(upstream: &Upstream, rates: &[Rate]) -> Markup {
+fn vendor(upstream: &Upstream, callbacks: Option<&Callbacks>, rates: &[Rate]) -> Markup {
     let (state, mood) =
         if upstream.is_serving { ("answers", "good") } else { ("does not answer", "bad") };
     html! {
@@ -70,6 +70,10 @@ fn vendor(upstream: &Upstream, rates: &[Rate]) -> Markup {
             p { (rate(rates.last().copied().unwrap_or_default().requests)) " of "
                 (rate(upstream.requests_per_second)) " requests a second in use, "
                 (upstream.waiting) " waiting; last answer " (ago(upstream.last_answer_age)) "." }
+            @if let Some(callbacks) = callbacks {
+                p { "Callbacks are on: " (callbacks.received) " since the start, the latest "
+                    (ago(callbacks.latest_age)) "." }
+            }
             (chart(rates, upstream.requests_per_second))
             p.note { "Requests a second in the last " (BARS / 6) " minutes; failed ones in red, "
                 "the line is the limit. " (upstream.requests) " requests since the start, "

@@ -1,7 +1,8 @@
-//! The connections of the admin port. Their number and duration are limited, so that clients that
-//! send half a request or do not read the answer cannot use up the file descriptors.
+//! The connections of a port for small HTTP requests, such as the admin port. Their number and
+//! duration are limited, so that clients that send half a request or do not read the answer cannot
+//! use up the file descriptors.
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, future::Future, time::Duration};
 
 use axum::{Router, serve::Listener};
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
@@ -13,41 +14,77 @@ use tokio::{
     time::timeout,
 };
 
-/// The greatest number of open connections. One more closes the oldest. A normal request takes
-/// milliseconds, so a new probe is always served.
+/// The greatest number of open connections of the admin port. A normal request takes milliseconds,
+/// so a new probe is always served.
 pub const MAX_CONNECTIONS: usize = 32;
 
-/// Longest time of a connection, from connecting to the last byte of the answer to its one request.
-const LIMIT: Duration = Duration::from_secs(10);
+/// The limits of the admin port.
+pub(super) const LIMITS: Limits = Limits {
+    connections: MAX_CONNECTIONS,
+    duration: Duration::from_secs(10),
+    drain: Duration::ZERO,
+};
 
-/// Serves the connections of `listener`, until it is dropped.
-pub(super) async fn serve(mut listener: TcpListener, router: Router) -> Infallible {
+/// The largest head of a request, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// The limits of a port.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The greatest number of open connections. One more closes the oldest.
+    pub connections: usize,
+    /// The longest time of a connection, from connecting to the last byte of the answer to its one
+    /// request.
+    pub duration: Duration,
+    /// How long open connections may go on when the port stops.
+    pub drain: Duration,
+}
+
+/// Serves the connections of `listener` until `stop` completes. Then closes the listener, and
+/// returns when the open connections have ended or been cut.
+pub async fn serve(
+    mut listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) {
     let mut connections = FuturesUnordered::new();
     let mut open: VecDeque<oneshot::Sender<Infallible>> = VecDeque::new();
+    let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
+            () = &mut stop => break,
             (socket, _) = Listener::accept(&mut listener) => {
                 open.retain(|connection| !connection.is_closed());
-                if open.len() == MAX_CONNECTIONS {
+                if open.len() == limits.connections {
                     open.pop_front();
                 }
                 let (keep_open, closed) = oneshot::channel();
                 open.push_back(keep_open);
-                connections.push(connection(socket, router.clone(), closed));
+                connections.push(connection(socket, router.clone(), limits.duration, closed));
             }
             Some(()) = connections.next() => {}
         }
     }
+    drop(listener);
+    let drained = async { while connections.next().await.is_some() {} };
+    let _ = timeout(limits.drain, drained).await;
 }
 
 /// Answers one request, until `closed` or the limit.
-async fn connection(socket: TcpStream, router: Router, closed: oneshot::Receiver<Infallible>) {
+async fn connection(
+    socket: TcpStream,
+    router: Router,
+    limit: Duration,
+    closed: oneshot::Receiver<Infallible>,
+) {
     let exchange = http1::Builder::new()
         .keep_alive(false)
+        .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
     tokio::select! {
         // The server does not care whether the client got its answer.
-        _ = timeout(LIMIT, exchange) => {}
+        _ = timeout(limit, exchange) => {}
         _ = closed => {}
     }
 }

@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub watchers: usize,
     /// The vendor, as the service sees it.
     pub upstream: Upstream,
+    /// The vendor's callbacks. `None` if there is no endpoint for them.
+    pub callbacks: Option<Callbacks>,
     /// The running polls.
     pub polls: Vec<Poll>,
     /// How many of them the vendor's list of sessions shows.
@@ -41,6 +43,15 @@ pub struct Upstream {
     pub waiting: usize,
     /// Time since the last good answer. `None` if there was none.
     pub last_answer_age: Option<Duration>,
+}
+
+/// The vendor's callbacks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Callbacks {
+    /// Callbacks with a right secret since the start.
+    pub received: u64,
+    /// Time since the latest one. `None` if there was none.
+    pub latest_age: Option<Duration>,
 }
 
 /// One running poll.

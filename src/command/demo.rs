@@ -1,5 +1,6 @@
 //! `demo`: the simulator, the service and a client in one process.
 
+mod callback;
 mod screen;
 mod session;
 mod walk;
@@ -29,8 +30,12 @@ pub async fn run(config: &DemoConfig) -> Result<(), u8> {
     let fail = |error: &dyn std::error::Error| output::fail(FAILED, &output::whole(error));
     let mut signals = Signals::new().map_err(|error| fail(&error))?;
     let simulator = Simulator::bind(&config.simulate()).await.map_err(|error| fail(&error))?;
-    let serve = config.serve(&simulator.rest_url()).map_err(|error| fail(&error))?;
+    let secret = callback::Secret::new().map_err(|error| fail(&error))?;
+    let serve = config.serve(&simulator.rest_url(), secret.path()).map_err(|error| fail(&error))?;
     let server = Server::bind(serve).await.map_err(|error| fail(&error))?;
+    let callback_url = server.callback_addr().map(|address| secret.url(address));
+    let callback_url = callback_url.transpose().map_err(|error| fail(&error))?;
+    simulator.control().change_settings(|settings| settings.callbacks.url = callback_url);
     let play = Play {
         vendor: simulator.rest_url(),
         service: reachable(server.local_addr().unwrap_or(config.listen)),
@@ -79,9 +84,9 @@ impl Play {
         screen::pair("service", self.service)?;
 
         let invalid = |error| output::fail(FAILED, &error);
-        session::put(&self.control).map_err(invalid)?;
+        let born = session::put(&self.control).map_err(invalid)?;
         let server = format!("http://{}", self.service);
-        walk::run(&client(&ConnectionConfig::bearer(server, TOKEN))?).await?;
+        walk::run(&client(&ConnectionConfig::bearer(server, TOKEN))?, born).await?;
         if is_once {
             return Ok(());
         }

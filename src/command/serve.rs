@@ -115,7 +115,8 @@ async fn serve(
 ) -> Result<(), Error> {
     let server = Server::bind(config).await?;
     let admin = server.admin_addr().map(tracing::field::display);
-    info!(address = %server.local_address(), admin, "serving");
+    let callback = server.callback_addr().map(tracing::field::display);
+    info!(address = %server.local_address(), admin, callback, "serving");
     let reload = server.reload();
     let mut run = pin!(server.run(async { drop(draining.await) }));
     loop {
@@ -162,6 +163,7 @@ fn status_of(error: &Error) -> u8 {
     match error {
         Error::Config(_)
         | Error::CallerTokens(_)
+        | Error::CallbackSecrets(_)
         | Error::Read { .. }
         | Error::Tls(_)
         | Error::Trace(_)

@@ -1,6 +1,6 @@
 //! The settings of `demo`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use clap::Args;
 
@@ -30,17 +30,24 @@ pub struct DemoConfig {
 }
 
 impl DemoConfig {
-    /// The configuration of a service in front of the simulated vendor at `upstream_url`. The polls
-    /// are frequent, because no real quota is used. The environment, which is meant for `serve`,
-    /// has no effect.
-    pub fn serve(&self, upstream_url: &str) -> Result<ServeConfig, clap::Error> {
+    /// The configuration of a service in front of the simulated vendor at `upstream_url`, which
+    /// takes callbacks with the secret in a file. Where the vendor calls back, polls are as rare as
+    /// under a real quota, so that the callbacks show. The others are frequent. The environment,
+    /// which is meant for `serve`, has no effect.
+    pub fn serve(
+        &self,
+        upstream_url: &str,
+        callback_secrets: &Path,
+    ) -> Result<ServeConfig, clap::Error> {
         from_flags([
             &*format!("--listen={}", self.listen),
             &format!("--admin-listen={}", self.admin_listen),
             &format!("--upstream-url={upstream_url}"),
+            "--callback-listen=127.0.0.1:0",
+            &format!("--callback-secret-file={}", callback_secrets.display()),
             "--poll-not-started=300ms",
-            "--poll-waiting=300ms",
-            "--poll-active=300ms",
+            "--poll-waiting=10s",
+            "--poll-active=10s",
             "--poll-ended=300ms",
             "--finished-cache=0s",
             "--drain-delay=0s",

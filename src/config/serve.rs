@@ -6,6 +6,7 @@ use humantime::parse_duration;
 use secrecy::SecretString;
 
 use super::{
+    callback,
     credentials::CredentialsConfig,
     listen::ListenAddress,
     telemetry, tls, trace,
@@ -51,6 +52,10 @@ pub struct ServeConfig {
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
+    pub callback: callback::Args,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
     pub limits: LimitsConfig,
 
     #[command(flatten)]
@@ -68,6 +73,7 @@ impl ServeConfig {
         let is_exposed = !self.listen.is_loopback();
         let mut problems = self.credentials.problems(is_exposed, self.tls.tls_cert.is_some());
         problems.extend(self.tls.problems());
+        problems.extend(self.callback.problems());
         problems.extend(self.trace.problems());
         if self.watch.resume_key.is_some() && self.watch.resume_key_file.is_some() {
             let text = "Only one of --resume-key and --resume-key-file can be used.";

@@ -8,6 +8,7 @@ use rlimit::Resource;
 
 use crate::{
     admin::port,
+    callback,
     config::{ServeConfig, UpstreamConfig},
 };
 
@@ -22,7 +23,8 @@ pub(super) fn max_connections(config: &ServeConfig) -> usize {
     let limit = rlimit::increase_nofile_limit(u64::MAX).or_else(|_| Resource::NOFILE.get_soft());
     // If the system reports no limit, assume that there is none.
     let Ok(limit) = limit else { return wanted };
-    let reserve = OWN + port::MAX_CONNECTIONS + for_vendor(&config.upstream);
+    let for_callbacks = config.callback.endpoint().map_or(0, |_| callback::MAX_CONNECTIONS);
+    let reserve = OWN + port::MAX_CONNECTIONS + for_callbacks + for_vendor(&config.upstream);
     wanted.min(left(usize::try_from(limit).unwrap_or(usize::MAX), reserve))
 }
 

@@ -50,14 +50,18 @@ pub(super) async fn drain<T: 'static>(
     parts.health.close();
     parts.gate.drain();
     parts.stop.cancel();
-    if timeout_at(soft_end, serving.join_next()).await.is_err() {
+    if timeout_at(soft_end, ended(serving)).await.is_err() {
         let connections = parts.gate.open_connections();
         warn!(connections, "the grace period is over; cutting the open connections");
         parts.gate.kill();
-        if timeout_at(end, serving.join_next()).await.is_err() {
+        if timeout_at(end, ended(serving)).await.is_err() {
             warn!("some calls did not end; exiting without them");
         }
     }
     // Flushing blocks, and the export that it waits for needs a thread of this runtime.
     let _ = spawn_blocking(move || tracer.flush(flush_limit)).await;
+}
+
+async fn ended<T: 'static>(serving: &mut JoinSet<T>) {
+    while serving.join_next().await.is_some() {}
 }

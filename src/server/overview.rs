@@ -9,8 +9,9 @@ use super::{gate::Gate, metric};
 use crate::{
     admin::{
         failures::Failures,
-        snapshot::{Poll, Snapshot, Upstream},
+        snapshot::{self, Poll, Snapshot, Upstream},
     },
+    callback::Callbacks,
     grpc::{
         Service,
         health::{self, Health},
@@ -26,6 +27,7 @@ pub(super) struct Overview {
     pub service: Service,
     pub gate: Gate,
     pub failures: Failures,
+    pub callbacks: Option<Callbacks>,
     pub started_at: Instant,
 }
 
@@ -55,6 +57,10 @@ impl Overview {
                 waiting: quota.waiting_unary + quota.waiting_watches,
                 last_answer_age: traffic.latest_answer().map(age),
             },
+            callbacks: self.callbacks.as_ref().map(|callbacks| {
+                let received = callbacks.received();
+                snapshot::Callbacks { received: received.callbacks, latest_age: received.age }
+            }),
             polls: polls.collect(),
             listed_polls,
             failures: self.failures.latest(),

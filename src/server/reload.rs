@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
-use crate::{grpc::caller::Callers, traffic};
+use crate::{callback::Callbacks, grpc::caller::Callers, traffic};
 
 /// A handle that requests a reload. All clones are equivalent.
 #[derive(Clone, Debug, Default)]
@@ -27,26 +27,37 @@ impl Reload {
     }
 }
 
-/// How often the file of the callers' tokens is checked.
+/// How often the files of the callers' tokens and of the callbacks' secrets are checked.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Checks the file of the callers' tokens every second. On request, it also reads the service's own
 /// secrets again if the vendor's access token cannot be refreshed. Runs until it is dropped.
 /// `tls.rs` reloads the certificates.
-pub(super) async fn follow(mut asked: Asked, callers: Arc<Callers>, client: traffic::Client) {
+pub(super) async fn follow(asked: Asked, callers: Arc<Callers>, client: traffic::Client) {
+    follow_files(asked, move |is_asked| {
+        callers.reload();
+        if is_asked {
+            client.check_for_new_secret();
+        }
+    })
+    .await;
+}
+
+/// Checks the file of the callbacks' secrets every second, and on request. Runs until it is dropped.
+/// A file that cannot be read to its end holds up only its own task.
+pub(super) async fn follow_callbacks(asked: Asked, callbacks: Callbacks) {
+    follow_files(asked, move |_| callbacks.reload()).await;
+}
+
+/// Calls `look` every second, and on request. A file system may be slow, so `look` may block.
+async fn follow_files(mut asked: Asked, look: impl Fn(bool) + Send + Sync + 'static) {
+    let look = Arc::new(look);
     loop {
         let is_asked = tokio::select! {
             () = sleep(INTERVAL) => false,
             Ok(()) = asked.changed() => true,
         };
-        let (callers, client) = (callers.clone(), client.clone());
-        let look = move || {
-            callers.reload();
-            if is_asked {
-                client.check_for_new_secret();
-            }
-        };
-        // A file system may be slow, so this must not block other tasks.
-        let _ = spawn_blocking(look).await;
+        let look = look.clone();
+        let _ = spawn_blocking(move || look(is_asked)).await;
     }
 }

@@ -10,6 +10,7 @@ use super::{
     tls::{self, Tls},
 };
 use crate::{
+    callback::{Callbacks, Secrets},
     clock::Clock,
     config::{
         ServeConfig,
@@ -17,7 +18,7 @@ use crate::{
         serve::{PollConfig, Sweep},
     },
     credential::token::TokenSource,
-    feed::{self, Feed, PollIntervals},
+    feed::{self, Feed, HintSource, PollIntervals},
     grpc::{
         Service,
         caller::Callers,
@@ -25,6 +26,7 @@ use crate::{
         resume_token::ResumeTokenCodec,
         watch::{self, Watches},
     },
+    model::SessionId,
     trace::Tracer,
     traffic, wire,
 };
@@ -51,6 +53,17 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
     })
 }
 
+/// Builds the endpoint for callbacks, if there is one.
+pub(super) fn callbacks(
+    config: &ServeConfig,
+    service: &Service,
+) -> Result<Option<Callbacks>, Error> {
+    let Some((_, path)) = config.callback.endpoint() else { return Ok(None) };
+    let (secrets, feed) = (Secrets::open(path)?, service.feed.clone());
+    let hint = move |session: &SessionId| feed.hint(session, HintSource::Callback);
+    Ok(Some(Callbacks::new(secrets, hint)))
+}
+
 /// Returns every problem that prevents the parts from being built.
 pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
     let mut problems: Vec<_> = config.problems().into_iter().map(Error::Config).collect();
@@ -62,6 +75,8 @@ pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
     // Both clients would fail for the same reason.
     problems.extend(clients.find_map(Result::err).map(Error::Upstream));
     problems.extend(Callers::new(&config.credentials).err().map(Error::CallerTokens));
+    let secrets = config.callback.endpoint().map(|(_, path)| Secrets::open(path));
+    problems.extend(secrets.and_then(Result::err).map(Error::CallbackSecrets));
     problems.extend(resume_tokens(config).err());
     problems.extend(Tracer::problem(&config.trace).map(Error::Trace));
     problems

@@ -43,6 +43,16 @@ REFUSED = {
     "service credentials without a secret": ["credentials.mode=service"],
     "service credentials for anybody": SERVICE_CREDENTIALS,
     "callers' certificates without TLS": [*SERVICE_CREDENTIALS, "callers.allowClients={a}"],
+    "an Ingress for callbacks without their secrets": [
+        "callback.ingress.enabled=true",
+        "callback.ingress.host=callbacks.example.org",
+        "callback.ingress.tlsSecret=s",
+    ],
+    "an Ingress for callbacks without TLS": [
+        "callback.existingSecret=s",
+        "callback.ingress.enabled=true",
+        "callback.ingress.host=callbacks.example.org",
+    ],
     "a drain without time": ["drain.delaySeconds=25"],
     "a misspelt value": ["replica=2"],
 }
@@ -61,10 +71,11 @@ def helm(command, *arguments, version=KUBERNETES[-1]):
 
 
 @functools.cache
-def render(values, version=KUBERNETES[-1]):
-    """The resources that the chart makes of a values file."""
+def render(values, version=KUBERNETES[-1], settings=()):
+    """The resources that the chart makes of a values file, and of settings in addition."""
     outcome = helm(
         *("template", "support", CHART, "--namespace", "support", "--values", CHART / values),
+        *(word for each in settings for word in ("--set", each)),
         version=version,
     ).expect(0)
     return [each for each in yaml.safe_load_all(outcome.stdout) if each]
@@ -132,6 +143,55 @@ def problem(resource, version, custom):
     return None
 
 
+def of_kind(kind, values):
+    return [each for each in render(values) if each["kind"] == kind]
+
+
+def test_callbacks_come_through_an_ingress_for_their_path_only():
+    values = "values-callback.yaml"
+    [ingress] = of_kind("Ingress", values)
+    [rule] = ingress["spec"]["rules"]
+    [path] = rule["http"]["paths"]
+    assert path["path"] == "/callbacks/session-status"
+    assert [rule["host"]] == ingress["spec"]["tls"][0]["hosts"]
+    backend = path["backend"]["service"]
+    [service] = [
+        each for each in of_kind("Service", values) if each["metadata"]["name"] == backend["name"]
+    ]
+    [port] = [each for each in service["spec"]["ports"] if each["name"] == backend["port"]["name"]]
+    [container] = pod(values)["containers"]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    listen = settings(values)["GOTOASSIST_CALLBACK_LISTEN"]
+    assert listen == f"0.0.0.0:{ports[port['targetPort']]}"
+    mounts = {each["mountPath"] for each in container["volumeMounts"]}
+    file = pathlib.PurePath(settings(values)["GOTOASSIST_CALLBACK_SECRET_FILE"])
+    assert str(file.parent) in mounts
+    [policy] = of_kind("NetworkPolicy", values)
+    allowed = [each["port"] for rule in policy["spec"]["ingress"] for each in rule["ports"]]
+    assert allowed == ["grpc", "admin", "callback"]
+
+
+def test_a_mesh_lets_callbacks_through_for_their_path_only(custom_schemas):
+    resources = render("values-istio.yaml", settings=("callback.existingSecret=s",))
+    found = [problem(each, KUBERNETES[-1], custom_schemas) for each in resources]
+    assert not any(found), found
+    by_kind = {each["kind"]: each.get("spec") for each in resources}
+    rules = by_kind["AuthorizationPolicy"]["rules"]
+    [operation] = [
+        to["operation"] for rule in rules for to in rule["to"] if "8090" in to["operation"]["ports"]
+    ]
+    assert operation["methods"] == ["POST"]
+    assert operation["paths"] == ["/callbacks/session-status/*"]
+    route = by_kind["VirtualService"]["http"][0]
+    assert route["match"] == [{"port": 8090}]
+    assert route["route"][0]["destination"]["port"]["number"] == 8090
+
+
+@pytest.mark.parametrize("values", [each for each in VALUES if "callback" not in each])
+def test_without_a_secret_no_port_is_open_for_callbacks(values):
+    assert "callback" not in json.dumps(render(values))
+
+
 def test_lint():
     helm("lint", "--strict", CHART).expect(0)
 
@@ -167,6 +227,7 @@ def secrets(scratch):
         "credentials/personal-access-token": "p",
         "refresh/refresh-token": "r",
         "resume/resume-key": "k",
+        "callback/callback-secrets": "a-secret-of-a-callback",
         "callers/tokens": hashlib.sha256(b"t").hexdigest(),
     }.items():
         path = scratch / name
@@ -192,6 +253,8 @@ class Container(Program):
         } | {
             "GOTOASSIST_LISTEN": "127.0.0.1:0",
             "GOTOASSIST_ADMIN_LISTEN": self.admin,
+            # Settings that are not there turn something on.
+            **({"GOTOASSIST_CALLBACK_LISTEN": "127.0.0.1:0"} if "callback" in values else {}),
             # There is nobody here who would have to notice.
             "GOTOASSIST_DRAIN_DELAY": "100ms",
         }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod api_page;
+mod callback;
 mod client;
 mod command;
 mod credentials;

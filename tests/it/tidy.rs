@@ -10,7 +10,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use crate::kit::project::{self, root};
 
 /// Each module uses only the modules to its left.
-const LADDER: [&str; 13] = [
+const LADDER: [&str; 14] = [
     "config",
     "clock",
     "model",
@@ -22,6 +22,7 @@ const LADDER: [&str; 13] = [
     "proto",
     "grpc",
     "admin",
+    "callback",
     "server",
     "command",
 ];
@@ -36,7 +37,7 @@ const BESIDE: [(&str, &[&str]); 3] = [
 /// Which modules may use which crates: HTTP and JSON, protobuf and gRPC, traces.
 const CRATES: [(&[&str], &[&str]); 4] = [
     (&["reqwest"], &["wire", "simulator"]),
-    (&["serde_json"], &["wire", "simulator", "command"]),
+    (&["serde_json"], &["wire", "callback", "simulator", "command"]),
     (
         &["tonic", "tonic_types", "tonic_prost", "prost", "prost_types", "prost_reflect"],
         &["proto", "grpc", "admin", "server", "client", "command"],

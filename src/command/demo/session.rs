@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use crate::simulator::{Control, InvalidScript, SessionScript};
+use crate::{
+    proto::SessionStatus,
+    simulator::{Control, InvalidScript, SessionScript},
+};
 
 /// Its id.
 pub const ID: &str = "SS-DEMO";
@@ -14,18 +17,39 @@ pub const AFTER_END: Duration = Duration::from_secs(5);
 /// Time between two starts of the session's life.
 const PERIOD: Duration = Duration::from_secs(24);
 
-/// Adds the session. Its life begins now.
-pub fn put(control: &Control) -> Result<(), InvalidScript> {
+/// When the customer joins and when the session ends, in seconds since its life began. The vendor
+/// calls back at these times.
+const JOINED: f64 = 7.0;
+const ENDED: f64 = 12.0;
+
+/// Returns how long ago the session got this status, if the vendor called back then. `born` is when
+/// its life began.
+pub fn age_of_callback(status: SessionStatus, born: Instant) -> Option<Duration> {
+    let called_back_at = match status {
+        SessionStatus::Active => JOINED,
+        SessionStatus::Complete => ENDED,
+        SessionStatus::Unspecified
+        | SessionStatus::NotStarted
+        | SessionStatus::Waiting
+        | SessionStatus::Abandoned => return None,
+    };
+    Some(born.elapsed().saturating_sub(Duration::from_secs_f64(called_back_at)))
+}
+
+/// Adds the session. Its life begins now. Returns the time.
+pub fn put(control: &Control) -> Result<Instant, InvalidScript> {
+    let born = Instant::now();
     control.put_session(
         SessionScript::new(ID)
             .step(0.0, "notStarted")
             .step(3.0, "waiting")
-            .step(7.0, "active")
-            .step(12.0, "complete")
+            .step(JOINED, "active")
+            .step(ENDED, "complete")
             .later(13.5, "notes", "Replaced the printer driver.")
             .later(15.0, "sessionRecordingUrl", "https://recordings.example.com/SS-DEMO")
             .field("partnerObject", "TICKET-4711"),
-    )
+    )?;
+    Ok(born)
 }
 
 /// Restarts the session's life whenever it is over, so that the printed commands always find the

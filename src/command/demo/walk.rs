@@ -28,11 +28,16 @@ const LIFE: [SessionStatus; 4] = [
     SessionStatus::Complete,
 ];
 
-/// Makes the calls and prints the results. `Err` is the exit status.
-pub async fn run(client: &Client) -> Result<(), u8> {
+/// The longest time after which a change counts as brought by its callback. Polls are ten seconds
+/// apart.
+const BY_CALLBACK: Duration = Duration::from_millis(500);
+
+/// Makes the calls and prints the results. The session's life began at `born`. `Err` is the exit
+/// status.
+pub async fn run(client: &Client, born: Instant) -> Result<(), u8> {
     get(client).await?;
     list(client).await?;
-    match timeout(WATCH_TIMEOUT, watch(client)).await {
+    match timeout(WATCH_TIMEOUT, watch(client, born)).await {
         Ok(Ok(seen)) if seen == LIFE => Ok(()),
         Ok(Ok(_)) => Err(output::fail(FAILED, &"the watch did not show the session's whole life")),
         Ok(Err(status)) => Err(status),
@@ -71,7 +76,7 @@ async fn list(client: &Client) -> Result<(), u8> {
 }
 
 /// The statuses that the watch showed, without repeats.
-async fn watch(client: &Client) -> Result<Vec<SessionStatus>, u8> {
+async fn watch(client: &Client, born: Instant) -> Result<Vec<SessionStatus>, u8> {
     screen::head("WatchSession", session::ID)?;
     let start = Instant::now();
     let mut watch = client.watch(WatchSessionRequest {
@@ -87,7 +92,12 @@ async fn watch(client: &Client) -> Result<Vec<SessionStatus>, u8> {
         }
         seen.extend(message.transitions.iter().map(StatusTransition::to_status));
         let event = message.event_type().as_str_name().trim_start_matches("EVENT_TYPE_");
-        let (what, more) = describe(&message);
+        let (what, mut more) = describe(&message);
+        let status = message.transitions.last().map(StatusTransition::to_status);
+        let age = status.and_then(|status| session::age_of_callback(status, born));
+        if let Some(age) = age.filter(|age| *age <= BY_CALLBACK) {
+            more = format!("by callback, after {} ms: {more}", age.as_millis());
+        }
         screen::event(start.elapsed(), event, &what, &more)?;
     }
     screen::event(start.elapsed(), "OK", "", "the last message was terminal")?;

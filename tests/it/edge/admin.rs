@@ -9,7 +9,7 @@ use gotoassist_grpc::{
         liveness::Liveness,
         metrics::Metrics,
         port::MAX_CONNECTIONS,
-        snapshot::{Poll, Snapshot, Upstream},
+        snapshot::{Callbacks, Poll, Snapshot, Upstream},
     },
     grpc::health::{Health, OVERALL, UPSTREAM},
 };
@@ -79,6 +79,7 @@ fn snapshot() -> Snapshot {
             waiting: 2,
             last_answer_age: Some(Duration::from_secs(1)),
         },
+        callbacks: Some(Callbacks { received: 9, latest_age: Some(Duration::from_secs(4)) }),
         polls: vec![
             Poll::new("250040353", "waiting", 5, Some(Duration::from_secs(2))),
             Poll::new("<script>alert()</script>", "active", 2, None),
@@ -179,6 +180,7 @@ async fn the_status_page_says_what_is_going_on_without_script_or_whole_ids() {
         "waiting <b>1</b>",
         "2…3",
         "2 s ago",
+        "Callbacks are on: 9 since the start, the latest 4 s ago",
         "UPSTREAM_TIMEOUT",
         "http-equiv=\"refresh\"",
         "width=device-width",

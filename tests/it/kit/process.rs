@@ -82,6 +82,8 @@ pub struct Serve {
     child: Child,
     listen: ListenAddress,
     pub admin: SocketAddr,
+    /// The endpoint for callbacks, if there is one.
+    pub callback: Option<SocketAddr>,
     log: Arc<Mutex<String>>,
     reader: JoinHandle<Lines<BufReader<ChildStderr>>>,
     stop_reading: CancellationToken,
@@ -142,7 +144,9 @@ impl Serve {
         let line = line.unwrap_or_else(|_| panic!("it ended: {}", log.lock().unwrap()));
         let (listen, admin) = (field(&line, "address"), field(&line, "admin"));
         let (listen, admin) = (listen.parse().unwrap(), admin.parse().unwrap());
-        Self { child, listen, admin, log, reader, stop_reading }
+        let has_callback = line.contains("callback");
+        let callback = has_callback.then(|| field(&line, "callback").parse().unwrap());
+        Self { child, listen, admin, callback, log, reader, stop_reading }
     }
 
     /// Stops reading stderr and leaves it open, so that further output fills the pipe.

@@ -109,12 +109,19 @@ async fn a_value_that_cannot_be_read_is_one_line_wherever_it_comes_from() {
 
 #[tokio::test]
 async fn flags_that_need_others_are_all_told() {
-    let environment = [("GOTOASSIST_OTLP_CA_FILE", "no-such-ca"), ("GOTOASSIST_DRAIN_DELAY", "1h")];
+    let environment = [
+        ("GOTOASSIST_OTLP_CA_FILE", "no-such-ca"),
+        ("GOTOASSIST_DRAIN_DELAY", "1h"),
+        ("GOTOASSIST_CALLBACK_LISTEN", "127.0.0.1:0"),
+    ];
     let (status, stdout, stderr) = check(&["--tls-cert", "missing.pem"], &environment).await;
     assert_eq!((status, stdout.as_str()), (2, ""), "{stderr}");
-    for told in
-        ["--tls-cert needs --tls-key", "--otlp-ca-file needs --otlp-endpoint", "--drain-delay"]
-    {
+    for told in [
+        "--tls-cert needs --tls-key",
+        "--otlp-ca-file needs --otlp-endpoint",
+        "--drain-delay",
+        "--callback-listen needs --callback-secret-file",
+    ] {
         assert_eq!(
             stderr.lines().filter(|line| line.contains(told)).count(),
             1,

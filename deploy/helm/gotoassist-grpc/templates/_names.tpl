@@ -73,6 +73,11 @@ grpc: { port: 50051 }
 {{- else if or $credentials.clientId $credentials.existingSecret $callers.tokensSecret $callers.allowClients -}}
 {{- fail "credentials.clientId, credentials.existingSecret and callers need credentials.mode service" -}}
 {{- end -}}
+{{- with .Values.callback -}}
+{{- if and .ingress.enabled (not (and .existingSecret .ingress.host .ingress.tlsSecret)) -}}
+{{- fail "callback.ingress needs callback.existingSecret, callback.ingress.host and callback.ingress.tlsSecret" -}}
+{{- end -}}
+{{- end -}}
 {{- if and $callers.allowClients (not .Values.tls.existingSecret) -}}
 {{- fail "callers.allowClients needs tls.existingSecret" -}}
 {{- end -}}

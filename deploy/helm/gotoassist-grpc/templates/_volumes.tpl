@@ -4,6 +4,7 @@
 {{- $secrets := dict
     "credentials" .Values.credentials.existingSecret
     "callers" .Values.callers.tokensSecret
+    "callback" .Values.callback.existingSecret
     "tls" .Values.tls.existingSecret
     "resume" .Values.resumeKey.existingSecret -}}
 {{- $volumes := list -}}
@@ -22,6 +23,7 @@
 {{- $secrets := dict
     "credentials" .Values.credentials.existingSecret
     "callers" .Values.callers.tokensSecret
+    "callback" .Values.callback.existingSecret
     "tls" .Values.tls.existingSecret
     "resume" .Values.resumeKey.existingSecret -}}
 {{- $mounts := list -}}
