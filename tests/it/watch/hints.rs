@@ -1,7 +1,7 @@
 //! The vendor's list and its callbacks in random worlds, with all their faults. Whatever they say,
 //! they must only make polls come sooner.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use fastrand::Rng;
 use gotoassist_grpc::{

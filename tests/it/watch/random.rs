@@ -150,7 +150,7 @@ impl World {
         vendor.has_quota.store(true, Ordering::Relaxed);
         *vendor.trickster.lock().unwrap() = Some(trickster(rng.fork(), !has_unknown));
         // The list must not depend on the order of requests, which the poison changes.
-        *vendor.lister.lock().unwrap() = (seed % 4 != 0).then(|| hints::lister(seed));
+        *vendor.lister.lock().unwrap() = (!seed.is_multiple_of(4)).then(|| hints::lister(seed));
         let servers = (0..2).map(|_| Arc::new(server(&vendor))).collect();
         let poison_rng = Rng::with_seed(!seed);
         Self { rng, poison_rng, vendor, servers: Arc::new(Mutex::new(servers)), sessions }
