@@ -12,7 +12,7 @@ use crate::credential::CredentialId;
 pub const WATCH_SHARE: usize = 8;
 
 /// While polls without a hint wait, one poll in this many has none, however many hints there are.
-pub const ROUTINE_SHARE: usize = 4;
+pub const ROUTINE_SHARE: usize = 8;
 
 /// Weights are clamped to this range. A session that rarely changes is polled rarely, but it is
 /// still polled.
@@ -265,13 +265,14 @@ mod tests {
         for _ in 0..6 {
             queue.join_watch(urgency(false), "routine");
         }
-        for _ in 0..4 {
+        for _ in 0..8 {
             queue.join_watch(urgency(true), "hint");
         }
         waiting.hint.give();
         let order = drain(&mut queue);
-        let start = ["hint", "hint", "hint", "routine", "hint", "late hint"];
-        assert_eq!(order[..6], start, "{order:?}");
+        let hints = ["hint"; ROUTINE_SHARE - 1];
+        let start = [&hints[..], &["routine", "hint", "late hint"]].concat();
+        assert_eq!(order[..start.len()], start, "{order:?}");
         assert_eq!(waiting.hint.since(), None, "the request that was sent has taken the hint");
     }
 }
