@@ -59,7 +59,7 @@ fn with_the_list_changes_are_detected_within_seconds() {
             (100, 2.0, 5.0),
             (500, 2.0, 5.0),
             (2_000, 3.0, 8.0),
-            (3_500, 15.0, f64::MAX),
+            (3_500, 10.0, 20.0),
             // Each second brings 14 changes and 5 new sessions, and 8 requests cannot ask for all.
             (10_000, f64::MAX, f64::MAX),
         ]

@@ -78,7 +78,8 @@ pub fn show(
         for (number, life) in lives.iter().enumerate() {
             // A session counts from its start, and before that from its creation.
             let begins_at = if life[1].0 <= window.end { life[1].0 } else { life[0].0 };
-            if !window.contains(&begins_at) {
+            // As in `session`, nothing happens before the test begins.
+            if !window.contains(&begins_at.max(0.0)) {
                 continue;
             }
             shown += 1;
