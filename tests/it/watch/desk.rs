@@ -124,7 +124,9 @@ impl Watch {
         let end = loop {
             let message = match timeout_at(self.leaves_at, messages.message()).await {
                 Ok(message) => message,
-                Err(_) if never_changes => return ledger.check_against(&self.truth()).map_err(told),
+                Err(_) if never_changes => {
+                    return ledger.check_against(&self.truth()).map_err(told);
+                }
                 Err(_) => return Err(format!("{id}: no end was told")),
             };
             match message {
