@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
     sync::oneshot,
     time::timeout,
 };
@@ -43,7 +43,7 @@ pub struct Limits {
 /// Serves the connections of `listener` until `stop` completes. Then closes the listener, and
 /// returns when the open connections have ended or been cut.
 pub async fn serve(
-    mut listener: TcpListener,
+    mut listener: impl Listener,
     router: Router,
     limits: Limits,
     stop: impl Future<Output = ()>,
@@ -54,7 +54,8 @@ pub async fn serve(
     loop {
         tokio::select! {
             () = &mut stop => break,
-            (socket, _) = Listener::accept(&mut listener) => {
+            // A connection that was told to close holds its socket until it is polled again.
+            (socket, _) = listener.accept(), if connections.len() <= limits.connections => {
                 open.retain(|connection| !connection.is_closed());
                 if open.len() == limits.connections {
                     open.pop_front();
@@ -73,7 +74,7 @@ pub async fn serve(
 
 /// Answers one request, until `closed` or the limit.
 async fn connection(
-    socket: TcpStream,
+    socket: impl AsyncRead + AsyncWrite + Unpin,
     router: Router,
     limit: Duration,
     closed: oneshot::Receiver<Infallible>,
@@ -86,5 +87,70 @@ async fn connection(
         // The server does not care whether the client got its answer.
         _ = timeout(limit, exchange) => {}
         _ = closed => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        io,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use futures_util::FutureExt as _;
+    use tokio::{
+        io::{AsyncReadExt as _, DuplexStream, duplex},
+        task::unconstrained,
+    };
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    /// Clients that connect at once and send nothing.
+    struct Crowd {
+        waiting: usize,
+        open: Vec<DuplexStream>,
+        most_open: Arc<AtomicUsize>,
+        all_came: CancellationToken,
+    }
+
+    impl Listener for Crowd {
+        type Io = DuplexStream;
+        type Addr = ();
+
+        async fn accept(&mut self) -> (DuplexStream, ()) {
+            if self.waiting == 0 {
+                self.all_came.cancel();
+                return pending().await;
+            }
+            self.waiting -= 1;
+            let (client, socket) = duplex(64);
+            self.open.push(client);
+            self.open.retain_mut(|client| unconstrained(client.read_u8()).now_or_never().is_none());
+            self.most_open.fetch_max(self.open.len(), Ordering::Relaxed);
+            (socket, ())
+        }
+
+        fn local_addr(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_oldest_connection_is_closed_before_the_next_is_accepted() {
+        let (most_open, all_came) = (Arc::<AtomicUsize>::default(), CancellationToken::new());
+        let crowd = Crowd {
+            waiting: 1_000,
+            open: Vec::new(),
+            most_open: most_open.clone(),
+            all_came: all_came.clone(),
+        };
+        let served = serve(crowd, Router::new(), LIMITS, all_came.cancelled());
+        timeout(Duration::from_secs(60), served).await.unwrap();
+        assert_eq!(most_open.load(Ordering::Relaxed), MAX_CONNECTIONS + 1);
     }
 }
