@@ -53,11 +53,13 @@ fn is_in(names: &str, name: &str) -> bool {
 /// that came as a number is a text, and so is a number that no double holds.
 pub fn expected(object: &[(String, Json)]) -> BTreeMap<String, Json> {
     let mut all = known_fields(object, &[&TEXTS, &TIMES, "collaborators"].join("|"), &TEXTS);
-    for name in TIMES.split('|') {
-        if let Some(Json::Number(digits) | Json::Text(digits)) = all.get(name)
+    // The digits count as they were sent: `1e9` is a number, and no time.
+    for (name, json) in object {
+        if is_in(&TIMES, name)
+            && let Json::Number(digits) | Json::Text(digits) = json
             && let Some(time) = since_1970(digits)
         {
-            all.insert(name.to_owned(), Json::Text(time.to_string()));
+            all.insert(name.clone(), Json::Text(time.to_string()));
         }
     }
     // In proto3, empty and absent are the same.
