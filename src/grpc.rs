@@ -8,6 +8,7 @@ pub mod methods;
 mod metric;
 pub mod peer;
 pub mod resume_token;
+mod seal;
 pub mod session;
 pub mod status;
 mod system_link;

@@ -1,18 +1,9 @@
-//! The codec of resume tokens. A token encrypts what a watcher was last sent, so that any replica
-//! can continue the watch.
-//!
-//! A token is `v1.` and the base64url of nonce ‖ ChaCha20-Poly1305(content). The session id is the
-//! associated data, so decoding fails for an altered token and for a token of another session. The
-//! nonce is derived from the session and the content, so that equal content gives an equal token.
+//! The codec of resume tokens. A token seals what a watcher was last sent, so that any replica can
+//! continue the watch. It belongs to its session. It begins with `v1.`
 
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use ring::{
-    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    digest::{Context, SHA256, digest},
-    hmac,
-};
 
+use super::seal::Seal;
 use crate::{
     config::secret::trimmed,
     model::{Digest, Known, Progress, SessionId, Status, field::FIELD_COUNT},
@@ -22,10 +13,7 @@ const PREFIX: &str = "v1.";
 const NANOSECONDS_NEVER: i64 = i64::MIN;
 
 /// Encodes and decodes resume tokens. Replicas with the same key accept each other's tokens.
-pub struct ResumeTokenCodec {
-    key: LessSafeKey,
-    nonce_key: hmac::Key,
-}
+pub struct ResumeTokenCodec(Seal);
 
 /// A decoded `resume_token`.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,61 +32,29 @@ pub enum Decoded {
 pub struct InvalidToken;
 
 impl ResumeTokenCodec {
-    /// Creates a codec with the operator's key, which may be any text. Without it, the codec uses a
-    /// built-in key, which anybody can read in the source. With the built-in key the codec still
-    /// detects damaged tokens and tokens of other sessions. A forged token gives its author no
-    /// additional rights.
-    #[expect(
-        clippy::expect_used,
-        clippy::missing_panics_doc,
-        reason = "a SHA-256 is as long as the key of ChaCha20-Poly1305"
-    )]
+    /// Creates a codec with the operator's key, which may be any text, or with a built-in key.
     pub fn new(key: Option<&str>) -> Self {
-        let key = key.unwrap_or("gotoassist-grpc resume token");
-        let secret = digest(&SHA256, key.as_bytes());
-        let nonce_key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_ref());
-        let key = UnboundKey::new(&CHACHA20_POLY1305, secret.as_ref()).expect("32 bytes");
-        Self { key: LessSafeKey::new(key), nonce_key }
+        Self(Seal::new(key))
     }
 
     /// Encodes the token for a watcher of `session` that knows `known`.
     pub fn encode(&self, session: &SessionId, known: &Known) -> String {
-        let mut content = encode_content(known);
-        let mut mac = hmac::Context::with_key(&self.nonce_key);
-        mac.update(session.as_str().as_bytes());
-        mac.update(&content);
-        let mut nonce = [0; NONCE_LEN];
-        nonce.copy_from_slice(&mac.sign().as_ref()[..NONCE_LEN]);
-        let sealed = self.key.seal_in_place_separate_tag(
-            Nonce::assume_unique_for_key(nonce),
-            associated(session),
-            &mut content,
-        );
-        let Ok(tag) = sealed else { return String::new() };
-        let bytes = [&nonce[..], &content, tag.as_ref()].concat();
-        let mut token = String::with_capacity(PREFIX.len() + bytes.len() * 4 / 3 + 3);
-        token.push_str(PREFIX);
-        BASE64_URL_SAFE_NO_PAD.encode_string(bytes, &mut token);
-        token
+        self.0.seal(PREFIX, session.as_str().as_bytes(), encode_content(known))
     }
 
     /// Decodes a token for `session`. Ignores a line break at the end, because a token from a file
     /// may have one.
     pub fn decode(&self, session: &SessionId, token: &str) -> Result<Decoded, InvalidToken> {
         let token = trimmed(token);
-        let Some(encoded) = token.strip_prefix(PREFIX) else {
+        let Some(sealed) = token.strip_prefix(PREFIX) else {
             return if is_other_version(token) {
                 Ok(Decoded::OtherVersion)
             } else {
                 Err(InvalidToken)
             };
         };
-        let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| InvalidToken)?;
-        let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN).ok_or(InvalidToken)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| InvalidToken)?;
-        let content =
-            self.key.open_in_place(nonce, associated(session), sealed).map_err(|_| InvalidToken)?;
-        decode_content(content).map(|known| Decoded::Known(Box::new(known))).ok_or(InvalidToken)
+        let content = self.0.open(session.as_str().as_bytes(), sealed).ok_or(InvalidToken)?;
+        decode_content(&content).map(|known| Decoded::Known(Box::new(known))).ok_or(InvalidToken)
     }
 }
 
@@ -106,12 +62,6 @@ impl std::fmt::Debug for ResumeTokenCodec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ResumeTokenCodec")
     }
-}
-
-fn associated(session: &SessionId) -> Aad<impl AsRef<[u8]>> {
-    let mut context = Context::new(&SHA256);
-    context.update(session.as_str().as_bytes());
-    Aad::from(context.finish())
 }
 
 /// Whether the token has the form `v<digits>.<rest>` of another release.
