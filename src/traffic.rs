@@ -36,7 +36,7 @@ use crate::{
     clock::Clock,
     config::UpstreamConfig,
     credential::{Credential, CredentialId, token::TokenSource},
-    model::{SessionId, SystemDomain, SystemLink},
+    model::{Session, SessionId, SystemDomain, SystemLink},
     wire::{
         Answer, Error, Kind, SetUpError,
         endpoint::{self, decode_system_links},
@@ -56,9 +56,9 @@ const QUEUE_LIMIT: usize = 1_000;
 struct Parts {
     upstream: Upstream,
     /// The in-flight unary calls, by credential, caller and session.
-    calls: InFlight<(CredentialId, CredentialId, SessionId)>,
+    calls: InFlight<(CredentialId, CredentialId, SessionId), Session>,
     /// The in-flight requests, by credential and session.
-    requests: InFlight<(CredentialId, SessionId)>,
+    requests: InFlight<(CredentialId, SessionId), Session>,
     finished: FinishedSessions,
     identities: Identities,
     unknown_fields: UnknownFields,

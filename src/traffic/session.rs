@@ -16,7 +16,6 @@ use super::{
     quota::{Class, Urgency},
     shared_request::Outcome,
     upstream::{Admission, Failed},
-    within,
 };
 use crate::{
     credential::Credential,
@@ -42,26 +41,12 @@ impl Client {
             return Ok(answer);
         }
         let slot = self.0.calls.slot(&(credential.id(), credential.caller(), id.clone()));
-        within(context.deadline, async {
-            loop {
-                let (call, is_joined) = slot.join_or_start(|| {
-                    slot.deadline.set(context.deadline);
-                    let (endpoint, deadline) = (endpoint::session(id), slot.deadline.clone());
-                    let call = Call::new(credential, endpoint, Class::Unary, deadline, &context);
-                    self.clone().call(id.clone(), call)
-                });
-                if is_joined {
-                    slot.deadline.extend(context.deadline);
-                    counter!(metric::SHARED_REQUESTS).increment(1);
-                }
-                match call.await {
-                    // The call ended before it saw that this caller has more time.
-                    Err(error) if is_joined && error.is_of_quota() => {}
-                    outcome => return outcome,
-                }
-            }
-        })
-        .await
+        let start = || {
+            let (endpoint, deadline) = (endpoint::session(id), slot.deadline.clone());
+            let call = Call::new(credential, endpoint, Class::Unary, deadline, &context);
+            self.clone().call(id.clone(), call)
+        };
+        slot.call(context.deadline, start).await
     }
 
     /// Reads a session for a watch. It waits for the quota without a limit, unless the vendor wants
@@ -80,7 +65,7 @@ impl Client {
     }
 
     /// Makes a unary call with its retries.
-    async fn call(self, id: SessionId, call: Call) -> Outcome {
+    async fn call(self, id: SessionId, call: Call) -> Outcome<Session> {
         let call = Arc::new(call);
         self.0.upstream.ask(&call, || self.attempt(&id, &call)).await
     }
@@ -117,7 +102,12 @@ impl Client {
 
     /// Sends one request. Caches a finished session, and forgets a session that the vendor no
     /// longer shows.
-    async fn request(self, id: SessionId, call: Arc<Call>, admission: Admission) -> Outcome {
+    async fn request(
+        self,
+        id: SessionId,
+        call: Arc<Call>,
+        admission: Admission,
+    ) -> Outcome<Session> {
         let credential = &call.credential;
         let answer = self.0.upstream.send(admission, &call, &mut endpoint::decode_session).await;
         let identity = self.0.identities.get(&(credential.id(), id.clone()));

@@ -11,29 +11,30 @@ use std::{
 };
 
 use futures_util::future::{FutureExt as _, Shared};
+use metrics::counter;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{
-    model::Session,
-    wire::{Answer, Error},
-};
+use super::{metric, within};
+use crate::wire::{Answer, Error};
 
 /// The output of a shared request.
-pub(super) type Outcome = Result<Answer<Arc<Session>>, Error>;
+pub(super) type Outcome<T> = Result<Answer<Arc<T>>, Error>;
 
 /// See the module.
-pub(super) type SharedRequest = Shared<Pin<Box<dyn Future<Output = Outcome> + Send>>>;
+pub(super) type SharedRequest<T> = Shared<Pin<Box<dyn Future<Output = Outcome<T>> + Send>>>;
 
 /// The shared requests of one kind. Nothing is shared between different keys.
-pub(super) struct InFlight<K: Eq + Hash>(Arc<Mutex<HashMap<K, Weak<Slot<K>>>>>);
+pub(super) struct InFlight<K: Eq + Hash, T>(Arc<Slots<K, T>>);
+
+type Slots<K, T> = Mutex<HashMap<K, Weak<Slot<K, T>>>>;
 
 /// Held by all callers that ask for the same key. The request is dropped with the last reference to
 /// the slot.
-pub(super) struct Slot<K: Eq + Hash> {
-    in_flight: InFlight<K>,
+pub(super) struct Slot<K: Eq + Hash, T> {
+    in_flight: InFlight<K, T>,
     key: K,
-    latest: Mutex<Option<SharedRequest>>,
+    latest: Mutex<Option<SharedRequest<T>>>,
     started: Notify,
     /// For a request that depends on how long its callers wait.
     pub deadline: Arc<SharedDeadline>,
@@ -44,9 +45,9 @@ pub(super) struct Slot<K: Eq + Hash> {
 #[derive(Default)]
 pub(super) struct SharedDeadline(Mutex<Option<Instant>>);
 
-impl<K: Clone + Eq + Hash> InFlight<K> {
+impl<K: Clone + Eq + Hash, T> InFlight<K, T> {
     /// Returns the slot for `key`.
-    pub fn slot(&self, key: &K) -> Arc<Slot<K>> {
+    pub fn slot(&self, key: &K) -> Arc<Slot<K, T>> {
         let mut slots = self.0.lock();
         let entry = slots.entry(key.clone()).or_default();
         if let Some(slot) = entry.upgrade() {
@@ -64,12 +65,38 @@ impl<K: Clone + Eq + Hash> InFlight<K> {
     }
 }
 
-impl<K: Eq + Hash> Slot<K> {
+impl<K: Eq + Hash, T> Slot<K, T> {
+    /// Makes a call, or joins the identical call that is in flight. `start` starts a call, which ends
+    /// at the deadline of the slot.
+    pub async fn call<F>(&self, deadline: Option<Instant>, start: impl Fn() -> F) -> Outcome<T>
+    where
+        F: Future<Output = Outcome<T>> + Send + 'static,
+    {
+        within(deadline, async {
+            loop {
+                let (call, is_joined) = self.join_or_start(|| {
+                    self.deadline.set(deadline);
+                    start()
+                });
+                if is_joined {
+                    self.deadline.extend(deadline);
+                    counter!(metric::SHARED_REQUESTS).increment(1);
+                }
+                match call.await {
+                    // The call ended before it saw that this caller has more time.
+                    Err(error) if is_joined && error.is_of_quota() => {}
+                    outcome => return outcome,
+                }
+            }
+        })
+        .await
+    }
+
     /// Returns the in-flight request, or starts a new one. Also returns whether the request was
     /// already in flight.
-    pub fn join_or_start<F>(&self, request: impl FnOnce() -> F) -> (SharedRequest, bool)
+    pub fn join_or_start<F>(&self, request: impl FnOnce() -> F) -> (SharedRequest<T>, bool)
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = Outcome<T>> + Send + 'static,
     {
         let mut latest = self.latest.lock();
         if let Some(request) = latest.clone().filter(is_in_flight) {
@@ -82,7 +109,7 @@ impl<K: Eq + Hash> Slot<K> {
     }
 
     /// Returns the in-flight request. If there is none, waits until one starts.
-    pub async fn join(&self) -> SharedRequest {
+    pub async fn join(&self) -> SharedRequest<T> {
         let mut has_waited = false;
         loop {
             let started = self.started.notified();
@@ -98,17 +125,17 @@ impl<K: Eq + Hash> Slot<K> {
     }
 }
 
-fn is_in_flight(request: &SharedRequest) -> bool {
+fn is_in_flight<T>(request: &SharedRequest<T>) -> bool {
     request.peek().is_none()
 }
 
-impl<K: Eq + Hash> Default for InFlight<K> {
+impl<K: Eq + Hash, T> Default for InFlight<K, T> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<K: Eq + Hash> Drop for Slot<K> {
+impl<K: Eq + Hash, T> Drop for Slot<K, T> {
     fn drop(&mut self) {
         let mut slots = self.in_flight.0.lock();
         // Another slot may have replaced this one.
