@@ -15,12 +15,14 @@ const PROTOS: [&str; 5] = [
     "google/rpc/error_details.proto",
 ];
 /// The messages whose `Debug` would print personal data or a credential; see src/proto.rs.
-const SECRETIVE: [&str; 9] = [
+const SECRETIVE: [&str; 11] = [
     "Session",
     "Collaborator",
     "SystemLink",
     "GetSessionRequest",
     "GetSessionResponse",
+    "ListSessionsRequest",
+    "ListSessionsResponse",
     "ListSystemLinksRequest",
     "ListSystemLinksResponse",
     "WatchSessionRequest",

@@ -6,10 +6,12 @@ pub mod deadline;
 pub mod health;
 pub mod methods;
 mod metric;
+pub mod page_token;
 pub mod peer;
 pub mod resume_token;
 mod seal;
 pub mod session;
+mod session_list;
 pub mod status;
 mod system_link;
 mod value;
@@ -31,6 +33,7 @@ use crate::{
 use caller::Callers;
 use concurrency::CallConcurrency;
 use deadline::Deadline;
+use page_token::PageTokenCodec;
 use peer::Peer;
 use resume_token::ResumeTokenCodec;
 use watch::{Messages, Watches};
@@ -48,6 +51,8 @@ pub struct Service {
     pub concurrency: CallConcurrency,
     /// Encodes and decodes resume tokens.
     pub resume_tokens: Arc<ResumeTokenCodec>,
+    /// Encodes and decodes page tokens.
+    pub page_tokens: Arc<PageTokenCodec>,
     /// The wall clock.
     pub clock: Clock,
     /// Authenticates callers, and chooses the credential for the vendor.
@@ -63,6 +68,13 @@ impl RemoteSupportService for Service {
         request: Request<proto::GetSessionRequest>,
     ) -> Result<Response<proto::GetSessionResponse>, Status> {
         session::get(self, request).await
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<proto::ListSessionsRequest>,
+    ) -> Result<Response<proto::ListSessionsResponse>, Status> {
+        session_list::list(self, request).await
     }
 
     async fn list_system_links(

@@ -46,6 +46,8 @@ debug_prints_the_name!(
     SystemLink,
     GetSessionRequest,
     GetSessionResponse,
+    ListSessionsRequest,
+    ListSessionsResponse,
     ListSystemLinksRequest,
     ListSystemLinksResponse,
     WatchSessionRequest,

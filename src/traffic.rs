@@ -36,7 +36,7 @@ use crate::{
     clock::Clock,
     config::UpstreamConfig,
     credential::{Credential, CredentialId, token::TokenSource},
-    model::{Session, SessionId, SystemDomain, SystemLink},
+    model::{ListQuery, Session, SessionId, SessionPage, SystemDomain, SystemLink},
     wire::{
         Answer, Error, Kind, SetUpError,
         endpoint::{self, decode_system_links},
@@ -59,6 +59,8 @@ struct Parts {
     calls: InFlight<(CredentialId, CredentialId, SessionId), Session>,
     /// The in-flight requests, by credential and session.
     requests: InFlight<(CredentialId, SessionId), Session>,
+    /// The in-flight calls for a page of the list, by credential, caller and query.
+    lists: InFlight<(CredentialId, CredentialId, ListQuery), SessionPage>,
     finished: FinishedSessions,
     identities: Identities,
     unknown_fields: UnknownFields,
@@ -91,6 +93,7 @@ impl Client {
             },
             calls: InFlight::default(),
             requests: InFlight::default(),
+            lists: InFlight::default(),
             finished: FinishedSessions::new(config.finished_cache),
             identities: Identities::default(),
             unknown_fields: UnknownFields::default(),

@@ -119,3 +119,15 @@ pub(super) fn status_to_proto(status: model::Status) -> proto::SessionStatus {
         model::Status::Abandoned => proto::SessionStatus::Abandoned,
     }
 }
+
+/// Converts an enum value to a status.
+pub(super) fn status_from_proto(status: proto::SessionStatus) -> model::Status {
+    match status {
+        proto::SessionStatus::Unspecified => model::Status::Unknown,
+        proto::SessionStatus::NotStarted => model::Status::NotStarted,
+        proto::SessionStatus::Waiting => model::Status::Waiting,
+        proto::SessionStatus::Active => model::Status::Active,
+        proto::SessionStatus::Complete => model::Status::Complete,
+        proto::SessionStatus::Abandoned => model::Status::Abandoned,
+    }
+}

@@ -11,6 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{
     caller,
+    page_token::InvalidPageToken,
     resume_token::{Decoded, InvalidToken},
 };
 use crate::{model::SessionId, wire, wire::Kind};
@@ -56,6 +57,11 @@ pub fn of_system_links(error: &wire::Error) -> Status {
     Refusal::of(error, "SYSTEM_LINKS_NOT_FOUND").into_status()
 }
 
+/// Converts an error of a request for the list of sessions.
+pub fn of_session_list(error: &wire::Error) -> Status {
+    Refusal::of(error, "SESSION_LIST_NOT_FOUND").into_status()
+}
+
 /// Returns the parsed value, or refuses the argument `field`.
 pub fn checked<T>(field: &str, parsed: Result<T, impl Display>) -> Result<T, Status> {
     parsed.map_err(|error| invalid(field, &error.to_string()))
@@ -71,12 +77,18 @@ pub fn invalid(field: &str, description: &str) -> Status {
 
 /// Returns the decoded resume token, or refuses it.
 pub fn checked_token(decoded: Result<Decoded, InvalidToken>) -> Result<Decoded, Status> {
-    decoded.map_err(|invalid| {
-        let message = format!("resume_token {invalid}");
-        let mut refusal = Refusal::new(Code::InvalidArgument, "RESUME_TOKEN_INVALID", &message);
-        refusal.details.add_bad_request_violation("resume_token", invalid.to_string());
-        refusal.into_status()
-    })
+    decoded.map_err(|error| invalid_token("resume_token", "RESUME_TOKEN_INVALID", &error))
+}
+
+/// Returns the decoded page token, or refuses it.
+pub fn checked_page_token<T>(decoded: Result<T, InvalidPageToken>) -> Result<T, Status> {
+    decoded.map_err(|error| invalid_token("page_token", "PAGE_TOKEN_INVALID", &error))
+}
+
+fn invalid_token(field: &str, reason: &str, error: &dyn Display) -> Status {
+    let mut refusal = Refusal::new(Code::InvalidArgument, reason, &format!("{field} {error}"));
+    refusal.details.add_bad_request_violation(field, error.to_string());
+    refusal.into_status()
 }
 
 /// Refuses a caller. Nothing was sent to the vendor. If callers send `vendor_credentials`, the

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::{
@@ -23,6 +23,7 @@ use crate::{
         Service,
         caller::Callers,
         concurrency::CallConcurrency,
+        page_token::PageTokenCodec,
         resume_token::ResumeTokenCodec,
         watch::{self, Watches},
     },
@@ -41,12 +42,15 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
     let identities = client.identities().clone();
     let (read, list) = (feed::read(client.clone()), feed::list(client.clone()));
     let feed = Feed::new(read, Some(list), feed_settings(&config.watch), clock, identities);
+    let token_key = token_key(config)?;
+    let token_key = token_key.as_ref().map(SecretString::expose_secret);
     Ok(Service {
         watches: Watches::new(watch_settings(config), feed.clone()),
         feed,
         client,
         concurrency: CallConcurrency::new(config.limits.max_calls),
-        resume_tokens: Arc::new(resume_tokens(config)?),
+        resume_tokens: Arc::new(ResumeTokenCodec::new(token_key)),
+        page_tokens: Arc::new(PageTokenCodec::new(token_key)),
         clock,
         callers: Arc::new(Callers::new(&config.credentials)?),
         default_deadline: config.limits.default_deadline,
@@ -77,7 +81,7 @@ pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
     problems.extend(Callers::new(&config.credentials).err().map(Error::CallerTokens));
     let secrets = config.callback.endpoint().map(|(_, path)| Secrets::open(path));
     problems.extend(secrets.and_then(Result::err).map(Error::CallbackSecrets));
-    problems.extend(resume_tokens(config).err());
+    problems.extend(token_key(config).err());
     problems.extend(Tracer::problem(&config.trace).map(Error::Trace));
     problems
 }
@@ -136,11 +140,12 @@ fn feed_settings(config: &PollConfig) -> feed::Settings {
     }
 }
 
-fn resume_tokens(config: &ServeConfig) -> Result<ResumeTokenCodec, Error> {
+/// Reads the key of resume tokens and page tokens, if there is one.
+fn token_key(config: &ServeConfig) -> Result<Option<SecretString>, Error> {
     let watch = &config.watch;
     let secret = Secret::of(watch.resume_key.as_ref(), watch.resume_key_file.as_ref());
-    let Some(secret) = secret else { return Ok(ResumeTokenCodec::new(None)) };
+    let Some(secret) = secret else { return Ok(None) };
     let path = secret.path().map_or(Path::new("--resume-key"), |path| path.as_path());
     let key = secret.read().map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Ok(ResumeTokenCodec::new(Some(key.expose_secret())))
+    Ok(Some(key))
 }

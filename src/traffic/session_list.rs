@@ -6,11 +6,12 @@ use super::{
     Client,
     call::{Call, RequestContext},
     quota::Class,
+    shared_request::Outcome,
     upstream::Failed,
 };
 use crate::{
     credential::Credential,
-    model::{ListWindow, ListedSession},
+    model::{ListQuery, ListWindow, ListedSession, SessionPage, session_page::PageCollector},
     trace::Cause,
     wire::{Answer, Error, ListSummary, endpoint, session_list::ListReader},
 };
@@ -19,6 +20,26 @@ use crate::{
 const MAX_PAGES: u32 = 100;
 
 impl Client {
+    /// Reads a page of the list for a unary call.
+    ///
+    /// Identical calls of one caller are merged into one. If a caller leaves, the request is
+    /// cancelled, unless other callers wait for it.
+    pub async fn list_sessions(
+        &self,
+        credential: &Credential,
+        query: &ListQuery,
+        context: RequestContext,
+    ) -> Result<Answer<Arc<SessionPage>>, Error> {
+        let slot = self.0.lists.slot(&(credential.id(), credential.caller(), query.clone()));
+        let start = || {
+            let window = query.window(self.0.upstream.clock.now());
+            let (endpoint, deadline) = (endpoint::sessions(&window, 1), slot.deadline.clone());
+            let call = Call::new(credential, endpoint, Class::Unary, deadline, &context);
+            self.clone().list(query.clone(), window, call)
+        };
+        slot.call(context.deadline, start).await
+    }
+
     /// Reads the list for the feed. Makes a single attempt, and waits for the quota as a request of
     /// `class` does. Passes each session to `keep` as soon as it is read.
     ///
@@ -37,6 +58,26 @@ impl Client {
         let answer = self.read_pages(&call, window, keep).await.map_err(Failed::into_error);
         if let Err(error) = &answer {
             self.forget_if_refused(credential, error);
+        }
+        answer
+    }
+
+    /// Makes a unary call with its retries. Each attempt begins with the first page of the vendor.
+    async fn list(self, query: ListQuery, window: ListWindow, call: Call) -> Outcome<SessionPage> {
+        let attempt = || async {
+            let mut collector = PageCollector::new(&query);
+            let answer = self.read_pages(&call, &window, |listed| collector.add(listed)).await?;
+            let (content, observed_at) = (collector.page(window), answer.observed_at);
+            Ok(Answer { content: Arc::new(content), observed_at })
+        };
+        let answer = self.0.upstream.ask(&call, attempt).await;
+        match &answer {
+            Ok(page) => {
+                for listed in &page.content.sessions {
+                    self.0.unknown_fields.note(&listed.session.additional_fields);
+                }
+            }
+            Err(error) => self.forget_if_refused(&call.credential, error),
         }
         answer
     }

@@ -54,7 +54,7 @@ def test_list(grpcurl):
 
 
 def test_list_the_methods(grpcurl):
-    methods = ("GetSession", "ListSystemLinks", "WatchSession")
+    methods = ("GetSession", "ListSessions", "ListSystemLinks", "WatchSession")
     grpcurl("list", SERVICE).expect(0, *(f"{SERVICE}.{method}" for method in methods))
 
 
@@ -114,6 +114,26 @@ def test_get_session_that_has_not_started(call):
     call("GetSession", session_id="250040354").expect(
         0, '"SESSION_STATUS_NOT_STARTED"', without=['"notes"', '"endedAt"', '"customerName"']
     )
+
+
+def test_list_sessions_page_by_page(call):
+    first = call("ListSessions", statuses=["SESSION_STATUS_ACTIVE"], page_size=1).expect(
+        0,
+        *('"sessions"', '"status": "SESSION_STATUS_ACTIVE"', '"startedAt": "2', '"nextPageToken"'),
+        *('"sessionStartToken"', '"observedAt": "2'),
+        without=['"notes"', "SESSION_STATUS_COMPLETE"],
+    )
+    token = json.loads(first.stdout)["nextPageToken"]
+    words = {"statuses": ["SESSION_STATUS_ACTIVE"], "page_token": token}
+    call("ListSessions", **words).expect(0, '"sessions"', without=['"nextPageToken"'])
+    call("ListSessions", page_token=token).expect(
+        INVALID_ARGUMENT, "PAGE_TOKEN_INVALID", '"page_token"'
+    )
+
+
+def test_list_sessions_of_an_impossible_time(call):
+    window = {"from_time": "2026-01-02T00:00:00Z", "to_time": "2026-01-01T00:00:00Z"}
+    call("ListSessions", **window).expect(INVALID_ARGUMENT, "ARGUMENT_INVALID", '"from_time"')
 
 
 def test_list_system_links(call):

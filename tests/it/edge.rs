@@ -23,8 +23,8 @@ use gotoassist_grpc::{
     config::listen::ListenAddress,
     grpc::{health::Health, peer::Peer, status},
     proto::{
-        GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
-        WatchSessionRequest, WatchSessionResponse,
+        GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse,
+        ListSystemLinksRequest, ListSystemLinksResponse, WatchSessionRequest, WatchSessionResponse,
         remote_support_service_server::{RemoteSupportService, RemoteSupportServiceServer},
     },
     server::{
@@ -76,6 +76,13 @@ impl RemoteSupportService for Play {
                 Ok(response)
             }
         }
+    }
+
+    async fn list_sessions(
+        &self,
+        _: tonic::Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        Ok(Response::new(ListSessionsResponse::default()))
     }
 
     async fn list_system_links(

@@ -14,6 +14,7 @@ mod kit;
 mod operations;
 mod quota;
 mod service;
+mod session_list;
 mod simulator;
 mod status;
 mod tidy;

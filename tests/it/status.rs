@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use gotoassist_grpc::{
-    proto::{GetSessionRequest, ListSystemLinksRequest, WatchSessionRequest},
+    proto::{GetSessionRequest, ListSessionsRequest, ListSystemLinksRequest, WatchSessionRequest},
     simulator::{Fault, Route, Rule, SessionScript},
 };
 use tonic::{Code, Status};
@@ -33,7 +33,10 @@ const FLAGS: [&str; 6] = [
     "--quota-scope=credential",
 ];
 
-/// The three calls, about the session or domain that every credential may read.
+/// The calls.
+const METHODS: [&str; 4] = ["GetSession", "ListSessions", "ListSystemLinks", "WatchSession"];
+
+/// Makes a call, about the session or domain that every credential may read.
 async fn refusal(peer: &Peer, method: &str, headers: &[(&str, &str)]) -> Status {
     match method {
         "GetSession" => {
@@ -44,6 +47,7 @@ async fn refusal(peer: &Peer, method: &str, headers: &[(&str, &str)]) -> Status 
             let message = WatchSessionRequest { session_id: SESSION.into(), ..Default::default() };
             peer.refusal(method, &message, headers).await
         }
+        "ListSessions" => peer.refusal(method, &ListSessionsRequest::default(), headers).await,
         "ListSystemLinks" => {
             let message = ListSystemLinksRequest { system_domain: "one.example.com".into() };
             peer.refusal(method, &message, headers).await
@@ -62,7 +66,7 @@ async fn hold(harness: &Harness, method: &str, rows: Vec<Row>) {
         async move {
             let authorization = format!("Bearer {token}");
             let status = refusal(peer, method, &[("authorization", &authorization)]).await;
-            row.hold(&status, method != "ListSystemLinks");
+            row.hold(&status, method);
             let asked = harness.vendor.counters().of_credential(&token);
             assert_eq!(asked, 1, "one request, nothing followed: {:?}", row.fault);
         }
@@ -80,6 +84,16 @@ async fn get_session_tells_each_trouble_by_its_row() {
 async fn watch_session_tells_each_trouble_before_its_headers() {
     let harness = start(&[]).await;
     hold(&harness, "WatchSession", table::whole()).await;
+}
+
+#[tokio::test]
+async fn list_sessions_tells_each_trouble_by_its_row() {
+    let harness = start(&[]).await;
+    let rows = table::whole().into_iter();
+    // A list may be that long.
+    let is_short =
+        |row: &Row| matches!(row.fault, Fault::Oversized { .. } | Fault::GzipBomb { .. });
+    hold(&harness, "ListSessions", rows.filter(|row| !is_short(row)).collect()).await;
 }
 
 #[tokio::test]
@@ -112,6 +126,7 @@ async fn a_retry_after_date_is_told_as_a_delay() {
 async fn a_vendor_that_does_not_answer_is_a_timeout() {
     let harness = start(&["--upstream-timeout=300ms"]).await;
     for fault in [Fault::Hang, Fault::Trickle { seconds: 0.2 }] {
+        // The list has a time limit of its own.
         for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
             let number = harness.vendor.add_fault(fault.clone());
             let peer = harness.peer().await;
@@ -119,7 +134,7 @@ async fn a_vendor_that_does_not_answer_is_a_timeout() {
             let (code, reason) = (Code::Unavailable, "UPSTREAM_TIMEOUT");
             let remedy = Remedy::Retry(1);
             let row = Row { fault: fault.clone(), code, reason, http_status: None, remedy };
-            row.hold(&status, false);
+            row.hold(&status, method);
             harness.vendor.delete_fault(number);
         }
     }
@@ -136,7 +151,7 @@ async fn no_connection_is_told_apart() {
     let without_tls = start(&["--upstream-url=https://VENDOR", &trust]).await;
     for harness in [refused, unknown, without_tls] {
         let peer = harness.peer().await;
-        for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+        for method in METHODS {
             let status = refusal(&peer, method, &[("authorization", "Bearer t")]).await;
             let row = Row {
                 fault: Fault::Right,
@@ -145,7 +160,7 @@ async fn no_connection_is_told_apart() {
                 http_status: None,
                 remedy: Remedy::Retry(1),
             };
-            row.hold(&status, false);
+            row.hold(&status, method);
         }
     }
 }
@@ -156,7 +171,7 @@ async fn when_the_callers_time_is_over_that_is_what_it_is_told() {
     harness.vendor.add_fault(Fault::Hang);
     let peer = harness.peer().await;
     let headers = [("authorization", "Bearer t"), ("grpc-timeout", "300m")];
-    for (number, method) in ["GetSession", "WatchSession", "ListSystemLinks"].iter().enumerate() {
+    for (number, method) in METHODS.iter().enumerate() {
         let status = refusal(&peer, method, &headers).await;
         assert_eq!(status.code(), Code::DeadlineExceeded, "{method}");
         let info = status.get_details_error_info().unwrap();
@@ -172,7 +187,7 @@ async fn the_deadline_that_calls_have_without_one_is_told_alike() {
     let harness = start(&["--default-deadline=300ms"]).await;
     harness.vendor.add_fault(Fault::Hang);
     let peer = harness.peer().await;
-    for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+    for method in METHODS {
         let status = refusal(&peer, method, &[("authorization", "Bearer t")]).await;
         let info = status.get_details_error_info().unwrap();
         assert_eq!((status.code(), &*info.reason), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
@@ -194,7 +209,7 @@ async fn a_callers_own_deadline_may_be_longer_than_the_default_one() {
 async fn without_a_credential_nothing_is_sent() {
     let harness = start(&[]).await;
     let peer = harness.peer().await;
-    for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+    for method in METHODS {
         for headers in [&[][..], &[("authorization", "")], &[("authorization", "Bearer ")]] {
             let status = refusal(&peer, method, headers).await;
             assert_eq!(status.code(), Code::Unauthenticated, "{method} {headers:?}");
@@ -241,7 +256,7 @@ async fn our_own_limits_push_back() {
     harness.vendor.add_fault(Rule::times(1, Fault::status(404)));
     get(&harness, &[("authorization", "Bearer t")]).await;
     let peer = harness.peer().await;
-    for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+    for method in METHODS {
         let headers = [("authorization", "Bearer t"), ("grpc-timeout", "5S")];
         pushes_back(&refusal(&peer, method, &headers).await, "QUOTA_EXHAUSTED");
     }
@@ -263,7 +278,7 @@ fn pushes_back(status: &Status, reason: &str) {
 async fn a_service_without_a_seat_is_denied_and_helped_after_one_refresh() {
     let harness = start(&with_grant("--refresh-token=no-seat-grant")).await;
     let peer = harness.peer().await;
-    for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+    for method in METHODS {
         let status = refusal(&peer, method, &[]).await;
         let info = status.get_details_error_info().unwrap();
         let expected = (Code::PermissionDenied, "NO_REMOTE_SUPPORT_SEAT", DOMAIN);
@@ -283,7 +298,7 @@ async fn a_service_whose_credential_cannot_be_had_is_unavailable() {
     let fault = Rule { route: Route::Token, ..Rule::from(table::vendor(503)) };
     harness.vendor.add_fault(fault);
     let peer = harness.peer().await;
-    for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+    for method in METHODS {
         let status = refusal(&peer, method, &[]).await;
         let info = status.get_details_error_info().unwrap();
         let expected = (Code::Unavailable, "SERVICE_CREDENTIAL_UNAVAILABLE", DOMAIN);

@@ -169,6 +169,13 @@ impl RemoteSupportService for Service {
         }))
     }
 
+    async fn list_sessions(
+        &self,
+        _: Request<proto::ListSessionsRequest>,
+    ) -> Result<Response<proto::ListSessionsResponse>, Status> {
+        Err(Status::unimplemented("not compared"))
+    }
+
     async fn list_system_links(
         &self,
         _: Request<proto::ListSystemLinksRequest>,

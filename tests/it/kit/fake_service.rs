@@ -11,8 +11,9 @@ use futures_util::{StreamExt as _, stream};
 use gotoassist_grpc::{
     client::watch::Messages,
     proto::{
-        GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
-        Session, SessionStatus, SystemLink, WatchSessionRequest, WatchSessionResponse,
+        GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse,
+        ListSystemLinksRequest, ListSystemLinksResponse, Session, SessionStatus, SystemLink,
+        WatchSessionRequest, WatchSessionResponse,
         remote_support_service_server::{RemoteSupportService, RemoteSupportServiceServer},
         watch_session_response::EventType,
     },
@@ -48,6 +49,7 @@ pub struct FakeService {
 struct Seen {
     scripts: Mutex<VecDeque<Script>>,
     watches: Mutex<Vec<WatchSessionRequest>>,
+    lists: Mutex<Vec<ListSessionsRequest>>,
     authorizations: Mutex<Vec<String>>,
     session_names: Mutex<Vec<String>>,
 }
@@ -128,6 +130,9 @@ impl Drop for FakeService {
     }
 }
 
+/// The length of the list.
+const SESSIONS: usize = 7;
+
 struct Answering(Arc<Seen>);
 
 impl Answering {
@@ -156,6 +161,27 @@ impl RemoteSupportService for Answering {
                 observed_at: Some(prost_types::Timestamp { seconds: 1_619_762_400, nanos: 0 }),
             })),
         }
+    }
+
+    /// Seven sessions, in pages as long as asked. A page token is the number of sessions before.
+    async fn list_sessions(
+        &self,
+        request: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        self.note(&request);
+        let request = request.into_inner();
+        self.0.lists.lock().unwrap().push(request.clone());
+        let begin = request.page_token.parse().unwrap_or(0);
+        let end = (begin + usize::try_from(request.page_size).unwrap()).min(SESSIONS);
+        let sessions = (begin..end).map(|number| Session {
+            session_id: number.to_string(),
+            ..session(SessionStatus::Active)
+        });
+        Ok(Response::new(ListSessionsResponse {
+            sessions: sessions.collect(),
+            next_page_token: if end < SESSIONS { end.to_string() } else { String::new() },
+            observed_at: None,
+        }))
     }
 
     async fn list_system_links(

@@ -34,12 +34,14 @@ pub enum Remedy {
 
 impl Row {
     /// Checks `status` against the row.
-    pub fn hold(&self, status: &Status, is_about_session: bool) {
+    pub fn hold(&self, status: &Status, method: &str) {
+        let is_about_session = !matches!(method, "ListSessions" | "ListSystemLinks");
         let case = format!("{:?}: {status:?}", self.fault);
         assert_eq!(status.code(), self.code, "{case}");
         let info = status.get_details_error_info().expect(&case);
         let reason = match self.reason {
-            "SESSION_NOT_FOUND" if !is_about_session => "SYSTEM_LINKS_NOT_FOUND",
+            "SESSION_NOT_FOUND" if method == "ListSessions" => "SESSION_LIST_NOT_FOUND",
+            "SESSION_NOT_FOUND" if method == "ListSystemLinks" => "SYSTEM_LINKS_NOT_FOUND",
             reason => reason,
         };
         assert_eq!(info.reason, reason, "{case}");

@@ -5,10 +5,9 @@ use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::{DOMAIN, GetSessionRequest, SESSION, refusal, start, with_grant};
+use super::{DOMAIN, GetSessionRequest, METHODS, SESSION, refusal, start, with_grant};
 use crate::kit::{folder::Folder, peer::trailers_only};
 
-const METHODS: [&str; 3] = ["GetSession", "ListSystemLinks", "WatchSession"];
 const SERVICE: &str = "gotoassist.remotesupport.v1.RemoteSupportService";
 
 /// A message in its frame, compressed or not.
@@ -80,7 +79,7 @@ async fn a_client_that_does_not_speak_grpc_gets_415() {
         }
         peer.send(request, b"{}".to_vec()).await
     };
-    for method in ["GetSession", "WatchSession", "ListSystemLinks"] {
+    for method in METHODS {
         let path = format!("gotoassist.remotesupport.v1.RemoteSupportService/{method}");
         for content_type in [Some("application/json"), Some("application/grpc-web"), None] {
             let answer = post(&path, content_type).await;
