@@ -1,16 +1,28 @@
-//! Properties that hold for every input, each tested with a hundred thousand: nothing that the vendor
-//! can send causes a panic, and nothing that it sends in an object is lost.
+//! Properties that hold for every input, each tested with a hundred thousand, or ten thousand lists:
+//! nothing that the vendor can send causes a panic, and nothing that it sends in an object is lost.
+//! With `PROPTEST_CASES=100000` there are as many lists.
 
 mod json;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::mpsc};
 
 use fastrand::Rng;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use proptest::prelude::*;
+use serde::de::IgnoredAny;
 
-use crate::wire::{error::Kind, session, status, system_link};
+use crate::{
+    model::ListedSession,
+    wire::{
+        InvalidBody, ListSummary,
+        decode::{BodyReader as _, Decode as _},
+        error::Kind,
+        session,
+        session_list::ListReader,
+        status, system_link,
+    },
+};
 use json::{Json, TEXTS, TIMES, expected, written};
 
 const CASES: u32 = 100_000;
@@ -64,6 +76,50 @@ proptest! {
     }
 }
 
+// A list takes ten times as long as a session.
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(ProptestConfig::default().cases.max(CASES / 10))
+    })]
+
+    #[test]
+    fn any_bytes_are_a_list_or_malformed_in_whatever_pieces(
+        body in made(list), pieces in prop::array::uniform2(1..40_usize),
+    ) {
+        let [one, other] = pieces.map(|length| read_list(&body, length));
+        prop_assert_eq!(&one, &other);
+        if let Ok((sessions, summary)) = one {
+            prop_assert_eq!(sessions.len(), summary.sessions);
+            // A line break in a name is accepted too.
+            let body: Vec<_> = body.into_iter().filter(|byte| *byte != b'\n').collect();
+            let is_json = serde_json::from_slice::<IgnoredAny>(&body).is_ok();
+            prop_assert!(is_json || summary.unreadable > 0 || body.starts_with(b"\xef"));
+        }
+    }
+
+    #[test]
+    fn no_session_of_a_list_is_lost(objects in made(objects)) {
+        let elements = objects.iter().map(|object| Json::Object(object.clone()));
+        let body = Json::Object(vec![("sessions".to_owned(), Json::List(elements.collect()))]);
+        let (sessions, summary) = read_list(body.to_string().as_bytes(), 7).unwrap();
+        prop_assert_eq!((sessions.len(), summary.unreadable), (objects.len(), 0));
+        for (listed, object) in sessions.iter().zip(&objects) {
+            prop_assert_eq!(written(&listed.session), expected(object));
+        }
+    }
+}
+
+/// What is read of a list that comes in pieces of this length.
+fn read_list(body: &[u8], length: usize) -> Result<(Vec<ListedSession>, ListSummary), InvalidBody> {
+    let (keep, kept) = mpsc::channel();
+    let mut reader = ListReader::new(|listed| keep.send(listed).unwrap());
+    reader.begin();
+    let _ = body.chunks(length).all(|piece| reader.read(piece));
+    reader.decode(b"")?;
+    Ok((kept.try_iter().collect(), reader.summary()))
+}
+
 /// Values made from a seed. Proptest's own strategies take a hundred times as long for each case. The
 /// values are small anyway, so nothing needs to be shrunk.
 fn made<T: fmt::Debug>(make: fn(&mut Rng) -> T) -> impl Strategy<Value = T> {
@@ -96,6 +152,39 @@ fn bytes(random: &mut Rng) -> Vec<u8> {
             whole
         }
     }
+}
+
+/// Any bytes, or a list with some bytes changed.
+fn list(random: &mut Rng) -> Vec<u8> {
+    const TOKENS: &str = r#"{|}|[|]|:|,| |"|\|null|-|0|"sessions":|"a":[{"sessionId":1}],|"sessionId"|
+"totalNumSessions":7,|"sessions":[]|"errorCode":"E",|\"|﻿|{}|[]|"x",|17,|{"status":"active"},"#;
+    if random.u8(..8) == 0 {
+        return bytes(random);
+    }
+    let whole = br#"{"totalNumSessions":3,"sessions":[{"sessionId":1,"notes":"]}\"\\"},
+        {"sessionId":"2","more":[{"a":[]}]},{"sessionStartToken":3,"status":"notStarted"}],"next":null}"#;
+    let mut whole = whole.to_vec();
+    for _ in 0..random.usize(..3) {
+        let start = random.usize(..whole.len());
+        let end = random.usize(start..whole.len().min(start + 12));
+        whole.splice(start..end, one_of(random, TOKENS).bytes());
+    }
+    if random.u8(..4) == 0 {
+        whole.truncate(random.usize(..whole.len()));
+    }
+    whole
+}
+
+/// Sessions with distinct ids.
+fn objects(random: &mut Rng) -> Vec<Vec<(String, Json)>> {
+    let objects = several(random, 4, object);
+    let with_id = |(number, mut object): (usize, Vec<(String, Json)>)| {
+        object.retain(|(name, _)| name != "sessionId");
+        object.push(("sessionId".to_owned(), Json::Number(number.to_string())));
+        object.push(("status".to_owned(), Json::Text("active".to_owned())));
+        object.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect()
+    };
+    objects.into_iter().enumerate().map(with_id).collect()
 }
 
 fn retry_after(random: &mut Rng) -> String {
