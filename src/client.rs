@@ -1,4 +1,4 @@
-//! The client behind `get`, `links`, `watch` and `health`, which other programs can use too. It
+//! The client behind `get`, `sessions`, `links`, `watch` and `health`, which other programs can use too. It
 //! takes several addresses, reads credentials from a file, and resumes watches by itself.
 
 pub mod connection;
@@ -16,8 +16,8 @@ use tonic::{Code, Request, Response, Status, transport::Channel};
 use crate::{
     config::ConnectionConfig,
     proto::{
-        GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
-        WatchSessionRequest,
+        GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse,
+        ListSystemLinksRequest, ListSystemLinksResponse, WatchSessionRequest,
         health::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient},
         remote_support_service_client::RemoteSupportServiceClient,
     },
@@ -96,6 +96,18 @@ impl Client {
         self.unary(message, limit, async |channel, mut request| {
             name_session(&mut request, session_id);
             RemoteSupportServiceClient::new(channel).get_session(request).await
+        })
+        .await
+    }
+
+    /// Calls `ListSessions` for one page, with the deadline `limit`.
+    pub async fn list_sessions(
+        &self,
+        message: ListSessionsRequest,
+        limit: Duration,
+    ) -> Result<ListSessionsResponse, Failure> {
+        self.unary(message, limit, async |channel, request| {
+            RemoteSupportServiceClient::new(channel).list_sessions(request).await
         })
         .await
     }

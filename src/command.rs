@@ -7,6 +7,8 @@ mod json;
 pub mod links;
 pub mod output;
 pub mod serve;
+mod session_line;
+pub mod sessions;
 pub mod signal;
 pub mod simulate;
 pub mod watch;
@@ -47,6 +49,7 @@ pub fn run() -> ExitCode {
         Command::Simulate(_)
         | Command::Demo(_)
         | Command::Get(_)
+        | Command::Sessions(_)
         | Command::Links(_)
         | Command::Watch(_)
         | Command::Health(_) => worker_runtime(),
@@ -75,6 +78,7 @@ async fn dispatch(command: Command) -> Result<(), u8> {
         Command::Simulate(config) => simulate::run(&config).await,
         Command::Demo(config) => demo::run(&config).await,
         Command::Get(config) => get::run(&config).await,
+        Command::Sessions(config) => sessions::run(&config).await,
         Command::Links(config) => links::run(&config).await,
         Command::Watch(config) => watch::run(&config).await,
         Command::Health(config) => health::run(&config).await,

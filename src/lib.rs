@@ -18,7 +18,7 @@
 //! * [`callback`] the endpoint for the vendor's callbacks
 //! * [`server`] starts the parts and stops them in order
 //! * [`telemetry`] beside them: the log
-//! * [`client`] beside them: the client behind `get`, `links`, `watch`
+//! * [`client`] beside them: the client behind `get`, `sessions`, `links`, `watch`
 //! * [`simulator`] beside them: a simulated vendor
 //! * [`command`] the commands of the binary
 //!

@@ -7,10 +7,11 @@ use std::{
     process::ExitCode,
 };
 
+use anstyle::{AnsiColor, Style};
 use prost::Message;
 
 use super::{FAILED, UNREAD, USAGE, json};
-use crate::client::Failure;
+use crate::{client::Failure, proto::SessionStatus};
 
 /// grpcurl exits with this number plus the gRPC status code.
 const STATUS: u8 = 64;
@@ -27,6 +28,19 @@ pub fn text(text: &dyn Display) -> Result<(), u8> {
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe { UNREAD } else { fail(FAILED, &error) }
     })
+}
+
+/// The vendor's name of a status, and how to print it.
+pub fn status_style(status: SessionStatus) -> (&'static str, Style) {
+    let (name, colour) = match status {
+        SessionStatus::Unspecified => ("unknown", AnsiColor::Magenta),
+        SessionStatus::NotStarted => ("notStarted", AnsiColor::Cyan),
+        SessionStatus::Waiting => ("waiting", AnsiColor::Yellow),
+        SessionStatus::Active => ("active", AnsiColor::Green),
+        SessionStatus::Complete => ("complete", AnsiColor::Blue),
+        SessionStatus::Abandoned => ("abandoned", AnsiColor::Red),
+    };
+    (name, Style::new().fg_color(Some(colour.into())).bold())
 }
 
 /// Prints a failed call on stderr, and returns the exit status.

@@ -1,9 +1,10 @@
-//! The settings of `get`, `links`, `watch` and `health`.
+//! The settings of `get`, `sessions`, `links`, `watch` and `health`.
 
 use std::{convert::Infallible, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum, value_parser};
 use humantime::parse_duration;
+use jiff::Timestamp;
 
 use super::{ConnectionConfig, secret::trimmed};
 
@@ -44,6 +45,81 @@ pub struct GetConfig {
     /// How to reach the service.
     #[command(flatten)]
     pub connection: ConnectionConfig,
+}
+
+/// Settings of `sessions`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = EXIT_STATUS)]
+pub struct SessionsConfig {
+    /// Beginning of the time that the list covers: a time such as `2016-10-31T08:30:00Z`, or how
+    /// long ago, such as `2h`. The service's default is 24 hours ago
+    #[arg(long, value_name = "TIME", value_parser = list_time)]
+    pub from: Option<ListTime>,
+
+    /// End of the time that the list covers. The service's default is now
+    #[arg(long, value_name = "TIME", value_parser = list_time)]
+    pub to: Option<ListTime>,
+
+    /// Only sessions with this status. May be repeated. Without it, sessions with any status
+    #[arg(long, value_name = "STATUS", value_enum, value_delimiter = ',')]
+    pub status: Vec<ListedStatus>,
+
+    /// Most sessions to print
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = value_parser!(u32).range(1..))]
+    pub limit: u32,
+
+    /// Most sessions in one call, at most 1000. The service reads the vendor's whole list for each
+    /// call
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = value_parser!(u32).range(1..))]
+    pub page_size: u32,
+
+    /// How to print the sessions. The default is `text` if stdout is a terminal, else `json`
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub output: Option<OutputFormat>,
+
+    /// Longest time for each call, as a duration. Raise it if the list is long, or if the service
+    /// often waits for quota
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
+    pub timeout: Duration,
+
+    /// How to reach the service.
+    #[command(flatten)]
+    pub connection: ConnectionConfig,
+}
+
+/// A form of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Aligned columns, in colour on a terminal.
+    Text,
+    /// One JSON message a line.
+    Json,
+}
+
+/// A time for `sessions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListTime {
+    /// This time.
+    At(Timestamp),
+    /// This long ago.
+    Ago(Duration),
+}
+
+/// A status for `sessions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListedStatus {
+    /// Created, but not started.
+    NotStarted,
+    /// Waiting for the customer.
+    Waiting,
+    /// The customer joined.
+    Active,
+    /// Ended after the customer had joined.
+    Complete,
+    /// Ended without any customer.
+    Abandoned,
+    /// Any other status that the vendor sends.
+    Other,
 }
 
 /// Settings of `links`.
@@ -120,4 +196,26 @@ pub struct HealthConfig {
 #[expect(clippy::unnecessary_wraps, reason = "clap requires this signature")]
 fn resume_token(text: &str) -> Result<String, Infallible> {
     Ok(trimmed(text).to_owned())
+}
+
+fn list_time(text: &str) -> Result<ListTime, &'static str> {
+    let at = text.parse().map(ListTime::At);
+    at.or_else(|_| parse_duration(text).map(ListTime::Ago))
+        .map_err(|_| "must be a time such as 2016-10-31T08:30:00Z, or how long ago, such as 2h")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_the_list_is_a_time_or_how_long_ago() {
+        let at = "2016-10-31T08:30:00Z";
+        assert_eq!(list_time(at), Ok(ListTime::At(at.parse().unwrap())));
+        assert_eq!(list_time("2016-10-31T10:30:00+02:00"), list_time(at));
+        assert_eq!(list_time("2h"), Ok(ListTime::Ago(Duration::from_hours(2))));
+        for text in ["", "yesterday", "2016-10-31", "2016-10-31T08:30:00", "-2h"] {
+            assert!(list_time(text).is_err(), "{text}");
+        }
+    }
 }

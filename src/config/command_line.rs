@@ -9,7 +9,8 @@ use clap::{
 };
 
 use super::{
-    DemoConfig, GetConfig, HealthConfig, LinksConfig, ServeConfig, SimulateConfig, WatchConfig,
+    DemoConfig, GetConfig, HealthConfig, LinksConfig, ServeConfig, SessionsConfig, SimulateConfig,
+    WatchConfig,
 };
 
 /// The command line.
@@ -32,6 +33,8 @@ pub enum Command {
     Demo(DemoConfig),
     /// Print one session
     Get(GetConfig),
+    /// Print the sessions of a time, one a line
+    Sessions(SessionsConfig),
     /// Print the partner-system links of a domain
     Links(LinksConfig),
     /// Print a session and each of its changes until the session is over

@@ -35,6 +35,46 @@ async fn get_prints_one_line_with_the_vendors_names() {
 }
 
 #[tokio::test]
+async fn sessions_prints_one_session_a_line_and_follows_the_pages() {
+    let service = FakeService::start([]);
+    let url = service.url();
+    let list = async |more: &[&str]| run(&[&["sessions", "--server", &url], more].concat()).await;
+    let (status, stdout, stderr) = list(&["--page-size=3"]).await;
+    assert_eq!((status, stderr.as_str(), stdout.lines().count()), (0, "", 7));
+    for (number, line) in stdout.lines().enumerate() {
+        let session = format!("{{\"sessionId\":\"{number}\",\"status\":\"SESSION_STATUS_ACTIVE\",");
+        assert!(line.starts_with(&session), "{line}");
+    }
+    let asked: Vec<_> = service.lists();
+    let pages: Vec<_> = asked.iter().map(|page| (page.page_size, &*page.page_token)).collect();
+    assert_eq!(pages, [(3, ""), (3, "3"), (3, "6")]);
+
+    let (status, stdout, stderr) = list(&["--limit=5", "--page-size=4"]).await;
+    assert_eq!((status, stdout.lines().count()), (0, 5));
+    assert!(stderr.contains("--limit"), "{stderr}");
+    assert_eq!(list(&["--limit=7"]).await.2, "");
+
+    let words = [
+        "--from=2016-10-31T08:30:00.5Z",
+        "--to=1h",
+        "--status=waiting,not-started",
+        "--status=other",
+    ];
+    assert_eq!(list(&words).await.0, 0);
+    let asked = service.lists().pop().unwrap();
+    let from = prost_types::Timestamp { seconds: 1_477_902_600, nanos: 500_000_000 };
+    assert_eq!(asked.from_time, Some(from));
+    let age = jiff::Timestamp::now().as_second() - asked.to_time.unwrap().seconds;
+    assert!((3_600..3_660).contains(&age), "{age}");
+    assert_eq!(asked.statuses, [2, 1, 0]);
+
+    let (status, stdout, stderr) = list(&["--output=text", "--page-size=3"]).await;
+    assert_eq!((status, stderr.as_str(), stdout.lines().count()), (0, "", 8));
+    assert!(stdout.starts_with("STARTED ") && !stdout.contains('\u{1b}'), "{stdout}");
+    assert!(stdout.lines().skip(1).all(|line| line.contains("active")), "{stdout}");
+}
+
+#[tokio::test]
 async fn links_prints_the_callback_under_the_vendors_name() {
     let service = FakeService::start([]);
     let (status, stdout, _) = run(&["links", "example.com", "--server", &service.url()]).await;
@@ -70,6 +110,10 @@ async fn a_wrong_command_line_is_one_clear_line() {
         (vec!["get", "x", "--token", " "], "credential"),
         (vec!["get", "x", "--ca-file", "ca.pem"], "https"),
         (vec!["watch", "x", "--servr", "y"], "--server"),
+        (vec!["sessions", "--from", "yesterday"], "or how long ago"),
+        (vec!["sessions", "--status", "started"], "not-started"),
+        (vec!["sessions", "--page-size", "0"], "--page-size"),
+        (vec!["sessions", "--output", "xml"], "json"),
     ] {
         let (status, stdout, stderr) = run(&arguments).await;
         assert_eq!((status, stdout.as_str()), (2, ""), "{stderr}");
@@ -80,7 +124,7 @@ async fn a_wrong_command_line_is_one_clear_line() {
 
 #[tokio::test]
 async fn help_documents_the_exit_status() {
-    for command in ["get", "links", "watch", "health"] {
+    for command in ["get", "sessions", "links", "watch", "health"] {
         let (status, stdout, stderr) = run(&[command, "--help"]).await;
         assert_eq!((status, stderr.as_str()), (0, ""));
         assert!(stdout.contains("Exit status"), "{stdout}");

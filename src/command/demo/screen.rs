@@ -3,9 +3,9 @@
 use std::{fmt::Display, time::Duration};
 
 use anstream::adapter::strip_str;
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
-use super::super::output::text;
+use super::super::output::{status_style, text};
 use crate::proto::SessionStatus;
 
 const BOLD: Style = Style::new().bold();
@@ -43,14 +43,6 @@ pub fn command(about: &str, lines: &str) -> Result<(), u8> {
 
 /// The vendor's name of a status, in the colour of that status.
 pub fn status(status: SessionStatus) -> String {
-    let (name, colour) = match status {
-        SessionStatus::Unspecified => ("unknown", AnsiColor::Magenta),
-        SessionStatus::NotStarted => ("notStarted", AnsiColor::Cyan),
-        SessionStatus::Waiting => ("waiting", AnsiColor::Yellow),
-        SessionStatus::Active => ("active", AnsiColor::Green),
-        SessionStatus::Complete => ("complete", AnsiColor::Blue),
-        SessionStatus::Abandoned => ("abandoned", AnsiColor::Red),
-    };
-    let style = Style::new().fg_color(Some(colour.into())).bold();
+    let (name, style) = status_style(status);
     format!("{style}{name}{style:#}")
 }

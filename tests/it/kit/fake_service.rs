@@ -111,6 +111,11 @@ impl FakeService {
         self.seen.watches.lock().unwrap().clone()
     }
 
+    /// The requests for lists so far.
+    pub fn lists(&self) -> Vec<ListSessionsRequest> {
+        self.seen.lists.lock().unwrap().clone()
+    }
+
     /// The `authorization` of all calls so far.
     pub fn authorizations(&self) -> Vec<String> {
         self.seen.authorizations.lock().unwrap().clone()
