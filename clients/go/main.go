@@ -1,5 +1,5 @@
-// A client of gotoassist-grpc: one session, the links of a domain, or a watch that resumes by
-// itself. It prints proto3 JSON, one message a line.
+// A client of gotoassist-grpc: one session, the sessions of the last day with a status, the links
+// of a domain, or a watch that resumes by itself. It prints proto3 JSON, one message a line.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -23,7 +24,7 @@ import (
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: client get SESSION... | links DOMAIN... | watch SESSION")
+		fmt.Fprintln(os.Stderr, "usage: client get SESSION... | sessions STATUS... | links DOMAIN... | watch SESSION")
 		os.Exit(2)
 	}
 	connection, err := connect()
@@ -58,6 +59,9 @@ func call(client pb.RemoteSupportServiceClient, command, name string) error {
 			return err
 		}
 		show(response)
+	case "sessions":
+		status := pb.SessionStatus(pb.SessionStatus_value["SESSION_STATUS_"+strings.ToUpper(name)])
+		return list(ctx, client, status, show)
 	case "links":
 		response, err := client.ListSystemLinks(ctx, &pb.ListSystemLinksRequest{SystemDomain: name})
 		if err != nil {
@@ -68,6 +72,21 @@ func call(client pb.RemoteSupportServiceClient, command, name string) error {
 		return errors.New("unknown command " + command)
 	}
 	return nil
+}
+
+// list shows the pages of the list of the last day. The token of each page leads to the next one.
+func list(ctx context.Context, client pb.RemoteSupportServiceClient, status pb.SessionStatus, show func(proto.Message)) error {
+	request := &pb.ListSessionsRequest{Statuses: []pb.SessionStatus{status}, PageSize: 1000}
+	for {
+		page, err := client.ListSessions(ctx, request)
+		if err != nil {
+			return err
+		}
+		show(page)
+		if request.PageToken = page.NextPageToken; request.PageToken == "" {
+			return nil
+		}
+	}
 }
 
 // withSession adds the session to the metadata. A proxy can then route all callers of a session to

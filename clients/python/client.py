@@ -1,5 +1,5 @@
-"""A client of gotoassist-grpc: one session, the links of a domain, or a watch that resumes by
-itself. It prints proto3 JSON, one message a line."""
+"""A client of gotoassist-grpc: one session, the sessions of the last day with a status, the links
+of a domain, or a watch that resumes by itself. It prints proto3 JSON, one message a line."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from grpc_status import rpc_status
 
 from gotoassist.remotesupport.v1 import remote_support_service_pb2 as api
 from gotoassist.remotesupport.v1 import remote_support_service_pb2_grpc as stubs
+from gotoassist.remotesupport.v1 import session_pb2
 
 DEADLINE = 10  # seconds, for a unary call
 LONGEST_WATCH = 3600  # seconds for one stream; after it, the watch resumes
@@ -130,6 +131,17 @@ def describe(error):
     return json.dumps({"error": failure})
 
 
+def pages(service, status):
+    """The pages of the list of the last day. The token of each page leads to the next one."""
+    token = ""
+    while True:
+        request = api.ListSessionsRequest(statuses=[status], page_size=1000, page_token=token)
+        page = service.ListSessions(request, timeout=DEADLINE)
+        yield page
+        if not (token := page.next_page_token):
+            return
+
+
 def show(message):
     print(MessageToJson(message, indent=None), flush=True)
 
@@ -142,6 +154,10 @@ def main(command, *names):
             if command == "get":
                 request = api.GetSessionRequest(session_id=name)
                 show(service.GetSession(request, timeout=DEADLINE, metadata=naming(name)))
+            elif command == "sessions":
+                status = session_pb2.SessionStatus.Value(f"SESSION_STATUS_{name.upper()}")
+                for page in pages(service, status):
+                    show(page)
             elif command == "links":
                 request = api.ListSystemLinksRequest(system_domain=name)
                 show(service.ListSystemLinks(request, timeout=DEADLINE))
@@ -155,6 +171,8 @@ def main(command, *names):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in ("get", "links", "watch"):
-        sys.exit("usage: client.py get SESSION... | links DOMAIN... | watch SESSION")
+    if len(sys.argv) < 3 or sys.argv[1] not in ("get", "sessions", "links", "watch"):
+        sys.exit(
+            "usage: client.py get SESSION... | sessions STATUS... | links DOMAIN... | watch SESSION"
+        )
     sys.exit(main(*sys.argv[1:]))

@@ -13,6 +13,14 @@ class ClientChecks:
             *("SESSION_STATUS_COMPLETE", "SESSION_STATUS_NOT_STARTED"),
         )
 
+    def test_sessions_with_a_status(self, client):
+        client("sessions", "active", "not_started").expect(
+            0,
+            *('"sessionId"', "250040303", "SESSION_STATUS_ACTIVE", "SESSION_STATUS_NOT_STARTED"),
+            "observedAt",
+            without=["SESSION_STATUS_COMPLETE"],
+        )
+
     def test_links_of_a_domain(self, client):
         client("links", "two.example.com").expect(0, "systemLinks", "Billing", "callbackURL")
 

@@ -93,7 +93,8 @@ def build_java():
 
 
 def command(language, *arguments):
-    """The command line of a client: `get SESSION…`, `links DOMAIN…` or `watch SESSION`."""
+    """The command line of a client: `get SESSION…`, `sessions STATUS…`,
+    `links DOMAIN…` or `watch SESSION`."""
     java = CLIENTS / "java/target"
     return [
         *{

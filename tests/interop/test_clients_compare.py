@@ -114,6 +114,11 @@ def test_notes_are_complete(sessions):
     assert len(json.loads(line)["session"]["notes"].encode()) == 199_992
 
 
+def test_same_bytes_for_lists_of_sessions(service):
+    printed, _ = at_once(service, "sessions", "active", "complete", "waiting")
+    assert b"SESSION_STATUS_COMPLETE" in b"".join(assert_same(printed))
+
+
 def test_same_bytes_for_the_links_of_three_domains(service):
     printed, _ = at_once(service, "links", "one.example.com", "two.example.com", "none.example.com")
     assert b"callbackURL" in b"".join(assert_same(printed))

@@ -1,5 +1,5 @@
-// A client of gotoassist-grpc: one session, the links of a domain, or a watch that resumes by
-// itself. It prints proto3 JSON, one message a line.
+// A client of gotoassist-grpc: one session, the sessions of the last day with a status, the links
+// of a domain, or a watch that resumes by itself. It prints proto3 JSON, one message a line.
 
 import { createRegistry, toJsonString, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { createClient, type Interceptor } from "@connectrpc/connect";
@@ -7,10 +7,12 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 
 import {
   GetSessionResponseSchema,
+  ListSessionsResponseSchema,
   ListSystemLinksResponseSchema,
   RemoteSupportService,
   WatchSessionResponseSchema,
 } from "../gen/gotoassist/remotesupport/v1/remote_support_service_pb.js";
+import { SessionStatus } from "../gen/gotoassist/remotesupport/v1/session_pb.js";
 import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";
 import { describe } from "./failure.js";
 import { naming, watch } from "./watch.js";
@@ -41,6 +43,17 @@ function show<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc
   console.log(toJsonString(schema, message, { registry }));
 }
 
+// The pages of the list of the last day. The token of each page leads to the next one.
+async function* pages(status: string) {
+  const statuses = [SessionStatus[status.toUpperCase() as keyof typeof SessionStatus]];
+  let pageToken = "";
+  do {
+    const page = await service.listSessions({ statuses, pageSize: 1000, pageToken }, deadline);
+    yield page;
+    pageToken = page.nextPageToken;
+  } while (pageToken);
+}
+
 async function call(command: string, name: string) {
   switch (command) {
     case "get":
@@ -48,6 +61,9 @@ async function call(command: string, name: string) {
         GetSessionResponseSchema,
         await service.getSession({ sessionId: name }, { ...deadline, headers: naming(name) }),
       );
+      break;
+    case "sessions":
+      for await (const page of pages(name)) show(ListSessionsResponseSchema, page);
       break;
     case "links":
       show(ListSystemLinksResponseSchema, await service.listSystemLinks({ systemDomain: name }, deadline));
@@ -62,7 +78,7 @@ async function call(command: string, name: string) {
 
 const [command, ...names] = process.argv.slice(2);
 if (!command || names.length === 0) {
-  console.error("usage: client get SESSION... | links DOMAIN... | watch SESSION");
+  console.error("usage: client get SESSION... | sessions STATUS... | links DOMAIN... | watch SESSION");
   process.exit(2);
 }
 for (const name of names) {

@@ -8,9 +8,11 @@ import com.google.protobuf.TypeRegistry;
 import com.google.protobuf.util.JsonFormat;
 import com.google.rpc.ErrorDetailsProto;
 import com.gotoassist.remotesupport.v1.GetSessionRequest;
+import com.gotoassist.remotesupport.v1.ListSessionsRequest;
 import com.gotoassist.remotesupport.v1.ListSystemLinksRequest;
 import com.gotoassist.remotesupport.v1.RemoteSupportServiceGrpc;
 import com.gotoassist.remotesupport.v1.RemoteSupportServiceGrpc.RemoteSupportServiceBlockingStub;
+import com.gotoassist.remotesupport.v1.SessionStatus;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
@@ -24,12 +26,13 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
 /**
- * A client of gotoassist-grpc: one session, the links of a domain, or a watch that resumes by
- * itself. It prints proto3 JSON, one message a line.
+ * A client of gotoassist-grpc: one session, the sessions of the last day with a status, the links
+ * of a domain, or a watch that resumes by itself. It prints proto3 JSON, one message a line.
  */
 public final class Client {
   // The types that a google.protobuf.Any (stale_cause.details) may hold.
@@ -48,7 +51,8 @@ public final class Client {
 
   public static void main(String[] arguments) throws IOException, InterruptedException {
     if (arguments.length < 2) {
-      System.err.println("usage: client get SESSION... | links DOMAIN... | watch SESSION");
+      System.err.println(
+          "usage: client get SESSION... | sessions STATUS... | links DOMAIN... | watch SESSION");
       System.exit(2);
     }
     ManagedChannel channel = connect();
@@ -75,6 +79,10 @@ public final class Client {
         var request = GetSessionRequest.newBuilder().setSessionId(name).build();
         show(naming(name, service).withDeadlineAfter(10, TimeUnit.SECONDS).getSession(request));
       }
+      case "sessions" -> {
+        String status = "SESSION_STATUS_" + name.toUpperCase(Locale.ROOT);
+        list(service, SessionStatus.valueOf(status));
+      }
       case "links" -> {
         var request = ListSystemLinksRequest.newBuilder().setSystemDomain(name).build();
         show(service.withDeadlineAfter(10, TimeUnit.SECONDS).listSystemLinks(request));
@@ -82,6 +90,16 @@ public final class Client {
       case "watch" -> Watch.untilOver(service, name, Client::show);
       default -> throw new IllegalArgumentException("unknown command " + command);
     }
+  }
+
+  /** Shows the pages of the list of the last day. The token of each page leads to the next one. */
+  private static void list(RemoteSupportServiceBlockingStub service, SessionStatus status) {
+    var request = ListSessionsRequest.newBuilder().addStatuses(status).setPageSize(1000);
+    do {
+      var page = service.withDeadlineAfter(10, TimeUnit.SECONDS).listSessions(request.build());
+      show(page);
+      request.setPageToken(page.getNextPageToken());
+    } while (!request.getPageToken().isEmpty());
   }
 
   /**
