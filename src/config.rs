@@ -16,6 +16,8 @@ mod demo;
 #[cfg(any(feature = "service", feature = "simulator"))]
 mod flags;
 #[cfg(feature = "service")]
+pub mod fleet;
+#[cfg(feature = "service")]
 pub mod listen;
 #[cfg(any(feature = "client", feature = "service"))]
 pub mod secret;
@@ -47,6 +49,8 @@ pub use connection::{ConnectionConfig, CredentialConfig};
 pub use demo::DemoConfig;
 #[cfg(any(feature = "service", feature = "simulator"))]
 pub use flags::from_flags;
+#[cfg(feature = "service")]
+pub use fleet::FleetConfig;
 #[cfg(feature = "service")]
 pub use serve::ServeConfig;
 #[cfg(feature = "simulator")]

@@ -9,6 +9,7 @@
 //! * [`trace`] spans for a collector of traces; only it uses `OpenTelemetry`
 //! * [`wire`] the vendor's endpoints, JSON and errors; only it uses HTTP and JSON
 //! * [`credential`] the credential of upstream requests, and the refresh of the service's own token
+//! * [`fleet`] makes several replicas one client of the vendor
 //! * [`traffic`] the traffic policy of upstream requests: quota, circuit breaker, retries, shared
 //!   requests
 //! * [`feed`] one poll for each watched session and credential
@@ -40,6 +41,8 @@ pub mod config;
 pub mod credential;
 #[cfg(feature = "service")]
 pub mod feed;
+#[cfg(feature = "service")]
+pub mod fleet;
 #[cfg(feature = "service")]
 pub mod grpc;
 #[cfg(feature = "service")]

@@ -30,6 +30,7 @@ use crate::{
     admin::{Admin, failures::Failures, liveness::Liveness, metrics::Metrics},
     callback::{Callbacks, SecretsError},
     config::{ServeConfig, listen::ListenAddress},
+    fleet,
     grpc::{
         Service,
         caller::TokensError,
@@ -100,6 +101,9 @@ pub enum Error {
     /// The client for the vendor cannot be set up.
     #[error(transparent)]
     Upstream(#[from] wire::SetUpError),
+    /// The fleet cannot be joined.
+    #[error(transparent)]
+    Fleet(#[from] fleet::SetUpError),
     /// The exporter of traces cannot be set up.
     #[error(transparent)]
     Trace(#[from] trace::Error),
@@ -283,7 +287,13 @@ impl Server {
             Some(_) = serving.join_next() => return Err(Error::Ended),
             () = shutdown => {}
         }
-        let parts = drain::Parts { health: &health, watches: &watches, gate: &gate, stop: &stop };
+        let parts = drain::Parts {
+            health: &health,
+            watches: &watches,
+            gate: &gate,
+            stop: &stop,
+            fleet: service.client.quota().fleet(),
+        };
         drain::drain(parts, &config.limits, tracer, &mut serving).await;
         Ok(())
     }

@@ -36,6 +36,7 @@ use crate::{
     clock::Clock,
     config::UpstreamConfig,
     credential::{Credential, CredentialId, token::TokenSource},
+    fleet::Fleet,
     model::{ListQuery, Session, SessionId, SessionPage, SystemDomain, SystemLink},
     wire::{
         Answer, Error, Kind, SetUpError,
@@ -67,23 +68,34 @@ struct Parts {
 }
 
 impl Client {
-    /// Creates the client of the process. `tokens` is the source of [`Credential::Service`], if the
-    /// service has a credential. Sends nothing yet.
+    /// Creates the client of a process on its own. `tokens` is the source of
+    /// [`Credential::Service`], if the service has a credential. Sends nothing yet.
     pub fn new(
         config: &UpstreamConfig,
         tokens: Option<TokenSource>,
         clock: Clock,
     ) -> Result<Self, SetUpError> {
+        Self::in_fleet(config, tokens, clock, Fleet::alone())
+    }
+
+    /// Creates the client of a process that may be a replica of a fleet.
+    pub fn in_fleet(
+        config: &UpstreamConfig,
+        tokens: Option<TokenSource>,
+        clock: Clock,
+        fleet: Fleet,
+    ) -> Result<Self, SetUpError> {
         metric::describe();
+        let settings = Settings {
+            rps: config.rps,
+            burst: config.burst,
+            scope: config.quota_scope,
+            queue_limit: QUEUE_LIMIT,
+        };
         Ok(Self(Arc::new(Parts {
             upstream: Upstream {
                 transport: Transport::new(config)?,
-                quota: Quota::new(Settings {
-                    rps: config.rps,
-                    burst: config.burst,
-                    scope: config.quota_scope,
-                    queue_limit: QUEUE_LIMIT,
-                }),
+                quota: Quota::in_fleet(settings, fleet),
                 breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
                 retries: Retries::new(config.retries),
                 tokens,
@@ -124,7 +136,9 @@ impl Client {
 
     /// Brings the gauges of the quota, the vendor and the service's own credential up to date.
     pub fn set_gauges(&self) {
-        metric::set_gauges(&self.quota().snapshot(), self.stats().is_well());
+        let (quota, fleet) = (self.quota().snapshot(), self.quota().fleet());
+        metric::set_gauges(&quota, fleet.standing(), self.stats().is_well());
+        fleet.set_gauges();
         if let Some(tokens) = &self.0.upstream.tokens {
             tokens.set_gauges();
         }

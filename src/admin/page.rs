@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::{
     failures::Failure,
     history::{BARS, Rate},
-    snapshot::{Callbacks, Poll, Snapshot, Upstream},
+    snapshot::{Callbacks, Fleet, Poll, Snapshot, Upstream},
 };
 
 /// The greatest number of polls in the list. The page only counts the others.
@@ -35,6 +35,7 @@ pub(super) fn render(snapshot: &Snapshot, is_ready: bool, rates: &[Rate]) -> Mar
                 main {
                     (figures(snapshot))
                     (vendor(&snapshot.upstream, snapshot.callbacks.as_ref(), rates))
+                    @if let Some(fleet) = &snapshot.fleet { (replicas(fleet)) }
                     (polls(&snapshot.polls, snapshot.listed_polls))
                     (failures(&snapshot.failures))
                 }
@@ -78,6 +79,26 @@ fn vendor(upstream: &Upstream, callbacks: Option<&Callbacks>, rates: &[Rate]) ->
             p.note { "Requests a second in the last " (BARS / 6) " minutes; failed ones in red, "
                 "the line is the limit. " (upstream.requests) " requests since the start, "
                 (upstream.failed_requests) " failed." }
+        }
+    }
+}
+
+fn replicas(fleet: &Fleet) -> Markup {
+    let (state, mood) =
+        if fleet.is_joined { ("shares the quota", "good") } else { ("DEGRADED", "bad") };
+    html! {
+        section {
+            h2 { "Fleet " span.mood.(mood) { (state) } }
+            @if fleet.is_joined {
+                p { (fleet.replicas) " replicas share the quota, " (fleet.silent) " of them silent." }
+            } @else if fleet.share > 0.0 {
+                p { "Redis does not answer in time. This replica goes on alone with "
+                    (rate(fleet.share)) " requests a second, its share among "
+                    (fleet.replicas) " replicas." }
+            } @else {
+                p { "Redis does not answer in time. This replica has no share of the quota, and "
+                    "sends no requests until Redis answers." }
+            }
         }
     }
 }

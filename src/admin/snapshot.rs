@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub watchers: usize,
     /// The vendor, as the service sees it.
     pub upstream: Upstream,
+    /// The fleet. `None` for a process on its own.
+    pub fleet: Option<Fleet>,
     /// The vendor's callbacks. `None` if there is no endpoint for them.
     pub callbacks: Option<Callbacks>,
     /// The running polls.
@@ -43,6 +45,19 @@ pub struct Upstream {
     pub waiting: usize,
     /// Time since the last good answer. `None` if there was none.
     pub last_answer_age: Option<Duration>,
+}
+
+/// The fleet that shares the quota.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fleet {
+    /// Whether Redis answers in time.
+    pub is_joined: bool,
+    /// The replicas, including the silent ones.
+    pub replicas: usize,
+    /// The replicas whose share is kept free, because they do not call.
+    pub silent: usize,
+    /// The requests per second of this replica while Redis does not answer.
+    pub share: f64,
 }
 
 /// The vendor's callbacks.

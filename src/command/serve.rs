@@ -163,6 +163,7 @@ fn status_of(error: &Error) -> u8 {
     match error {
         Error::Config(_)
         | Error::CallerTokens(_)
+        | Error::Fleet(_)
         | Error::CallbackSecrets(_)
         | Error::Read { .. }
         | Error::Tls(_)

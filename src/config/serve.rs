@@ -8,9 +8,10 @@ use secrecy::SecretString;
 use super::{
     callback,
     credentials::CredentialsConfig,
+    fleet::FleetConfig,
     listen::ListenAddress,
     telemetry, tls, trace,
-    upstream::UpstreamConfig,
+    upstream::{QuotaScope, UpstreamConfig},
     value::{positive, positive_duration},
 };
 
@@ -37,6 +38,10 @@ pub struct ServeConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub upstream: UpstreamConfig,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub fleet: FleetConfig,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
@@ -73,6 +78,11 @@ impl ServeConfig {
         let is_exposed = !self.listen.is_loopback();
         let mut problems = self.credentials.problems(is_exposed, self.tls.tls_cert.is_some());
         problems.extend(self.tls.problems());
+        problems.extend(self.fleet.problems());
+        if self.fleet.fleet_url.is_some() && self.upstream.quota_scope == QuotaScope::Credential {
+            let text = "--fleet-url shares one quota for all: it needs --quota-scope process.";
+            problems.push(text.to_owned());
+        }
         problems.extend(self.callback.problems());
         problems.extend(self.trace.problems());
         if self.watch.resume_key.is_some() && self.watch.resume_key_file.is_some() {

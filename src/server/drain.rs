@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::gate::Gate;
 use crate::{
     config::serve::LimitsConfig,
+    fleet::Fleet,
     grpc::{health::Health, watch::Watches},
     trace::Tracer,
 };
@@ -30,6 +31,8 @@ pub(super) struct Parts<'a> {
     pub gate: &'a Gate,
     /// Makes the connections send GOAWAY and wait for their in-flight calls.
     pub stop: &'a CancellationToken,
+    /// Left at the end, so that the other replicas get the share of this one.
+    pub fleet: &'a Fleet,
 }
 
 /// Drains. Returns when everything has ended or the grace period is over.
@@ -59,7 +62,9 @@ pub(super) async fn drain<T: 'static>(
         }
     }
     // Flushing blocks, and the export that it waits for needs a thread of this runtime.
-    let _ = spawn_blocking(move || tracer.flush(flush_limit)).await;
+    let flush = spawn_blocking(move || tracer.flush(flush_limit));
+    let leave = timeout_at(end + flush_limit.max(exit_reserve / 2), parts.fleet.leave());
+    let _ = tokio::join!(flush, leave);
 }
 
 async fn ended<T: 'static>(serving: &mut JoinSet<T>) {

@@ -57,6 +57,12 @@ impl Overview {
                 waiting: quota.waiting_unary + quota.waiting_watches,
                 last_answer_age: traffic.latest_answer().map(age),
             },
+            fleet: self.service.client.quota().fleet().standing().map(|standing| snapshot::Fleet {
+                is_joined: standing.is_joined,
+                replicas: standing.replicas,
+                silent: standing.silent,
+                share: standing.share,
+            }),
             callbacks: self.callbacks.as_ref().map(|callbacks| {
                 let received = callbacks.received();
                 snapshot::Callbacks { received: received.callbacks, latest_age: received.age }

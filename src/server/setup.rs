@@ -19,6 +19,7 @@ use crate::{
     },
     credential::token::TokenSource,
     feed::{self, Feed, HintSource, PollIntervals},
+    fleet::Fleet,
     grpc::{
         Service,
         caller::Callers,
@@ -38,7 +39,8 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
     let token_client = token_url(config).map(|url| wire::HttpClient::new(&config.upstream, url));
     let tokens =
         token_client.transpose()?.and_then(|http| TokenSource::new(&config.credentials, http));
-    let client = traffic::Client::new(&config.upstream, tokens, clock)?;
+    let fleet = Fleet::new(&config.fleet, &config.listen.to_string())?;
+    let client = traffic::Client::in_fleet(&config.upstream, tokens, clock, fleet)?;
     let identities = client.identities().clone();
     let (read, list) = (feed::read(client.clone()), feed::list(client.clone()));
     let feed = Feed::new(read, Some(list), feed_settings(&config.watch), clock, identities);
@@ -79,6 +81,7 @@ pub(super) async fn problems(config: &ServeConfig) -> Vec<Error> {
     // Both clients would fail for the same reason.
     problems.extend(clients.find_map(Result::err).map(Error::Upstream));
     problems.extend(Callers::new(&config.credentials).err().map(Error::CallerTokens));
+    problems.extend(Fleet::problem(&config.fleet).map(Error::Fleet));
     let secrets = config.callback.endpoint().map(|(_, path)| Secrets::open(path));
     problems.extend(secrets.and_then(Result::err).map(Error::CallbackSecrets));
     problems.extend(token_key(config).err());

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     credential::token,
-    trace,
+    fleet, trace,
     wire::{ConnectionFailure, Error, endpoint::Name, unknown_fields},
 };
 
@@ -73,10 +73,17 @@ pub(super) fn describe() {
 }
 
 /// Brings the gauges up to date.
-pub(super) fn set_gauges(quota: &quota::Snapshot, is_upstream_well: bool) {
+/// A replica of a fleet has an equal part of the quota, so that the sum over all is right.
+pub(super) fn set_gauges(
+    quota: &quota::Snapshot,
+    standing: Option<fleet::Standing>,
+    is_upstream_well: bool,
+) {
     let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
-    gauge!(QUOTA_RATE).set(quota.rate);
-    gauge!(QUOTA_LIMIT).set(quota.limit);
+    let parts = standing.map_or(1.0, |standing| count(standing.replicas.max(1)));
+    let is_part_already = standing.is_some_and(|standing| !standing.is_joined);
+    gauge!(QUOTA_RATE).set(if is_part_already { quota.rate } else { quota.rate / parts });
+    gauge!(QUOTA_LIMIT).set(quota.limit / parts);
     gauge!(QUOTA_USED).set(count(quota.used));
     gauge!(QUOTA_WAITING, "class" => "unary").set(count(quota.waiting_unary));
     gauge!(QUOTA_WAITING, "class" => "watch").set(count(quota.waiting_watches));

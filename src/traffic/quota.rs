@@ -1,19 +1,19 @@
 //! Limits how often the vendor is asked, and decides which request is next. Every request passes
 //! through the quota.
 //!
-//! `pace` decides **when** a request is sent. A token bucket spreads the requests and allows a
-//! burst after a quiet time. A log of the latest admissions keeps every window of a second within
-//! the quota. `queue` decides **which** request is next. Unary calls go before watches. Callers of
-//! unary calls take turns. Among the watches, polls with a hint go first, in the order of their
-//! hints. The others are ordered by how much they would learn. While watches wait, they get one
-//! admission in [`WATCH_SHARE`], so that a flood of unary calls slows them down but never stops
-//! them. Polls without a hint get one poll in [`ROUTINE_SHARE`] in the same way. `bucket` has the dispatcher, the task that admits the waiting requests.
+//! The budget of the [`fleet`](crate::fleet) decides **when** a request is sent. A token bucket
+//! spreads the requests and allows a burst after a quiet time. A log of the latest admissions keeps
+//! every window of a second within the quota. `queue` decides **which** request is next. Unary calls
+//! go before watches. Callers of unary calls take turns. Among the watches, polls with a hint go
+//! first, in the order of their hints. The others are ordered by how much they would learn. While
+//! watches wait, they get one admission in [`WATCH_SHARE`], so that a flood of unary calls slows them
+//! down but never stops them. Polls without a hint get one poll in [`ROUTINE_SHARE`] in the same way.
+//! `bucket` has the dispatcher, the task that admits the waiting requests.
 //!
 //! A 429 halves the rate at once. Good answers raise it again slowly.
 
 mod bucket;
 pub(crate) mod class;
-mod pace;
 mod queue;
 mod refusal;
 mod settings;
@@ -24,7 +24,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{credential::CredentialId, wire::Error};
+use crate::{
+    credential::CredentialId,
+    fleet::{Fleet, Permit},
+    wire::Error,
+};
 use bucket::Bucket;
 
 pub use self::{
@@ -44,6 +48,7 @@ const FIRST_SWEEP: usize = 64;
 /// Admits requests to the vendor.
 pub struct Quota {
     settings: Settings,
+    fleet: Fleet,
     buckets: Mutex<Buckets>,
 }
 
@@ -54,10 +59,25 @@ struct Buckets {
 }
 
 impl Quota {
-    /// Creates an unused quota.
+    /// Creates an unused quota of a process on its own.
     pub fn new(settings: Settings) -> Self {
-        let buckets = Buckets { by_credential: HashMap::new(), sweep_at: FIRST_SWEEP };
-        Self { settings, buckets: Mutex::new(buckets) }
+        Self::in_fleet(settings, Fleet::alone())
+    }
+
+    /// Creates an unused quota, which may be shared with other replicas. If it is, this must run in
+    /// a runtime, and [`Scope::Process`] is the only scope.
+    pub fn in_fleet(settings: Settings, fleet: Fleet) -> Self {
+        let mut buckets = Buckets { by_credential: HashMap::new(), sweep_at: FIRST_SWEEP };
+        if fleet.is_shared() {
+            // The replica joins before the first request.
+            buckets.by_credential.insert(None, Arc::new(Bucket::new(&settings, &fleet)));
+        }
+        Self { settings, fleet, buckets: Mutex::new(buckets) }
+    }
+
+    /// Returns the fleet that shares this quota.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     /// Waits until one request may be sent. Dropping the future leaves the queue.
@@ -77,7 +97,7 @@ impl Quota {
         credential: CredentialId,
         class: Class,
         deadline: Option<Instant>,
-    ) -> Result<(), Error> {
+    ) -> Result<Permit, Error> {
         self.admit_for(credential, credential, class, deadline).await
     }
 
@@ -89,7 +109,7 @@ impl Quota {
         credential: CredentialId,
         class: Class,
         deadline: Option<Instant>,
-    ) -> Result<(), Error> {
+    ) -> Result<Permit, Error> {
         self.bucket(credential)?.admit(caller, class, deadline).await
     }
 
@@ -120,12 +140,13 @@ impl Quota {
     fn key(&self, credential: CredentialId) -> Option<CredentialId> {
         match self.settings.scope {
             Scope::Process => None,
+            Scope::Credential if self.fleet.is_shared() => None,
             Scope::Credential => Some(credential),
         }
     }
 
     fn bucket(&self, credential: CredentialId) -> Result<Arc<Bucket>, Error> {
-        self.buckets.lock().get_or_insert(self.key(credential), &self.settings)
+        self.buckets.lock().get_or_insert(self.key(credential), &self.settings, &self.fleet)
     }
 }
 
@@ -134,6 +155,7 @@ impl Buckets {
         &mut self,
         key: Option<CredentialId>,
         settings: &Settings,
+        fleet: &Fleet,
     ) -> Result<Arc<Bucket>, Error> {
         if let Some(bucket) = self.by_credential.get(&key) {
             return Ok(bucket.clone());
@@ -148,7 +170,7 @@ impl Buckets {
         if self.by_credential.len() >= MAX_BUCKETS {
             return Err(refusal::exhausted(Duration::from_secs(1)));
         }
-        let bucket = Arc::new(Bucket::new(settings));
+        let bucket = Arc::new(Bucket::new(settings, fleet));
         self.by_credential.insert(key, bucket.clone());
         Ok(bucket)
     }

@@ -19,6 +19,7 @@ use crate::{
         CredentialId,
         token::{Authorization, TokenSource},
     },
+    fleet,
     wire::{
         Answer, ConnectionFailure, Error, Kind,
         decode::Decode,
@@ -42,6 +43,7 @@ pub(super) struct Upstream {
 
 /// The right to send one request now.
 pub(super) struct Admission {
+    quota: fleet::Permit,
     authorization: HeaderValue,
     /// The service's own token, if the request uses it.
     own: Option<Authorization>,
@@ -110,17 +112,26 @@ impl Upstream {
             (None, None) => return Err(Error::new(Kind::CredentialUnavailable)),
         };
         let permit = self.breaker.enter(call.subject, call.deadline.get())?;
-        self.wait_for_quota(call, call.class.clone()).await?;
-        Ok(Admission { authorization, own, permit })
+        let quota = self.wait_for_quota(call, call.class.clone()).await?;
+        Ok(Admission { quota, authorization, own, permit })
     }
 
-    async fn wait_for_quota(&self, call: &Call, class: Class) -> Result<(), Error> {
+    async fn wait_for_quota(&self, call: &Call, class: Class) -> Result<fleet::Permit, Error> {
         let (credential, began_at) = (&call.credential, Instant::now());
         let (caller, id) = (credential.caller(), credential.id());
         let wait = self.metrics.wait(&class);
         let admitted = self.quota.admit_for(caller, id, class, call.deadline.get()).await;
         wait.record(began_at.elapsed());
         admitted
+    }
+
+    /// Waits for another permit if this one has ended. That happens if the process was paused
+    /// between the admission and the request.
+    async fn renew(&self, mut quota: fleet::Permit, call: &Call) -> Result<(), Error> {
+        while !quota.is_valid() {
+            quota = self.wait_for_quota(call, call.class.clone()).await?;
+        }
+        Ok(())
     }
 
     /// Sends one request and reads the answer. If the vendor refuses the service's own credential,
@@ -148,8 +159,8 @@ impl Upstream {
         })?;
         let (authorization, has_worked) = (fresh.header_value(), fresh.has_worked());
         let permit = self.breaker.enter(call.subject, call.deadline.get())?;
-        self.wait_for_quota(call, Class::Unary).await?;
-        let admission = Admission { authorization, own: Some(fresh.clone()), permit };
+        let quota = self.wait_for_quota(call, Class::Unary).await?;
+        let admission = Admission { quota, authorization, own: Some(fresh.clone()), permit };
         self.attempt(admission, call, decode).await.map_err(|error| match error.kind {
             // The credential has worked for other calls, so it has been revoked since.
             Kind::CredentialRejected if has_worked => {
@@ -172,11 +183,13 @@ impl Upstream {
         call: &Call,
         decode: &mut impl Decode<T>,
     ) -> Result<Answer<T>, Error> {
-        let Admission { authorization, own, mut permit } = admission;
+        let Admission { quota, authorization, own, mut permit } = admission;
+        self.renew(quota, call).await?;
         permit.send()?;
         let mut outcome = self.exchange(call, authorization.clone(), Connection::Any, decode).await;
         if let Err(Error { connection: Some(ConnectionFailure::KeepAliveClosed), .. }) = outcome
-            && self.wait_for_quota(call, Class::Unary).await.is_ok()
+            && let Ok(quota) = self.wait_for_quota(call, Class::Unary).await
+            && self.renew(quota, call).await.is_ok()
         {
             self.stats.count_resent();
             outcome = self.exchange(call, authorization, Connection::New, decode).await;

@@ -53,6 +53,11 @@ REFUSED = {
         "callback.ingress.enabled=true",
         "callback.ingress.host=callbacks.example.org",
     ],
+    "a user of a fleet without the fleet": ["fleet.user=u"],
+    "a fleet with a quota for each credential": [
+        "fleet.existingSecret=s",
+        "upstream.quotaScope=credential",
+    ],
     "a drain without time": ["drain.delaySeconds=25"],
     "a misspelt value": ["replica=2"],
 }
@@ -88,7 +93,14 @@ def pod(values):
 
 def settings(values):
     [container] = pod(values)["containers"]
-    return {each["name"]: each["value"] for each in container["env"]}
+    return {each["name"]: each.get("value", from_secret(each)) for each in container["env"]}
+
+
+def from_secret(variable):
+    """The value of a variable from a Secret. Nobody listens at this address."""
+    return {"fleet-url": "rediss://localhost:1"}.get(
+        variable.get("valueFrom", {}).get("secretKeyRef", {}).get("key")
+    )
 
 
 def strict(schema):
@@ -187,6 +199,24 @@ def test_a_mesh_lets_callbacks_through_for_their_path_only(custom_schemas):
     assert route["route"][0]["destination"]["port"]["number"] == 8090
 
 
+def test_a_fleet_shares_the_whole_quota_and_may_reach_its_redis():
+    values = "values-fleet.yaml"
+    assert settings(values)["GOTOASSIST_UPSTREAM_RPS"] == "9"
+    [container] = pod(values)["containers"]
+    mounts = {each["mountPath"] for each in container["volumeMounts"]}
+    for name in ("KEY", "PASSWORD", "CA"):
+        file = pathlib.PurePath(settings(values)[f"GOTOASSIST_FLEET_{name}_FILE"])
+        assert str(file.parent) in mounts
+    [policy] = of_kind("NetworkPolicy", values)
+    ports = [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
+    assert 6379 in ports
+
+
+@pytest.mark.parametrize("values", [each for each in VALUES if "fleet" not in each])
+def test_without_a_secret_there_is_no_fleet(values):
+    assert "fleet" not in json.dumps(of_kind("Deployment", values)).lower()
+
+
 @pytest.mark.parametrize("values", [each for each in VALUES if "callback" not in each])
 def test_without_a_secret_no_port_is_open_for_callbacks(values):
     assert "callback" not in json.dumps(render(values))
@@ -228,6 +258,8 @@ def secrets(scratch):
         "refresh/refresh-token": "r",
         "resume/resume-key": "k",
         "callback/callback-secrets": "a-secret-of-a-callback",
+        "fleet/fleet-key": "k" * 32,
+        "fleet/fleet-password": "p",
         "callers/tokens": hashlib.sha256(b"t").hexdigest(),
     }.items():
         path = scratch / name
@@ -236,7 +268,8 @@ def secrets(scratch):
     folder = scratch / "tls"
     folder.mkdir()
     certificates.self_signed(folder, "tls", "-addext", "subjectAltName=DNS:localhost")
-    (folder / "ca.crt").write_bytes((folder / "tls.crt").read_bytes())
+    for copy in (folder / "ca.crt", scratch / "fleet/fleet-ca.crt"):
+        copy.write_bytes((folder / "tls.crt").read_bytes())
     return scratch
 
 

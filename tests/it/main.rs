@@ -10,6 +10,7 @@ mod command;
 mod credentials;
 mod docs;
 mod edge;
+mod fleet;
 mod kit;
 mod operations;
 mod quota;

@@ -10,13 +10,14 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use crate::kit::project::{self, root};
 
 /// Each module uses only the modules to its left.
-const LADDER: [&str; 14] = [
+const LADDER: [&str; 15] = [
     "config",
     "clock",
     "model",
     "trace",
     "wire",
     "credential",
+    "fleet",
     "traffic",
     "feed",
     "proto",
@@ -35,7 +36,8 @@ const BESIDE: [(&str, &[&str]); 3] = [
 ];
 
 /// Which modules may use which crates: HTTP and JSON, protobuf and gRPC, traces.
-const CRATES: [(&[&str], &[&str]); 4] = [
+const CRATES: [(&[&str], &[&str]); 5] = [
+    (&["redis"], &["fleet"]),
     (&["reqwest"], &["wire", "simulator"]),
     (&["serde_json"], &["wire", "callback", "simulator", "command"]),
     (
@@ -46,12 +48,13 @@ const CRATES: [(&[&str], &[&str]); 4] = [
 ];
 
 /// The files that may spawn tasks. Each task has an owner that ends it.
-const SPAWNERS: [&str; 7] = [
+const SPAWNERS: [&str; 8] = [
     "src/server",
     "src/feed/poll.rs",
     "src/feed/sweep.rs",
     "src/traffic/quota/bucket.rs",
     "src/credential/token",
+    "src/fleet/member.rs",
     "src/simulator",
     "src/command",
 ];

@@ -12,13 +12,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     class::Class,
-    pace::Pace,
     queue::{Queue, Ticket},
     refusal::{exhausted, paused},
     settings::Settings,
     snapshot::Snapshot,
 };
-use crate::{credential::CredentialId, wire::Error};
+use crate::{
+    credential::CredentialId,
+    fleet::{Fleet, Permit, budget::Budget},
+    wire::Error,
+};
 
 /// While the vendor wants a pause, a watch waits only if the pause ends within this time. Otherwise
 /// it gets an error.
@@ -31,17 +34,19 @@ pub(super) struct Bucket {
     /// Started when the first request has to wait, because a runtime surely exists then. Ends with
     /// the bucket.
     dispatcher: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// The task that gets permits for a replica of a fleet. Ends with the bucket.
+    _member: Option<AbortOnDropHandle<()>>,
 }
 
 /// What the dispatcher shares with the waiting requests.
 struct Shared {
     state: Mutex<State>,
     /// Tells the dispatcher to look at the state again.
-    changed: Notify,
+    changed: Arc<Notify>,
 }
 
 struct State {
-    pace: Pace,
+    budget: Budget,
     queue: Queue<Waiting>,
 }
 
@@ -53,8 +58,14 @@ struct Waiting {
     admission: oneshot::Sender<Admission>,
 }
 
-/// When the request was admitted, or why not.
-type Admission = Result<Instant, Error>;
+/// When the request was admitted and its permit, or why not.
+type Admission = Result<(Instant, Permit), Error>;
+
+/// What becomes of a request.
+enum Joined<'a> {
+    Admitted(Permit),
+    Waits(Place<'a>),
+}
 
 /// A place in the queue. Dropping it leaves the queue.
 struct Place<'a> {
@@ -65,11 +76,16 @@ struct Place<'a> {
 }
 
 impl Bucket {
-    pub(super) fn new(settings: &Settings) -> Self {
-        let pace = Pace::new(settings.rps, settings.burst, Instant::now());
-        let state = Mutex::new(State { pace, queue: Queue::new() });
-        let shared = Arc::new(Shared { state, changed: Notify::new() });
-        Self { settings: *settings, shared, dispatcher: Mutex::default() }
+    pub(super) fn new(settings: &Settings, fleet: &Fleet) -> Self {
+        let (budget, start) = fleet.budget(settings.rps, settings.burst);
+        let state = Mutex::new(State { budget, queue: Queue::new() });
+        let shared = Arc::new(Shared { state, changed: Arc::default() });
+        let member = start.map(|start| {
+            let (waiting, changed) = (Arc::downgrade(&shared), shared.changed.clone());
+            let demand = move || waiting.upgrade().map(|shared| shared.state.lock().queue.demand());
+            start.begin(move || demand().unwrap_or_default(), changed)
+        });
+        Self { settings: *settings, shared, dispatcher: Mutex::default(), _member: member }
     }
 
     pub(super) async fn admit(
@@ -77,12 +93,15 @@ impl Bucket {
         caller: CredentialId,
         class: Class,
         deadline: Option<Instant>,
-    ) -> Result<(), Error> {
+    ) -> Result<Permit, Error> {
         let deadline = match &class {
             Class::Unary => deadline,
             Class::Watch(_) => None,
         };
-        let Some(mut place) = self.join(caller, class, deadline)? else { return Ok(()) };
+        let mut place = match self.join(caller, class, deadline)? {
+            Joined::Admitted(permit) => return Ok(permit),
+            Joined::Waits(place) => place,
+        };
         self.wake_dispatcher();
         let admission = &mut place.admission;
         let admission = match deadline {
@@ -90,7 +109,7 @@ impl Bucket {
             None => Ok(admission.await),
         };
         match admission {
-            Ok(Ok(admission)) => admission.map(drop),
+            Ok(Ok(admission)) => admission.map(|(_, permit)| permit),
             // The dispatcher answers every request, so this should not happen.
             Ok(Err(_)) => Err(exhausted(Duration::from_secs(1))),
             Err(_) => Err(self.shared.state.lock().too_late(caller, Instant::now())),
@@ -100,54 +119,54 @@ impl Bucket {
     pub(super) fn slow_down(&self, retry_after: Option<Duration>) {
         let mut state = self.shared.state.lock();
         let now = Instant::now();
-        state.pace.slow_down(retry_after, now);
+        state.budget.slow_down(retry_after, now);
         state.refuse_hopeless(now);
     }
 
     pub(super) fn speed_up(&self) {
-        self.shared.state.lock().pace.speed_up(Instant::now());
+        self.shared.state.lock().budget.speed_up(Instant::now());
     }
 
     /// Whether a new bucket would behave the same.
     pub(super) fn is_idle(&self) -> bool {
         let mut state = self.shared.state.lock();
-        state.queue.is_empty() && state.pace.is_idle(Instant::now())
+        state.queue.is_empty() && state.budget.is_idle(Instant::now())
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let state = self.shared.state.lock();
         let now = Instant::now();
         Snapshot {
-            rate: state.pace.rate(),
+            rate: state.budget.rate(),
             limit: self.settings.rps,
-            used: state.pace.used(now),
+            used: state.budget.used(now),
             waiting_unary: state.queue.waiting_unary(),
             waiting_watches: state.queue.waiting_watches(),
-            pause: state.pace.pause(now),
+            pause: state.budget.pause(now),
         }
     }
 
-    /// Admits the request at once (`None`), puts it into the queue, or refuses it.
+    /// Admits the request at once, puts it into the queue, or refuses it.
     fn join(
         &self,
         caller: CredentialId,
         class: Class,
         deadline: Option<Instant>,
-    ) -> Result<Option<Place<'_>>, Error> {
+    ) -> Result<Joined<'_>, Error> {
         let mut state = self.shared.state.lock();
         let now = Instant::now();
-        if state.queue.is_empty() && state.pace.ready_at(now) <= now {
-            state.pace.take(now);
+        if state.queue.is_empty() && state.budget.ready_at(now) <= now {
+            let permit = state.budget.take(now);
             if let Class::Watch(urgency) = &class {
                 urgency.hint.take();
             }
-            return Ok(None);
+            return Ok(Joined::Admitted(permit));
         }
         let (sender, admission) = oneshot::channel();
         let is_watch = matches!(class, Class::Watch(_));
         let waiting = Waiting { deadline, is_watch, admission: sender };
-        if waiting.is_hopeless(state.pace.pause(now), now) {
-            return Err(paused(state.pace.pause(now)));
+        if waiting.is_hopeless(state.budget.pause(now), now) {
+            return Err(paused(state.budget.pause(now)));
         }
         let ticket = match class {
             Class::Unary => {
@@ -156,7 +175,7 @@ impl Bucket {
             }
             Class::Watch(urgency) => state.queue.join_watch(urgency, waiting),
         };
-        Ok(Some(Place { shared: &self.shared, caller, ticket, admission }))
+        Ok(Joined::Waits(Place { shared: &self.shared, caller, ticket, admission }))
     }
 
     /// Wakes the dispatcher. Starts it if there is none, or if it ended with its runtime.
@@ -201,14 +220,16 @@ impl State {
     /// left.
     fn admit_ready(&mut self, now: Instant) -> Option<Instant> {
         while !self.queue.is_empty() {
-            let ready_at = self.pace.ready_at(now);
+            let ready_at = self.budget.ready_at(now);
             if ready_at > now {
                 return Some(ready_at);
             }
             // A request that was dropped has left the queue, so this succeeds. If it fails anyway,
             // nothing was sent, and nothing is counted.
-            if self.queue.next(now)?.admission.send(Ok(now)).is_ok() {
-                self.pace.take(now);
+            let next = self.queue.next(now)?;
+            let permit = self.budget.take(now);
+            if next.admission.send(Ok((now, permit))).is_err() {
+                self.budget.give_back(now, now);
             }
         }
         None
@@ -216,7 +237,7 @@ impl State {
 
     /// Refuses the requests that cannot wait for the end of the vendor's pause.
     fn refuse_hopeless(&mut self, now: Instant) {
-        let pause = self.pace.pause(now);
+        let pause = self.budget.pause(now);
         for waiting in self.queue.take(|waiting| waiting.is_hopeless(pause, now)) {
             let _ = waiting.admission.send(Err(paused(pause)));
         }
@@ -246,11 +267,11 @@ impl State {
     /// Returns the error for a call whose deadline passed before its turn.
     fn too_late(&mut self, caller: CredentialId, now: Instant) -> Error {
         let turn = self.turn_of(caller, now).duration_since(now);
-        if self.pace.pause(now).is_zero() { exhausted(turn) } else { paused(turn) }
+        if self.budget.pause(now).is_zero() { exhausted(turn) } else { paused(turn) }
     }
 
     fn turn_of(&mut self, caller: CredentialId, now: Instant) -> Instant {
-        self.pace.predict(self.queue.ahead_of(caller) + 1, now)
+        self.budget.predict(self.queue.ahead_of(caller) + 1, now)
     }
 }
 
@@ -258,11 +279,11 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.state.lock();
         if state.queue.leave(self.caller, self.ticket).is_none()
-            && let Ok(Ok(admitted_at)) = self.admission.try_recv()
+            && let Ok(Ok((admitted_at, _))) = self.admission.try_recv()
         {
             // The request was admitted, but it was dropped before it received the admission. It is
             // never sent.
-            state.pace.give_back(admitted_at, Instant::now());
+            state.budget.give_back(admitted_at, Instant::now());
             self.shared.changed.notify_one();
         }
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use tokio::time::Instant;
 
 use super::class::Urgency;
-use crate::credential::CredentialId;
+use crate::{credential::CredentialId, fleet::Demand};
 
 /// While watches wait, one admission in this many goes to a watch, however many unary calls wait.
 pub const WATCH_SHARE: usize = 8;
@@ -53,6 +53,14 @@ impl<P> Queue<P> {
 
     pub(super) fn waiting_watches(&self) -> usize {
         self.watches.len()
+    }
+
+    /// Returns what waits, for the other replicas of a fleet.
+    pub(super) fn demand(&self) -> Demand {
+        let is_hinted = |(urgency, _): &&(Urgency, P)| urgency.hint.since().is_some();
+        let hinted = self.watches.values().filter(is_hinted).count();
+        let (unary, callers) = (self.waiting_unary(), self.lines.len());
+        Demand { unary, callers, hinted, routine: self.watches.len() - hinted }
     }
 
     pub(super) fn is_empty(&self) -> bool {

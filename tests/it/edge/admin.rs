@@ -9,7 +9,7 @@ use gotoassist_grpc::{
         liveness::Liveness,
         metrics::Metrics,
         port::MAX_CONNECTIONS,
-        snapshot::{Callbacks, Poll, Snapshot, Upstream},
+        snapshot::{Callbacks, Fleet, Poll, Snapshot, Upstream},
     },
     grpc::health::{Health, OVERALL, UPSTREAM},
 };
@@ -79,6 +79,7 @@ fn snapshot() -> Snapshot {
             waiting: 2,
             last_answer_age: Some(Duration::from_secs(1)),
         },
+        fleet: Some(Fleet { is_joined: true, replicas: 3, silent: 1, share: 2.0 }),
         callbacks: Some(Callbacks { received: 9, latest_age: Some(Duration::from_secs(4)) }),
         polls: vec![
             Poll::new("250040353", "waiting", 5, Some(Duration::from_secs(2))),

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use gotoassist_grpc::{
+    fleet::Permit,
     traffic::quota::{Class, LONGEST_SILENCE, Quota},
     wire::{Error, Kind},
 };
@@ -20,7 +21,7 @@ fn spawn(
     quota: &Arc<Quota>,
     class: Class,
     seconds: Option<u64>,
-) -> JoinHandle<(Result<(), Error>, Duration)> {
+) -> JoinHandle<(Result<Permit, Error>, Duration)> {
     let (quota, began_at) = (Arc::clone(quota), Instant::now());
     tokio::spawn(async move {
         let deadline = seconds.map(|seconds| began_at + Duration::from_secs(seconds));
@@ -34,7 +35,7 @@ fn watch() -> Class {
 }
 
 #[track_caller]
-fn assert_held(outcome: (Result<(), Error>, Duration), left: Duration) {
+fn assert_held(outcome: (Result<Permit, Error>, Duration), left: Duration) {
     let (outcome, waited) = outcome;
     let error = outcome.unwrap_err();
     assert_eq!((error.kind, error.http_status), (Kind::RateLimited, None));

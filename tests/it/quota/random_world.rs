@@ -48,7 +48,7 @@ async fn random_world(seed: u64) {
         }
         calls.spawn(async move {
             match timeout(patience, quota.admit(caller(&name), class, deadline)).await {
-                Ok(Ok(())) => log.note(&name),
+                Ok(Ok(_permit)) => log.note(&name),
                 Ok(Err(error)) => {
                     let is_refusal = matches!(error.kind, Kind::QuotaExhausted | Kind::RateLimited);
                     assert!(is_refusal, "{error:?}");

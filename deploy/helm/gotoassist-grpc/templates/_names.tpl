@@ -34,14 +34,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{- /* The share of one replica in the vendor's quota. During a rollout there is one more replica. */ -}}
+{{- /* The share of one replica in the vendor's quota. During a rollout there is one more replica. The
+replicas of a fleet share the whole quota. */ -}}
 {{- define "gotoassist-grpc.share" -}}
+{{- if .Values.fleet.existingSecret -}}
+{{- .Values.upstream.requestsPerSecond -}}
+{{- else -}}
 {{- $replicas := ternary .Values.autoscaling.maxReplicas .Values.replicas .Values.autoscaling.enabled | int -}}
 {{- $share := div (int .Values.upstream.requestsPerSecond) $replicas -}}
 {{- if lt (int $share) 1 -}}
 {{- fail (printf "upstream.requestsPerSecond (%v) does not give each of %d replicas a request a second" .Values.upstream.requestsPerSecond $replicas) -}}
 {{- end -}}
 {{- $share -}}
+{{- end -}}
 {{- end -}}
 
 {{- /* Kubernetes cannot use gRPC health checks through TLS or past Linkerd's policy. */ -}}
@@ -72,6 +77,12 @@ grpc: { port: 50051 }
 {{- end -}}
 {{- else if or $credentials.clientId $credentials.existingSecret $callers.tokensSecret $callers.allowClients -}}
 {{- fail "credentials.clientId, credentials.existingSecret and callers need credentials.mode service" -}}
+{{- end -}}
+{{- if and (or .Values.fleet.user .Values.fleet.ownAuthority) (not .Values.fleet.existingSecret) -}}
+{{- fail "fleet.user and fleet.ownAuthority need fleet.existingSecret" -}}
+{{- end -}}
+{{- if and .Values.fleet.existingSecret (ne .Values.upstream.quotaScope "process") -}}
+{{- fail "fleet.existingSecret needs upstream.quotaScope process" -}}
 {{- end -}}
 {{- with .Values.callback -}}
 {{- if and .ingress.enabled (not (and .existingSecret .ingress.host .ingress.tlsSecret)) -}}

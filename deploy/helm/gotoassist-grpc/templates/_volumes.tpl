@@ -5,6 +5,7 @@
     "credentials" .Values.credentials.existingSecret
     "callers" .Values.callers.tokensSecret
     "callback" .Values.callback.existingSecret
+    "fleet" .Values.fleet.existingSecret
     "tls" .Values.tls.existingSecret
     "resume" .Values.resumeKey.existingSecret -}}
 {{- $volumes := list -}}
@@ -24,6 +25,7 @@
     "credentials" .Values.credentials.existingSecret
     "callers" .Values.callers.tokensSecret
     "callback" .Values.callback.existingSecret
+    "fleet" .Values.fleet.existingSecret
     "tls" .Values.tls.existingSecret
     "resume" .Values.resumeKey.existingSecret -}}
 {{- $mounts := list -}}

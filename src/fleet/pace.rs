@@ -31,6 +31,8 @@ const ALMOST: f64 = 1e-6;
 pub(super) struct Pace {
     limit: f64,
     burst: f64,
+    /// The window is longer by this.
+    slack: Duration,
     rate: f64,
     tokens: f64,
     refilled_at: Instant,
@@ -48,6 +50,7 @@ impl Pace {
         let mut pace = Self {
             limit,
             burst: f64::from(burst),
+            slack: Duration::ZERO,
             rate: limit,
             tokens: 0.0,
             refilled_at: now,
@@ -57,6 +60,11 @@ impl Pace {
         };
         pace.tokens = pace.capacity();
         pace
+    }
+
+    /// Allows for requests that are sent later than they are admitted, by at most this.
+    pub(super) fn with_slack(self, slack: Duration) -> Self {
+        Self { slack, ..self }
     }
 
     /// Returns when the next request may be sent. Returns `now` if it may be sent at once.
@@ -162,7 +170,7 @@ impl Pace {
         let most = whole(self.rate);
         let length = seconds(count(most) / self.rate).max(WINDOW);
         let oldest = self.admitted.len().checked_sub(most).and_then(|at| self.admitted.get(at));
-        oldest.map(|at| later(*at, length)).max(self.paused_until)
+        oldest.map(|at| later(*at, length + self.slack)).max(self.paused_until)
     }
 
     fn capacity(&self) -> f64 {
@@ -172,18 +180,18 @@ impl Pace {
 
 /// Returns how many requests fit into a window at this rate: the rate rounded down, at least one.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
-fn whole(rate: f64) -> usize {
+pub(super) fn whole(rate: f64) -> usize {
     (rate + ALMOST).floor().clamp(1.0, *RATES.end()) as usize
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no queue is longer than 2^52")]
-fn count(number: usize) -> f64 {
+pub(super) fn count(number: usize) -> f64 {
     number as f64
 }
 
 /// Converts seconds to a duration. Negative values become zero, and values that are too large
 /// become [`MAX_PAUSE`].
-fn seconds(seconds: f64) -> Duration {
+pub(super) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(MAX_PAUSE)
 }
 
