@@ -57,6 +57,11 @@ impl Subscription {
         self.state.borrow().trouble.clone()
     }
 
+    /// Whether the poll has other subscribers.
+    pub fn is_shared(&self) -> bool {
+        *self.subscriber.poller.subscribers.borrow() > 1
+    }
+
     /// Waits until the state changes.
     pub async fn changed(&mut self) {
         // This never fails: the subscriber keeps the poller alive, and the poller owns the sender.

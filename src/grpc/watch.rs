@@ -3,9 +3,10 @@
 mod encoding;
 mod slow_consumer;
 mod stream;
+mod watched;
 mod watcher;
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tokio_stream::Stream;
@@ -17,17 +18,18 @@ use super::{
     concurrency::{Limits, WatchConcurrency, WatchPermit},
     deadline::Deadline,
     metric::{self, WatchMetrics},
-    resume_token::Decoded,
+    resume_token::{Decoded, ResumeTokenCodec},
     status,
 };
 use crate::{
+    clock::Clock,
     feed::{Feed, Key},
     model::SessionId,
     proto::{self, encoded::EncodedWatchResponse},
 };
 use encoding::Encodings;
 use slow_consumer::SlowConsumerDetector;
-use watcher::WatcherState;
+use watched::{Composer, Watched};
 
 /// The messages of one watch.
 pub type Messages = Pin<Box<dyn Stream<Item = Result<EncodedWatchResponse, Status>> + Send>>;
@@ -104,6 +106,16 @@ impl Watches {
         self.slow_consumers.cut().await;
     }
 
+    /// Returns what the messages of watches are composed with.
+    fn composer(&self, resume_tokens: &Arc<ResumeTokenCodec>, clock: Clock) -> Composer {
+        Composer {
+            resume_tokens: resume_tokens.clone(),
+            clock,
+            metrics: self.metrics.clone(),
+            encodings: self.encodings.clone(),
+        }
+    }
+
     fn admit(&self, key: &Key) -> Result<WatchPermit, Status> {
         if self.drain.is_cancelled() {
             return Err(status::draining());
@@ -142,23 +154,17 @@ pub(super) async fn watch(
     };
 
     let now = Instant::now();
+    let subscriber = subscription.subscriber();
     let watch = stream::Watch {
-        resume_tokens: service.resume_tokens.clone(),
-        clock: service.clock,
-        metrics: service.watches.metrics.clone(),
-        encodings: service.watches.encodings.clone(),
-        session: key.session,
-        watcher: WatcherState::beginning_with(known),
+        composer: service.watches.composer(&service.resume_tokens, service.clock),
+        watched: Watched::new(key.session, subscription, known, follow_after_end),
         heartbeat_interval,
-        follow_after_end,
         last_message: now,
         rotation: now + service.watches.settings.max_age.mul_f64(0.9 + 0.2 * fastrand::f64()),
         deadline: request.extensions().get().map(|Deadline(at)| *at),
         has_warned: false,
-        subscription,
         _permit: permit,
     };
-    let subscriber = watch.subscription.subscriber();
     let messages = service.watches.slow_consumers.observe(subscriber, stream::messages(watch));
     Ok(Response::new(Box::pin(messages)))
 }

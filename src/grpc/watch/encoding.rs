@@ -14,7 +14,7 @@ use crate::{feed::Revision, grpc::session, model::Known, proto::encoded::Encoded
 
 /// The encodings of the revisions in use. All clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Encodings(Arc<Mutex<HashMap<usize, Entry>>>);
+pub(in crate::grpc) struct Encodings(Arc<Mutex<HashMap<usize, Entry>>>);
 
 struct Entry {
     /// Entries are found by the address of the revision. This reference prevents that the address
@@ -57,8 +57,7 @@ pub(super) struct Encoding {
 impl Encoding {
     /// Returns the encoded session. `revision` must be the revision of this encoding.
     pub fn session(&self, revision: &Revision) -> Bytes {
-        let encode = || session::to_proto((*revision.session).clone()).encode_to_vec().into();
-        self.session.get_or_init(encode).clone()
+        self.session.get_or_init(|| encode_session(revision)).clone()
     }
 
     /// Returns the resume token for a watcher that was sent the revision and knows `known`. Calls
@@ -99,6 +98,11 @@ impl Encoding {
             }
         }
     }
+}
+
+/// Encodes the session of a revision.
+pub(super) fn encode_session(revision: &Revision) -> Bytes {
+    session::to_proto((*revision.session).clone()).encode_to_vec().into()
 }
 
 #[cfg(test)]
