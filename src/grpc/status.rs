@@ -144,9 +144,17 @@ pub fn slow_watcher() -> Status {
         .into_status()
 }
 
-/// A server, caller or session has reached its limit of watches.
+/// A server, caller, session or stream has reached its limit of watches.
 pub fn too_many_watches(whose: &str) -> Status {
     overloaded(&format!("this {whose} has too many watches"), &format!("watches of one {whose}"))
+}
+
+/// A server or caller has reached its limit of streams with many watches.
+pub fn too_many_streams(whose: &str) -> Status {
+    overloaded(
+        &format!("this {whose} has too many streams of WatchSessions"),
+        &format!("streams of one {whose}"),
+    )
 }
 
 /// A server or caller has reached its limit of unary calls.

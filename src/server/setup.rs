@@ -116,6 +116,9 @@ fn watch_settings(config: &ServeConfig) -> watch::Settings {
         max_watches: config.limits.max_watches,
         max_per_caller: config.limits.max_watches_per_caller,
         max_per_session: MAX_WATCHES_PER_SESSION,
+        max_streams: config.limits.max_session_streams,
+        max_streams_per_caller: config.limits.max_session_streams_per_caller,
+        max_per_stream: config.limits.max_sessions_per_stream,
     }
 }
 

@@ -24,7 +24,7 @@ use gotoassist_grpc::{
     grpc::{health::Health, peer::Peer, status},
     proto::{
         GetSessionRequest, GetSessionResponse, ListSystemLinksRequest, ListSystemLinksResponse,
-        WatchSessionRequest, WatchSessionResponse,
+        WatchSessionRequest, WatchSessionResponse, WatchSessionsRequest, WatchSessionsResponse,
         remote_support_service_server::{RemoteSupportService, RemoteSupportServiceServer},
     },
     server::{
@@ -106,6 +106,15 @@ impl RemoteSupportService for Play {
             "busy" => stream::repeat_with(|| Ok(WatchSessionResponse::default())).boxed(),
             _ => first.chain(stream::pending()).boxed(),
         }))
+    }
+
+    type WatchSessionsStream = stream::Pending<Result<WatchSessionsResponse, Status>>;
+
+    async fn watch_sessions(
+        &self,
+        _: tonic::Request<tonic::Streaming<WatchSessionsRequest>>,
+    ) -> Result<Response<Self::WatchSessionsStream>, Status> {
+        Ok(Response::new(stream::pending()))
     }
 }
 

@@ -8,19 +8,19 @@ mod desk;
 mod drain;
 mod ends;
 mod hints;
-mod ledger;
-mod life;
+pub mod ledger;
+pub mod life;
 mod messages;
-mod poison;
-mod random;
+pub mod poison;
+pub mod random;
 mod resume;
 mod roster;
 mod soak;
 mod trouble;
 mod truth;
-mod watcher;
+pub mod watcher;
 mod wire;
-mod world;
+pub mod world;
 
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ struct Entry {
 
 impl Encodings {
     /// Returns the encoding of a revision.
-    pub fn of(&self, revision: &Arc<Revision>) -> Arc<Encoding> {
+    pub(super) fn of(&self, revision: &Arc<Revision>) -> Arc<Encoding> {
         let address = Arc::as_ptr(revision).addr();
         let mut entries = self.0.lock();
         if let Some(entry) = entries.get(&address) {

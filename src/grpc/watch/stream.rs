@@ -13,7 +13,7 @@ use tonic::Status;
 use super::watched::{Composer, Next, Watched};
 use crate::{
     grpc::{concurrency::WatchPermit, status},
-    proto::encoded::EncodedWatchResponse as Message,
+    proto::encoded::EncodedWatchResponse,
 };
 
 /// The longest time between the last heartbeat and the caller's deadline.
@@ -47,7 +47,9 @@ enum Wake {
 
 /// Returns the messages of a watch. The stream ends with OK after a terminal message, or with an
 /// error.
-pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Message, Status>> + Send {
+pub(super) fn messages(
+    mut watch: Watch,
+) -> impl Stream<Item = Result<EncodedWatchResponse, Status>> + Send {
     stream! {
         // One timer serves the whole watch, because a new timer for each message would cost more.
         let mut alarm = pin!(sleep_until(watch.rotation));
@@ -111,7 +113,7 @@ impl Watch {
         next
     }
 
-    fn heartbeat(&mut self, terminal: bool) -> Message {
+    fn heartbeat(&mut self, terminal: bool) -> EncodedWatchResponse {
         self.last_message = Instant::now();
         self.watched.heartbeat(&self.composer, terminal)
     }

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
@@ -75,6 +76,16 @@ impl Watched {
     /// The subscription to the session's poll.
     pub fn subscription(&mut self) -> &mut Subscription {
         &mut self.subscription
+    }
+
+    /// Whether the watcher was told that the session is stale, and it still is.
+    pub fn is_stale(&self) -> bool {
+        self.watcher.is_stale() && self.subscription.trouble().is_some()
+    }
+
+    /// When the latest good answer came, which the watcher may not have been told.
+    pub fn observed_at(&self) -> Timestamp {
+        self.watcher.observed_at().max(self.subscription.observed_at())
     }
 
     /// Returns what to do next. A returned message counts as sent.

@@ -51,6 +51,9 @@ impl Server {
             max_watches: 100_000,
             max_per_caller: 100_000,
             max_per_session: 100_000,
+            max_streams: 1_000,
+            max_streams_per_caller: 1_000,
+            max_per_stream: 10_000,
         };
         alter(&mut feed_settings, &mut watch_settings);
         let feed = Feed::new(read, list, feed_settings, clock, client.identities().clone());
