@@ -2,7 +2,7 @@
 //! test whose name is a sentence.
 
 mod adding;
-mod desk;
+pub mod desk;
 mod ends;
 mod heartbeats;
 mod limits;

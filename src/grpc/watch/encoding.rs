@@ -1,25 +1,30 @@
 //! The shared encodings. Each revision is encoded once for all its watchers.
 
 use std::{
-    collections::HashMap,
     fmt,
+    num::NonZeroUsize,
     sync::{Arc, OnceLock, Weak},
 };
 
 use bytes::Bytes;
+use lru::LruCache;
 use parking_lot::Mutex;
 use prost::Message as _;
 
 use crate::{feed::Revision, grpc::session, model::Known, proto::encoded::EncodedWatchResponse};
 
-/// The encodings of the revisions in use. All clones share them.
-#[derive(Clone, Default)]
-pub(in crate::grpc) struct Encodings(Arc<Mutex<HashMap<usize, Entry>>>);
+/// The most encodings. A revision is sent to all its watchers soon after it came, so the encodings
+/// of older ones would only take memory.
+const MOST: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+
+/// The encodings of the latest revisions. All clones share them.
+#[derive(Clone)]
+pub(in crate::grpc) struct Encodings(Arc<Mutex<LruCache<usize, Entry>>>);
 
 struct Entry {
     /// Entries are found by the address of the revision. This reference prevents that the address
     /// is used again.
-    revision: Weak<Revision>,
+    _revision: Weak<Revision>,
     encoding: Arc<Encoding>,
 }
 
@@ -27,14 +32,14 @@ impl Encodings {
     /// Returns the encoding of a revision.
     pub(super) fn of(&self, revision: &Arc<Revision>) -> Arc<Encoding> {
         let address = Arc::as_ptr(revision).addr();
-        let mut entries = self.0.lock();
-        if let Some(entry) = entries.get(&address) {
-            return entry.encoding.clone();
-        }
-        // New revisions are rare because of the vendor's quota, so this scan is cheap enough.
-        entries.retain(|_, entry| entry.revision.strong_count() > 0);
-        let entry = Entry { revision: Arc::downgrade(revision), encoding: Arc::default() };
-        entries.entry(address).or_insert(entry).encoding.clone()
+        let entry = || Entry { _revision: Arc::downgrade(revision), encoding: Arc::default() };
+        self.0.lock().get_or_insert(address, entry).encoding.clone()
+    }
+}
+
+impl Default for Encodings {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(LruCache::new(MOST))))
     }
 }
 
@@ -120,14 +125,24 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_has_one_encoding_while_it_is_in_use() {
+    fn each_revision_has_one_encoding() {
         let encodings = Encodings::default();
         let (one, other) = (revision(), revision());
         assert!(Arc::ptr_eq(&encodings.of(&one), &encodings.of(&one.clone())));
         assert!(!Arc::ptr_eq(&encodings.of(&one), &encodings.of(&other)));
-        drop(one);
-        encodings.of(&revision());
-        assert_eq!(encodings.0.lock().len(), 2);
+    }
+
+    #[test]
+    fn only_the_latest_encodings_are_kept() {
+        let encodings = Encodings::default();
+        let first = revision();
+        let encoding = encodings.of(&first);
+        let others: Vec<_> = (0..MOST.get()).map(|_| revision()).collect();
+        for other in &others {
+            encodings.of(other);
+        }
+        assert_eq!(encodings.0.lock().len(), MOST.get());
+        assert!(!Arc::ptr_eq(&encodings.of(&first), &encoding));
     }
 
     #[test]

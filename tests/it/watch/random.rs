@@ -5,6 +5,8 @@
 //! The seed alone determines a world. `GOTOASSIST_TEST_SEEDS=10000` sets the number of seeds, and
 //! `GOTOASSIST_TEST_SEED=42` replays one world.
 
+mod desk;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, atomic::Ordering},
@@ -167,6 +169,9 @@ impl World {
             let life = self.rng.choice(&self.sessions).unwrap().clone();
             watchers.spawn(watch(self.rng.fork(), self.servers.clone(), life));
         }
+        let desk =
+            desk::follow(self.rng.fork(), self.servers.clone(), self.sessions.clone(), is_poisoned);
+        watchers.spawn(desk);
         let mut sufferers = tokio::task::JoinSet::new();
         if is_poisoned {
             let active = Session { upstream_status: "active".to_owned(), ..Session::default() };
