@@ -4,10 +4,12 @@
 mod adding;
 pub mod desk;
 mod ends;
+pub mod follower;
 mod heartbeats;
 mod limits;
 mod messages;
 mod removing;
+mod wire;
 
 use gotoassist_grpc::proto::{
     WatchSessionRequest, WatchSessionResponse, watch_session_response::EventType,

@@ -325,15 +325,21 @@ async fn watch(mut rng: Rng, servers: Servers, life: Life) -> Result<Told, Strin
             }
         }
     }
-    let mut truth: Vec<i32> = stages.iter().map(|(_, session)| session.status() as i32).collect();
-    truth.dedup();
-    ledger.check_against(&truth)?;
+    ledger.check_against(&statuses(&stages))?;
     Ok(told)
+}
+
+/// The statuses of a life.
+fn statuses(stages: &[(Duration, Session)]) -> Vec<i32> {
+    let mut statuses: Vec<i32> =
+        stages.iter().map(|(_, session)| session.status() as i32).collect();
+    statuses.dedup();
+    statuses
 }
 
 /// Whether a client retries. At the start of a stream, INTERNAL, UNKNOWN and `NOT_FOUND` may come
 /// from a fault of the vendor, so the client retries. Later in a stream it does not.
-pub(super) fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
+pub fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
     match status.code() {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => true,
         Code::Internal | Code::Unknown | Code::NotFound => begin != Begin::Under,

@@ -2,16 +2,20 @@
 
 use gotoassist_grpc::proto::{
     WatchSessionRequest, WatchSessionResponse, WatchSessionsRequest, WatchSessionsResponse,
+    remote_support_service_client::RemoteSupportServiceClient,
     watch_sessions_request::{Action, Add, Remove},
     watch_sessions_response::{Body, StreamHeartbeat},
 };
 use prost::Message as _;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming, transport::Channel};
 
 use crate::{
-    kit::request::{self, authorized},
+    kit::{
+        request::{self, authorized},
+        soon,
+    },
     watch::world::{End, PATIENCE, Server},
 };
 
@@ -67,6 +71,14 @@ impl Desk {
         let (sender, stream) = requests();
         let opened = timeout(PATIENCE, server.client().watch_sessions(request(stream))).await;
         Ok(Self { requests: Some(sender), messages: opened.unwrap()?.into_inner() })
+    }
+
+    /// A stream on a connection, with the token `t`.
+    pub async fn connect(channel: &Channel) -> Result<Self, Status> {
+        let (sender, stream) = requests();
+        let mut client = RemoteSupportServiceClient::new(channel.clone());
+        let opened = soon(client.watch_sessions(authorized("t", stream))).await;
+        Ok(Self { requests: Some(sender), messages: opened?.into_inner() })
     }
 
     /// Sends a request. A stream that has ended takes none; its end says why.
