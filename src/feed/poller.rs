@@ -249,6 +249,8 @@ impl Poller {
     }
 
     pub fn overview(&self, session: SessionId) -> Overview {
+        // Before the state: whoever locks both locks the record first.
+        let is_listed = self.record.lock().listing.is_covered(Instant::now());
         let state = self.state.borrow();
         Overview {
             session,
@@ -256,7 +258,7 @@ impl Poller {
             watchers: *self.subscribers.borrow(),
             observed_at: self.observed_at(),
             is_stale: state.trouble.is_some(),
-            is_listed: self.record.lock().listing.is_covered(Instant::now()),
+            is_listed,
         }
     }
 

@@ -11,6 +11,7 @@ mod hints;
 pub mod ledger;
 pub mod life;
 mod messages;
+mod overview;
 pub mod poison;
 pub mod random;
 mod resume;
@@ -43,7 +44,7 @@ fn passed(transitions: &[StatusTransition]) -> Vec<(i32, i32, bool)> {
 }
 
 /// Whole seconds, so that the times of a session's life are easy to read.
-async fn until(start: Instant, second: u64) {
+pub async fn until(start: Instant, second: u64) {
     tokio::time::sleep_until(start + Duration::from_secs(second)).await;
 }
 
