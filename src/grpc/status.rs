@@ -51,6 +51,17 @@ pub fn of_session(error: &wire::Error, session: &SessionId) -> Status {
     refusal.into_status()
 }
 
+/// Converts an error of a request for the list of sessions.
+pub fn of_session_list(error: &wire::Error) -> Status {
+    Refusal::of(error, "SESSION_LIST_NOT_FOUND").into_status()
+}
+
+/// The operator has turned the list of sessions off.
+pub fn session_list_off() -> Status {
+    let message = "this service does not read the list of sessions";
+    Refusal::new(Code::Unimplemented, "SESSION_LIST_OFF", message).into_status()
+}
+
 /// Converts an error of a request for the links of a domain.
 pub fn of_system_links(error: &wire::Error) -> Status {
     Refusal::of(error, "SYSTEM_LINKS_NOT_FOUND").into_status()

@@ -6,6 +6,7 @@
 //! session into the queue of the stream. The stream takes one session after the other from the
 //! queue and sends what is newest, when the client can take it. So a slow client costs no memory.
 
+mod all;
 mod entries;
 mod first_reads;
 mod heartbeat;
@@ -34,7 +35,7 @@ use first_reads::FirstReads;
 use heartbeat::Heartbeat;
 use ready::Ready;
 use requests::Requests;
-use stream::{Sessions, Turn};
+use stream::{Batch, Sessions, Turn};
 
 /// The messages of one stream.
 pub type Messages = Pin<Box<dyn Stream<Item = Result<Message, Status>> + Send>>;
@@ -56,6 +57,8 @@ pub(super) fn watch(
         context: service.request_context(&request),
         default_deadline: service.default_deadline,
         entries: Entries::default(),
+        all: None,
+        removing_from: None,
         first_reads: FirstReads::default(),
         ready: Ready::default(),
         over: BTreeSet::new(),
@@ -67,6 +70,7 @@ pub(super) fn watch(
         following: None,
         ending: None,
         turn: Turn::Requests,
+        batch: Batch::ClosedUntil(Instant::now()),
         requests: Requests::new(request.into_inner()),
     };
     let shared = Arc::new(Mutex::new(Some(Box::new(sessions))));

@@ -11,7 +11,7 @@ use prost::{
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
 };
 
-use super::WatchSessionRequest;
+use super::{AllSessions, WatchSessionRequest};
 
 /// The parts of a message. The tags are those of `WatchSessionsRequest`. Nested messages are
 /// `bytes` here, because both have the same form on the wire.
@@ -32,8 +32,19 @@ pub struct Malformed;
 pub enum AddField {
     /// An element of `sessions`.
     Session(WatchSessionRequest),
+    /// `all`.
+    All(AllSessions),
     /// `heartbeat_interval`.
     HeartbeatInterval(prost_types::Duration),
+}
+
+/// One field of a `Remove`.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RemoveField {
+    /// An element of `session_ids`.
+    Session(String),
+    /// `all` is true.
+    All,
 }
 
 /// Reads an encoded `Add`.
@@ -42,8 +53,14 @@ pub struct AddReader(FieldReader);
 /// Reads an encoded `Remove`.
 pub struct RemoveReader(FieldReader);
 
-/// Reads the length-delimited fields of an encoded message.
+/// Reads the fields of an encoded message.
 struct FieldReader(Bytes);
+
+/// The value of a field, if it can be one of ours.
+enum Value {
+    Bytes(Bytes),
+    Varint(u64),
+}
 
 impl AddReader {
     /// Reads the message in `bytes`.
@@ -53,10 +70,15 @@ impl AddReader {
 
     /// Returns the next field.
     pub fn read(&mut self) -> Result<Option<AddField>, Malformed> {
-        while let Some((tag, bytes)) = self.0.read()? {
-            match tag {
-                1 => return Ok(Some(AddField::Session(WatchSessionRequest::decode(bytes)?))),
-                3 => {
+        while let Some(field) = self.0.read()? {
+            match field {
+                (1, Value::Bytes(bytes)) => {
+                    return Ok(Some(AddField::Session(WatchSessionRequest::decode(bytes)?)));
+                }
+                (2, Value::Bytes(bytes)) => {
+                    return Ok(Some(AddField::All(AllSessions::decode(bytes)?)));
+                }
+                (3, Value::Bytes(bytes)) => {
                     let interval = prost_types::Duration::decode(bytes)?;
                     return Ok(Some(AddField::HeartbeatInterval(interval)));
                 }
@@ -74,12 +96,17 @@ impl RemoveReader {
         Self(FieldReader(bytes))
     }
 
-    /// Returns the next element of `session_ids`.
-    pub fn read(&mut self) -> Result<Option<String>, Malformed> {
-        while let Some((tag, bytes)) = self.0.read()? {
-            if tag == 1 {
-                let id = String::from_utf8(bytes.into());
-                return id.map(Some).map_err(|_| Malformed);
+    /// Returns the next field.
+    pub fn read(&mut self) -> Result<Option<RemoveField>, Malformed> {
+        while let Some(field) = self.0.read()? {
+            match field {
+                (1, Value::Bytes(bytes)) => {
+                    let id = String::from_utf8(bytes.into());
+                    return id.map(RemoveField::Session).map(Some).map_err(|_| Malformed);
+                }
+                (2, Value::Varint(1..)) => return Ok(Some(RemoveField::All)),
+                // A field that this release does not know.
+                _ => {}
             }
         }
         Ok(None)
@@ -87,16 +114,26 @@ impl RemoveReader {
 }
 
 impl FieldReader {
-    fn read(&mut self) -> Result<Option<(u32, Bytes)>, Malformed> {
+    fn read(&mut self) -> Result<Option<(u32, Value)>, Malformed> {
         while self.0.has_remaining() {
             let (tag, wire_type) = decode_key(&mut self.0)?;
-            if wire_type != WireType::LengthDelimited {
-                skip_field(wire_type, tag, &mut self.0, DecodeContext::default())?;
-                continue;
+            match wire_type {
+                WireType::LengthDelimited => {
+                    let length = usize::try_from(decode_varint(&mut self.0)?);
+                    let length = length.ok().filter(|length| *length <= self.0.remaining());
+                    let bytes = self.0.split_to(length.ok_or(Malformed)?);
+                    return Ok(Some((tag, Value::Bytes(bytes))));
+                }
+                WireType::Varint => {
+                    return Ok(Some((tag, Value::Varint(decode_varint(&mut self.0)?))));
+                }
+                WireType::SixtyFourBit
+                | WireType::StartGroup
+                | WireType::EndGroup
+                | WireType::ThirtyTwoBit => {
+                    skip_field(wire_type, tag, &mut self.0, DecodeContext::default())?;
+                }
             }
-            let length = usize::try_from(decode_varint(&mut self.0)?);
-            let length = length.ok().filter(|length| *length <= self.0.remaining());
-            return Ok(Some((tag, self.0.split_to(length.ok_or(Malformed)?))));
         }
         Ok(None)
     }
@@ -135,7 +172,8 @@ mod tests {
     fn the_sessions_are_read_one_by_one_in_their_order() {
         let seconds = prost_types::Duration { seconds: 7, nanos: 0 };
         let sessions = vec![session("1"), WatchSessionRequest::default(), session("2")];
-        let add = Add { sessions, heartbeat_interval: Some(seconds) };
+        let all = AllSessions { from_time: Some(prost_types::Timestamp { seconds: 9, nanos: 0 }) };
+        let add = Add { sessions, all: Some(all), heartbeat_interval: Some(seconds) };
         let parts = parts(Action::Add(add));
         assert!(parts.remove.is_none());
         let mut reader = AddReader::new(parts.add.unwrap());
@@ -143,20 +181,23 @@ mod tests {
         while let Some(field) = reader.read().unwrap() {
             read.push(match field {
                 AddField::Session(session) => session.session_id,
+                AddField::All(all) => format!("since {}", all.from_time.unwrap().seconds),
                 AddField::HeartbeatInterval(interval) => interval.seconds.to_string(),
             });
         }
-        assert_eq!(read, ["1", "", "2", "7"]);
+        assert_eq!(read, ["1", "", "2", "since 9", "7"]);
     }
 
     #[test]
     fn the_ids_to_remove_are_read_one_by_one() {
         let session_ids = vec!["1".to_owned(), "2".to_owned()];
-        let parts = parts(Action::Remove(Remove { session_ids }));
+        let parts = parts(Action::Remove(Remove { session_ids, all: true }));
         let mut reader = RemoveReader::new(parts.remove.unwrap());
-        assert_eq!(reader.read().unwrap().as_deref(), Some("1"));
-        assert_eq!(reader.read().unwrap().as_deref(), Some("2"));
-        assert!(reader.read().unwrap().is_none());
+        let mut next = || reader.read().unwrap();
+        assert_eq!(next(), Some(RemoveField::Session("1".to_owned())));
+        assert_eq!(next(), Some(RemoveField::Session("2".to_owned())));
+        assert_eq!(next(), Some(RemoveField::All));
+        assert_eq!(next(), None);
     }
 
     #[test]
@@ -164,7 +205,7 @@ mod tests {
         // Field 9 as a varint and as bytes, then an id.
         let bytes = [&[0x48, 0x05, 0x4a, 0x01, 0x00][..], &[0x0a, 0x01, b'x']].concat();
         let mut reader = RemoveReader::new(bytes.into());
-        assert_eq!(reader.read().unwrap().as_deref(), Some("x"));
+        assert_eq!(reader.read().unwrap(), Some(RemoveField::Session("x".to_owned())));
         for damaged in [&[0x0a, 0x05, b'x'][..], &[0x0a], &[0x0a, 0x01, 0xff], &[0x07]] {
             assert!(RemoveReader::new(Bytes::from_static(damaged)).read().is_err(), "{damaged:?}");
         }

@@ -39,8 +39,12 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
         token_client.transpose()?.and_then(|http| TokenSource::new(&config.credentials, http));
     let client = traffic::Client::new(&config.upstream, tokens, clock)?;
     let identities = client.identities().clone();
-    let (read, list) = (feed::read(client.clone()), feed::list(client.clone()));
-    let feed = Feed::new(read, Some(list), feed_settings(&config.watch), clock, identities);
+    let read = feed::read(client.clone());
+    let list = match config.watch.sweep {
+        Sweep::Auto => Some(feed::list(client.clone())),
+        Sweep::Off => None,
+    };
+    let feed = Feed::new(read, list, feed_settings(&config.watch), clock, identities);
     Ok(Service {
         watches: Watches::new(watch_settings(config), feed.clone()),
         feed,
@@ -131,10 +135,6 @@ fn feed_settings(config: &PollConfig) -> feed::Settings {
             ended: config.poll_ended,
         },
         outage_limit: config.outage_limit,
-        list_advantage: match config.sweep {
-            Sweep::Auto => feed::Settings::default().list_advantage,
-            Sweep::Off => f64::INFINITY,
-        },
         ..feed::Settings::default()
     }
 }

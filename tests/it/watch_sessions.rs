@@ -2,6 +2,7 @@
 //! test whose name is a sentence.
 
 mod adding;
+mod all;
 pub mod desk;
 mod ends;
 pub mod follower;

@@ -1,7 +1,7 @@
 //! The sessions on a stream, in the order in which they were added.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     mem,
     ops::ControlFlow,
     sync::Arc,
@@ -16,6 +16,10 @@ use crate::{
     model::{Known, SessionId},
 };
 
+/// `all` may find sessions again that were removed before they were read, if they were more than
+/// these.
+const UNREAD_LIMIT: usize = 10_000;
+
 /// Identifies a session on a stream. Later sessions have larger numbers, and no number is used
 /// again.
 pub(super) type Ticket = u64;
@@ -27,12 +31,16 @@ pub(super) struct Entries {
     /// Boxed, because the nodes of a map are half empty on average.
     by_ticket: BTreeMap<Ticket, Box<Entry>>,
     by_session: HashMap<SessionId, Ticket>,
+    /// The sessions that were on the stream, which `all` must not find again.
+    gone: HashSet<SessionId>,
 }
 
 /// A session on a stream.
 pub(super) struct Entry {
     pub session: SessionId,
     pub stage: Stage,
+    /// Whether `all` has found it. Otherwise, the client has asked for it.
+    pub is_found: bool,
     _permit: WatchPermit,
 }
 
@@ -72,8 +80,15 @@ impl Entries {
         self.by_ticket.is_empty()
     }
 
-    pub fn contains(&self, session: &SessionId) -> bool {
-        self.by_session.contains_key(session)
+    /// The session with this id or token, if it is on the stream.
+    pub fn named(&mut self, session: &SessionId) -> Option<&mut Entry> {
+        let ticket = *self.by_session.get(session)?;
+        self.get_mut(ticket)
+    }
+
+    /// Whether the session is on the stream, or was on it.
+    pub fn has_had(&self, session: &SessionId) -> bool {
+        self.by_session.contains_key(session) || self.gone.contains(session)
     }
 
     /// Adds a session, which waits for its turn. It must not be on the stream.
@@ -81,7 +96,8 @@ impl Entries {
         let ticket = self.next;
         self.next += 1;
         self.by_session.insert(session.clone(), ticket);
-        let entry = Entry { session, stage: Stage::Waiting(start), _permit: permit };
+        let stage = Stage::Waiting(start);
+        let entry = Entry { session, stage, is_found: false, _permit: permit };
         self.by_ticket.insert(ticket, Box::new(entry));
         ticket
     }
@@ -102,6 +118,11 @@ impl Entries {
     pub fn remove(&mut self, ticket: Ticket) -> Option<SessionId> {
         let entry = self.by_ticket.remove(&ticket)?;
         self.by_session.remove(&entry.session);
+        // The vendor limits how many sessions are read. What a client adds and removes unread must
+        // have a limit too.
+        if entry.stage.is_read() || self.gone.len() < UNREAD_LIMIT {
+            self.gone.insert(entry.session.clone());
+        }
         Some(entry.leave())
     }
 
@@ -116,6 +137,26 @@ impl Entries {
         let Ok(session) = session.parse::<SessionId>() else { return };
         if let Some(ticket) = self.by_session.get(&session) {
             self.remove(*ticket);
+        }
+    }
+
+    /// Looks at no more than `count` sessions, beginning with `from`, and removes those that `all`
+    /// has found. Returns where to continue, or `Break` after the last one.
+    pub fn remove_found(&mut self, from: Ticket, count: usize) -> ControlFlow<(), Ticket> {
+        let entries: Vec<_> = self
+            .by_ticket
+            .range(from..)
+            .take(count + 1)
+            .map(|(ticket, entry)| (*ticket, entry.is_found))
+            .collect();
+        for (ticket, is_found) in entries.iter().take(count) {
+            if *is_found {
+                self.remove(*ticket);
+            }
+        }
+        match entries.get(count) {
+            Some((next, _)) => ControlFlow::Continue(*next),
+            None => ControlFlow::Break(()),
         }
     }
 
@@ -152,6 +193,13 @@ impl Entry {
 }
 
 impl Stage {
+    fn is_read(&self) -> bool {
+        match self {
+            Stage::Watched(_) => true,
+            Stage::Waiting(_) | Stage::Reading(_) => false,
+        }
+    }
+
     /// Begins to read a session whose turn has come.
     pub fn begin_reading(&mut self, abort: AbortHandle) -> Option<Start> {
         match mem::replace(self, Stage::Reading(abort)) {

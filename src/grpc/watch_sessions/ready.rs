@@ -49,6 +49,10 @@ impl Ready {
         self.0.queue.lock().pop_front()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.queue.lock().is_empty()
+    }
+
     fn push(&self, ticket: Ticket) {
         let is_first = {
             let mut queue = self.0.queue.lock();

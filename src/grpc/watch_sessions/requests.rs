@@ -11,8 +11,10 @@ use tonic::{Code, Status, Streaming};
 use crate::{
     grpc::status,
     proto::{
-        WatchSessionRequest,
-        incoming::{AddField, AddReader, Malformed, RemoveReader, WatchSessionsRequestParts},
+        AllSessions, WatchSessionRequest,
+        incoming::{
+            AddField, AddReader, Malformed, RemoveField, RemoveReader, WatchSessionsRequestParts,
+        },
     },
 };
 
@@ -36,8 +38,12 @@ enum Reading {
 pub(super) enum Want {
     /// Add a session.
     Add(WatchSessionRequest),
+    /// Add the sessions of the account.
+    AddAll(AllSessions),
     /// Remove a session.
     Remove(String),
+    /// Remove the sessions of the account.
+    RemoveAll,
     /// Send heartbeats at this interval. Only the interval in the first `add` counts.
     Heartbeat { interval: prost_types::Duration, is_first: bool },
 }
@@ -82,6 +88,7 @@ impl Requests {
             Reading::Nothing => None,
             Reading::Add(reader) => match reader.read().map_err(malformed)? {
                 Some(AddField::Session(session)) => Some(Want::Add(session)),
+                Some(AddField::All(all)) => Some(Want::AddAll(all)),
                 Some(AddField::HeartbeatInterval(interval)) => {
                     Some(Want::Heartbeat { interval, is_first: !self.has_added })
                 }
@@ -90,7 +97,10 @@ impl Requests {
                     None
                 }
             },
-            Reading::Remove(reader) => reader.read().map_err(malformed)?.map(Want::Remove),
+            Reading::Remove(reader) => reader.read().map_err(malformed)?.map(|field| match field {
+                RemoveField::Session(session) => Want::Remove(session),
+                RemoveField::All => Want::RemoveAll,
+            }),
         };
         if want.is_none() {
             self.reading = Reading::Nothing;

@@ -1,10 +1,12 @@
 //! The messages of one stream. One task serves all sessions on it, with one timer.
 
+mod membership;
+mod news;
+
 use std::{
     collections::BTreeSet,
-    mem,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -16,27 +18,25 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 
 use super::{
-    entries::{Entries, Member, Stage, Start, Ticket},
-    first_reads::{FirstReads, Opened, Progress},
+    all::All,
+    entries::{Entries, Ticket},
+    first_reads::FirstReads,
     heartbeat::Heartbeat,
     ready::Ready,
-    requests::{Requests, Want},
+    requests::Requests,
 };
 use crate::{
     credential::Credential,
-    feed::{Feed, Key},
-    grpc::{
-        concurrency::StreamPermit,
-        status,
-        watch::{self, Composer, Next, Watched},
-    },
-    proto::{
-        WatchSessionRequest,
-        encoded::{EncodedWatchResponse, WatchSessionsResponseParts as Message},
-    },
+    feed::Feed,
+    grpc::{concurrency::StreamPermit, status, watch::Composer},
+    proto::encoded::WatchSessionsResponseParts,
     traffic::RequestContext,
-    wire::{self, Kind},
 };
+use news::ended;
+
+/// The news of a stream is sent at most this often, so that a busy stream sends what has come
+/// meanwhile with one system call. A change after a quiet time does not wait.
+const BATCH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// One stream.
 pub(super) struct Sessions {
@@ -51,6 +51,10 @@ pub(super) struct Sessions {
     pub default_deadline: Duration,
     pub requests: Requests,
     pub entries: Entries,
+    /// The sessions of the account, if the client wants them.
+    pub all: Option<All>,
+    /// Where to continue to remove the sessions that `all` has found.
+    pub removing_from: Option<Ticket>,
     pub first_reads: FirstReads,
     pub ready: Ready,
     /// When the time to follow a session after its end will have passed.
@@ -61,9 +65,18 @@ pub(super) struct Sessions {
     pub deadline: Option<Instant>,
     pub drain: Pin<Box<WaitForCancellationFutureOwned>>,
     /// What to send before everything else.
-    pub following: Option<Message>,
+    pub following: Option<WatchSessionsResponseParts>,
     pub ending: Option<Ending>,
     pub turn: Turn,
+    pub batch: Batch,
+}
+
+/// When news is sent.
+pub(super) enum Batch {
+    /// News is being sent.
+    Open,
+    /// The next news waits until then.
+    ClosedUntil(Instant),
 }
 
 /// How the stream ends.
@@ -76,17 +89,18 @@ pub(super) enum Ending {
     Now(Option<Status>),
 }
 
-/// Whose turn it is, so that none of the three can hold up the others.
+/// Whose turn it is, so that none of the four can hold up the others.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Turn {
     Requests,
+    Found,
     FirstReads,
     News,
 }
 
 /// The result of a step.
 enum Step {
-    Send(Message),
+    Send(WatchSessionsResponseParts),
     End(Option<Status>),
     /// Something was done. There may be more to do.
     Work,
@@ -96,7 +110,10 @@ enum Step {
 
 impl Sessions {
     /// Returns the next message.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Status>>> {
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<WatchSessionsResponseParts, Status>>> {
         self.ready.register(cx.waker());
         self.check(cx);
         loop {
@@ -144,6 +161,11 @@ impl Sessions {
         }
     }
 
+    /// Whether a request is half done.
+    fn is_obeying(&self) -> bool {
+        self.requests.is_reading() || self.removing_from.is_some()
+    }
+
     fn end_after_heartbeat(&mut self, status: Status) {
         self.ending = Some(Ending::Planned(status));
         self.heartbeat.begin();
@@ -157,6 +179,7 @@ impl Sessions {
             self.deadline,
             self.over.first().map(|(at, _)| *at),
             self.first_reads.overdue_at(),
+            self.batch_at(),
         ];
         let next = next.into_iter().flatten().fold(self.rotation, Instant::min);
         if self.timer.deadline() != next {
@@ -174,9 +197,10 @@ impl Sessions {
         }
         if self.heartbeat.is_begun() {
             return match self.heartbeat.advance(&mut self.entries) {
-                Some(heartbeat) => {
-                    Step::Send(Message { heartbeat: Some(heartbeat), ..Message::default() })
-                }
+                Some(heartbeat) => Step::Send(WatchSessionsResponseParts {
+                    heartbeat: Some(heartbeat),
+                    ..WatchSessionsResponseParts::default()
+                }),
                 None => Step::Work,
             };
         }
@@ -196,8 +220,10 @@ impl Sessions {
             self.turn = turn.next();
             let step = match turn {
                 Turn::Requests => self.read_request(cx),
-                // First the whole message is read: it may remove what would be started.
-                Turn::FirstReads if self.requests.is_reading() => Step::Wait,
+                // First the whole message is read: it may remove what would be started, and it may
+                // add with its resume token what would be found.
+                Turn::Found | Turn::FirstReads if self.is_obeying() => Step::Wait,
+                Turn::Found => self.find(cx),
                 Turn::FirstReads => self.advance_first_reads(cx),
                 Turn::News => self.tell_next(),
             };
@@ -208,190 +234,15 @@ impl Sessions {
             }
         }
     }
-
-    fn read_request(&mut self, cx: &mut Context<'_>) -> Step {
-        let was_reading = self.requests.is_reading();
-        match self.requests.poll_next(cx) {
-            Poll::Ready(None) if self.entries.is_empty() => Step::End(None),
-            // Now the first reads can go on.
-            Poll::Pending | Poll::Ready(None) if was_reading => Step::Work,
-            Poll::Pending | Poll::Ready(None) => Step::Wait,
-            Poll::Ready(Some(Ok(Want::Add(request)))) => self.add(&request),
-            Poll::Ready(Some(Ok(Want::Remove(session)))) => {
-                self.entries.remove_session(&session);
-                Step::Work
-            }
-            Poll::Ready(Some(Ok(Want::Heartbeat { interval, is_first }))) => {
-                match watch::heartbeat_interval(Some(interval)) {
-                    Ok(interval) if is_first => self.heartbeat.set_interval(interval),
-                    Ok(_) => {}
-                    Err(refusal) => return self.end(refusal),
-                }
-                Step::Work
-            }
-            Poll::Ready(Some(Err(status))) => self.end(status),
-        }
-    }
-
-    fn end(&mut self, status: Status) -> Step {
-        self.ending = Some(Ending::Now(Some(status)));
-        Step::Work
-    }
-
-    fn add(&mut self, request: &WatchSessionRequest) -> Step {
-        match self.admit(request) {
-            Ok(Some(ticket)) => {
-                self.first_reads.push(ticket);
-                Step::Work
-            }
-            Ok(None) => Step::Work,
-            Err(refusal) => Step::Send(ended(&request.session_id, Some(&refusal))),
-        }
-    }
-
-    /// Adds a session, unless it is on the stream already.
-    fn admit(&mut self, request: &WatchSessionRequest) -> Result<Option<Ticket>, Status> {
-        let session = watch::session_id(request)?;
-        if self.entries.contains(&session) {
-            return Ok(None);
-        }
-        let known = watch::known(&self.composer.resume_tokens, &session, request)?;
-        if let Some(interval) = request.heartbeat_interval {
-            watch::heartbeat_interval(Some(interval))?;
-        }
-        let follow_after_end = watch::follow_after_end(request.follow_after_end)?;
-        if self.entries.len() >= self.limit {
-            return Err(status::too_many_watches("stream"));
-        }
-        let permit = self.permit.admit(&session)?;
-        Ok(Some(self.entries.add(session, Start { known, follow_after_end }, permit)))
-    }
-
-    fn advance_first_reads(&mut self, cx: &mut Context<'_>) -> Step {
-        let Self { entries, feed, credential, context, .. } = self;
-        let limit = Instant::now() + self.default_deadline;
-        let deadline = self.deadline.map_or(limit, |deadline| deadline.min(limit));
-        let progress = self.first_reads.advance(cx, |ticket, abort| {
-            let entry = entries.get_mut(ticket)?;
-            let start = entry.stage.begin_reading(abort)?;
-            let key = Key { credential: credential.clone(), session: entry.session.clone() };
-            let context = RequestContext { deadline: Some(deadline), ..context.clone() };
-            let feed = feed.clone();
-            Some(async move {
-                let result = feed.subscribe(&key, context, start.known.as_deref()).await;
-                Opened { start, result }
-            })
-        });
-        match progress {
-            Progress::Opened(ticket, opened) => self.open(ticket, opened),
-            Progress::Some => Step::Work,
-            Progress::None => Step::Wait,
-        }
-    }
-
-    /// Begins to tell a session whose first answer has come.
-    fn open(&mut self, ticket: Ticket, opened: Opened) -> Step {
-        let Some(entry) = self.entries.get_mut(ticket) else { return Step::Work };
-        let Opened { start: Start { known, follow_after_end }, result } = opened;
-        match result {
-            Ok(subscription) => {
-                let bell = self.ready.bell(ticket);
-                subscription.wake(Waker::from(bell.clone()));
-                let session = entry.session.clone();
-                let watched = Watched::new(session, subscription, known, follow_after_end);
-                let member = Member { watched, bell, repeats_stale: false, is_timed: false };
-                entry.stage = Stage::Watched(member);
-                self.tell(ticket)
-            }
-            Err(error) => self.lose(ticket, &error),
-        }
-    }
-
-    fn tell_next(&mut self) -> Step {
-        match self.ready.pop() {
-            Some(ticket) => self.tell(ticket),
-            None => Step::Wait,
-        }
-    }
-
-    /// Sends the next message of a session, if there is one.
-    fn tell(&mut self, ticket: Ticket) -> Step {
-        let Some(member) = self.entries.member_mut(ticket) else { return Step::Work };
-        let Member { watched, bell, repeats_stale, is_timed } = member;
-        bell.rearm();
-        let message = match watched.next(&self.composer) {
-            Next::Send(message) => {
-                // There may be more, which waits for its turn.
-                bell.ring();
-                message
-            }
-            Next::Wait => match watched.over_at(&self.composer) {
-                Some(at) if at <= Instant::now() => watched.heartbeat(&self.composer, true),
-                over_at => {
-                    if let Some(at) = over_at
-                        && !mem::replace(is_timed, true)
-                    {
-                        self.over.insert((at, ticket));
-                    }
-                    if !mem::take(repeats_stale) || !watched.is_stale() {
-                        return Step::Work;
-                    }
-                    watched.heartbeat(&self.composer, false)
-                }
-            },
-            Next::Drain => {
-                self.end_after_heartbeat(status::draining());
-                return Step::Work;
-            }
-            Next::End(error) => return self.lose(ticket, &error),
-        };
-        self.update(ticket, &message)
-    }
-
-    fn update(&mut self, ticket: Ticket, message: &EncodedWatchResponse) -> Step {
-        let session = if message.is_terminal {
-            let session = self.entries.remove(ticket);
-            self.following = session.as_ref().map(|session| ended(session.as_str(), None));
-            session
-        } else {
-            self.entries.get_mut(ticket).map(|entry| entry.session.clone())
-        };
-        let session_id = session.map(|session| session.as_str().to_owned()).unwrap_or_default();
-        Step::Send(Message { session_id, update: Some(message.bytes()), ..Message::default() })
-    }
-
-    /// Ends a session, or the stream if the credential is refused.
-    fn lose(&mut self, ticket: Ticket, error: &wire::Error) -> Step {
-        let Some(entry) = self.entries.get_mut(ticket) else { return Step::Work };
-        let status = status::of_session(error, &entry.session);
-        if refuses_credential(error) {
-            self.ending = Some(Ending::Refused(status));
-            return Step::Work;
-        }
-        match self.entries.remove(ticket) {
-            Some(session) => Step::Send(ended(session.as_str(), Some(&status))),
-            None => Step::Work,
-        }
-    }
 }
 
 impl Turn {
     fn next(self) -> Self {
         match self {
-            Turn::Requests => Turn::FirstReads,
+            Turn::Requests => Turn::Found,
+            Turn::Found => Turn::FirstReads,
             Turn::FirstReads => Turn::News,
             Turn::News => Turn::Requests,
         }
     }
-}
-
-/// Whether the error is about the credential, and so about all sessions of the stream.
-fn refuses_credential(error: &wire::Error) -> bool {
-    matches!(error.kind, Kind::CredentialRejected | Kind::NoSeat)
-}
-
-/// The last message of a session. `None` is OK.
-fn ended(session: &str, status: Option<&Status>) -> Message {
-    let status = status.map_or_else(tonic_types::Status::default, status::to_proto);
-    Message { session_id: session.to_owned(), ended: Some(status), ..Message::default() }
 }

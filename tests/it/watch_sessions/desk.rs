@@ -1,7 +1,8 @@
 //! A client of one stream of `WatchSessions`.
 
 use gotoassist_grpc::proto::{
-    WatchSessionRequest, WatchSessionResponse, WatchSessionsRequest, WatchSessionsResponse,
+    AllSessions, WatchSessionRequest, WatchSessionResponse, WatchSessionsRequest,
+    WatchSessionsResponse,
     remote_support_service_client::RemoteSupportServiceClient,
     watch_sessions_request::{Action, Add, Remove},
     watch_sessions_response::{Body, StreamHeartbeat},
@@ -49,7 +50,18 @@ pub fn add(sessions: Vec<WatchSessionRequest>) -> WatchSessionsRequest {
 
 pub fn remove(ids: &[&str]) -> WatchSessionsRequest {
     let session_ids = ids.iter().map(ToString::to_string).collect();
-    WatchSessionsRequest { action: Some(Action::Remove(Remove { session_ids })) }
+    let remove = Remove { session_ids, ..Remove::default() };
+    WatchSessionsRequest { action: Some(Action::Remove(remove)) }
+}
+
+/// Adds the sessions of the account since this time, and these with their tokens.
+pub fn add_all_since(
+    from_time: Option<prost_types::Timestamp>,
+    sessions: Vec<WatchSessionRequest>,
+) -> WatchSessionsRequest {
+    let all = Some(AllSessions { from_time });
+    let add = Add { sessions, all, ..Add::default() };
+    WatchSessionsRequest { action: Some(Action::Add(add)) }
 }
 
 impl Desk {

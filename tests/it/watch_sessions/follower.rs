@@ -7,12 +7,13 @@ use fastrand::Rng;
 use futures_util::future::BoxFuture;
 use gotoassist_grpc::proto::{
     WatchSessionRequest, WatchSessionsRequest,
+    watch_session_response::EventType,
     watch_sessions_request::{Action, Add},
 };
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
 
-use super::desk::{Desk, Told};
+use super::desk::{Desk, Told, add_all_since};
 use crate::{
     kit::request,
     watch::{
@@ -29,6 +30,9 @@ pub struct Follower {
     pub sessions: Vec<Followed>,
     /// Whether it also asks for the session that always fails.
     pub is_poisoned: bool,
+    /// Since when it wants all sessions of the account, if it does. It then asks only for those
+    /// that it knows from an earlier stream.
+    pub all_since: Option<prost_types::Timestamp>,
     /// From then on it neither leaves nor stalls nor removes sessions.
     pub calm_at: Instant,
     /// How long it stays on a stream at most, and how long it stalls at most.
@@ -94,11 +98,14 @@ impl Follower {
 
     /// One stream, until it ends or the client leaves.
     async fn stream(&mut self, mut desk: Desk) -> Result<(), String> {
+        let finds = self.all_since.is_some();
         for session in &mut self.sessions {
-            session.place = Place::Off;
+            let is_found = finds && session.ledger.begin() == Begin::Fresh;
+            session.begin = Begin::Fresh;
+            session.place = if is_found { Place::On } else { Place::Off };
         }
         self.rng.shuffle(&mut self.sessions);
-        self.add(&desk).await;
+        self.begin(&desk).await;
         self.received.1 += 1;
         let leaves_at = match Instant::now() + self.some(self.most.0) {
             at if at < self.calm_at => at,
@@ -114,6 +121,8 @@ impl Follower {
             }
             match timeout_at(leaves_at, desk.any()).await {
                 Err(_) => return Ok(()),
+                // What the list told is not true. Another stream may find what it has hidden.
+                Ok(Ok(Told::Ended(id, _))) if self.is_strange(&id) => return Ok(()),
                 Ok(Ok(told)) => self.enter(&desk, told).await?,
                 Ok(Err(End::Error(status))) if is_temporary(&status, Begin::Under) => {
                     return Ok(());
@@ -128,7 +137,8 @@ impl Follower {
         self.received.0 += 1;
         match told {
             Told::Heartbeat(heartbeat) => {
-                let most = self.sessions.len() + usize::from(self.is_poisoned);
+                let strange = usize::from(self.is_poisoned || self.all_since.is_some());
+                let most = self.sessions.len() + 2 * strange;
                 if usize::try_from(heartbeat.session_count).unwrap() > most {
                     return Err(format!("{heartbeat:?} of {most} sessions"));
                 }
@@ -143,6 +153,26 @@ impl Follower {
                 self.add(desk).await;
             }
             Told::Update(id, _) | Told::Ended(id, _) if id == poison::POISON => {}
+            Told::Ended(id, status) if id.is_empty() => {
+                if status.code() == tonic::Code::Unimplemented {
+                    self.all_since = None;
+                    for session in &mut self.sessions {
+                        let is_awaited = session.ledger.begin() == Begin::Fresh;
+                        session.place = if is_awaited { Place::Off } else { session.place };
+                    }
+                }
+                self.add_all(desk, Vec::new()).await;
+                self.add(desk).await;
+            }
+            // It was over on an earlier stream.
+            Told::Update(id, update) if self.session(&id)?.ledger.is_over => {
+                if update.event_type() == EventType::Snapshot {
+                    return Err(format!("{id} is told again"));
+                }
+            }
+            Told::Ended(id, _)
+                if self.session(&id)?.ledger.is_over
+                    && self.session(&id)?.begin == Begin::Fresh => {}
             Told::Update(id, update) => {
                 let session = self.session(&id)?;
                 session
@@ -183,6 +213,34 @@ impl Follower {
             .ok_or(format!("{id} is not asked for"))
     }
 
+    /// Begins a stream. To be told nothing twice, the client adds the sessions that it knows, also
+    /// those that are over, before all others are found.
+    async fn begin(&mut self, desk: &Desk) {
+        self.add(desk).await;
+        let mut known = Vec::new();
+        for session in self.sessions.iter_mut().filter(|session| session.ledger.is_over) {
+            session.place = Place::On;
+            known.push(WatchSessionRequest {
+                resume_token: session.ledger.resume_token.clone(),
+                ..request::watch(&session.id)
+            });
+        }
+        self.add_all(desk, known).await;
+    }
+
+    async fn add_all(&self, desk: &Desk, known: Vec<WatchSessionRequest>) {
+        if self.all_since.is_some() {
+            desk.send(add_all_since(self.all_since, known)).await;
+        }
+    }
+
+    /// Whether `all` has found a session that does not exist.
+    fn is_strange(&self, id: &str) -> bool {
+        let is_known =
+            id.is_empty() || id == poison::POISON || self.sessions.iter().any(|s| s.id == id);
+        self.all_since.is_some() && !is_known
+    }
+
     /// Adds all sessions that are not on the stream and not over, with one message or several.
     async fn add(&mut self, desk: &Desk) {
         let mut requests = Vec::new();
@@ -207,7 +265,7 @@ impl Follower {
             // What is asked for twice is watched once.
             let twice = self.rng.choice(&requests).cloned();
             requests.extend(twice);
-            let add = Add { sessions: requests, heartbeat_interval };
+            let add = Add { sessions: requests, heartbeat_interval, ..Add::default() };
             desk.send(WatchSessionsRequest { action: Some(Action::Add(add)) }).await;
             requests = rest;
         }
@@ -216,7 +274,9 @@ impl Follower {
     async fn remove(&mut self, desk: &Desk) {
         let place = self.rng.usize(0..self.sessions.len());
         let session = &mut self.sessions[place];
-        if session.place == Place::On && !session.ledger.is_over {
+        // What `all` has not found yet is not removed: it would be found later.
+        let is_there = session.begin == Begin::Under || self.all_since.is_none();
+        if session.place == Place::On && is_there && !session.ledger.is_over {
             session.place = Place::Removed(0);
             desk.remove(&[&session.id]).await;
         }

@@ -21,7 +21,9 @@ use crate::{
 
 fn every(seconds: i64, sessions: Vec<WatchSessionRequest>) -> WatchSessionsRequest {
     let heartbeat_interval = Some(prost_types::Duration { seconds, nanos: 0 });
-    WatchSessionsRequest { action: Some(Action::Add(Add { sessions, heartbeat_interval })) }
+    WatchSessionsRequest {
+        action: Some(Action::Add(Add { sessions, heartbeat_interval, ..Add::default() })),
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{CALM_AFTER, Life, Servers, Told, statuses};
 use crate::{
-    watch::ledger::Ledger,
+    watch::{ledger::Ledger, world::after_dawn},
     watch_sessions::{
         desk::Desk,
         follower::{Followed, Follower, Open},
@@ -27,11 +27,13 @@ pub(super) async fn follow(
         let own = stages.iter().map(|(_, session)| to_proto(session.clone())).collect();
         Followed::new(id, statuses(&stages), Ledger::of(own))
     });
+    let all_since = rng.bool().then(dawn);
     sleep(Duration::from_secs(rng.u64(0..100))).await;
     let follower = Follower {
         rng,
         sessions: sessions.collect(),
         is_poisoned,
+        all_since,
         calm_at,
         most: (Duration::from_secs(200), Duration::from_secs(150)),
         received: (0, 0),
@@ -42,4 +44,10 @@ pub(super) async fn follow(
     });
     let follower = follower.follow(open).await?;
     Ok(Told { messages: follower.received.0, ..Told::default() })
+}
+
+/// The beginning of the world.
+fn dawn() -> prost_types::Timestamp {
+    let dawn = after_dawn(Duration::ZERO);
+    prost_types::Timestamp { seconds: dawn.as_second(), nanos: 0 }
 }

@@ -31,6 +31,7 @@ pub(super) fn follower(
         rng,
         sessions: sessions.collect(),
         is_poisoned: false,
+        all_since: None,
         calm_at,
         most: (span, Duration::from_secs(1)),
         received: (0, 0),
