@@ -15,7 +15,7 @@ const PROTOS: [&str; 5] = [
     "google/rpc/error_details.proto",
 ];
 /// The messages whose `Debug` would print personal data or a credential; see src/proto.rs.
-const SECRETIVE: [&str; 11] = [
+const SECRETIVE: &[&str] = &[
     "Session",
     "Collaborator",
     "SystemLink",
@@ -27,6 +27,8 @@ const SECRETIVE: [&str; 11] = [
     "ListSystemLinksResponse",
     "WatchSessionRequest",
     "WatchSessionResponse",
+    "WatchSessionsRequest",
+    "WatchSessionsResponse",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -45,13 +47,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = prost_types::FileDescriptorSet::decode(&*encoded)?;
     tonic_prost_build::configure()
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
-        .skip_debug(SECRETIVE.map(|message| format!("{PACKAGE}.{message}")))
+        .skip_debug(SECRETIVE.iter().map(|message| format!("{PACKAGE}.{message}")))
         .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
         .server_mod_attribute(".", "#[cfg(feature = \"service\")]")
         .compile_fds(descriptors.clone())?;
 
-    // The stubs that the service implements. They differ from the public ones in two ways: the
-    // message of a watch is encoded once for all watchers, and the codec has small buffers.
+    // The stubs that the service implements. They differ from the public ones in three ways: the
+    // message of a watch is encoded once for all watchers, the sessions that a client adds are
+    // decoded one by one, and the codec has small buffers.
     let serving = out.join("serving");
     fs::create_dir_all(&serving)?;
     tonic_prost_build::configure()
@@ -62,6 +65,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(
             format!("{PACKAGE}.WatchSessionResponse"),
             "crate::proto::encoded::EncodedWatchResponse",
+        )
+        .extern_path(
+            format!("{PACKAGE}.WatchSessionsResponse"),
+            "crate::proto::encoded::WatchSessionsResponseParts",
+        )
+        .extern_path(
+            format!("{PACKAGE}.WatchSessionsRequest"),
+            "crate::proto::incoming::WatchSessionsRequestParts",
         )
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .compile_fds(descriptors)?;

@@ -4,13 +4,16 @@
 pub mod connection;
 pub mod credential;
 pub mod failure;
+mod retry;
 pub mod watch;
+pub mod watch_many;
 
 use std::{future::Future, path::PathBuf, time::Duration};
 
 use futures_util::StreamExt as _;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
 use crate::{
@@ -25,7 +28,9 @@ use crate::{
 use credential::Credential;
 
 pub use failure::Failure;
-pub use watch::{Interruption, ResumingWatch};
+pub use retry::Interruption;
+pub use watch::ResumingWatch;
+pub use watch_many::{ResumingWatches, WatchMany};
 
 /// Longest time to open a watch. The service answers after the vendor's first good answer, or after
 /// its own retries.
@@ -153,6 +158,26 @@ impl Client {
                 name_session(&mut request, &session_id);
                 let mut stub = RemoteSupportServiceClient::new(channel);
                 match timeout(OPENING_LIMIT, stub.watch_session(request)).await {
+                    Ok(answer) => Ok(answer?.into_inner().boxed()),
+                    Err(_) => Err(failure::too_late(OPENING_LIMIT)),
+                }
+            })
+        })
+    }
+
+    /// Calls `WatchSessions`, and resumes all watches whenever the stream breaks. Each new stream
+    /// goes to the next address.
+    pub fn watch_many(&self, watch: WatchMany) -> ResumingWatches {
+        let client = self.clone();
+        let mut channels = self.channels.clone().into_iter().cycle();
+        ResumingWatches::new(watch, move |requests| {
+            let channel = channels.next();
+            let credential = client.credential.clone();
+            Box::pin(async move {
+                let channel = channel.ok_or_else(failure::no_address)?;
+                let request = credential.apply(UnboundedReceiverStream::new(requests))?;
+                let mut stub = RemoteSupportServiceClient::new(channel);
+                match timeout(OPENING_LIMIT, stub.watch_sessions(request)).await {
                     Ok(answer) => Ok(answer?.into_inner().boxed()),
                     Err(_) => Err(failure::too_late(OPENING_LIMIT)),
                 }

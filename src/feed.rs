@@ -30,7 +30,7 @@ pub use hint::HintSource;
 pub use poll_interval::PollIntervals;
 pub use request::{Ask, BoxedListReply, BoxedReply, Keep, Key, List, ListAsk, Reply, list, read};
 pub use revision::{Difference, Revision};
-pub use roster::Roster;
+pub use roster::{Found, Roster};
 pub use settings::Settings;
 pub use state::{Overview, State};
 pub use subscription::{Subscriber, Subscription, View};
@@ -104,10 +104,10 @@ impl Feed {
         (age.unwrap_or_default() <= max_staleness).then_some(Answer { content, observed_at })
     }
 
-    /// Subscribes to the sessions of an account that are open, or begin at `since` or later.
+    /// Subscribes to the sessions of an account that are open at `since` or later.
     ///
-    /// The list of the vendor shows them. A session that is open is found if it began within the
-    /// last 24 hours or since `since`. `None` if the feed does not read the list.
+    /// The list of the vendor shows them. A session is found if it began within the last 24 hours
+    /// or since `since`. `None` if the feed does not read the list.
     pub fn roster(&self, credential: &Credential, since: Timestamp) -> Option<Roster> {
         self.0.list.as_ref()?;
         let entries = Arc::new(roster::Entries::new(since));

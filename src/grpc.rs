@@ -16,17 +16,21 @@ pub mod status;
 mod system_link;
 mod value;
 pub mod watch;
+pub mod watch_sessions;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     clock::Clock,
     credential::Credential,
     feed::Feed,
-    proto::{self, serving::remote_support_service_server::RemoteSupportService},
+    proto::{
+        self, incoming::WatchSessionsRequestParts,
+        serving::remote_support_service_server::RemoteSupportService,
+    },
     traffic,
     traffic::RequestContext,
 };
@@ -91,6 +95,15 @@ impl RemoteSupportService for Service {
         request: Request<proto::WatchSessionRequest>,
     ) -> Result<Response<Messages>, Status> {
         watch::watch(self, request).await
+    }
+
+    type WatchSessionsStream = watch_sessions::Messages;
+
+    async fn watch_sessions(
+        &self,
+        request: Request<Streaming<WatchSessionsRequestParts>>,
+    ) -> Result<Response<watch_sessions::Messages>, Status> {
+        watch_sessions::watch(self, request)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The messages and stubs generated from the protos. Only [`crate::grpc`] and [`crate::client`]
 //! use them.
 
-#![expect(missing_docs, clippy::pedantic, reason = "generated code")]
+#![expect(missing_docs, clippy::pedantic, clippy::large_enum_variant, reason = "generated code")]
 
 use std::fmt;
 
@@ -12,9 +12,11 @@ pub mod code;
 pub mod codec;
 #[cfg(feature = "service")]
 pub mod encoded;
+#[cfg(feature = "service")]
+pub mod incoming;
 
-/// The stubs that the service implements. They are the same as the stubs above, except that the
-/// message of a watch is an [`encoded::EncodedWatchResponse`], which has the same form on the wire.
+/// The stubs that the service implements. They are the same as the stubs above, except for the
+/// messages of watches: those in [`encoded`] and [`incoming`] have the same form on the wire.
 #[cfg(feature = "service")]
 pub mod serving {
     include!(concat!(env!("OUT_DIR"), "/serving/gotoassist.remotesupport.v1.rs"));
@@ -51,7 +53,14 @@ debug_prints_the_name!(
     ListSystemLinksRequest,
     ListSystemLinksResponse,
     WatchSessionRequest,
-    WatchSessionResponse
+    WatchSessionResponse,
+    WatchSessionsRequest,
+    WatchSessionsResponse,
+    watch_sessions_request::Add,
+    watch_sessions_request::Remove,
+    watch_sessions_request::Action,
+    watch_sessions_response::Body,
+    watch_sessions_response::StreamHeartbeat
 );
 
 /// Written by hand because the build skips `Debug` for the enclosing message and for all types

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
+use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -76,6 +77,14 @@ impl From<Status> for Failure {
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
             hints: hints(&details),
         }
+    }
+}
+
+/// The status in a message of `WatchSessions`.
+impl From<&tonic_types::Status> for Failure {
+    fn from(status: &tonic_types::Status) -> Self {
+        let details = status.encode_to_vec().into();
+        Status::with_details(status.code.into(), status.message.clone(), details).into()
     }
 }
 

@@ -2,41 +2,22 @@
 
 use std::{fmt, time::Duration};
 
-use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tonic::Status;
 
-use super::{Failure, failure};
+use super::{
+    Failure, Interruption, failure,
+    retry::{Retry, longest_silence},
+};
 use crate::proto::{WatchSessionRequest, WatchSessionResponse};
 
-/// The shortest and the longest backoff before the next try. The backoff doubles after each try
-/// that brings no message. A random time, at most as long as the backoff, is added to it, so that
-/// many clients do not return together.
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
-/// Longest wait, even if the service asks for more.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
-/// The service's default heartbeat interval, and its longest one.
-const HEARTBEAT: Duration = Duration::from_secs(30);
-const LONGEST_HEARTBEAT: Duration = Duration::from_mins(5);
 /// How long to wait for OK after a terminal message.
 const CLOSING_LIMIT: Duration = Duration::from_secs(2);
 
 /// The messages of one stream.
 pub type Messages = BoxStream<'static, Result<WatchSessionResponse, Status>>;
 type Opening = BoxFuture<'static, Result<Messages, Failure>>;
-
-/// A broken stream, and the next try.
-#[derive(Clone, Debug)]
-pub struct Interruption {
-    /// Why it broke.
-    pub failure: Failure,
-    /// Time until the next try.
-    pub delay: Duration,
-    /// Failed tries since the last message, including this one.
-    pub attempt: u32,
-}
 
 /// The messages of a watch, across all its streams.
 pub struct ResumingWatch {
@@ -45,8 +26,7 @@ pub struct ResumingWatch {
     notify: Box<dyn FnMut(&Interruption) + Send>,
     is_resuming: bool,
     state: State,
-    delays: ExponentialBackoff,
-    attempt: u32,
+    retry: Retry,
 }
 
 enum State {
@@ -71,8 +51,7 @@ impl ResumingWatch {
             notify: Box::new(|_| ()),
             is_resuming: true,
             state: State::Closed,
-            delays: delays(),
-            attempt: 0,
+            retry: Retry::new(),
         }
     }
 
@@ -143,8 +122,7 @@ impl ResumingWatch {
         if !message.resume_token.is_empty() {
             self.request.resume_token.clone_from(&message.resume_token);
         }
-        self.attempt = 0;
-        self.delays = delays();
+        self.retry = Retry::new();
         let due = Instant::now() + self.longest_silence();
         self.state = match std::mem::replace(&mut self.state, State::Over) {
             State::Open(messages, _) if message.terminal => State::Closing(messages),
@@ -159,44 +137,21 @@ impl ResumingWatch {
             self.state = State::Over;
             return Some(failure);
         }
-        self.attempt += 1;
-        let backoff = self.delays.next().unwrap_or(LONGEST_DELAY);
-        let delay = match failure.retry_after {
-            // After the first failure, the delay from the service replaces the backoff. After more
-            // failures, the longer of the two counts.
-            Some(asked) if self.attempt == 1 => asked,
-            Some(asked) => asked.max(backoff),
-            None => backoff,
-        };
-        let delay = delay.min(LONGEST_RETRY_AFTER);
-        self.state = State::Pausing(Instant::now() + delay);
-        (self.notify)(&Interruption { failure, delay, attempt: self.attempt });
+        let interruption = self.retry.after(failure);
+        self.state = State::Pausing(Instant::now() + interruption.delay);
+        (self.notify)(&interruption);
         None
     }
 
-    /// Twice the heartbeat interval and a margin. After this time without a message, the stream
-    /// counts as dead.
     fn longest_silence(&self) -> Duration {
-        let asked = self.request.heartbeat_interval.and_then(|asked| asked.try_into().ok());
-        let heartbeat = match asked {
-            None | Some(Duration::ZERO) => HEARTBEAT,
-            Some(interval) => LONGEST_HEARTBEAT.min(interval),
-        };
-        heartbeat * 2 + Duration::from_secs(10)
+        longest_silence(self.request.heartbeat_interval)
     }
 }
 
 impl fmt::Debug for ResumingWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResumingWatch").field("attempt", &self.attempt).finish_non_exhaustive()
+        f.debug_struct("ResumingWatch")
+            .field("attempt", &self.retry.attempt())
+            .finish_non_exhaustive()
     }
-}
-
-fn delays() -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_min_delay(FIRST_DELAY)
-        .with_max_delay(LONGEST_DELAY)
-        .with_jitter()
-        .without_max_times()
-        .build()
 }

@@ -3,15 +3,14 @@
 use std::{
     error::Error,
     fmt::Display,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
-use anstyle::{AnsiColor, Style};
 use prost::Message;
 
 use super::{FAILED, UNREAD, USAGE, json};
-use crate::{client::Failure, proto::SessionStatus};
+use crate::{client::Failure, config::OutputFormat};
 
 /// grpcurl exits with this number plus the gRPC status code.
 const STATUS: u8 = 64;
@@ -30,17 +29,11 @@ pub fn text(text: &dyn Display) -> Result<(), u8> {
     })
 }
 
-/// The vendor's name of a status, and how to print it.
-pub fn status_style(status: SessionStatus) -> (&'static str, Style) {
-    let (name, colour) = match status {
-        SessionStatus::Unspecified => ("unknown", AnsiColor::Magenta),
-        SessionStatus::NotStarted => ("notStarted", AnsiColor::Cyan),
-        SessionStatus::Waiting => ("waiting", AnsiColor::Yellow),
-        SessionStatus::Active => ("active", AnsiColor::Green),
-        SessionStatus::Complete => ("complete", AnsiColor::Blue),
-        SessionStatus::Abandoned => ("abandoned", AnsiColor::Red),
-    };
-    (name, Style::new().fg_color(Some(colour.into())).bold())
+/// The format that the user chose. By default, a terminal gets text, and a program JSON.
+pub fn format(chosen: Option<OutputFormat>) -> OutputFormat {
+    chosen.unwrap_or_else(|| {
+        if io::stdout().is_terminal() { OutputFormat::Text } else { OutputFormat::Json }
+    })
 }
 
 /// Prints a failed call on stderr, and returns the exit status.
@@ -49,6 +42,11 @@ pub fn failure(failure: &Failure) -> u8 {
     for hint in &failure.hints {
         note(&format_args!("  hint: {hint}"));
     }
+    status(failure)
+}
+
+/// The exit status of a failed call.
+pub fn status(failure: &Failure) -> u8 {
     STATUS + u8::try_from(i32::from(failure.code)).unwrap_or_default()
 }
 

@@ -4,7 +4,7 @@ use anstyle::Style;
 use jiff::Timestamp;
 use prost_types::value::Kind;
 
-use super::output::status_style;
+use super::status;
 use crate::proto::{Session, SessionStatus};
 
 const DIM: Style = Style::new().dimmed();
@@ -20,7 +20,7 @@ pub fn heading() -> String {
 pub fn line(session: &Session) -> String {
     let started_at = session.started_at.and_then(|time| Timestamp::from_second(time.seconds).ok());
     let started_at = started_at.map(|time| time.to_string()).unwrap_or_default();
-    let (name, style) = status_style(session.status());
+    let (name, style) = status::name_and_style(session.status());
     let name = match session.status() {
         SessionStatus::Unspecified => clean(&session.upstream_status),
         SessionStatus::NotStarted
@@ -29,14 +29,14 @@ pub fn line(session: &Session) -> String {
         | SessionStatus::Complete
         | SessionStatus::Abandoned => name.to_owned(),
     };
-    let status = format!("{style}{name:<10}{style:#}");
+    let name = format!("{style}{name:<10}{style:#}");
     let id = match &*session.session_id {
         "" => start_token(session).unwrap_or_default(),
         id => id,
     };
     let [customer, expert] = [&session.customer_name, &session.expert_name]
         .map(|name| clean(name.as_deref().unwrap_or_default()));
-    columns(&started_at, status, &clean(id), &customer, &expert)
+    columns(&started_at, name, &clean(id), &customer, &expert)
 }
 
 fn columns(started_at: &str, status: String, id: &str, customer: &str, expert: &str) -> String {

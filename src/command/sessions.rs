@@ -1,7 +1,5 @@
 //! `sessions`.
 
-use std::io::{IsTerminal as _, stdout};
-
 use jiff::Timestamp;
 
 use super::{client, output, session_line};
@@ -25,7 +23,7 @@ pub async fn run(config: &SessionsConfig) -> Result<(), u8> {
         statuses: config.status.iter().map(|status| status_to_proto(*status).into()).collect(),
         ..ListSessionsRequest::default()
     };
-    let format = config.output.unwrap_or_else(default_format);
+    let format = output::format(config.output);
     let mut left = config.limit;
     while left > 0 {
         let page_size = config.page_size.min(MAX_PAGE_SIZE).min(left);
@@ -55,10 +53,6 @@ fn print(sessions: &[Session], format: OutputFormat, is_first: bool) -> Result<(
             heading.into_iter().chain(lines).try_for_each(|line| output::text(&line))
         }
     }
-}
-
-fn default_format() -> OutputFormat {
-    if stdout().is_terminal() { OutputFormat::Text } else { OutputFormat::Json }
 }
 
 fn timestamp(time: &ListTime, now: Timestamp) -> prost_types::Timestamp {

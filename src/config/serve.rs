@@ -174,6 +174,18 @@ pub struct LimitsConfig {
     #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = positive::<usize>)]
     pub max_watches_per_caller: usize,
 
+    /// Most sessions on one stream of `WatchSessions`. Each also counts as an open watch
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = positive::<usize>)]
+    pub max_sessions_per_stream: usize,
+
+    /// Most open streams of `WatchSessions`. Each can hold a message of 4 MiB
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = positive::<usize>)]
+    pub max_session_streams: usize,
+
+    /// Most open streams of `WatchSessions` of one caller
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = positive::<usize>)]
+    pub max_session_streams_per_caller: usize,
+
     /// Most in-flight unary calls, without health and reflection. The service refuses further calls
     /// at once. One caller gets at most half of them
     #[arg(long, value_name = "COUNT", default_value_t = 2_000, value_parser = positive::<usize>)]

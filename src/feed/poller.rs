@@ -20,7 +20,7 @@ use super::{
     poll_interval::jittered,
     revision::Revision,
     settings::Settings,
-    state::{Overview, State},
+    state::{Overview, Published, State},
     sweep::Reliability,
     unstable_fields::UnstableFields,
 };
@@ -37,7 +37,7 @@ const STALE_AFTER: Duration = Duration::from_secs(15);
 
 /// A polled session.
 pub(super) struct Poller {
-    pub state: watch::Sender<State>,
+    pub state: Published,
     /// Not part of `state`: each poll changes it, and that would wake every watcher. This lock is
     /// the innermost one.
     times: Mutex<Times>,
@@ -148,7 +148,7 @@ impl Poller {
             listing: Listing::default(),
         };
         Self {
-            state: watch::Sender::new(State { revision, trouble: None, end: None, is_closing }),
+            state: Published::new(State { revision, trouble: None, end: None, is_closing }),
             times: Mutex::new(Times { observed_at, unary_answer_at: None }),
             record: Mutex::new(record),
             subscribers: watch::Sender::new(0),
@@ -249,6 +249,8 @@ impl Poller {
     }
 
     pub fn overview(&self, session: SessionId) -> Overview {
+        // Before the state: whoever locks both locks the record first.
+        let is_listed = self.record.lock().listing.is_covered(Instant::now());
         let state = self.state.borrow();
         Overview {
             session,
@@ -256,7 +258,7 @@ impl Poller {
             watchers: *self.subscribers.borrow(),
             observed_at: self.observed_at(),
             is_stale: state.trouble.is_some(),
-            is_listed: self.record.lock().listing.is_covered(Instant::now()),
+            is_listed,
         }
     }
 

@@ -4,12 +4,12 @@ use std::{collections::HashMap, fmt, mem, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::poll_result::ErrorClass;
 use crate::{
     model::{ListedSession, SessionId, UtcTime},
-    wire::Error,
+    wire::{Error, Kind},
 };
 
 /// A session is remembered for this long after the list showed it for the last time.
@@ -24,7 +24,7 @@ pub struct Roster(pub(super) Arc<Entries>);
 
 /// What the list has shown for one roster.
 pub(super) struct Entries {
-    /// Sessions that began since then are in the roster, also if they are over.
+    /// Sessions that ended since then are in the roster too.
     pub since: Timestamp,
     state: Mutex<State>,
     changed: Notify,
@@ -35,26 +35,37 @@ struct State {
     /// The sessions that were found, by id and by token, and when the list showed them last.
     known: HashMap<SessionId, Timestamp>,
     /// The sessions that were found and not yet taken.
-    found: Vec<SessionId>,
+    found: Vec<Found>,
+    /// Whether the list was read once. From then on, it need not cover what was before.
+    was_read: bool,
+    /// Since when the list cannot be read.
+    failing_since: Option<Instant>,
     /// Why the list cannot be read any more.
     end: Option<Error>,
 }
 
 /// A session that the list shows.
-pub(super) struct Found {
+#[derive(Clone)]
+pub struct Found {
     /// The id, or the token of a session without an id.
-    session: SessionId,
+    pub session: SessionId,
     /// The token, if the session also has an id.
-    token: Option<SessionId>,
-    is_over: bool,
-    started_at: Option<Timestamp>,
+    pub token: Option<SessionId>,
+    over: Option<Over>,
+}
+
+/// The session is over.
+#[derive(Clone, Copy)]
+struct Over {
+    /// When it ended. If the list does not show that, when it began.
+    at: Option<Timestamp>,
 }
 
 impl Roster {
     /// Waits for sessions that were not found before, by id, or by token if they have no id yet. A
     /// session that was found by its token is not found again by its id. The error says why the
     /// list cannot be read.
-    pub async fn next(&mut self) -> Result<Vec<SessionId>, Error> {
+    pub async fn next(&mut self) -> Result<Vec<Found>, Error> {
         loop {
             let changed = self.0.changed.notified();
             {
@@ -85,15 +96,23 @@ impl Entries {
     /// Adds the sessions of one reading of the list.
     pub fn offer(&self, sessions: &[Found], now: Timestamp) {
         let mut state = self.state.lock();
-        for Found { session, token, is_over, started_at } in sessions {
-            if *is_over && started_at.is_none_or(|started_at| started_at < self.since) {
+        state.was_read = true;
+        state.failing_since = None;
+        for found in sessions {
+            if found.was_over_before(self.since) {
                 continue;
             }
-            // Not `any`, which would end at the first name.
-            let names = [Some(session), token.as_ref()].into_iter().flatten();
-            let known = names.filter(|name| state.known.insert((*name).clone(), now).is_some());
-            if known.count() == 0 {
-                state.found.push(session.clone());
+            let mut is_known = false;
+            for name in found.names() {
+                if let Some(seen_at) = state.known.get_mut(name) {
+                    *seen_at = now;
+                    is_known = true;
+                } else {
+                    state.known.insert(name.clone(), now);
+                }
+            }
+            if !is_known {
+                state.found.push(found.clone());
             }
         }
         state.known.retain(|_, seen_at| now.duration_since(*seen_at) < MEMORY);
@@ -101,14 +120,26 @@ impl Entries {
         self.changed.notify_one();
     }
 
-    /// Notes that the list could not be read. Returns whether that is final.
-    pub fn fail(&self, error: &Error) {
-        match ErrorClass::of(error) {
-            ErrorClass::Transient => {}
-            ErrorClass::Absent(_) | ErrorClass::Refused => {
-                self.state.lock().end.get_or_insert_with(|| error.clone());
-                self.changed.notify_one();
+    /// The list must cover the time from then on, and always that since `earliest`.
+    pub fn window_from(&self, earliest: Timestamp) -> Timestamp {
+        if self.state.lock().was_read { earliest } else { earliest.min(self.since) }
+    }
+
+    /// Notes that the list could not be read. That is final if the list is refused, or fails for
+    /// longer than `outage_limit`.
+    pub fn fail(&self, error: &Error, outage_limit: Duration) {
+        let mut state = self.state.lock();
+        let failing_since = *state.failing_since.get_or_insert_with(Instant::now);
+        let is_final = match ErrorClass::of(error) {
+            ErrorClass::Transient => {
+                error.kind == Kind::MethodNotSupported || failing_since.elapsed() >= outage_limit
             }
+            ErrorClass::Absent(_) | ErrorClass::Refused => true,
+        };
+        if is_final {
+            state.end.get_or_insert_with(|| error.clone());
+            drop(state);
+            self.changed.notify_one();
         }
     }
 }
@@ -118,11 +149,9 @@ impl Found {
     /// `since`.
     pub fn of(element: &ListedSession, since: Timestamp) -> Option<Self> {
         let session = &element.session;
-        let started_at = session.started_at.map(UtcTime::to_timestamp);
-        let is_over = session.status().is_final();
-        if is_over && started_at.is_none_or(|started_at| started_at < since) {
-            return None;
-        }
+        let over = session.status().is_final().then(|| Over {
+            at: session.ended_at.or(session.started_at).map(UtcTime::to_timestamp),
+        });
         let id: Option<SessionId> = session.session_id.parse().ok();
         let token = element.start_token.as_deref().and_then(|token| token.parse().ok());
         let (session, token) = match (id, token) {
@@ -130,7 +159,17 @@ impl Found {
             (None, Some(token)) => (token, None),
             (None, None) => return None,
         };
-        Some(Self { session, token, is_over, started_at })
+        let found = Self { session, token, over };
+        (!found.was_over_before(since)).then_some(found)
+    }
+
+    /// The id and the token.
+    pub fn names(&self) -> impl Iterator<Item = &SessionId> {
+        [Some(&self.session), self.token.as_ref()].into_iter().flatten()
+    }
+
+    fn was_over_before(&self, since: Timestamp) -> bool {
+        self.over.is_some_and(|over| over.at.is_none_or(|at| at < since))
     }
 }
 
@@ -162,7 +201,7 @@ mod tests {
 
     async fn taken(roster: &mut Roster) -> Vec<String> {
         let found = roster.next().await.unwrap();
-        found.iter().map(|session| session.as_str().to_owned()).collect()
+        found.iter().map(|found| found.session.as_str().to_owned()).collect()
     }
 
     #[tokio::test]
@@ -189,14 +228,51 @@ mod tests {
         assert_eq!(taken(&mut roster).await, ["t1", "2", "3", "4", "5"]);
     }
 
-    #[tokio::test]
-    async fn a_refused_list_ends_a_roster_and_a_failing_one_does_not() {
-        let mut roster = Roster(Arc::new(Entries::new(at(100))));
-        roster.0.fail(&Error::new(Kind::Unavailable));
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_list_ends_a_roster_and_one_that_fails_for_long() {
+        let limit = Duration::from_mins(1);
+        let begin = || Roster(Arc::new(Entries::new(at(100))));
+        let mut roster = begin();
+        roster.0.fail(&Error::new(Kind::Unavailable), limit);
+        tokio::time::advance(limit).await;
         roster.0.offer(&[listed("1", "", "active", 90).unwrap()], at(110));
+        roster.0.fail(&Error::new(Kind::Unavailable), limit);
         assert_eq!(taken(&mut roster).await, ["1"]);
-        roster.0.fail(&Error::new(Kind::CredentialRejected));
-        let error = roster.next().await.unwrap_err();
-        assert_eq!(error.kind, Kind::CredentialRejected);
+        tokio::time::advance(limit).await;
+        roster.0.fail(&Error::new(Kind::Timeout), limit);
+        assert_eq!(roster.next().await.err().unwrap().kind, Kind::Timeout);
+
+        for refusal in [Kind::CredentialRejected, Kind::NotFound, Kind::MethodNotSupported] {
+            let mut roster = begin();
+            roster.0.fail(&Error::new(refusal), limit);
+            assert_eq!(roster.next().await.err().unwrap().kind, refusal);
+        }
+    }
+
+    #[test]
+    fn the_first_reading_covers_the_time_since_the_beginning() {
+        let entries = Entries::new(at(100));
+        assert_eq!(entries.window_from(at(500)), at(100));
+        entries.offer(&[], at(600));
+        assert_eq!(entries.window_from(at(500)), at(500));
+    }
+
+    #[test]
+    fn a_session_that_is_over_counts_by_its_end() {
+        let over = |started_at, ended_at: Option<i64>| {
+            let time = |second: i64| UtcTime::from_nanoseconds(i128::from(second) * 1_000_000_000);
+            let session = Session {
+                session_id: "1".to_owned(),
+                upstream_status: "complete".to_owned(),
+                started_at: time(started_at),
+                ended_at: ended_at.and_then(time),
+                ..Session::default()
+            };
+            Found::of(&ListedSession { session, start_token: None }, at(100)).is_some()
+        };
+        assert!(over(50, Some(100)), "it was open then");
+        assert!(!over(50, Some(99)));
+        assert!(!over(50, None));
+        assert!(over(100, None));
     }
 }

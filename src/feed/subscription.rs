@@ -1,8 +1,11 @@
 //! A watcher's subscription to a poll.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::Waker,
 };
 
 use jiff::Timestamp;
@@ -22,7 +25,11 @@ pub struct Subscriber {
     poller: Arc<Poller>,
     cause: Cause,
     has_left: AtomicBool,
+    /// The key of the waker of this subscriber, or [`NO_WAKER`].
+    waker: AtomicUsize,
 }
+
+const NO_WAKER: usize = usize::MAX;
 
 /// What a watcher sees. The state does not change while the view exists.
 pub struct View<'a> {
@@ -36,8 +43,12 @@ impl Subscription {
     pub(super) fn to(poller: &Arc<Poller>, cause: Cause) -> Self {
         poller.subscribers.send_modify(|count| *count += 1);
         poller.links.add(&cause);
-        let has_left = AtomicBool::new(false);
-        let subscriber = Arc::new(Subscriber { poller: poller.clone(), cause, has_left });
+        let subscriber = Arc::new(Subscriber {
+            poller: poller.clone(),
+            cause,
+            has_left: AtomicBool::new(false),
+            waker: AtomicUsize::new(NO_WAKER),
+        });
         Self { subscriber, state: poller.state.subscribe() }
     }
 
@@ -55,6 +66,25 @@ impl Subscription {
     /// Returns why the session is stale, if it is. Does not mark the state as seen.
     pub fn trouble(&self) -> Option<Arc<Error>> {
         self.state.borrow().trouble.clone()
+    }
+
+    /// Returns when the latest good answer came. Does not mark the state as seen.
+    pub fn observed_at(&self) -> Timestamp {
+        self.subscriber.poller.observed_at()
+    }
+
+    /// Wakes this waker at each change from now on, as long as the subscription lasts.
+    pub fn wake(&self, waker: Waker) {
+        let Subscriber { poller, waker: key, .. } = &*self.subscriber;
+        let old = key.swap(poller.state.add_waker(waker), Ordering::AcqRel);
+        if old != NO_WAKER {
+            poller.state.remove_waker(old);
+        }
+    }
+
+    /// Whether the poll has other subscribers.
+    pub fn is_shared(&self) -> bool {
+        *self.subscriber.poller.subscribers.borrow() > 1
     }
 
     /// Waits until the state changes.
@@ -79,6 +109,10 @@ impl Subscriber {
     /// Stops counting as a subscriber. A second call does nothing.
     pub fn leave(&self) {
         if !self.has_left.swap(true, Ordering::AcqRel) {
+            let waker = self.waker.swap(NO_WAKER, Ordering::AcqRel);
+            if waker != NO_WAKER {
+                self.poller.state.remove_waker(waker);
+            }
             self.poller.links.remove(&self.cause);
             self.poller.subscribers.send_modify(|count| *count -= 1);
         }

@@ -188,7 +188,7 @@ impl Sweeper {
             Ok(bytes) => bytes,
             Err(error) => {
                 for roster in &rosters {
-                    roster.fail(&error);
+                    roster.fail(&error, self.registry.settings.outage_limit);
                 }
                 return Err(Failure::Unanswered(error));
             }
@@ -273,7 +273,7 @@ impl Plan {
             }
         }
         // An open session may have begun long before its roster.
-        let roster = account.rosters().map(|roster| roster.since.min(earliest)).min();
+        let roster = account.rosters().map(|roster| roster.window_from(earliest)).min();
         plan.window.from = plan.window.from.min(roster.unwrap_or(now)) - MARGIN;
         plan
     }

@@ -1,18 +1,17 @@
 //! Concurrency limits for unary calls and watches. Each call holds a permit until it ends. A call
 //! that gets no permit is refused at once.
 
+mod watches;
+
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::Status;
 
+pub(super) use self::watches::{Limits, StreamPermit, WatchConcurrency, WatchPermit};
 use super::status;
-use crate::{
-    credential::{Credential, CredentialId},
-    feed::Key,
-    model::SessionId,
-};
+use crate::credential::{Credential, CredentialId};
 
 /// The limits on unary calls, for the process and for each caller.
 #[derive(Clone, Debug)]
@@ -27,31 +26,6 @@ pub struct CallConcurrency {
 pub(super) struct CallPermit<'a> {
     _in_process: SemaphorePermit<'a>,
     _of_caller: Option<Counted<CredentialId>>,
-}
-
-/// The limits on watches, for the process, for each caller, and for each session and credential.
-#[derive(Clone, Debug)]
-pub(super) struct WatchConcurrency {
-    limits: Limits,
-    all: Arc<Semaphore>,
-    callers: KeyedCounts<CredentialId>,
-    sessions: KeyedCounts<(CredentialId, SessionId)>,
-}
-
-/// The greatest numbers of concurrent watches.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub in_process: usize,
-    pub per_caller: usize,
-    pub per_session: usize,
-}
-
-/// The permit of a watch.
-#[derive(Debug)]
-pub(super) struct WatchPermit {
-    _in_process: OwnedSemaphorePermit,
-    _of_caller: Counted<CredentialId>,
-    _of_session: Counted<(CredentialId, SessionId)>,
 }
 
 impl CallConcurrency {
@@ -75,38 +49,6 @@ impl CallConcurrency {
             None => None,
         };
         Ok(CallPermit { _in_process: in_process, _of_caller: of_caller })
-    }
-}
-
-impl WatchConcurrency {
-    pub fn new(limits: Limits) -> Self {
-        let limits = Limits { in_process: limits.in_process.min(Semaphore::MAX_PERMITS), ..limits };
-        Self {
-            all: Arc::new(Semaphore::new(limits.in_process)),
-            callers: KeyedCounts::default(),
-            sessions: KeyedCounts::default(),
-            limits,
-        }
-    }
-
-    /// Returns the number of open watches.
-    pub fn in_use(&self) -> usize {
-        self.limits.in_process - self.all.available_permits()
-    }
-
-    pub fn admit(&self, key: &Key) -> Result<WatchPermit, Status> {
-        let full = |whose| move || status::too_many_watches(whose);
-        let Key { credential, session } = key;
-        let in_process = self.all.clone().try_acquire_owned().map_err(|_| full("server")())?;
-        let of_caller = self
-            .callers
-            .acquire(credential.caller(), self.limits.per_caller)
-            .ok_or_else(full("caller"))?;
-        let of_session = self
-            .sessions
-            .acquire((credential.id(), session.clone()), self.limits.per_session)
-            .ok_or_else(full("session"))?;
-        Ok(WatchPermit { _in_process: in_process, _of_caller: of_caller, _of_session: of_session })
     }
 }
 
@@ -162,35 +104,8 @@ mod tests {
 
     use super::*;
 
-    fn key(token: &str, session: &str) -> Key {
-        let credential = Credential::from_authorization(&format!("Bearer {token}")).unwrap();
-        Key { credential, session: session.parse().unwrap() }
-    }
-
-    fn full(limits: &WatchConcurrency, key: &Key) -> String {
-        let refusal = limits.admit(key).unwrap_err();
-        refusal.get_details_quota_failure().unwrap().violations[0].subject.clone()
-    }
-
-    #[test]
-    fn each_limit_counts_separately_and_releases_permits() {
-        let limits = WatchConcurrency::new(Limits { in_process: 4, per_caller: 3, per_session: 2 });
-        let first = limits.admit(&key("a", "1")).unwrap();
-        let second = limits.admit(&key("a", "1")).unwrap();
-        assert_eq!(full(&limits, &key("a", "1")), "watches of one session");
-        let third = limits.admit(&key("a", "2")).unwrap();
-        assert_eq!(full(&limits, &key("a", "3")), "watches of one caller");
-        let other = limits.admit(&key("b", "1")).unwrap();
-        assert_eq!(full(&limits, &key("c", "1")), "watches of one server");
-        assert_eq!(limits.in_use(), 4);
-
-        drop((first, third));
-        assert_eq!(limits.in_use(), 2);
-        let again = limits.admit(&key("a", "1")).unwrap();
-        drop((second, other, again));
-        assert_eq!(limits.in_use(), 0);
-        assert!(limits.callers.0.lock().is_empty());
-        assert!(limits.sessions.0.lock().is_empty());
+    fn credential(token: &str) -> Credential {
+        Credential::from_authorization(&format!("Bearer {token}")).unwrap()
     }
 
     #[test]
@@ -213,8 +128,7 @@ mod tests {
             let refusal = calls.admit(credential).unwrap_err();
             refusal.get_details_quota_failure().unwrap().violations[0].subject.clone()
         };
-        let (a, b, c) =
-            (key("a", "1").credential, key("b", "1").credential, key("c", "1").credential);
+        let (a, b, c) = (credential("a"), credential("b"), credential("c"));
         let mut permits: Vec<_> = (0..3).map(|_| calls.admit(&a).unwrap()).collect();
         assert_eq!(subject(&a), "calls of one caller");
         permits.extend((0..3).map(|_| calls.admit(&b).unwrap()));

@@ -52,14 +52,20 @@ pub fn of_session(error: &wire::Error, session: &SessionId) -> Status {
     refusal.into_status()
 }
 
-/// Converts an error of a request for the links of a domain.
-pub fn of_system_links(error: &wire::Error) -> Status {
-    Refusal::of(error, "SYSTEM_LINKS_NOT_FOUND").into_status()
-}
-
 /// Converts an error of a request for the list of sessions.
 pub fn of_session_list(error: &wire::Error) -> Status {
     Refusal::of(error, "SESSION_LIST_NOT_FOUND").into_status()
+}
+
+/// The operator has turned the list of sessions off.
+pub fn session_list_off() -> Status {
+    let message = "this service does not read the list of sessions";
+    Refusal::new(Code::Unimplemented, "SESSION_LIST_OFF", message).into_status()
+}
+
+/// Converts an error of a request for the links of a domain.
+pub fn of_system_links(error: &wire::Error) -> Status {
+    Refusal::of(error, "SYSTEM_LINKS_NOT_FOUND").into_status()
 }
 
 /// Returns the parsed value, or refuses the argument `field`.
@@ -156,9 +162,17 @@ pub fn slow_watcher() -> Status {
         .into_status()
 }
 
-/// A server, caller or session has reached its limit of watches.
+/// A server, caller, session or stream has reached its limit of watches.
 pub fn too_many_watches(whose: &str) -> Status {
     overloaded(&format!("this {whose} has too many watches"), &format!("watches of one {whose}"))
+}
+
+/// A server or caller has reached its limit of streams with many watches.
+pub fn too_many_streams(whose: &str) -> Status {
+    overloaded(
+        &format!("this {whose} has too many streams of WatchSessions"),
+        &format!("streams of one {whose}"),
+    )
 }
 
 /// A server or caller has reached its limit of unary calls.

@@ -3,36 +3,45 @@
 mod encoding;
 mod slow_consumer;
 mod stream;
+mod watched;
 mod watcher;
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tokio_stream::Stream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Request, Response, Status};
 
 use super::{
     Service,
-    concurrency::{Limits, WatchConcurrency, WatchPermit},
+    concurrency::{Limits, StreamPermit, WatchConcurrency, WatchPermit},
     deadline::Deadline,
     metric::{self, WatchMetrics},
-    resume_token::Decoded,
+    resume_token::{Decoded, ResumeTokenCodec},
     status,
 };
 use crate::{
+    clock::Clock,
+    credential::Credential,
     feed::{Feed, Key},
-    model::SessionId,
+    model::{Known, SessionId},
     proto::{self, encoded::EncodedWatchResponse},
 };
 use encoding::Encodings;
-use slow_consumer::SlowConsumerDetector;
-use watcher::WatcherState;
+pub(super) use slow_consumer::Cut;
+use slow_consumer::{Observed, SlowConsumerDetector};
+pub(super) use watched::{Composer, Next, Watched};
 
 /// The messages of one watch.
 pub type Messages = Pin<Box<dyn Stream<Item = Result<EncodedWatchResponse, Status>> + Send>>;
 
-const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(30);
+/// How often a stream sends a heartbeat, unless its client asks for another interval.
+pub(super) const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(30);
 const HEARTBEAT_SHORTEST: Duration = Duration::from_secs(5);
 const HEARTBEAT_LONGEST: Duration = Duration::from_mins(5);
 const FOLLOW_LONGEST: Duration = Duration::from_hours(24);
@@ -51,6 +60,12 @@ pub struct Settings {
     pub max_per_caller: usize,
     /// The greatest number of watches of one session with one credential.
     pub max_per_session: usize,
+    /// The greatest number of concurrent streams with many watches.
+    pub max_streams: usize,
+    /// The greatest number of streams with many watches of one caller.
+    pub max_streams_per_caller: usize,
+    /// The greatest number of sessions on one stream.
+    pub max_per_stream: usize,
 }
 
 /// What all watches share.
@@ -73,6 +88,8 @@ impl Watches {
             in_process: settings.max_watches,
             per_caller: settings.max_per_caller,
             per_session: settings.max_per_session,
+            streams: settings.max_streams,
+            streams_per_caller: settings.max_streams_per_caller,
         };
         Self {
             concurrency: WatchConcurrency::new(limits),
@@ -104,11 +121,49 @@ impl Watches {
         self.slow_consumers.cut().await;
     }
 
+    /// Returns what the messages of watches are composed with.
+    pub(super) fn composer(&self, resume_tokens: &Arc<ResumeTokenCodec>, clock: Clock) -> Composer {
+        Composer {
+            resume_tokens: resume_tokens.clone(),
+            clock,
+            metrics: self.metrics.clone(),
+            encodings: self.encodings.clone(),
+        }
+    }
+
     fn admit(&self, key: &Key) -> Result<WatchPermit, Status> {
         if self.drain.is_cancelled() {
             return Err(status::draining());
         }
         self.concurrency.admit(key)
+    }
+
+    /// Admits a stream for many watches.
+    pub(super) fn admit_stream(&self, credential: &Credential) -> Result<StreamPermit, Status> {
+        if self.drain.is_cancelled() {
+            return Err(status::draining());
+        }
+        self.concurrency.admit_stream(credential)
+    }
+
+    /// The greatest number of sessions on one stream.
+    pub(super) fn max_per_stream(&self) -> usize {
+        self.settings.max_per_stream
+    }
+
+    /// Waits for the drain.
+    pub(super) fn drained(&self) -> WaitForCancellationFutureOwned {
+        self.drain.clone().cancelled_owned()
+    }
+
+    /// Returns the age at which a stream ends, so that its client reconnects.
+    pub(super) fn random_age(&self) -> Duration {
+        self.settings.max_age.mul_f64(0.9 + 0.2 * fastrand::f64())
+    }
+
+    /// Cuts off a stream that its client does not read.
+    pub(super) fn observe<S>(&self, owner: Weak<dyn Cut>, messages: S) -> Observed<S> {
+        self.slow_consumers.observe(owner, messages)
     }
 }
 
@@ -117,14 +172,8 @@ pub(super) async fn watch(
     request: Request<proto::WatchSessionRequest>,
 ) -> Result<Response<Messages>, Status> {
     let message = request.get_ref();
-    let session: SessionId = status::checked("session_id", message.session_id.parse())?;
-    let known = match message.resume_token.as_str() {
-        "" => None,
-        token => match status::checked_token(service.resume_tokens.decode(&session, token))? {
-            Decoded::Known(known) => Some(known),
-            Decoded::OtherVersion => None,
-        },
-    };
+    let session = session_id(message)?;
+    let known = known(&service.resume_tokens, &session, message)?;
     let heartbeat_interval = heartbeat_interval(message.heartbeat_interval)?;
     let follow_after_end = follow_after_end(message.follow_after_end)?;
     let key = Key { credential: service.credential(&request)?, session };
@@ -142,28 +191,43 @@ pub(super) async fn watch(
     };
 
     let now = Instant::now();
+    let subscriber = Arc::downgrade(&subscription.subscriber());
     let watch = stream::Watch {
-        resume_tokens: service.resume_tokens.clone(),
-        clock: service.clock,
-        metrics: service.watches.metrics.clone(),
-        encodings: service.watches.encodings.clone(),
-        session: key.session,
-        watcher: WatcherState::beginning_with(known),
+        composer: service.watches.composer(&service.resume_tokens, service.clock),
+        watched: Watched::new(key.session, subscription, known, follow_after_end),
         heartbeat_interval,
-        follow_after_end,
         last_message: now,
-        rotation: now + service.watches.settings.max_age.mul_f64(0.9 + 0.2 * fastrand::f64()),
+        rotation: now + service.watches.random_age(),
         deadline: request.extensions().get().map(|Deadline(at)| *at),
         has_warned: false,
-        subscription,
         _permit: permit,
     };
-    let subscriber = watch.subscription.subscriber();
-    let messages = service.watches.slow_consumers.observe(subscriber, stream::messages(watch));
+    let messages = service.watches.observe(subscriber, stream::messages(watch));
     Ok(Response::new(Box::pin(messages)))
 }
 
-fn heartbeat_interval(asked: Option<prost_types::Duration>) -> Result<Duration, Status> {
+/// Returns the checked id of the session.
+pub(super) fn session_id(message: &proto::WatchSessionRequest) -> Result<SessionId, Status> {
+    status::checked("session_id", message.session_id.parse())
+}
+
+/// Returns what the watcher knows from an earlier watch, according to its resume token.
+pub(super) fn known(
+    resume_tokens: &ResumeTokenCodec,
+    session: &SessionId,
+    message: &proto::WatchSessionRequest,
+) -> Result<Option<Box<Known>>, Status> {
+    Ok(match message.resume_token.as_str() {
+        "" => None,
+        token => match status::checked_token(resume_tokens.decode(session, token))? {
+            Decoded::Known(known) => Some(known),
+            Decoded::OtherVersion => None,
+        },
+    })
+}
+
+/// Returns the interval of heartbeats.
+pub(super) fn heartbeat_interval(asked: Option<prost_types::Duration>) -> Result<Duration, Status> {
     let asked = duration("heartbeat_interval", asked)?;
     Ok(if asked.is_zero() {
         HEARTBEAT_DEFAULT
@@ -172,7 +236,8 @@ fn heartbeat_interval(asked: Option<prost_types::Duration>) -> Result<Duration, 
     })
 }
 
-fn follow_after_end(asked: Option<prost_types::Duration>) -> Result<Duration, Status> {
+/// Returns how long the watch goes on after the end of the session.
+pub(super) fn follow_after_end(asked: Option<prost_types::Duration>) -> Result<Duration, Status> {
     let asked = duration("follow_after_end", asked)?;
     if asked > FOLLOW_LONGEST {
         return Err(status::invalid("follow_after_end", "must not be longer than 24 hours"));

@@ -8,7 +8,10 @@ use bytes::{BufMut as _, Bytes};
 use prost::{EncodeError, Message as _};
 use tonic::codec::EncodeBuf;
 
-use super::{StatusTransition, codec::Outgoing, watch_session_response::EventType};
+use super::{
+    StatusTransition, codec::Outgoing, watch_session_response::EventType,
+    watch_sessions_response::StreamHeartbeat,
+};
 
 /// An encoded message of a watch.
 #[derive(Clone)]
@@ -41,6 +44,28 @@ pub struct WatchResponseParts {
     pub stale_cause: Option<tonic_types::Status>,
 }
 
+/// The parts of a message on a stream of many watches. The tags are those of
+/// `WatchSessionsResponse`. Exactly one of the parts after the id is set.
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
+pub struct WatchSessionsResponseParts {
+    #[prost(string, tag = "1")]
+    pub session_id: String,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub update: Option<Bytes>,
+    #[prost(message, optional, tag = "3")]
+    pub ended: Option<tonic_types::Status>,
+    #[prost(message, optional, tag = "4")]
+    pub heartbeat: Option<StreamHeartbeat>,
+}
+
+impl EncodedWatchResponse {
+    /// The encoded message.
+    pub fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+}
+
 impl From<WatchResponseParts> for EncodedWatchResponse {
     fn from(parts: WatchResponseParts) -> Self {
         Self { bytes: parts.encode_to_vec().into(), is_terminal: parts.terminal }
@@ -63,6 +88,12 @@ impl fmt::Debug for EncodedWatchResponse {
         f.debug_struct("EncodedWatchResponse")
             .field("is_terminal", &self.is_terminal)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for WatchSessionsResponseParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchSessionsResponseParts").finish_non_exhaustive()
     }
 }
 

@@ -17,6 +17,12 @@ use crate::{
 /// The largest request message, in bytes. Real requests are much smaller.
 const MAX_REQUEST: usize = 64 * 1024;
 
+/// The largest message of a client on a stream of many sessions, in bytes: ten thousand sessions
+/// with their resume tokens. It is also the default of other gRPC servers.
+const MAX_ADD: usize = 4 * 1024 * 1024;
+
+const WATCH_SESSIONS: &str = "/gotoassist.remotesupport.v1.RemoteSupportService/WatchSessions";
+
 /// Combines `service`, health and reflection behind the check of the headers. Calls of `service`
 /// do not go through [`Routes`], which would box each of them three times.
 pub(super) fn service(
@@ -31,7 +37,9 @@ pub(super) fn service(
     + 'static,
     Error,
 > {
-    let own = RemoteSupportServiceServer::new(service).max_decoding_message_size(MAX_REQUEST);
+    let own = RemoteSupportServiceServer::new(service);
+    let streams = own.clone().max_decoding_message_size(MAX_ADD);
+    let own = own.max_decoding_message_size(MAX_REQUEST);
     // Each version of reflection also lists the other one.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -48,8 +56,11 @@ pub(super) fn service(
         if let Some(refusal) = header_check.refusal(&request) {
             return Either::Left(ready(Ok(refusal)));
         }
-        let service = request.uri().path().trim_start_matches('/').split('/').next();
-        let answer = if service == Some(RemoteSupportServiceServer::<grpc::Service>::NAME) {
+        let path = request.uri().path();
+        let service = path.trim_start_matches('/').split('/').next();
+        let answer = if path == WATCH_SESSIONS {
+            Either::Left(streams.clone().oneshot(request))
+        } else if service == Some(RemoteSupportServiceServer::<grpc::Service>::NAME) {
             Either::Left(own.clone().oneshot(request))
         } else {
             Either::Right(others.clone().oneshot(request))

@@ -42,8 +42,12 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
     let fleet = Fleet::new(&config.fleet, &config.listen.to_string())?;
     let client = traffic::Client::in_fleet(&config.upstream, tokens, clock, fleet)?;
     let identities = client.identities().clone();
-    let (read, list) = (feed::read(client.clone()), feed::list(client.clone()));
-    let feed = Feed::new(read, Some(list), feed_settings(&config.watch), clock, identities);
+    let read = feed::read(client.clone());
+    let list = match config.watch.sweep {
+        Sweep::Auto => Some(feed::list(client.clone())),
+        Sweep::Off => None,
+    };
+    let feed = Feed::new(read, list, feed_settings(&config.watch), clock, identities);
     let token_key = token_key(config)?;
     let token_key = token_key.as_ref().map(SecretString::expose_secret);
     Ok(Service {
@@ -123,6 +127,9 @@ fn watch_settings(config: &ServeConfig) -> watch::Settings {
         max_watches: config.limits.max_watches,
         max_per_caller: config.limits.max_watches_per_caller,
         max_per_session: MAX_WATCHES_PER_SESSION,
+        max_streams: config.limits.max_session_streams,
+        max_streams_per_caller: config.limits.max_session_streams_per_caller,
+        max_per_stream: config.limits.max_sessions_per_stream,
     }
 }
 
@@ -135,10 +142,6 @@ fn feed_settings(config: &PollConfig) -> feed::Settings {
             ended: config.poll_ended,
         },
         outage_limit: config.outage_limit,
-        list_advantage: match config.sweep {
-            Sweep::Auto => feed::Settings::default().list_advantage,
-            Sweep::Off => f64::INFINITY,
-        },
         ..feed::Settings::default()
     }
 }

@@ -1,5 +1,6 @@
 //! The client library: its requests, how it reads answers, and how a watch resumes.
 
+mod many;
 mod resuming;
 mod tls;
 

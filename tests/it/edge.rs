@@ -25,6 +25,7 @@ use gotoassist_grpc::{
     proto::{
         GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse,
         ListSystemLinksRequest, ListSystemLinksResponse, WatchSessionRequest, WatchSessionResponse,
+        WatchSessionsRequest, WatchSessionsResponse,
         remote_support_service_server::{RemoteSupportService, RemoteSupportServiceServer},
     },
     server::{
@@ -113,6 +114,15 @@ impl RemoteSupportService for Play {
             "busy" => stream::repeat_with(|| Ok(WatchSessionResponse::default())).boxed(),
             _ => first.chain(stream::pending()).boxed(),
         }))
+    }
+
+    type WatchSessionsStream = stream::Pending<Result<WatchSessionsResponse, Status>>;
+
+    async fn watch_sessions(
+        &self,
+        _: tonic::Request<tonic::Streaming<WatchSessionsRequest>>,
+    ) -> Result<Response<Self::WatchSessionsStream>, Status> {
+        Ok(Response::new(stream::pending()))
     }
 }
 

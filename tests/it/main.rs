@@ -22,3 +22,4 @@ mod tidy;
 mod truth;
 mod upstream;
 mod watch;
+mod watch_sessions;

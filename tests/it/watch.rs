@@ -8,19 +8,20 @@ mod desk;
 mod drain;
 mod ends;
 mod hints;
-mod ledger;
-mod life;
+pub mod ledger;
+pub mod life;
 mod messages;
-mod poison;
-mod random;
+mod overview;
+pub mod poison;
+pub mod random;
 mod resume;
 mod roster;
 mod soak;
 mod trouble;
 mod truth;
-mod watcher;
+pub mod watcher;
 mod wire;
-mod world;
+pub mod world;
 
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ fn passed(transitions: &[StatusTransition]) -> Vec<(i32, i32, bool)> {
 }
 
 /// Whole seconds, so that the times of a session's life are easy to read.
-async fn until(start: Instant, second: u64) {
+pub async fn until(start: Instant, second: u64) {
     tokio::time::sleep_until(start + Duration::from_secs(second)).await;
 }
 

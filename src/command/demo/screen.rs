@@ -5,8 +5,7 @@ use std::{fmt::Display, time::Duration};
 use anstream::adapter::strip_str;
 use anstyle::Style;
 
-use super::super::output::{status_style, text};
-use crate::proto::SessionStatus;
+use super::super::output::text;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -39,10 +38,4 @@ pub fn event(at: Duration, name: &str, what: &str, more: &str) -> Result<(), u8>
 /// Prints a command to copy.
 pub fn command(about: &str, lines: &str) -> Result<(), u8> {
     text(&format_args!("\n  {DIM}# {about}{DIM:#}\n  {lines}"))
-}
-
-/// The vendor's name of a status, in the colour of that status.
-pub fn status(status: SessionStatus) -> String {
-    let (name, style) = status_style(status);
-    format!("{style}{name}{style:#}")
 }

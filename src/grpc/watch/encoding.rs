@@ -1,40 +1,45 @@
 //! The shared encodings. Each revision is encoded once for all its watchers.
 
 use std::{
-    collections::HashMap,
     fmt,
+    num::NonZeroUsize,
     sync::{Arc, OnceLock, Weak},
 };
 
 use bytes::Bytes;
+use lru::LruCache;
 use parking_lot::Mutex;
 use prost::Message as _;
 
 use crate::{feed::Revision, grpc::session, model::Known, proto::encoded::EncodedWatchResponse};
 
-/// The encodings of the revisions in use. All clones share them.
-#[derive(Clone, Default)]
-pub(super) struct Encodings(Arc<Mutex<HashMap<usize, Entry>>>);
+/// The most encodings. A revision is sent to all its watchers soon after it came, so the encodings
+/// of older ones would only take memory.
+const MOST: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+
+/// The encodings of the latest revisions. All clones share them.
+#[derive(Clone)]
+pub(in crate::grpc) struct Encodings(Arc<Mutex<LruCache<usize, Entry>>>);
 
 struct Entry {
     /// Entries are found by the address of the revision. This reference prevents that the address
     /// is used again.
-    revision: Weak<Revision>,
+    _revision: Weak<Revision>,
     encoding: Arc<Encoding>,
 }
 
 impl Encodings {
     /// Returns the encoding of a revision.
-    pub fn of(&self, revision: &Arc<Revision>) -> Arc<Encoding> {
+    pub(super) fn of(&self, revision: &Arc<Revision>) -> Arc<Encoding> {
         let address = Arc::as_ptr(revision).addr();
-        let mut entries = self.0.lock();
-        if let Some(entry) = entries.get(&address) {
-            return entry.encoding.clone();
-        }
-        // New revisions are rare because of the vendor's quota, so this scan is cheap enough.
-        entries.retain(|_, entry| entry.revision.strong_count() > 0);
-        let entry = Entry { revision: Arc::downgrade(revision), encoding: Arc::default() };
-        entries.entry(address).or_insert(entry).encoding.clone()
+        let entry = || Entry { _revision: Arc::downgrade(revision), encoding: Arc::default() };
+        self.0.lock().get_or_insert(address, entry).encoding.clone()
+    }
+}
+
+impl Default for Encodings {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(LruCache::new(MOST))))
     }
 }
 
@@ -57,8 +62,7 @@ pub(super) struct Encoding {
 impl Encoding {
     /// Returns the encoded session. `revision` must be the revision of this encoding.
     pub fn session(&self, revision: &Revision) -> Bytes {
-        let encode = || session::to_proto((*revision.session).clone()).encode_to_vec().into();
-        self.session.get_or_init(encode).clone()
+        self.session.get_or_init(|| encode_session(revision)).clone()
     }
 
     /// Returns the resume token for a watcher that was sent the revision and knows `known`. Calls
@@ -101,6 +105,11 @@ impl Encoding {
     }
 }
 
+/// Encodes the session of a revision.
+pub(super) fn encode_session(revision: &Revision) -> Bytes {
+    session::to_proto((*revision.session).clone()).encode_to_vec().into()
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
@@ -116,14 +125,24 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_has_one_encoding_while_it_is_in_use() {
+    fn each_revision_has_one_encoding() {
         let encodings = Encodings::default();
         let (one, other) = (revision(), revision());
         assert!(Arc::ptr_eq(&encodings.of(&one), &encodings.of(&one.clone())));
         assert!(!Arc::ptr_eq(&encodings.of(&one), &encodings.of(&other)));
-        drop(one);
-        encodings.of(&revision());
-        assert_eq!(encodings.0.lock().len(), 2);
+    }
+
+    #[test]
+    fn only_the_latest_encodings_are_kept() {
+        let encodings = Encodings::default();
+        let first = revision();
+        let encoding = encodings.of(&first);
+        let others: Vec<_> = (0..MOST.get()).map(|_| revision()).collect();
+        for other in &others {
+            encodings.of(other);
+        }
+        assert_eq!(encodings.0.lock().len(), MOST.get());
+        assert!(!Arc::ptr_eq(&encodings.of(&first), &encoding));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::Stream;
 use tonic::Status;
 
-use crate::{feed::Subscriber, grpc::status, proto::encoded::EncodedWatchResponse};
+use crate::{feed::Subscriber, grpc::status};
 
 /// No message is pending.
 const NONE: u64 = 0;
@@ -51,12 +51,25 @@ pub struct SlowConsumerDetector {
     streams: Arc<Mutex<Vec<Weak<Delivery>>>>,
 }
 
+/// What a stream holds and must give up when it is cut off.
+pub(in crate::grpc) trait Cut: Send + Sync {
+    /// Gives it up.
+    fn cut(&self);
+}
+
+impl Cut for Subscriber {
+    fn cut(&self) {
+        self.leave();
+    }
+}
+
 /// The state of one stream.
 struct Delivery {
     /// The round since which a message has been pending, or [`NONE`], or [`CUT`].
     pending_since: AtomicU64,
     round: Arc<AtomicU64>,
-    subscriber: Arc<Subscriber>,
+    /// Weak, because a stream may keep its waker, which is this.
+    owner: Weak<dyn Cut>,
     /// Wakes the task that polls the stream.
     peer: AtomicWaker,
 }
@@ -99,11 +112,11 @@ impl SlowConsumerDetector {
     }
 
     /// Returns the messages as an observed stream.
-    pub(super) fn observe<S>(&self, subscriber: Arc<Subscriber>, messages: S) -> Observed<S> {
+    pub(super) fn observe<S>(&self, owner: Weak<dyn Cut>, messages: S) -> Observed<S> {
         let delivery = Arc::new(Delivery {
             pending_since: AtomicU64::new(NONE),
             round: self.round.clone(),
-            subscriber,
+            owner,
             peer: AtomicWaker::new(),
         });
         self.streams.lock().push(Arc::downgrade(&delivery));
@@ -133,8 +146,11 @@ impl SlowConsumerDetector {
                 // The round began before the message was pending. `>` allows one more round, so
                 // that no watcher is cut off too early.
                 let is_slow = is_pending && round.saturating_sub(since) > patience;
-                if is_slow && delivery.replace(since, CUT) {
-                    delivery.subscriber.leave();
+                if is_slow
+                    && delivery.replace(since, CUT)
+                    && let Some(owner) = delivery.owner.upgrade()
+                {
+                    owner.cut();
                 }
             }
         }
@@ -143,15 +159,15 @@ impl SlowConsumerDetector {
 
 pin_project! {
     /// A stream of messages whose delivery is observed.
-    pub(super) struct Observed<S> {
+    pub(in crate::grpc) struct Observed<S> {
         #[pin]
         messages: S,
         delivery: Arc<Delivery>,
     }
 }
 
-impl<S: Stream<Item = Result<EncodedWatchResponse, Status>>> Stream for Observed<S> {
-    type Item = Result<EncodedWatchResponse, Status>;
+impl<M, S: Stream<Item = Result<M, Status>>> Stream for Observed<S> {
+    type Item = Result<M, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.project();

@@ -2,34 +2,18 @@
 
 use std::{
     pin::{Pin, pin},
-    sync::Arc,
     time::Duration,
 };
 
 use async_stream::stream;
-use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_stream::Stream;
 use tonic::Status;
 
-use super::{
-    encoding::Encodings,
-    watcher::{Update, WatcherState},
-};
+use super::watched::{Composer, Next, Watched};
 use crate::{
-    clock::Clock,
-    feed::{Difference, Revision, Subscription},
-    grpc::{
-        concurrency::WatchPermit, metric::WatchMetrics, resume_token::ResumeTokenCodec,
-        session::status_to_proto, status, value,
-    },
-    model::{Known, SessionId, Transition},
-    proto::{
-        self,
-        encoded::{EncodedWatchResponse as Message, WatchResponseParts as Parts},
-        watch_session_response::EventType,
-    },
-    wire,
+    grpc::{concurrency::WatchPermit, status},
+    proto::encoded::EncodedWatchResponse,
 };
 
 /// The longest time between the last heartbeat and the caller's deadline.
@@ -37,15 +21,9 @@ const WARNING: Duration = Duration::from_millis(500);
 
 /// One watch.
 pub(super) struct Watch {
-    pub resume_tokens: Arc<ResumeTokenCodec>,
-    pub clock: Clock,
-    pub metrics: WatchMetrics,
-    pub encodings: Encodings,
-    pub session: SessionId,
-    pub subscription: Subscription,
-    pub watcher: WatcherState,
+    pub composer: Composer,
+    pub watched: Watched,
     pub heartbeat_interval: Duration,
-    pub follow_after_end: Duration,
     pub last_message: Instant,
     pub rotation: Instant,
     pub deadline: Option<Instant>,
@@ -67,21 +45,11 @@ enum Wake {
     Deadline,
 }
 
-/// What a watch does next, according to the state of the feed.
-enum Next {
-    /// Send a message.
-    Send(Message),
-    /// Wait, because there is no update.
-    Wait,
-    /// End, because the server is draining.
-    Drain,
-    /// End, because the poll has ended.
-    End(Arc<wire::Error>),
-}
-
 /// Returns the messages of a watch. The stream ends with OK after a terminal message, or with an
 /// error.
-pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Message, Status>> + Send {
+pub(super) fn messages(
+    mut watch: Watch,
+) -> impl Stream<Item = Result<EncodedWatchResponse, Status>> + Send {
     stream! {
         // One timer serves the whole watch, because a new timer for each message would cost more.
         let mut alarm = pin!(sleep_until(watch.rotation));
@@ -105,7 +73,7 @@ pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Message, S
                         return;
                     }
                     Next::End(error) => {
-                        yield Err(status::of_session(&error, &watch.session));
+                        yield Err(status::of_session(&error, watch.watched.session()));
                         return;
                     }
                 }
@@ -137,114 +105,17 @@ pub(super) fn messages(mut watch: Watch) -> impl Stream<Item = Result<Message, S
 }
 
 impl Watch {
-    /// Returns what to do next. A returned message counts as sent.
     fn next(&mut self) -> Next {
-        let has_begun = self.watcher.has_begun();
-        let now = self.clock.now();
-        let view = self.subscription.current();
-        let update = self.watcher.next(&view.state, view.observed_at, now);
-        let otherwise = match &view.state.end {
-            Some(error) => Next::End(error.clone()),
-            None if view.state.is_closing => Next::Drain,
-            None => Next::Wait,
-        };
-        drop(view);
-        let Some(update) = update else { return otherwise };
-        // The first revision of a watch may be old, so it is not measured.
-        if has_begun && let Some(revision) = self.watcher.revision() {
-            match &update {
-                Update::Next(_) | Update::Changed(_) => {
-                    self.metrics.record_delivery(revision.observed_at, now);
-                }
-                Update::Snapshot | Update::Unchanged | Update::Stale(_) => {}
-            }
+        let next = self.watched.next(&self.composer);
+        if matches!(next, Next::Send(_)) {
+            self.last_message = Instant::now();
         }
-        Next::Send(self.message(update))
+        next
     }
 
-    fn message(&mut self, update: Update) -> Message {
-        let terminal = self.is_over();
-        match update {
-            Update::Next(revision) => self.next_revision(&revision, terminal),
-            Update::Changed(difference) => {
-                self.count(EventType::Changed);
-                self.metrics.count_transitions(&difference.transitions);
-                self.change(&difference, terminal)
-            }
-            Update::Snapshot => {
-                self.count(EventType::Snapshot);
-                let session = self.encoded_session();
-                Parts { session, terminal, ..self.parts(EventType::Snapshot) }.into()
-            }
-            Update::Unchanged => self.heartbeat(terminal),
-            Update::Stale(cause) => self.stale(&cause, terminal),
-        }
-    }
-
-    /// Returns the message of a change, which all watchers that were sent the previous revision
-    /// share.
-    fn next_revision(&mut self, revision: &Arc<Revision>, terminal: bool) -> Message {
-        self.count(EventType::Changed);
-        self.metrics.count_transitions(&revision.step.transitions);
-        let make = || self.change(&revision.step, terminal);
-        match self.watcher.known() {
-            Some(known) => self.encodings.of(revision).next(revision, &known, terminal, make),
-            None => make(),
-        }
-    }
-
-    fn change(&self, difference: &Difference, terminal: bool) -> Message {
-        let paths = difference.changed_fields.iter().copied().map(str::to_owned).collect();
-        Parts {
-            session: self.encoded_session(),
-            transitions: difference.transitions.iter().map(transition_to_proto).collect(),
-            changed_fields: Some(prost_types::FieldMask { paths }),
-            terminal,
-            ..self.parts(EventType::Changed)
-        }
-        .into()
-    }
-
-    fn encoded_session(&self) -> Option<Bytes> {
-        self.watcher.revision().map(|revision| self.encodings.of(revision).session(revision))
-    }
-
-    /// Returns a message without an update. This is a heartbeat, or another STALE while an outage
-    /// lasts, because a heartbeat after STALE means that the outage is over.
-    fn heartbeat(&mut self, terminal: bool) -> Message {
-        if self.watcher.is_stale()
-            && let Some(cause) = self.subscription.trouble()
-        {
-            return self.stale(&cause, terminal);
-        }
-        self.count(EventType::Heartbeat);
-        Parts { terminal, ..self.parts(EventType::Heartbeat) }.into()
-    }
-
-    fn stale(&mut self, cause: &wire::Error, terminal: bool) -> Message {
-        self.count(EventType::Stale);
-        let cause = status::to_proto(&status::of_session(cause, &self.session));
-        Parts { stale_cause: Some(cause), terminal, ..self.parts(EventType::Stale) }.into()
-    }
-
-    fn count(&mut self, event_type: EventType) {
+    fn heartbeat(&mut self, terminal: bool) -> EncodedWatchResponse {
         self.last_message = Instant::now();
-        self.metrics.count_message(event_type);
-    }
-
-    /// Returns the parts that every message has.
-    fn parts(&self, event_type: EventType) -> Parts {
-        let encode = |known: &Known| self.resume_tokens.encode(&self.session, known);
-        let token = |known: Known| match self.watcher.revision() {
-            Some(revision) => self.encodings.of(revision).resume_token(&known, || encode(&known)),
-            None => encode(&known).into(),
-        };
-        Parts {
-            event_type: event_type.into(),
-            observed_at: Some(value::timestamp(self.watcher.observed_at())),
-            resume_token: self.watcher.known().map(token).unwrap_or_default(),
-            ..Parts::default()
-        }
+        self.watched.heartbeat(&self.composer, terminal)
     }
 
     /// Waits until the watch may have something to send.
@@ -254,7 +125,7 @@ impl Watch {
             let left = deadline.saturating_duration_since(self.last_message);
             deadline.checked_sub(WARNING.min(left / 4)).unwrap_or(deadline)
         });
-        let over = self.over_at();
+        let over = self.watched.over_at(&self.composer);
         let ends = [Some(self.rotation), over, self.deadline, warning];
         let next = ends.into_iter().flatten().fold(silence, Instant::min);
         loop {
@@ -265,7 +136,7 @@ impl Watch {
             }
             tokio::select! {
                 biased;
-                () = self.subscription.changed() => return Wake::Update,
+                () = self.watched.subscription().changed() => return Wake::Update,
                 () = alarm.as_mut() => if next <= Instant::now() { break },
             }
         }
@@ -280,26 +151,5 @@ impl Watch {
             self.has_warned |= has_come(warning);
             Wake::Heartbeat
         }
-    }
-
-    fn is_over(&self) -> bool {
-        self.over_at().is_some_and(|at| at <= Instant::now())
-    }
-
-    /// Returns when the time to follow the session after its end has passed.
-    fn over_at(&self) -> Option<Instant> {
-        let since = self.watcher.over_since()?;
-        let age = Duration::try_from(self.clock.now().duration_since(since)).unwrap_or_default();
-        Some(Instant::now() + self.follow_after_end.saturating_sub(age))
-    }
-}
-
-fn transition_to_proto(transition: &Transition) -> proto::StatusTransition {
-    let Transition { from, to, occurred_at, inferred } = *transition;
-    proto::StatusTransition {
-        from_status: status_to_proto(from).into(),
-        to_status: status_to_proto(to).into(),
-        occurred_at: occurred_at.map(value::timestamp),
-        inferred,
     }
 }

@@ -7,13 +7,16 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 use gotoassist_grpc::{
     client::watch::Messages,
     proto::{
         GetSessionRequest, GetSessionResponse, ListSessionsRequest, ListSessionsResponse,
         ListSystemLinksRequest, ListSystemLinksResponse, Session, SessionStatus, SystemLink,
-        WatchSessionRequest, WatchSessionResponse,
+        WatchSessionRequest, WatchSessionResponse, WatchSessionsRequest, WatchSessionsResponse,
         remote_support_service_server::{RemoteSupportService, RemoteSupportServiceServer},
         watch_session_response::EventType,
     },
@@ -21,7 +24,7 @@ use gotoassist_grpc::{
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
-    Code, Request, Response, Status,
+    Code, Request, Response, Status, Streaming,
     transport::{Server, ServerTlsConfig},
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -216,6 +219,16 @@ impl RemoteSupportService for Answering {
             return Err(Status::internal("the test expected no further watch"));
         };
         Ok(Response::new(play(messages, end)))
+    }
+
+    type WatchSessionsStream = BoxStream<'static, Result<WatchSessionsResponse, Status>>;
+
+    async fn watch_sessions(
+        &self,
+        request: Request<Streaming<WatchSessionsRequest>>,
+    ) -> Result<Response<Self::WatchSessionsStream>, Status> {
+        self.note(&request);
+        Err(Status::internal("the test expected no stream"))
     }
 }
 

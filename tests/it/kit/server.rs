@@ -52,6 +52,9 @@ impl Server {
             max_watches: 100_000,
             max_per_caller: 100_000,
             max_per_session: 100_000,
+            max_streams: 1_000,
+            max_streams_per_caller: 1_000,
+            max_per_stream: 10_000,
         };
         alter(&mut feed_settings, &mut watch_settings);
         let feed = Feed::new(read, list, feed_settings, clock, client.identities().clone());
@@ -79,8 +82,13 @@ impl Server {
         Self { service, calls, cutter: tokio::spawn(async move { cut.cut_slow_consumers().await }) }
     }
 
+    /// The service as the client of a connection sees it.
+    pub fn calls(&self) -> Calls {
+        self.calls.clone()
+    }
+
     pub fn client(&self) -> Client {
-        RemoteSupportServiceClient::new(self.calls.clone())
+        RemoteSupportServiceClient::new(self.calls())
     }
 }
 

@@ -5,6 +5,8 @@
 //! The seed alone determines a world. `GOTOASSIST_TEST_SEEDS=10000` sets the number of seeds, and
 //! `GOTOASSIST_TEST_SEED=42` replays one world.
 
+mod desk;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, atomic::Ordering},
@@ -167,6 +169,9 @@ impl World {
             let life = self.rng.choice(&self.sessions).unwrap().clone();
             watchers.spawn(watch(self.rng.fork(), self.servers.clone(), life));
         }
+        let desk =
+            desk::follow(self.rng.fork(), self.servers.clone(), self.sessions.clone(), is_poisoned);
+        watchers.spawn(desk);
         let mut sufferers = tokio::task::JoinSet::new();
         if is_poisoned {
             let active = Session { upstream_status: "active".to_owned(), ..Session::default() };
@@ -320,15 +325,21 @@ async fn watch(mut rng: Rng, servers: Servers, life: Life) -> Result<Told, Strin
             }
         }
     }
-    let mut truth: Vec<i32> = stages.iter().map(|(_, session)| session.status() as i32).collect();
-    truth.dedup();
-    ledger.check_against(&truth)?;
+    ledger.check_against(&statuses(&stages))?;
     Ok(told)
+}
+
+/// The statuses of a life.
+fn statuses(stages: &[(Duration, Session)]) -> Vec<i32> {
+    let mut statuses: Vec<i32> =
+        stages.iter().map(|(_, session)| session.status() as i32).collect();
+    statuses.dedup();
+    statuses
 }
 
 /// Whether a client retries. At the start of a stream, INTERNAL, UNKNOWN and `NOT_FOUND` may come
 /// from a fault of the vendor, so the client retries. Later in a stream it does not.
-pub(super) fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
+pub fn is_temporary(status: &tonic::Status, begin: Begin) -> bool {
     match status.code() {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => true,
         Code::Internal | Code::Unknown | Code::NotFound => begin != Begin::Under,

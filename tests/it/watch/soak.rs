@@ -4,6 +4,8 @@
 //! `GOTOASSIST_TEST_SOAK=full cargo test --release --test it a_soak -- --nocapture` runs the full
 //! test.
 
+mod desk;
+
 use std::{
     sync::{
         Arc,
@@ -35,6 +37,8 @@ use crate::kit::{process::Serve, request, soon, vendor::Vendor};
 /// The size of the test.
 struct Size {
     watchers: usize,
+    /// How many clients follow all sessions on one stream each.
+    desks: usize,
     sessions: usize,
     connections: usize,
     /// The time in which the sessions change, and the watchers come and go.
@@ -52,6 +56,7 @@ struct Size {
 
 const REDUCED: Size = Size {
     watchers: 500,
+    desks: 3,
     sessions: 50,
     connections: 4,
     span: Duration::from_secs(6),
@@ -69,6 +74,7 @@ const REDUCED: Size = Size {
 
 const FULL: Size = Size {
     watchers: 10_000,
+    desks: 10,
     sessions: 1_000,
     connections: 12,
     span: Duration::from_mins(2),
@@ -167,6 +173,13 @@ async fn soak(name: &str, size: &Size, vendor: &Vendor, served: &Serve) {
         };
         watchers.spawn(watcher.watch());
     }
+    for desk in 0..size.desks {
+        let sessions = truths.iter().enumerate();
+        let sessions = sessions.map(|(session, truth)| (id(name, session), truth.clone()));
+        let channel = channels[desk % channels.len()].clone();
+        let follower = desk::follower(rng.fork(), sessions.collect(), calm_at, size.span);
+        watchers.spawn(desk::follow(follower, channel, call_stats.clone()));
+    }
     drop(channels);
     let limit = size.span + Duration::from_secs(90);
     let mut peak: f64 = 0.0;
@@ -188,12 +201,13 @@ async fn soak(name: &str, size: &Size, vendor: &Vendor, served: &Serve) {
     let counters = vendor.counters();
     let of = |count: &AtomicUsize| count.load(Ordering::Relaxed);
     println!(
-        "{name}, {:.0?}: {} watchers on {} sessions: {} streams, {} messages, {} status changes \
+        "{name}, {:.0?}: {} watchers on {} sessions, and {} clients of all: {} streams, {} messages, {} status changes \
          told; {} requests to the vendor, {} of them failed on purpose; at most {:.0} MB, {:.0} s \
          of processor time",
         start.elapsed(),
         size.watchers,
         size.sessions,
+        size.desks,
         of(&call_stats.streams),
         of(&call_stats.messages),
         of(&call_stats.transitions),

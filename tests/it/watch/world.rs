@@ -249,7 +249,7 @@ impl Vendor {
 }
 
 /// A client for unary calls, which no test here uses.
-fn unconnected_client(clock: Clock) -> traffic::Client {
+pub fn unconnected_client(clock: Clock) -> traffic::Client {
     #[derive(clap::Parser)]
     struct Arguments {
         #[command(flatten)]

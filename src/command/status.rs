@@ -1,0 +1,30 @@
+//! The statuses of sessions and their changes as text, in colour.
+
+use anstyle::{AnsiColor, Style};
+
+use crate::proto::{SessionStatus, StatusTransition};
+
+/// The vendor's name of a status, in the colour of that status.
+pub fn name(status: SessionStatus) -> String {
+    let (name, style) = name_and_style(status);
+    format!("{style}{name}{style:#}")
+}
+
+/// The vendor's name of a status, and how to print it.
+pub fn name_and_style(status: SessionStatus) -> (&'static str, Style) {
+    let (name, colour) = match status {
+        SessionStatus::Unspecified => ("unknown", AnsiColor::Magenta),
+        SessionStatus::NotStarted => ("notStarted", AnsiColor::Cyan),
+        SessionStatus::Waiting => ("waiting", AnsiColor::Yellow),
+        SessionStatus::Active => ("active", AnsiColor::Green),
+        SessionStatus::Complete => ("complete", AnsiColor::Blue),
+        SessionStatus::Abandoned => ("abandoned", AnsiColor::Red),
+    };
+    (name, Style::new().fg_color(Some(colour.into())).bold())
+}
+
+/// A change of a status, such as `waiting → active`.
+pub fn transition(transition: &StatusTransition) -> String {
+    let (from, to) = (name(transition.from_status()), name(transition.to_status()));
+    format!("{from} → {to}{}", if transition.inferred { " (inferred)" } else { "" })
+}
