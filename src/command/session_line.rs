@@ -11,7 +11,7 @@ const DIM: Style = Style::new().dimmed();
 
 /// The line above the sessions.
 pub fn heading() -> String {
-    let line = columns("STARTED", format!("{:<10}", "STATUS"), "SESSION", "CUSTOMER", "EXPERT");
+    let line = columns("STARTED", "STATUS    ", "SESSION", "CUSTOMER", "EXPERT");
     format!("{DIM}{line}{DIM:#}")
 }
 
@@ -36,10 +36,10 @@ pub fn line(session: &Session) -> String {
     };
     let [customer, expert] = [&session.customer_name, &session.expert_name]
         .map(|name| clean(name.as_deref().unwrap_or_default()));
-    columns(&started_at, name, &clean(id), &customer, &expert)
+    columns(&started_at, &name, &clean(id), &customer, &expert)
 }
 
-fn columns(started_at: &str, status: String, id: &str, customer: &str, expert: &str) -> String {
+fn columns(started_at: &str, status: &str, id: &str, customer: &str, expert: &str) -> String {
     let line = format!("{started_at:<20}  {status}  {id:<12}  {customer:<24}  {expert}");
     line.trim_end().to_owned()
 }
