@@ -26,7 +26,8 @@ WORTH_RESUMING = {
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.ABORTED,
 }
-# The codes of a broken connection. From the service itself they are final.
+# Without a reason, these codes mean a broken connection. With a reason, they come from the service
+# and are final.
 WORTH_RESUMING_WITHOUT_REASON = {
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNKNOWN,
@@ -61,17 +62,17 @@ def connect():
 
 
 def watch(service, session_id):
-    """Yields every message of a session until it is over.
+    """Yields every message of a session until the session is over.
 
-    Each end but that one is followed by a new stream that goes on after the last message, so
-    nothing is missed and nothing comes twice.
+    If a stream ends earlier, a new stream continues after the last message, so no message is lost
+    or repeated.
     """
     request = api.WatchSessionRequest(session_id=session_id)
     delay = FIRST_DELAY
     while True:
         try:
             for message in service.WatchSession(
-                request, timeout=LONGEST_WATCH, metadata=naming(session_id)
+                request, timeout=LONGEST_WATCH, metadata=session_metadata(session_id)
             ):
                 yield message
                 request.resume_token = message.resume_token
@@ -87,9 +88,9 @@ def watch(service, session_id):
         time.sleep(pause)
 
 
-def naming(session_id):
-    """Metadata by which a proxy brings all who ask for a session to the same replica, where they
-    share a poll."""
+def session_metadata(session_id):
+    """Metadata with the session. A proxy can then route all callers of a session to the same
+    replica, where they share a poll."""
     return (("session-id", quote_plus(session_id)),)
 
 
@@ -101,7 +102,7 @@ def worth_resuming(error):
 
 
 def details(error, kind):
-    """The details of that kind which an error of the service carries."""
+    """The details of one kind in an error of the service."""
     status = rpc_status.from_call(error)
     for packed in status.details if status else ():
         detail = kind()
@@ -141,7 +142,7 @@ def main(command, *names):
         try:
             if command == "get":
                 request = api.GetSessionRequest(session_id=name)
-                show(service.GetSession(request, timeout=DEADLINE, metadata=naming(name)))
+                show(service.GetSession(request, timeout=DEADLINE, metadata=session_metadata(name)))
             elif command == "links":
                 request = api.ListSystemLinksRequest(system_domain=name)
                 show(service.ListSystemLinks(request, timeout=DEADLINE))

@@ -13,7 +13,7 @@ import {
 } from "../gen/gotoassist/remotesupport/v1/remote_support_service_pb.js";
 import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";
 import { describe } from "./failure.js";
-import { naming, watch } from "./watch.js";
+import { sessionHeaders, watch } from "./watch.js";
 
 const deadline = { timeoutMs: 10_000 };
 
@@ -46,7 +46,7 @@ async function call(command: string, name: string) {
     case "get":
       show(
         GetSessionResponseSchema,
-        await service.getSession({ sessionId: name }, { ...deadline, headers: naming(name) }),
+        await service.getSession({ sessionId: name }, { ...deadline, headers: sessionHeaders(name) }),
       );
       break;
     case "links":
