@@ -1,6 +1,7 @@
 //! The endpoint for the vendor's callbacks. A callback is an unsigned POST when a session changes.
-//! It is only a hint to ask the vendor sooner: nothing of it is believed, stored or logged, and its
-//! sender learns nothing. The caller says what a hint does, so this module knows no polls.
+//! It is only a hint to ask the vendor sooner. The service does not believe, store or log anything
+//! of it, and the answer reveals nothing to its sender. This module passes each hint to a function
+//! of the caller, so it does not depend on polls.
 
 mod body;
 mod metric;
@@ -54,7 +55,7 @@ const LIMITS: Limits = Limits {
     drain: Duration::from_secs(1),
 };
 
-/// After so many requests with a wrong secret, one line of the log asks for the operator.
+/// After this many requests with a wrong secret, one warning in the log asks the operator to look.
 const MANY_WRONG_SECRETS: u64 = 100;
 
 /// The endpoint for callbacks. All clones share its state.
@@ -116,7 +117,7 @@ impl Callbacks {
     }
 
     /// Gives each hint at its turn. Runs until it is dropped. The requests do not wait for it, so
-    /// that their time does not tell whether a session is known.
+    /// that the time of an answer does not reveal whether a session is known.
     async fn give_hints(&self) {
         loop {
             let session = self.pace.next().await;
@@ -142,14 +143,15 @@ impl Callbacks {
         }
     }
 
-    /// Offers the sessions that a body names. Returns the best result.
+    /// Offers a hint for each session that a body names. Returns the best result.
     fn take(&self, body: &[u8]) -> CallbackResult {
         let offers = body::sessions(body).into_iter().map(|session| self.pace.offer(session));
         offers.min().map_or(CallbackResult::Unreadable, CallbackResult::from)
     }
 }
 
-/// Answers any request. Only the secret, and after it the method, decide about the answer.
+/// Answers any request. The answer depends only on the path with its secret and, if the secret is
+/// right, on the method.
 async fn answer(State(callbacks): State<Callbacks>, request: Request) -> Response {
     let (result, response) = respond(&callbacks, request).await;
     metric::count(result);
@@ -178,8 +180,8 @@ async fn respond(callbacks: &Callbacks, request: Request) -> (CallbackResult, Re
     (result, StatusCode::NO_CONTENT.into_response())
 }
 
-/// Reads a body to its end, so that its sender also reads the answer. Of a body that is too large
-/// nothing is kept.
+/// Reads a body to its end, so that its sender also reads the answer. Keeps nothing of a body that
+/// is too large.
 async fn read(body: Body) -> Result<Vec<u8>, CallbackResult> {
     let (mut kept, mut is_too_large) = (Vec::new(), false);
     let mut chunks = body.into_data_stream();

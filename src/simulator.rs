@@ -1,10 +1,10 @@
-//! The simulator: the vendor's REST calls, its token endpoint, and all of their faults. Knows
-//! nothing of the service; docs/simulator.md is its manual.
+//! The simulator plays the vendor: its REST calls, its token endpoint, its status callbacks, and
+//! the faults of them all. It does not depend on the service. Its manual is docs/simulator.md.
 //!
 //! `api` receives a request. `world` finds the right answer with the help of `life` and `body`, and
 //! also the fault that a `rule` asks for. `play` applies the fault to the answer and sends it.
 //!
-//! All time is tokio's, so that the simulator follows paused time.
+//! All times come from tokio's clock, so that a test can pause them.
 
 mod answer;
 mod api;
@@ -94,7 +94,7 @@ impl Simulator {
         Ok(Self { listener, address, control })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
@@ -109,13 +109,13 @@ impl Simulator {
         format!("http://{}{TOKEN_PATH}", self.address)
     }
 
-    /// The handle that changes it while it runs.
+    /// The handle that changes the simulator while it runs.
     pub fn control(&self) -> Control {
         self.control.clone()
     }
 
-    /// Answers and calls back until `shutdown` is ready. Then, or when this future is dropped, all
-    /// connections are closed.
+    /// Answers requests and sends callbacks until `shutdown` is ready. Then it closes all
+    /// connections. Dropping this future closes them too.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let router = router(&self.control);
         let mut connections = JoinSet::new();
@@ -128,7 +128,7 @@ impl Simulator {
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => drop(connections.spawn(serve(stream, router.clone()))),
-                    // Out of file descriptors, most likely: let some be closed.
+                    // Most likely all file descriptors are in use. Some may be closed soon.
                     Err(_) => sleep(Duration::from_millis(50)).await,
                 },
             }
@@ -136,7 +136,7 @@ impl Simulator {
     }
 }
 
-/// A simulator without a port, for [`router`].
+/// Creates a simulator without a port. [`router`] answers its requests.
 pub fn control(config: &SimulateConfig) -> Result<Control, Error> {
     let Builtin { mut sessions, links } =
         builtin::builtin().map_err(|source| Error::SessionsJson("builtin.json".into(), source))?;
@@ -148,7 +148,7 @@ pub fn control(config: &SimulateConfig) -> Result<Control, Error> {
             .map_err(|source| Error::SessionsJson(path.clone(), source))?;
         sessions.extend(scripts);
     }
-    // The environment variable may be set to nothing.
+    // The environment variable may be empty.
     let faults = config.faults.iter().filter(|text| !text.trim().is_empty());
     let rules = faults.map(|text| text.parse()).collect::<Result<_, _>>()?;
     let settings = config.settings.clone();
@@ -157,9 +157,9 @@ pub fn control(config: &SimulateConfig) -> Result<Control, Error> {
     Ok(Control::new(start, clock)?)
 }
 
-/// Serves one connection in HTTP/1 or HTTP/2, whichever the client begins.
+/// Serves one connection. The first bytes of the client decide between HTTP/1 and HTTP/2.
 async fn serve(stream: TcpStream, router: Router) {
-    // Without it the last piece of an answer would wait for the client's acknowledgement.
+    // With Nagle's algorithm, the last piece of an answer would wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     let wire = wire::Wire::new(stream);
     let router = router.layer(Extension(wire.clone()));

@@ -27,7 +27,8 @@ WORTH_RESUMING = {
     code_pb2.DEADLINE_EXCEEDED,
     code_pb2.ABORTED,
 }
-# The codes of a broken connection. From the service itself they are final.
+# Without a reason, these codes mean a broken connection. With a reason, they come from the service
+# and are final.
 WORTH_RESUMING_WITHOUT_REASON = {code_pb2.INTERNAL, code_pb2.UNKNOWN, code_pb2.CANCELLED}
 
 
@@ -62,17 +63,17 @@ def connect():
 
 
 def watch(service, session_id):
-    """Yields every message of a session until it is over.
+    """Yields every message of a session until the session is over.
 
-    Each end but that one is followed by a new stream that goes on after the last message, so
-    nothing is missed and nothing comes twice.
+    If a stream ends earlier, a new stream continues after the last message, so no message is lost
+    or repeated.
     """
     request = api.WatchSessionRequest(session_id=session_id)
     delay = FIRST_DELAY
     while True:
         try:
             for message in service.WatchSession(
-                request, timeout=LONGEST_WATCH, metadata=naming(session_id)
+                request, timeout=LONGEST_WATCH, metadata=session_metadata(session_id)
             ):
                 yield message
                 request.resume_token = message.resume_token
@@ -124,9 +125,9 @@ def watch_many(service, session_ids):
         time.sleep(pause)
 
 
-def naming(session_id):
-    """Metadata by which a proxy brings all who ask for a session to the same replica, where they
-    share a poll."""
+def session_metadata(session_id):
+    """Metadata with the session. A proxy can then route all callers of a session to the same
+    replica, where they share a poll."""
     return (("session-id", quote_plus(session_id)),)
 
 
@@ -195,7 +196,7 @@ def main(command, *names):
         try:
             if command == "get":
                 request = api.GetSessionRequest(session_id=name)
-                show(service.GetSession(request, timeout=DEADLINE, metadata=naming(name)))
+                show(service.GetSession(request, timeout=DEADLINE, metadata=session_metadata(name)))
             elif command == "sessions":
                 status = session_pb2.SessionStatus.Value(f"SESSION_STATUS_{name.upper()}")
                 for page in pages(service, status):

@@ -1,5 +1,5 @@
-//! Finds the sessions that the body of a callback names. The vendor does not document the body, so
-//! JSON and forms are read, whatever the content type says. Nothing else of a body is used.
+//! Finds the sessions that the body of a callback names. Nothing else of a body is used. The vendor
+//! does not document the body, so both JSON and forms are read, whatever the content type says.
 
 use std::fmt;
 
@@ -9,18 +9,18 @@ use url::form_urlencoded;
 
 use crate::model::SessionId;
 
-/// The fields that name a session, without separators and in small letters.
+/// The names of the fields that name a session, without separators and in lower case.
 const NAMES: [&str; 4] = ["sessionid", "sessionstarttoken", "sessiontoken", "token"];
 
-/// How deep objects and arrays may be nested for their fields to be found.
+/// How many levels of nested objects and arrays are searched.
 const LEVELS: u8 = 3;
 
-/// The greatest number of names that are found. A session has an id and a token or two.
+/// The greatest number of names that are found. A session has an id and at most two tokens.
 pub(super) const MAX_NAMES: usize = 8;
 
 /// Returns the ids and tokens in a body, without duplicates. Returns none if the body cannot be read.
 pub(super) fn sessions(body: &[u8]) -> Vec<SessionId> {
-    // A name in another encoding does not hide the id.
+    // A customer's name in another encoding does not prevent the search for the id.
     let text = String::from_utf8_lossy(body);
     let text = text.trim_start_matches('\u{feff}').trim();
     let mut found = Found::default();
@@ -69,7 +69,7 @@ fn names_session(name: &str) -> bool {
     NAMES.iter().any(|known| letters().map(|byte| byte.to_ascii_lowercase()).eq(known.bytes()))
 }
 
-/// Looks at the fields of an object or array, and of `levels - 1` levels below it.
+/// Searches the fields of an object or array, and of `levels - 1` levels below it.
 fn read_json(text: &str, levels: u8, found: &mut Found) -> Result<(), Error> {
     let mut json = Deserializer::from_str(text);
     json.deserialize_any(Fields { levels, found })?;
@@ -82,7 +82,7 @@ fn read_value(value: &RawValue, is_name: bool, levels: u8, found: &mut Found) ->
     let digits = text.strip_prefix('-').unwrap_or(text);
     match text.as_bytes() {
         [b'{' | b'[', ..] if levels > 1 => return read_json(text, levels - 1, found),
-        // Half of a surrogate pair is valid in JSON, and names no session.
+        // JSON allows a string with half of a surrogate pair. It names no session.
         [b'"', ..] if is_name => {
             let _ = serde_json::from_str::<String>(text).map(|text| found.add(&text));
         }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_names_a_session_too_and_so_do_fields_one_level_down() {
+    fn tokens_and_nested_fields_name_a_session_too() {
         for body in [
             r#"{"sessionStartToken":42}"#,
             r#"{"sessionToken":"42"}"#,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn of_duplicate_fields_all_values_count_up_to_a_limit() {
+    fn all_values_of_duplicate_fields_count_up_to_a_limit() {
         assert_eq!(found(r#"{"sessionId":1,"sessionId":"2","sessionId":1}"#), ["1", "2"]);
         assert_eq!(found("sessionId=1&sessionId=2&sessionId=1"), ["1", "2"]);
         let many: Vec<_> = (0..1_000).map(|number| format!("sessionId={number}")).collect();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_session_is_unreadable() {
+    fn a_body_that_names_no_session_is_unreadable() {
         let long = format!(r#"{{"sessionId":"{}"}}"#, "x".repeat(513));
         for body in [
             "",

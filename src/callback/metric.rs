@@ -8,13 +8,13 @@ use super::pace::Offer;
 const CALLBACKS: &str = "gotoassist_callbacks_total";
 const OLDER_SECRET: &str = "gotoassist_callbacks_with_older_secret_total";
 
-/// What becomes of a request.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum CallbackResult {
-    /// It wakes the polls of a session, at once or after a moment.
+    /// It wakes the polls of a session, at once or at the session's turn.
     Accepted,
-    /// It says the same as one that waits for its turn.
+    /// A hint for the same session already waits for its turn.
     Merged,
     /// Too many sessions wait for their turn.
     RateLimited,

@@ -1,5 +1,5 @@
-//! Paces the hints: one a second for each session, and a hundred a second in all. What comes sooner
-//! waits for its turn, and several hints for a session that wait are one.
+//! Limits the rate of hints to one a second for each session, and to a hundred a second in all. A
+//! hint that comes sooner waits for its turn. Waiting hints for the same session are merged.
 
 use std::{
     cmp::Reverse,
@@ -25,7 +25,7 @@ const INTERVAL: Duration = Duration::from_millis(10);
 const BURST: u32 = 100;
 
 /// The greatest number of sessions in memory: those with a hint that waits, and those that had one
-/// in the last second. Their hints take ten seconds.
+/// in the last second. If all have a hint that waits, giving these hints takes ten seconds.
 const MAX_SESSIONS: usize = 1_000;
 
 /// The hints that wait.
@@ -39,27 +39,28 @@ pub(super) struct Pace {
 struct State {
     /// Each session in memory, and whether a hint waits.
     sessions: HashMap<SessionId, bool>,
-    /// The turn of each session in memory, by time and order. Then a hint that waits is given, and
-    /// otherwise the session is forgotten.
+    /// The turn of each session in memory, sorted by time and order. At its turn, the hint that
+    /// waits is given. If no hint waits, the session is removed from memory.
     turns: BinaryHeap<Reverse<(Instant, u64, SessionId)>>,
     /// How many turns there have been.
     order: u64,
-    /// When the hints that were given are paid for, at one in [`INTERVAL`].
-    paid_at: Instant,
+    /// When the hints given so far would have ended at a rate of one in each [`INTERVAL`]. This is
+    /// the theoretical arrival time of the generic cell rate algorithm (GCRA).
+    theoretical_arrival: Instant,
 }
 
-/// What becomes of a hint.
+/// What happens to a hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Offer {
     /// It is given, at once or at the session's turn.
     Accepted,
-    /// It is the same as one that waits.
+    /// A hint for the same session already waits.
     Merged,
-    /// Too many wait.
+    /// Too many sessions are in memory.
     Refused,
 }
 
-/// What comes next.
+/// What the task does next.
 #[derive(Debug)]
 enum Turn {
     Hint(SessionId),
@@ -74,7 +75,7 @@ impl Pace {
             sessions: HashMap::new(),
             turns: BinaryHeap::new(),
             order: 0,
-            paid_at: Instant::now(),
+            theoretical_arrival: Instant::now(),
         };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
@@ -134,7 +135,7 @@ impl State {
                 return Turn::At(*at);
             }
             if self.sessions.get(session).is_some_and(|waits| *waits) {
-                let ahead = self.paid_at.saturating_duration_since(now);
+                let ahead = self.theoretical_arrival.saturating_duration_since(now);
                 let wait = ahead.saturating_sub(INTERVAL * (BURST - 1));
                 if !wait.is_zero() {
                     return Turn::At(now + wait);
@@ -142,7 +143,7 @@ impl State {
             }
             let Some(Reverse((_, _, session))) = self.turns.pop() else { return Turn::Idle };
             if self.sessions.remove(&session) == Some(true) {
-                self.paid_at = self.paid_at.max(now) + INTERVAL;
+                self.theoretical_arrival = self.theoretical_arrival.max(now) + INTERVAL;
                 self.sessions.insert(session.clone(), false);
                 self.add_turn(now + SESSION_INTERVAL, session.clone());
                 return Turn::Hint(session);
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_session_without_end_gets_one_hint_a_second() {
+    async fn a_session_with_many_hints_gets_one_a_second() {
         let (pace, start) = (Pace::new(), Instant::now());
         let flood = async {
             for _ in 0..1_000 {
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn sessions_without_end_take_no_memory_without_end() {
+    async fn the_number_of_sessions_in_memory_is_limited() {
         let (pace, start) = (Pace::new(), Instant::now());
         let offers: Vec<_> = (0..100_000).map(|number| pace.offer(session(number))).collect();
         let accepted = offers.iter().filter(|offer| **offer == Offer::Accepted).count();

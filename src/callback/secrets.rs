@@ -147,7 +147,7 @@ fn parse(text: &[u8]) -> Result<Vec<Digest>, SecretsError> {
     let not_text =
         |error| SecretsError::Unreadable(io::Error::new(io::ErrorKind::InvalidData, error));
     let text = std::str::from_utf8(text).map_err(not_text)?;
-    // Not trimmed before, so that empty lines count.
+    // The text is not trimmed first, because empty lines count for the line numbers.
     let lines = text.trim_start_matches('\u{feff}').lines().map(trimmed).enumerate();
     let secrets = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let digests: Vec<_> = secrets
@@ -213,7 +213,7 @@ mod tests {
         }
         assert!(matches!(open(&NEW.repeat(5_000)), Err(SecretsError::TooLong)));
         assert!(matches!(Secrets::open(Path::new("/no/file")), Err(SecretsError::Unreadable(_))));
-        // It never ends.
+        // This file never ends.
         assert!(matches!(Secrets::open(Path::new("/dev/zero")), Err(SecretsError::TooLong)));
     }
 

@@ -63,7 +63,7 @@ pub fn command() -> clap::Command {
             let argument = argument.allow_negative_numbers(takes_value);
             let variable = match (argument.get_env(), argument.get_long()) {
                 (Some(variable), _) => variable.to_owned(),
-                // A variable for --check that is left in the environment would keep a service down.
+                // --check has no variable. If somebody left it set, the service would not start.
                 (None, None | Some("check")) => return argument,
                 (None, Some(flag)) => {
                     format!("{prefix}{}", flag.replace('-', "_").to_uppercase()).into()
@@ -94,7 +94,8 @@ fn lines(argument: &Arg, matches: &ArgMatches) -> Vec<String> {
     let (Some(flag), Some(values)) = (argument.get_long(), matches.get_raw(id)) else {
         return Vec::new();
     };
-    // A flag that --help hides may also be a secret: HTTPS_PROXY may hold a password.
+    // The value of a flag that --help does not show is hidden too. Such a flag is `--https-proxy`,
+    // which may hold a password.
     if argument.is_hide_env_values_set() || argument.is_hide_set() {
         let is_set = matches.value_source(id) != Some(ValueSource::DefaultValue);
         return is_set.then(|| format!("--{flag} (set)")).into_iter().collect();
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_what_was_given_and_what_is_default() {
+    fn given_values_and_defaults_are_shown() {
         let lines = shown(&["--listen", "[::1]:1", "--allow-client", "a,b", "--trust-network"]);
         for line in [
             "--listen [::1]:1",

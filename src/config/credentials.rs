@@ -113,8 +113,8 @@ impl CredentialsConfig {
         }
     }
 
-    /// Returns every problem of the configuration, each as a sentence. `is_exposed`: other machines
-    /// can reach the service. `has_tls`: the service serves TLS.
+    /// Returns every problem of the configuration, each as a sentence. `is_exposed` is whether
+    /// other machines can reach the service. `has_tls` is whether the service serves TLS.
     pub fn problems(&self, is_exposed: bool, has_tls: bool) -> Vec<String> {
         let mut problems = Vec::new();
         match self.mode {
@@ -277,13 +277,13 @@ mod tests {
     const SERVICE: &str = "--credentials service --client-id i --client-secret s --refresh-token r";
 
     #[test]
-    fn caller_mode_needs_nothing_and_wonders_about_unused_secrets() {
+    fn caller_mode_needs_no_flags_and_reports_unused_secrets() {
         assert!(problems("", true, false).is_empty());
         assert_eq!(problems("--client-secret x --allow-client y", true, false).len(), 2);
     }
 
     #[test]
-    fn all_problems_are_told_together() {
+    fn all_problems_are_reported_together() {
         let line = "--credentials service --refresh-token a --refresh-token-file /nowhere/b \
             --token-url http://example.org/token --allow-client *";
         let problems = problems(line, true, false);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_service_lends_its_credential_beyond_this_machine_to_known_callers_only() {
+    fn an_exposed_service_with_its_own_credential_must_check_its_callers() {
         assert_eq!(problems(SERVICE, true, true).len(), 1);
         assert!(problems(SERVICE, false, false).is_empty());
         for known in ["--trust-network", "--client-tokens-file t", "--client-ca c"] {
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_cannot_run_over_into_another_host() {
+    fn a_prefix_cannot_match_another_host() {
         for name in ["web", "web.example.org", "web-*", "spiffe://a/ns/*", "spiffe://a/ns/b"] {
             assert!(is_name_or_prefix(name), "{name}");
         }

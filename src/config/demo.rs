@@ -30,10 +30,10 @@ pub struct DemoConfig {
 }
 
 impl DemoConfig {
-    /// The configuration of a service in front of the simulated vendor at `upstream_url`, which
-    /// takes callbacks with the secret in a file. Where the vendor calls back, polls are as rare as
-    /// under a real quota, so that the callbacks show. The others are frequent. The environment,
-    /// which is meant for `serve`, has no effect.
+    /// The configuration of a service in front of the simulated vendor at `upstream_url`. The
+    /// service accepts callbacks with the secret in a file. Polls of waiting and active sessions
+    /// are as rare as under a real quota, so that the effect of the callbacks is visible. Other
+    /// polls are frequent. The environment has no effect, because it is meant for `serve`.
     pub fn serve(
         &self,
         upstream_url: &str,

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_reads_as_it_prints() {
+    fn a_printed_address_can_be_parsed_again() {
         for text in ["127.0.0.1:50051", "[::]:0", "unix:/run/facade.sock"] {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
         }

@@ -118,8 +118,8 @@ pub struct PollConfig {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = positive_duration)]
     pub poll_ended: Duration,
 
-    /// Whether the service reads the vendor's list of sessions, to poll those sessions first that
-    /// have changed
+    /// Whether the service reads the vendor's list of sessions. It then polls the sessions first
+    /// that have changed
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Sweep::Auto)]
     pub sweep: Sweep,
 
@@ -150,9 +150,9 @@ pub struct PollConfig {
 /// Whether the service reads the vendor's list of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Sweep {
-    /// For each credential for which the list costs less than single polls.
+    /// For each credential for which the list costs fewer requests than single polls.
     Auto,
-    /// Only for those who ask for all sessions.
+    /// Only for callers that ask for all sessions.
     Off,
 }
 
@@ -161,8 +161,8 @@ pub enum Sweep {
 #[command(next_help_heading = "Limits and drain")]
 #[group(skip)]
 pub struct LimitsConfig {
-    /// Deadline of a call that has none, from its headers on. For a watch it limits the time until
-    /// the first message
+    /// Deadline of a call that sets none. The time begins when the headers arrive. For a watch it
+    /// limits the time until the first message
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = positive_duration)]
     pub default_deadline: Duration,
 
@@ -231,7 +231,7 @@ mod tests {
     use crate::config::from_flags;
 
     #[test]
-    fn zero_is_refused_where_nothing_would_work_with_it() {
+    fn zero_is_refused_for_limits_and_times_that_must_be_positive() {
         for flag in ["--max-calls", "--max-streams", "--upstream-burst", "--max-header-list"] {
             let error = from_flags::<ServeConfig>([flag, "0"]).unwrap_err().to_string();
             assert!(error.contains(flag) && error.contains("must be at least 1"), "{error}");

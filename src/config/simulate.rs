@@ -134,19 +134,22 @@ pub struct Settings {
     pub shape: Shape,
 }
 
-/// Seconds, from a duration such as `30days`.
+/// Parses a duration such as `30days`. Returns it in seconds.
 fn seconds(text: &str) -> Result<f64, humantime::DurationError> {
     humantime::parse_duration(text).map(|duration| duration.as_secs_f64())
 }
 
-/// A share or probability.
-fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse().map_err(|_| "expected a number from 0 to 1")?;
-    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("expected 0 to 1".into()) }
+/// Parses a share, which is a number from 0 to 1.
+fn share(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("must be a number from 0 to 1"),
+    }
 }
 
 impl SimulateConfig {
-    /// The defaults for tests: a free port of the loopback address, and no rate limit.
+    /// The settings for tests. Only two differ from the defaults of the command line: the port is a
+    /// free one of the loopback address, and there is no rate limit.
     pub fn on_free_port() -> Self {
         let settings = Settings { rate_limit: 0, ..Settings::default() };
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), settings, ..Self::default() }
@@ -169,10 +172,10 @@ impl Default for Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RateLimitScope {
-    /// All requests, which is how the documentation's "per API" reads.
+    /// All requests share it, as the documentation seems to mean with "per API".
     #[default]
     Api,
-    /// The requests of one token, or of one principal of issued tokens.
+    /// The requests of one token share it, or those of one principal of issued tokens.
     Credential,
 }
 
@@ -193,7 +196,7 @@ pub enum RetryAfterForm {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Refusal {
-    /// 403 with `InvalidToken` in the body, which the real gateway was seen to send.
+    /// 403 with `InvalidToken` in the body. Others have seen the real gateway send it.
     #[default]
     InvalidToken,
     /// 401, as the documentation says.

@@ -48,7 +48,8 @@ pub(super) fn base_url(text: &str) -> Result<Url, String> {
     }
 }
 
-/// Accepts any text. clap prints each value that it refuses, and this one may hold a password.
+/// Accepts any text. clap prints the values that it refuses, so it must never refuse this one,
+/// which may hold a password.
 #[expect(clippy::unnecessary_wraps, reason = "clap requires this signature")]
 pub(super) fn secret(text: &str) -> Result<SecretString, Infallible> {
     Ok(text.into())

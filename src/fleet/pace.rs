@@ -104,7 +104,8 @@ impl Pace {
     /// Records a 429.
     pub(super) fn slow_down(&mut self, retry_after: Option<Duration>, now: Instant) {
         self.refill(now);
-        // Requests that were in flight at the first 429 bring further ones, which are no news.
+        // Requests that were in flight at the first 429 often get a 429 too. These do not lower the
+        // rate again.
         if self.slowed_at.is_none_or(|at| now.duration_since(at) >= WINDOW) {
             self.rate = (self.rate * SLOWER).max(self.limit * SLOWEST);
             self.slowed_at = Some(now);

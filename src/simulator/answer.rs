@@ -1,4 +1,4 @@
-//! An answer before it goes out, and the forms of the vendor's errors.
+//! An answer before it is sent, and the forms of the vendor's errors.
 
 use std::{
     io::{self, Read},
@@ -29,7 +29,7 @@ pub(super) struct Answer {
     pub duration: Duration,
 }
 
-/// In how many pieces a body is sent over some time.
+/// The number of pieces of a body that is sent over some time.
 const PIECES: u32 = 100;
 
 impl Answer {
@@ -81,9 +81,10 @@ impl Answer {
         self
     }
 
-    /// Sets the header fields that every answer carries, for the request with this number.
+    /// Sets the header fields that every answer has: the id of the request with this number, and
+    /// the date.
     #[must_use]
-    pub(super) fn signed(self, number: u64, now: Timestamp) -> Self {
+    pub(super) fn with_id_and_date(self, number: u64, now: Timestamp) -> Self {
         self.header("x-amzn-requestid", format!("00000000-0000-4000-8000-{number:012}"))
             .header("date", http_date(now))
     }

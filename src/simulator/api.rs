@@ -24,9 +24,9 @@ use super::{
 };
 use crate::config::simulate::ErrorBody;
 
-/// Where the REST calls are, as with the vendor.
+/// The path of the REST calls, as with the vendor.
 pub const BASE_PATH: &str = "/G2A/rest/v1";
-/// Where the token endpoint is, as with the vendor.
+/// The path of the token endpoint, as with the vendor.
 pub const TOKEN_PATH: &str = "/oauth/token";
 
 /// The whole simulator as a router, for tests without a socket. A fault that needs a socket is
@@ -48,7 +48,7 @@ async fn session(
     id: Result<Path<String>, PathRejection>,
     parts: Parts,
 ) -> Response {
-    // An id that is not UTF-8 is no route of the vendor's.
+    // The vendor has no route for an id that is not UTF-8.
     answer(&control, id.map_or(Call::NoSuchRoute, |Path(id)| Call::Session(id)), parts).await
 }
 
@@ -90,7 +90,7 @@ async fn wrong_token_method() -> Response {
 
 /// Answers a REST request, and counts it.
 async fn answer(control: &Control, call: Call, parts: Parts) -> Response {
-    // A statement of its own: the lock must be free again before anything is awaited.
+    // This is a separate statement, so that the lock is released before the next await.
     let plan = control.world().plan(request(call, &parts));
     let in_flight = control.in_flight();
     let response = send(plan, parts.version, parts.extensions.get().cloned()).await;
@@ -106,10 +106,10 @@ async fn send(plan: Plan, version: Version, wire: Option<Wire>) -> Response {
         Outcome::Answer(answer) => answer.into_response(),
         Outcome::Hang => pending().await,
         Outcome::Socket { steps, instead } => {
-            // In HTTP/2 other requests share the socket, and bytes of HTTP/1 mean nothing.
+            // HTTP/2 has no bare socket: requests share it, and it carries no bytes of HTTP/1.
             let wire = wire.filter(|_| version < Version::HTTP_2);
             let Some(stream) = wire.and_then(|wire| wire.take()) else { return instead };
-            // An error means that the client has gone, which may well be its answer.
+            // An error means that the client has left, as a client may after such a fault.
             let _ = wire::perform(steps, stream).await;
             Answer::empty(200).into_response()
         }

@@ -12,12 +12,12 @@ use crate::config::simulate::{
     TimestampForm,
 };
 
-/// Fields in the vendor's order, which matters to a client that reads half of a body. Their values
-/// are JSON text, so that a number keeps all of its digits.
+/// The fields of a JSON object in the vendor's order. The order matters to a client that reads half
+/// of a body. The values are JSON text, so that a number keeps all of its digits.
 #[derive(Default)]
 pub(super) struct Object(Vec<(String, String)>);
 
-/// The fields that are there only if they apply.
+/// The fields that a session has only if they apply to it.
 const IF_APPLICABLE: &str = "partnerObject partnerObjectUrl startedAt customerJoinedAt endedAt \
     unattendedMachineName unattendedMachineUuid accountName customerName customerEmail \
     customerJoinUrl notes sessionRecordingUrl collaborators";
@@ -43,11 +43,11 @@ const LISTED: [&str; 17] = [
     "sessionRecordingUrl",
 ];
 
-/// The fields by which an element of the list says which session it is.
+/// The fields that identify the session of an element of the list.
 const IDENTITY: [&str; 3] = ["sessionStartToken", "customerJoinUrl", "sessionId"];
 
-/// The object of a session at a moment. `put_at` is when its script was put; `count` is another
-/// number in every answer.
+/// The JSON object of a session at a moment. `put_at` is the time when its script was added.
+/// `count` is a number that differs in every answer.
 pub(super) fn session(
     script: &SessionScript,
     moment: &Moment,
@@ -62,7 +62,7 @@ pub(super) fn session(
     }
     set("sessionType", quoted("screen_sharing"));
     set("status", quoted(&status(&moment.status, shape.statuses)));
-    // A key that does not fit f64.
+    // An f64 cannot hold this key exactly.
     set("accountKey", "1842200297248054807".into());
     set("expertName", quoted("Erika Expert"));
     set("expertEmail", quoted("erika.expert@example.com"));
@@ -115,7 +115,7 @@ pub(super) fn session(
     object
 }
 
-/// The time so many seconds after the script was put.
+/// The time that is `seconds` after the script was added.
 pub(super) fn time(put_at: Timestamp, seconds: f64) -> Timestamp {
     let offset = SignedDuration::try_from_secs_f64(seconds).unwrap_or_default();
     put_at.saturating_add(offset).unwrap_or(Timestamp::MAX)
@@ -152,8 +152,9 @@ impl Object {
         }
     }
 
-    /// Makes the object of a session an element of the list, with the documented fields only.
-    pub(super) fn listed(&mut self, start_token: &str, ids: KeyForm, has_id: bool) {
+    /// Turns the object of a session into an element of the list, which has only the documented
+    /// fields.
+    pub(super) fn make_list_element(&mut self, start_token: &str, ids: KeyForm, has_id: bool) {
         if self.0.iter().all(|(name, _)| name != "sessionStartToken") {
             self.set("sessionStartToken", quoted(start_token));
         }
@@ -163,15 +164,16 @@ impl Object {
         self.write_ids(ids);
     }
 
-    /// Replaces all but the identity of an element of the list with the content of another.
+    /// Replaces all fields of an element of the list with those of another element, except the
+    /// fields that identify its session.
     pub(super) fn mix(&mut self, other: Self) {
         let is_identity = |name: &str| IDENTITY.contains(&name);
         self.0.retain(|(name, _)| is_identity(name));
         self.0.extend(other.0.into_iter().filter(|(name, _)| !is_identity(name)));
     }
 
-    /// Makes the object of a session the body of a callback.
-    pub(super) fn called_back(&mut self, start_token: &str, ids: CallbackIds, order: FieldOrder) {
+    /// Turns the object of a session into the body of a callback.
+    pub(super) fn make_callback(&mut self, start_token: &str, ids: CallbackIds, order: FieldOrder) {
         match ids {
             CallbackIds::Text => {}
             CallbackIds::Number => self.write_ids(KeyForm::Number),
@@ -186,7 +188,7 @@ impl Object {
         }
     }
 
-    /// Writes the ids that are made of digits in one form.
+    /// Writes the ids in one form, if they consist of digits.
     fn write_ids(&mut self, form: KeyForm) {
         for (name, value) in &mut self.0 {
             if matches!(name.as_str(), "sessionId" | "sessionStartToken") {
@@ -195,7 +197,8 @@ impl Object {
         }
     }
 
-    /// The object as a form: texts as they are, all else as JSON. A form has no null.
+    /// The object as a form. It has texts as they are, and other values as JSON. Null fields are
+    /// left out, because a form has no null.
     pub(super) fn form(mut self, shape: Shape) -> String {
         self.add_unknown(shape);
         let mut form = form_urlencoded::Serializer::new(String::new());
@@ -224,7 +227,7 @@ impl Object {
     }
 }
 
-/// A status such as `notStarted` in other letters.
+/// A status such as `notStarted` in another spelling.
 fn status(status: &str, form: Option<StatusForm>) -> String {
     let mut spaced = String::new();
     for letter in status.chars() {
@@ -248,8 +251,8 @@ fn status(status: &str, form: Option<StatusForm>) -> String {
     }
 }
 
-/// A JSON number or string of digits in the given form. Anything else is unchanged, and so is a
-/// string such as `"007"`, which JSON has no number for.
+/// A JSON number or string of digits in the given form. Any other value is unchanged. So is a
+/// string such as `"007"`, because a JSON number has no leading zeros.
 fn key(value: &str, form: Option<KeyForm>) -> String {
     let number = value.trim_matches('"');
     let digits = number.strip_prefix('-').unwrap_or(number);

@@ -1,5 +1,5 @@
-//! The sessions and links that are always there, as docs/simulator.md lists them. All but the
-//! longest are in builtin.json.
+//! The built-in sessions and links, which docs/simulator.md lists. All except the longest session
+//! are in builtin.json.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::{life::SessionScript, world::LinksScript};
 
-/// The session whose body the fault `foreign-session` sends.
-pub(super) const STRANGER_ID: &str = "250040399";
+/// The session whose body the fault `foreign-session` sends by default.
+pub(super) const FOREIGN_ID: &str = "250040399";
 
 #[derive(Deserialize)]
 pub(super) struct Builtin {

@@ -1,5 +1,5 @@
-//! The status callbacks: when the customer joins a session and when the session ends, its callback
-//! URL gets a POST. Nothing depends on whether it arrives.
+//! Sends the status callbacks. The callback URL of a session gets a POST when the customer joins
+//! and when the session ends. If a callback does not arrive, it is only counted.
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -15,17 +15,17 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{body, chance::strikes, control::Control, life::Life, world::World};
+use super::{body, chance::is_chosen, control::Control, life::Life, world::World};
 use crate::config::simulate::CallbackBody;
 
-/// The most callbacks under way at the same time.
+/// The most callbacks in flight.
 const CONCURRENCY: usize = 64;
-/// The most callbacks under way or waiting. Further ones are lost.
+/// The most callbacks in flight or waiting. Further callbacks are lost.
 const WAITING_LIMIT: usize = 10_000;
-/// The most time for one callback.
+/// The longest time for one callback.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// What is to happen, by the time and then in the order in which it was planned.
+/// The planned transitions and callbacks, sorted by time and then by the order of planning.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     transitions: BTreeMap<(Instant, u64), Transition>,
@@ -33,16 +33,16 @@ pub(super) struct Schedule {
     count: u64,
 }
 
-/// A step of a session that a callback tells.
+/// A step of a session that causes a callback.
 #[derive(Debug)]
 struct Transition {
     id: String,
-    /// The number of the life: another one with the same id may have replaced it.
+    /// The number of the life, since another life with the same id may have replaced it.
     life: u64,
     step: usize,
 }
 
-/// A POST.
+/// A callback that can be sent.
 #[derive(Clone, Debug)]
 pub(super) struct Callback {
     url: Uri,
@@ -51,7 +51,7 @@ pub(super) struct Callback {
 }
 
 impl Schedule {
-    /// Numbers what is planned and who lives.
+    /// Returns a new number, for an entry of the schedule or for a life.
     pub(super) fn next_number(&mut self) -> u64 {
         self.count += 1;
         self.count
@@ -60,14 +60,14 @@ impl Schedule {
     /// Plans the transitions of a life, or only those that happen later than `after`.
     fn plan(&mut self, life: &Life, after: Option<Instant>) {
         let is_later = |at: Instant| after.is_none_or(|after| at > after);
-        for (at, step) in life.announced().filter(|(at, _)| is_later(*at)) {
+        for (at, step) in life.callback_steps().filter(|(at, _)| is_later(*at)) {
             let transition = Transition { id: life.script.id.clone(), life: life.number, step };
             let number = self.next_number();
             self.transitions.insert((at, number), transition);
         }
     }
 
-    /// When there is something to do next.
+    /// The time of the next transition or callback.
     fn next(&self) -> Option<Instant> {
         let first = [self.transitions.keys().next(), self.outbox.keys().next()];
         first.into_iter().flatten().map(|(at, _)| *at).min()
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    /// Plans all callbacks to come anew, because the general URL has changed.
+    /// Plans all future callbacks again, because the general URL has changed.
     pub(super) fn replan_callbacks(&mut self) {
         self.schedule.transitions.clear();
         let now = Instant::now();
@@ -104,21 +104,21 @@ impl World {
         }
     }
 
-    /// Writes the callbacks about what has happened by now.
+    /// Creates the callbacks about the transitions until now.
     pub(super) fn collect_callbacks(&mut self) {
         let now = Instant::now();
         let settings = self.settings.callbacks.clone();
         let delay = Duration::try_from_secs_f64(settings.delay).unwrap_or_default();
         while let Some((at, transition)) = pop(&mut self.schedule.transitions, now) {
             let Some(callback) = self.callback(&transition) else { continue };
-            // Each callback of a session has a chance of its own.
+            // Each callback of a session is chosen on its own.
             let what = |what: &str| format!("{what} {}", transition.step);
-            if strikes(self.seed, &what("lost"), &transition.id, settings.loss) {
+            if is_chosen(self.seed, &what("lost"), &transition.id, settings.loss) {
                 self.counters.callbacks_lost += 1;
                 continue;
             }
             let Some(at) = at.checked_add(delay) else { continue };
-            if strikes(self.seed, &what("sent twice"), &transition.id, settings.doubled) {
+            if is_chosen(self.seed, &what("sent twice"), &transition.id, settings.doubled) {
                 let number = self.schedule.next_number();
                 self.schedule.outbox.insert((at, number), callback.clone());
             }
@@ -146,7 +146,7 @@ impl World {
         let moment = script.after(script.steps.get(..=transition.step)?)?;
         let shape = script.shape.or(self.settings.shape);
         let mut object = body::session(script, &moment, shape, *since_time, self.request_count);
-        object.called_back(start_token, settings.ids, settings.order);
+        object.make_callback(start_token, settings.ids, settings.order);
         let (content_type, body) = match settings.body {
             CallbackBody::Json => ("application/json;charset=UTF-8", object.text(shape)),
             CallbackBody::Form => ("application/x-www-form-urlencoded", object.form(shape)),
@@ -161,7 +161,7 @@ pub(super) async fn send_all(control: Control) -> Infallible {
     let permits = Arc::new(Semaphore::new(CONCURRENCY));
     let mut sending = JoinSet::new();
     loop {
-        // A statement of its own: the lock must be free again before anything is awaited.
+        // This is a separate statement, so that the lock is released before the next await.
         let (ready, next) = control.world().due_callbacks();
         for callback in ready {
             if sending.len() < WAITING_LIMIT {

@@ -1,4 +1,4 @@
-//! The handle by which a test changes a running simulator, and asks what it saw.
+//! The handle with which a test changes a running simulator and reads its counters.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{clock::Clock, config::simulate::Settings};
 
-/// Changes a running simulator from within the process; the control API does the same over HTTP.
+/// Changes a running simulator from within the process. The control API does the same over HTTP.
 /// Clones are handles of the same simulator.
 #[derive(Clone, Debug)]
 pub struct Control(Arc<Inner>);
@@ -22,9 +22,9 @@ pub struct Control(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     world: Mutex<World>,
-    /// Sent after each change of the counters, while the world is not locked.
+    /// Notified after each change of the counters, when the world is no longer locked.
     counted: watch::Sender<()>,
-    /// Told when other callbacks have been planned.
+    /// Notified when the planned callbacks have changed.
     replanned: Notify,
     start: Start,
 }
@@ -43,7 +43,7 @@ impl Control {
         Ok(())
     }
 
-    /// Removes a session: it is 404 from now on. `false` if there was none.
+    /// Removes a session, so that it is 404. Returns whether there was one.
     pub fn delete_session(&self, id: &str) -> bool {
         self.world().delete_session(id)
     }
@@ -64,7 +64,7 @@ impl Control {
         self.world().links.insert(domain.into(), links);
     }
 
-    /// Removes the links of a domain. `false` if there were none.
+    /// Removes the links of a domain. Returns whether there were any.
     pub fn delete_links(&self, domain: &str) -> bool {
         self.world().links.remove(domain).is_some()
     }
@@ -74,12 +74,12 @@ impl Control {
         self.world().add_rule(rule.into())
     }
 
-    /// The rules with the number of each and how often it has struck.
+    /// The rules, each with its number and how often its fault was played.
     pub fn faults(&self) -> Vec<(u64, Rule, u64)> {
-        self.world().rules.iter().map(|rule| (rule.id, rule.rule.clone(), rule.struck)).collect()
+        self.world().rules.iter().map(|rule| (rule.id, rule.rule.clone(), rule.played)).collect()
     }
 
-    /// Removes a rule. `false` if there was none.
+    /// Removes a rule. Returns whether there was one.
     pub fn delete_fault(&self, number: u64) -> bool {
         let mut world = self.world();
         let before = world.rules.len();
@@ -100,7 +100,7 @@ impl Control {
     /// Changes the settings.
     pub fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
         let mut world = self.world();
-        // What has happened by now goes to the URL that was set until now.
+        // Callbacks about what has happened so far still go to the old URL.
         world.collect_callbacks();
         let url = world.settings.callbacks.url.clone();
         change(&mut world.settings);
@@ -116,7 +116,7 @@ impl Control {
         self.world().credentials.set(token, Some(standing));
     }
 
-    /// Removes that standing again.
+    /// Removes the standing that [`Control::set_credential`] set.
     pub fn forget_credential(&self, token: &str) {
         self.world().credentials.set(token, None);
     }
@@ -137,7 +137,7 @@ impl Control {
         self.0.counted.send_replace(());
     }
 
-    /// Waits until the counters satisfy `is_met`. Has no limit of its own.
+    /// Waits until the counters satisfy `is_met`, without a time limit.
     pub async fn until(&self, is_met: impl Fn(&Counters) -> bool) {
         // This cannot fail: the sender lives as long as `self`.
         let _ = self.0.counted.subscribe().wait_for(|()| is_met(&self.world().counters)).await;
@@ -147,7 +147,7 @@ impl Control {
     /// and scripted lives begin again.
     pub fn reset(&self) {
         let mut world = self.world();
-        // What could be played at the start still can.
+        // This always succeeds, since the same scripts were valid at the start.
         if let Ok(mut started) = World::new(&self.0.start, world.clock) {
             started.counters.in_flight = world.counters.in_flight;
             *world = started;
@@ -157,7 +157,7 @@ impl Control {
         self.0.replanned.notify_one();
     }
 
-    /// Waits until other callbacks have been planned.
+    /// Waits until the planned callbacks have changed.
     pub(super) async fn replanned(&self) {
         self.0.replanned.notified().await;
     }
@@ -172,7 +172,8 @@ impl Control {
         self.0.world.lock()
     }
 
-    /// Tells that a REST request was counted, and counts its end when the guard is dropped.
+    /// Notifies that a REST request was counted. The guard counts the end of the request when it is
+    /// dropped.
     pub(super) fn in_flight(&self) -> InFlight {
         self.0.counted.send_replace(());
         InFlight { control: self.clone(), is_answered: false }

@@ -42,7 +42,7 @@ pub(super) fn routes() -> Router<Control> {
         .route("/reset", post(change(Control::reset)))
 }
 
-/// A handler that answers with what `look` finds.
+/// A handler that answers with the result of `look`.
 fn show<T: Serialize>(
     look: fn(&Control) -> T,
 ) -> impl Fn(State<Control>) -> Ready<Json<T>> + Clone {
@@ -57,7 +57,7 @@ fn change(act: fn(&Control)) -> impl Fn(State<Control>) -> Ready<StatusCode> + C
     }
 }
 
-/// A handler that takes away what the path names.
+/// A handler that removes the entry that the path names.
 fn remove(
     act: fn(&Control, &str) -> bool,
 ) -> impl Fn(State<Control>, Path<String>) -> Ready<Done> + Clone {
@@ -94,7 +94,7 @@ async fn add_fault(control: State<Control>, body: Bytes) -> Result<Json<Value>, 
 
 async fn list_faults(control: State<Control>) -> Json<Vec<Value>> {
     let shown =
-        |(number, rule, struck)| json!({ "number": number, "rule": rule, "struck": struck });
+        |(number, rule, played)| json!({ "number": number, "rule": rule, "struck": played });
     let rules = control.faults().into_iter();
     Json(rules.map(shown).collect())
 }
@@ -127,7 +127,7 @@ async fn delete_credential(control: State<Control>, token: Path<String>) -> Stat
     StatusCode::NO_CONTENT
 }
 
-/// Reads JSON, whatever the content type says: curl sends that of a form.
+/// Reads JSON. The content type does not matter, because curl sends the content type of a form.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(refused)
 }
@@ -153,7 +153,7 @@ fn found(is_found: bool) -> Done {
 }
 
 fn missing() -> Refusal {
-    (StatusCode::NOT_FOUND, Json(json!({ "error": "there is nothing of this name" })))
+    (StatusCode::NOT_FOUND, Json(json!({ "error": "there is nothing with this name" })))
 }
 
 fn refused(why: impl Display) -> Refusal {

@@ -8,12 +8,13 @@ use std::{
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// How many requests are kept one by one.
+/// The number of requests that are kept one by one.
 const RECENT_LIMIT: usize = 1000;
 
 /// The requests since the start, or since the counters were reset.
 ///
-/// All but `token_requests` and the callbacks counts REST requests, known routes or not.
+/// All counters are about REST requests, to known and to unknown routes, except `token_requests`
+/// and the counters of callbacks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
@@ -23,11 +24,12 @@ pub struct Counters {
     pub list_requests: u64,
     /// Requests by the session id or token in their path.
     pub by_session: BTreeMap<String, u64>,
-    /// Requests by their token, or by its principal if it was issued here; "" without a token.
+    /// Requests by their token, or by its principal if the token endpoint issued it. Requests
+    /// without a token count as "".
     pub by_credential: BTreeMap<String, u64>,
     /// Requests by the HTTP status of the answer.
     pub by_status: BTreeMap<u16, u64>,
-    /// Requests that a rule applied to, with those to the token endpoint.
+    /// Requests that a rule applied to, including those to the token endpoint.
     pub faults: u64,
     /// The most requests in any window of a second.
     pub max_per_second: usize,
@@ -39,9 +41,9 @@ pub struct Counters {
     pub max_in_flight: usize,
     /// Requests whose client left before the answer.
     pub cancelled: u64,
-    /// Status callbacks that were sent, one that was sent twice counting twice.
+    /// Status callbacks that were sent. A callback that was sent twice counts twice.
     pub callbacks_sent: u64,
-    /// Those of them that the receiver did not answer with 2xx in time.
+    /// Status callbacks that were sent but not answered with 2xx in time.
     pub callbacks_failed: u64,
     /// Status callbacks that were not sent, because the settings say so or too many were waiting.
     pub callbacks_lost: u64,
@@ -63,13 +65,15 @@ pub struct Seen {
     pub at: f64,
     /// The method.
     pub method: String,
-    /// Path and query as sent, percent-encoding and all; an `oauth_token` is left out.
+    /// Path and query as sent, still percent-encoded. If the query has an `oauth_token`, this is
+    /// only the path.
     pub target: String,
-    /// The header fields but `authorization`.
+    /// The header fields except `authorization`.
     pub headers: BTreeMap<String, String>,
     /// The token, or the principal of an issued one.
     pub credential: Option<String>,
-    /// The HTTP status of the answer; of the right one, if a fault broke the connection.
+    /// The HTTP status of the answer. If a fault broke the connection, the status of the right
+    /// answer.
     pub status: u16,
 }
 

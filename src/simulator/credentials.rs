@@ -47,7 +47,7 @@ pub(super) struct Credentials {
 #[derive(Debug)]
 struct Issued {
     principal: String,
-    /// `None` if that is later than the clock can say.
+    /// `None` if the clock cannot represent the time.
     expires_at: Option<Instant>,
     has_seat: bool,
 }

@@ -1,9 +1,9 @@
-//! The faults: the one list from which flags, scripts and the control API read them.
+//! The list of all faults. The flags and the control API read a fault in this form.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::builtin::STRANGER_ID;
+use super::builtin::FOREIGN_ID;
 use crate::config::simulate::{ErrorBody, Shape};
 
 /// One way to answer a request. docs/simulator.md shows what each looks like on the wire.
@@ -25,10 +25,10 @@ pub enum Fault {
     },
     /// The right answer in another shape.
     Shape(Shape),
-    /// 200 with the body of another session, as a cache answers that mixes up its entries.
+    /// 200 with the body of another session, as from a cache that mixes up its entries.
     ForeignSession {
         /// The id of that session.
-        #[serde(default = "stranger")]
+        #[serde(default = "foreign_id")]
         id: String,
     },
     /// 200 with only the `sessionId` and the `status` of the right body.
@@ -191,7 +191,7 @@ impl Fault {
         fault
     }
 
-    /// The shape that it gives the right answer.
+    /// The shape that the fault gives to the right answer.
     pub(super) fn shape(&self) -> Shape {
         if let Self::Shape(shape) = *self { shape } else { Shape::default() }
     }
@@ -240,8 +240,8 @@ fn json() -> String {
     "application/json".into()
 }
 
-fn stranger() -> String {
-    STRANGER_ID.into()
+fn foreign_id() -> String {
+    FOREIGN_ID.into()
 }
 
 fn maintenance() -> String {

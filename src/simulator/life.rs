@@ -17,11 +17,11 @@ pub type Fields = BTreeMap<String, Box<RawValue>>;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SessionScript {
-    /// The session id, by which it is asked for.
+    /// The session id.
     #[serde(default)]
     pub id: String,
-    /// A session token, by which it can be asked for too. A session with a token has no id before it
-    /// is started, as with the vendor.
+    /// A session token, which requests can use like the id. As with the vendor, a session with a
+    /// token has no id before it starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// What happens, and when.
@@ -32,16 +32,16 @@ pub struct SessionScript {
     /// Fields that are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub omit: Vec<String>,
-    /// The tokens, or principals of issued tokens, that may see it; for all others it is 404.
+    /// The tokens, or principals of issued tokens, that may see the session. All others get 404.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visible_to: Option<Vec<String>>,
-    /// Where its status callbacks go [default: the setting].
+    /// The URL of its status callbacks [default: the URL in the settings].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_status_callback_url: Option<CallbackUrl>,
     /// The shape of its body, where it differs from the general one.
     #[serde(default)]
     pub shape: Shape,
-    /// Seconds after its end until it is 404.
+    /// Seconds from the end of the session until it is 404.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<f64>,
 }
@@ -69,7 +69,7 @@ pub enum InvalidScript {
     /// The earliest step has no status.
     #[error("session {0}: the earliest step needs a status")]
     NoStatus(String),
-    /// A time is no finite number.
+    /// A time is not a finite number.
     #[error("session {0}: every time must be a finite number of seconds")]
     NotFinite(String),
 }
@@ -91,11 +91,11 @@ pub(super) struct Life {
     pub script: SessionScript,
     pub since: Instant,
     pub since_time: Timestamp,
-    /// The token by which the list names the session, and by which it can be asked for.
+    /// The token of the session in the list. Requests can use it like the id.
     pub start_token: String,
     /// The element of the list that was sent last.
     pub listed: Option<Listed>,
-    /// Another number for each life.
+    /// A number that no other life has.
     pub number: u64,
 }
 
@@ -105,7 +105,7 @@ impl SessionScript {
         Self { id: id.into(), ..Self::default() }
     }
 
-    /// A session whose status is `status` for ever.
+    /// A session whose status never changes.
     pub fn resting(id: impl Into<String>, status: &str) -> Self {
         Self::new(id).step(0.0, status)
     }
@@ -178,7 +178,7 @@ impl SessionScript {
         Ok(self)
     }
 
-    /// The steps that have passed `at` seconds after the script was added.
+    /// The steps until the time `at`, in seconds after the script was added.
     pub(super) fn passed(&self, at: f64) -> &[Step] {
         self.steps.get(..self.steps.partition_point(|step| step.at <= at)).unwrap_or_default()
     }
@@ -202,8 +202,8 @@ impl SessionScript {
         self.token.is_none() || status != "notStarted"
     }
 
-    /// Whether the vendor has forgotten the session, which keeps it for `retention` seconds after
-    /// its end.
+    /// Whether the vendor has deleted the session. The vendor keeps a session for `retention`
+    /// seconds after its end.
     pub(super) fn is_gone(&self, at: f64, ended_at: Option<f64>, retention: f64) -> bool {
         let retention = self.retention.unwrap_or(retention);
         ended_at.is_some_and(|ended_at| at >= ended_at + retention)
@@ -218,7 +218,7 @@ impl SessionScript {
 impl Life {
     /// A life that begins now.
     pub(super) fn new(script: SessionScript, since_time: Timestamp, number: u64) -> Self {
-        // Eighteen digits, which are too many for f64.
+        // Eighteen digits are more than an f64 can hold exactly.
         let digits = 10_u64.pow(17) + hash(0, "start token", &script.id) % 10_u64.pow(17);
         let start_token = script.token.clone().unwrap_or_else(|| digits.to_string());
         Self { script, since: Instant::now(), since_time, start_token, listed: None, number }
@@ -229,9 +229,9 @@ impl Life {
         self.script.moment(self.since.elapsed().as_secs_f64()).map(|moment| moment.status)
     }
 
-    /// The steps that a callback tells, and when they happen: the customer joins, or the session
-    /// ends. What happened before the script was added is not among them.
-    pub(super) fn announced(&self) -> impl Iterator<Item = (Instant, usize)> {
+    /// The steps that cause a callback, and when they happen: the customer joins, or the session
+    /// ends. Steps before the script was added cause none.
+    pub(super) fn callback_steps(&self) -> impl Iterator<Item = (Instant, usize)> {
         let mut status = None;
         self.script.steps.iter().enumerate().filter_map(move |(number, step)| {
             let is_new = step.status.is_some() && step.status != status;

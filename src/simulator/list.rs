@@ -1,5 +1,5 @@
-//! The answer to the list of sessions. It costs little for tens of thousands of sessions: an element
-//! is written once for each state of its session.
+//! Answers requests for the list of sessions. An element is written only once for each state of its
+//! session, so that a list of tens of thousands of sessions costs little.
 
 use std::{collections::HashMap, iter::repeat_n, ops::Range, time::Duration};
 
@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use super::{
     answer::Answer,
     body::{self, Object},
-    chance::strikes,
+    chance::is_chosen,
     fault::Fault,
     life::{Life, Step},
-    world::{World, sees},
+    world::{World, may_see},
 };
 use crate::config::simulate::{KeyForm, PageForm, Shape};
 
@@ -23,13 +23,13 @@ const FIRST_EXTRA_ID: usize = 800_000_000;
 pub(super) struct Listed {
     /// How many steps of its script have passed.
     steps: usize,
-    look: Look,
+    format: ElementFormat,
     text: String,
 }
 
 /// What the text of an element depends on besides its session.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Look {
+struct ElementFormat {
     /// What a fault asks for.
     fault: Shape,
     /// What the settings ask for.
@@ -41,13 +41,14 @@ struct Look {
 
 /// A session in the list.
 struct Row<'a> {
-    /// Whole seconds, as `startedAt` is sent; the creation of a session that is not started.
+    /// The start in whole seconds, as in `startedAt`. If the session is not started, the time of
+    /// its creation.
     start: i64,
     steps: usize,
     life: &'a mut Life,
 }
 
-/// Sessions that start from `from` to `to`.
+/// The parameters of a request. They select the sessions that start from `from` to `to`.
 struct Query {
     from: Timestamp,
     to: Timestamp,
@@ -55,8 +56,8 @@ struct Query {
 }
 
 impl World {
-    /// The sessions that a token may see, by their start and then by id. A fault can ask for those
-    /// of another time, or for one more session.
+    /// The sessions that a token may see, sorted by start and then by id. A fault can ask for the
+    /// list at another time, or for one more session.
     pub(super) fn session_list(
         &mut self,
         query: &HashMap<String, String>,
@@ -68,10 +69,10 @@ impl World {
             Ok(query) => query,
             Err(message) => return self.error(400, "InvalidRequest", message),
         };
-        let stranger = if let Fault::ForeignSession { id } = fault { Some(id) } else { None };
+        let foreign = if let Fault::ForeignSession { id } = fault { Some(id) } else { None };
         let age = if let Fault::Stale { seconds } = fault { *seconds } else { 0.0 };
         let (seed, retention) = (self.seed, self.settings.retention);
-        let look = Look {
+        let format = ElementFormat {
             fault: fault.shape(),
             general: self.settings.shape,
             ids: fault.shape().session_ids.unwrap_or(settings.session_ids),
@@ -80,9 +81,9 @@ impl World {
         };
 
         let rows = self.sessions.iter_mut().filter_map(|(id, life)| {
-            let is_seen = settings.foreign || sees(life.script.visible_to.as_ref(), name);
-            let is_missing = || strikes(seed, "missing", id, settings.missing);
-            let is_in = stranger == Some(id) || (is_seen && !is_missing());
+            let is_seen = settings.foreign || may_see(life.script.visible_to.as_ref(), name);
+            let is_missing = || is_chosen(seed, "missing", id, settings.missing);
+            let is_in = foreign == Some(id) || (is_seen && !is_missing());
             let row = if is_in { Row::new(life, settings.lag + age, retention) } else { None };
             row.filter(|row| query.selects(row.start))
         });
@@ -90,7 +91,7 @@ impl World {
         // Sessions that start at the same time stay in the order of their ids.
         rows.sort_by_key(|row| row.start);
         let order = |(index, row): (usize, &Row)| {
-            repeat_n(index, 1 + usize::from(row.is_struck(seed, "doubled", settings.doubled)))
+            repeat_n(index, 1 + usize::from(row.is_chosen(seed, "doubled", settings.doubled)))
         };
         let order: Vec<_> = rows.iter().enumerate().flat_map(order).collect();
         let extra = settings.extra as usize;
@@ -104,25 +105,25 @@ impl World {
             }
             let Some(&index) = number.checked_sub(extra).and_then(|number| order.get(number))
             else {
-                body.push_str(&only_listed(FIRST_EXTRA_ID + number, query.from));
+                body.push_str(&extra_element(FIRST_EXTRA_ID + number, query.from));
                 continue;
             };
-            if rows[index].is_struck(seed, "mixed", settings.mixed) {
+            if rows[index].is_chosen(seed, "mixed", settings.mixed) {
                 let next = &rows[(index + 1) % rows.len()];
-                body.push_str(&rows[index].mixed(next, look));
+                body.push_str(&rows[index].mixed(next, format));
             } else {
-                body.push_str(rows[index].text(look));
+                body.push_str(rows[index].text(format));
             }
         }
         body.push_str("]}");
-        let encoding = look.fault.or(look.general).encoding();
+        let encoding = format.fault.or(format.general).encoding();
         let duration = Duration::try_from_secs_f64(settings.duration).unwrap_or_default();
         Answer { encoding, duration, ..Answer::json(body) }
     }
 }
 
 impl<'a> Row<'a> {
-    /// The session as it was `age` seconds ago, if it is known then and now.
+    /// The session as it was `age` seconds ago, if it existed then and still exists.
     fn new(life: &'a mut Life, age: f64, retention: f64) -> Option<Self> {
         let script = &life.script;
         let at = life.since.elapsed().as_secs_f64();
@@ -136,46 +137,46 @@ impl<'a> Row<'a> {
         Some(Self { start, steps: steps.len(), life })
     }
 
-    fn is_struck(&self, seed: u64, what: &str, share: f64) -> bool {
-        strikes(seed, what, &self.life.script.id, share)
+    fn is_chosen(&self, seed: u64, what: &str, share: f64) -> bool {
+        is_chosen(seed, what, &self.life.script.id, share)
     }
 
     /// The element as JSON.
-    fn text(&mut self, mut look: Look) -> &str {
-        if look.shape(self.life).new_join_url != Some(true) {
-            look.count = 0;
+    fn text(&mut self, mut format: ElementFormat) -> &str {
+        if format.shape(self.life).new_join_url != Some(true) {
+            format.count = 0;
         }
         let steps = self.steps;
         let listed = self.life.listed.take();
-        let listed = listed.filter(|listed| listed.steps == steps && listed.look == look);
+        let listed = listed.filter(|listed| listed.steps == steps && listed.format == format);
         let write = || {
-            let text = self.object(look).text(look.shape(self.life));
-            Listed { steps, look, text }
+            let text = self.object(format).text(format.shape(self.life));
+            Listed { steps, format, text }
         };
         let listed = listed.unwrap_or_else(write);
         &self.life.listed.insert(listed).text
     }
 
     /// The element with the content of the next one.
-    fn mixed(&self, next: &Self, look: Look) -> String {
-        let mut object = self.object(look);
-        object.mix(next.object(look));
-        object.text(look.shape(self.life))
+    fn mixed(&self, next: &Self, format: ElementFormat) -> String {
+        let mut object = self.object(format);
+        object.mix(next.object(format));
+        object.text(format.shape(self.life))
     }
 
-    fn object(&self, look: Look) -> Object {
+    fn object(&self, format: ElementFormat) -> Object {
         let Life { script, since_time, start_token, .. } = &*self.life;
         let steps = script.steps.get(..self.steps).unwrap_or_default();
         let moment = script.after(steps).unwrap_or_default();
-        let has_id = look.unstarted_ids || moment.status != "notStarted";
-        let shape = look.shape(self.life);
-        let mut object = body::session(script, &moment, shape, *since_time, look.count);
-        object.listed(start_token, look.ids, has_id);
+        let has_id = format.unstarted_ids || moment.status != "notStarted";
+        let shape = format.shape(self.life);
+        let mut object = body::session(script, &moment, shape, *since_time, format.count);
+        object.make_list_element(start_token, format.ids, has_id);
         object
     }
 }
 
-impl Look {
+impl ElementFormat {
     /// The shape of an element. The fault wins over the script, and the script over the settings.
     fn shape(&self, life: &Life) -> Shape {
         self.fault.or(life.script.shape).or(self.general)
@@ -203,7 +204,7 @@ impl Query {
     }
 
     fn selects(&self, start: i64) -> bool {
-        // In whole seconds: the caller sees no fractions of them either.
+        // This compares whole seconds, because the answer has no fractions of a second either.
         self.from.as_second() <= start && start <= self.to.as_second()
     }
 
@@ -216,7 +217,7 @@ impl Query {
 }
 
 /// The element of a session that only the list has.
-fn only_listed(id: usize, start: Timestamp) -> String {
+fn extra_element(id: usize, start: Timestamp) -> String {
     let start = start.strftime("%Y-%m-%dT%H:%M:%SZ");
     format!(
         r#"{{"sessionStartToken":{id},"sessionId":{id},"sessionType":"screen_sharing","status":"complete","startedAt":"{start}","customerJoinedAt":"{start}","endedAt":"{start}","expertName":"Erika Expert","expertEmail":"erika.expert@example.com","expertUserKey":"9999982253621659654","customerName":"Carl Customer","customerEmail":"carl.customer@example.com","accountKey":1842200297248054807}}"#

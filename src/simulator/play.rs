@@ -1,4 +1,5 @@
-//! Plays a fault: what goes out in place of the right answer. The only match over all faults.
+//! Plays a fault: decides what the simulator sends instead of the right answer. No other file
+//! handles every fault.
 
 use std::{io, time::Duration};
 
@@ -19,21 +20,21 @@ use crate::config::simulate::EncodingForm;
 /// The message in the bodies of played errors.
 const MESSAGE: &str = "Simulated fault";
 
-/// The length of one of many unknown fields.
+/// The length of each field of [`Fault::ManyUnknownFields`], in bytes.
 const UNKNOWN_FIELD: usize = 10_000;
 
-/// What goes out.
+/// What the simulator sends.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// An answer that HTTP can express.
     Answer(Answer),
     /// Nothing, while the connection stays open.
     Hang,
-    /// Steps on the bare socket; where there is none, another response.
+    /// The steps on the bare socket. If there is no bare socket, the simulator sends `instead`.
     Socket { steps: Vec<Step>, instead: Response },
 }
 
-/// Plays a fault on a request to which `right` is the right answer.
+/// Plays a fault for a request. `right` is the right answer.
 pub(super) fn play(fault: Fault, right: Answer, now: Timestamp) -> Outcome {
     let length = right.body.len();
     Outcome::Answer(match fault {
@@ -99,7 +100,7 @@ pub(super) fn play(fault: Fault, right: Answer, now: Timestamp) -> Outcome {
         }
         Fault::Reset => return cut(vec![Step::Reset], right, false),
         Fault::ResetHalfway => {
-            // A reset overtakes bytes that the peer has not read yet.
+            // A reset discards bytes that the peer has not read yet.
             let wait = Step::Wait(Duration::from_millis(100));
             let steps = vec![Step::Send(sized(&right, length / 2)), wait, Step::Reset];
             return cut(steps, right, true);
@@ -133,8 +134,8 @@ pub(super) fn play(fault: Fault, right: Answer, now: Timestamp) -> Outcome {
     })
 }
 
-/// An answer that breaks off: on a bare socket after these steps, otherwise after half of the body
-/// or before all of it.
+/// An answer that breaks off. On a bare socket it breaks off after these steps. Otherwise it breaks
+/// off after half of the body if `is_halfway`, and before the body if not.
 fn cut(steps: Vec<Step>, right: Answer, is_halfway: bool) -> Outcome {
     let sent = if is_halfway { half(&right).to_vec() } else { Vec::new() };
     let parts = [Ok(sent), Err(io::Error::from(io::ErrorKind::ConnectionReset))];
@@ -168,7 +169,7 @@ fn changed(mut right: Answer, change: impl FnOnce(&mut Vec<u8>)) -> Answer {
     right
 }
 
-/// The right answer with its object changed. An answer that is no object stays as it is.
+/// The right answer with a changed object. An answer that is not an object stays as it is.
 fn edited(right: Answer, edit: impl FnOnce(&mut Fields)) -> Answer {
     changed(right, |body| {
         if let Ok(mut object) = serde_json::from_slice::<Fields>(body) {
@@ -212,8 +213,8 @@ fn padded(right: Answer, bytes: usize) -> Answer {
     added(right, format!(r#""padding":"{}""#, "a".repeat(bytes)).as_bytes())
 }
 
-/// At least one field, and so many that they have this length together. They are arrays of small
-/// numbers: two bytes each in JSON, and several times as many in most other formats.
+/// Fields with this total length, at least one. Each is an array of small numbers. Such a number
+/// takes two bytes in JSON, and several times as many in most other formats.
 fn unknown_fields(bytes: usize) -> String {
     let fields = (0..bytes.div_ceil(UNKNOWN_FIELD).max(1)).map(|number| {
         let length = (bytes - number * UNKNOWN_FIELD).min(UNKNOWN_FIELD);
@@ -223,7 +224,7 @@ fn unknown_fields(bytes: usize) -> String {
     fields.collect::<Vec<_>>().join(",")
 }
 
-/// The time so many seconds later.
+/// The time that is `seconds` after `now`.
 pub(super) fn later(now: Timestamp, seconds: i64) -> Timestamp {
     now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or_default()
 }

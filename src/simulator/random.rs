@@ -5,7 +5,7 @@ use fastrand::Rng;
 use super::life::SessionScript;
 use crate::config::simulate::{CollaboratorForm, KeyForm, Shape, TimestampForm};
 
-/// The id of the first one.
+/// The id of the first random session.
 pub const FIRST_ID: u64 = 900_000_000;
 
 /// The lives begin within this many seconds, at speed 1.
@@ -64,7 +64,7 @@ fn shape(rng: &mut Rng) -> Shape {
     }
 }
 
-/// One of the forms, or none, each with the same chance.
+/// One of the forms, or none. Each has the same probability.
 fn maybe<T: Copy>(rng: &mut Rng, forms: &[T]) -> Option<T> {
     forms.get(rng.usize(..=forms.len()).wrapping_sub(1)).copied()
 }

@@ -84,7 +84,7 @@ impl FromStr for Rule {
 }
 
 impl Rule {
-    /// A rule that plays a fault so many times.
+    /// A rule that plays a fault for a limited number of requests.
     pub fn times(times: u64, fault: Fault) -> Self {
         Self { fault, times: Some(times), ..Self::default() }
     }
@@ -96,10 +96,10 @@ impl Rule {
         self
     }
 
-    /// The rule, if HTTP and the clock allow its numbers.
+    /// Returns the rule if its numbers are valid in HTTP and for the clock.
     fn checked(self) -> Result<Self, serde_json::Error> {
         if !self.fault.can_be_sent() {
-            return Err(serde_json::Error::custom("HTTP has no such answer"));
+            return Err(serde_json::Error::custom("HTTP cannot express this answer"));
         }
         if !(0.0..=1e9).contains(&self.delay) {
             return Err(serde_json::Error::custom("the delay must be from 0 to 1e9 seconds"));
@@ -114,7 +114,7 @@ pub(super) struct ActiveRule {
     pub id: u64,
     pub rule: Rule,
     /// How often its fault was played.
-    pub struck: u64,
+    pub played: u64,
     matched: u64,
     until: Option<Instant>,
     chance: fastrand::Rng,
@@ -125,11 +125,11 @@ impl ActiveRule {
         let span = rule.for_seconds.and_then(|span| Duration::try_from_secs_f64(span).ok());
         let chance = fastrand::Rng::with_seed(rule.seed.unwrap_or(seed));
         let until = span.and_then(|span| Instant::now().checked_add(span));
-        Self { id, rule, struck: 0, matched: 0, until, chance }
+        Self { id, rule, played: 0, matched: 0, until, chance }
     }
 
-    /// Whether the fault is played to this request. Counts the request if it matches.
-    pub(super) fn strikes(
+    /// Whether the fault is played for this request. Counts the request if it matches.
+    pub(super) fn applies(
         &mut self,
         route: Route,
         session_id: Option<&str>,
@@ -146,14 +146,14 @@ impl ActiveRule {
         } && rule.session_id.as_deref().is_none_or(|id| session_id == Some(id))
             && rule.credential.as_deref().is_none_or(|name| credential == Some(name));
         let is_over = self.until.is_some_and(|until| Instant::now() >= until)
-            || rule.times.is_some_and(|times| self.struck >= times);
+            || rule.times.is_some_and(|times| self.played >= times);
         if !matches || is_over {
             return false;
         }
         self.matched += 1;
-        let strikes = self.matched > rule.skip
+        let applies = self.matched > rule.skip
             && rule.probability.is_none_or(|probability| self.chance.f64() < probability);
-        self.struck += u64::from(strikes);
-        strikes
+        self.played += u64::from(applies);
+        applies
     }
 }

@@ -82,7 +82,8 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // Pending and no error: on an error, hyper would drop the request that plays the fault.
+        // The result is not an error. On an error, hyper would drop the request that plays the
+        // fault.
         self.poll(Poll::Pending, |stream| stream.poll_read(cx, buf))
     }
 }

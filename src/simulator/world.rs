@@ -27,13 +27,12 @@ use crate::{
 pub struct LinksScript {
     /// The links, each with its fields as JSON.
     pub links: Vec<Fields>,
-    /// The tokens, or principals of issued tokens, that may see them; for all others there are
-    /// none.
+    /// The tokens, or principals of issued tokens, that may see the links. All others see no links.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub visible_to: Option<Vec<String>>,
 }
 
-/// What there is at the start, and after a reset.
+/// The state at the start, and again after a reset.
 #[derive(Debug)]
 pub(super) struct Start {
     pub settings: Settings,
@@ -61,7 +60,7 @@ pub(super) struct World {
     rule_count: u64,
 }
 
-/// What the answer to a request, and its place in the counters, depend on.
+/// The parts of a request that the answer and the counters depend on.
 #[derive(Debug)]
 pub(super) struct Request {
     pub call: Call,
@@ -85,7 +84,7 @@ pub(super) enum Call {
     NoSuchRoute,
 }
 
-/// What becomes of a request.
+/// How a request is answered.
 pub(super) struct Plan {
     /// Seconds to wait before the answer.
     pub delay: f64,
@@ -139,13 +138,13 @@ impl World {
 
     pub(super) fn add_rule(&mut self, rule: Rule) -> u64 {
         self.rule_count += 1;
-        // A seed of its own for each rule: with the same one, rules would draw the same chances.
+        // Each rule has its own seed. With the same seed, all rules would draw the same numbers.
         let seed = self.seed.wrapping_add(self.rule_count);
         self.rules.push(ActiveRule::new(self.rule_count, rule, seed));
         self.rule_count
     }
 
-    /// Counts a REST request and decides what becomes of it.
+    /// Counts a REST request and decides how it is answered.
     pub(super) fn plan(&mut self, request: Request) -> Plan {
         let name = request.token.as_deref().map(|token| self.credentials.name(token));
         let (route, session_id) = match &request.call {
@@ -186,7 +185,7 @@ impl World {
         Plan { delay, outcome }
     }
 
-    /// Counts a request to the token endpoint and decides what becomes of it.
+    /// Counts a request to the token endpoint and decides how it is answered.
     pub(super) fn plan_token(
         &mut self,
         form: &HashMap<String, String>,
@@ -209,7 +208,7 @@ impl World {
         let rule = self
             .rules
             .iter_mut()
-            .find_map(|rule| rule.strikes(route, session_id, credential).then_some(&rule.rule));
+            .find_map(|rule| rule.applies(route, session_id, credential).then_some(&rule.rule));
         self.counters.faults += u64::from(rule.is_some());
         rule.map(|rule| (rule.fault.clone(), rule.delay)).unwrap_or_default()
     }
@@ -217,8 +216,8 @@ impl World {
     fn play(&mut self, fault: Fault, right: Answer) -> Outcome {
         self.request_count += 1;
         let (number, now) = (self.request_count, self.clock.now());
-        match play(fault, right.signed(number, now), now) {
-            Outcome::Answer(answer) => Outcome::Answer(answer.signed(number, now)),
+        match play(fault, right.with_id_and_date(number, now), now) {
+            Outcome::Answer(answer) => Outcome::Answer(answer.with_id_and_date(number, now)),
             outcome @ (Outcome::Hang | Outcome::Socket { .. }) => outcome,
         }
     }
@@ -236,7 +235,8 @@ impl World {
         }
     }
 
-    /// The right answer. A fault can ask for that of another time, shape or session.
+    /// The right answer. A fault can ask for the answer at another time, in another shape, or for
+    /// another session.
     fn right_answer(&mut self, request: &Request, name: Option<&str>, fault: &Fault) -> Answer {
         let refusal = self.refusal(request.token.as_deref());
         let name = name.unwrap_or_default();
@@ -282,10 +282,11 @@ impl World {
 
     fn session(&self, asked: &str, name: &str, fault: &Fault) -> Answer {
         let found = if let Fault::ForeignSession { id } = fault {
-            // Whoever mixes up sessions does not check who may see them.
+            // A cache that mixes up sessions does not check who may see them.
             self.life(id).and_then(|life| self.shown(life, id, fault))
         } else {
-            let life = self.life(asked).filter(|life| sees(life.script.visible_to.as_ref(), name));
+            let life = self.life(asked);
+            let life = life.filter(|life| may_see(life.script.visible_to.as_ref(), name));
             life.and_then(|life| self.shown(life, asked, fault))
         };
         found.unwrap_or_else(|| self.error(404, "NotFound", "The session does not exist"))
@@ -318,7 +319,7 @@ impl World {
         let Some(domain) = domain.filter(|domain| !domain.is_empty()) else {
             return self.error(400, "InvalidRequest", "systemDomain is missing");
         };
-        let found = self.links.get(domain).filter(|links| sees(links.visible_to.as_ref(), name));
+        let found = self.links.get(domain).filter(|links| may_see(links.visible_to.as_ref(), name));
         let links = found.map(|links| links.links.as_slice()).unwrap_or_default();
         let shape = fault.shape().or(self.settings.shape);
         Answer { encoding: shape.encoding(), ..Answer::json(body::system_links(links, shape)) }
@@ -329,7 +330,7 @@ impl World {
     }
 }
 
-/// Whether a session or links can be seen by a token, or principal of issued tokens.
-pub(super) fn sees(visible_to: Option<&Vec<String>>, name: &str) -> bool {
+/// Whether a token, or a principal of issued tokens, may see a session or links.
+pub(super) fn may_see(visible_to: Option<&Vec<String>>, name: &str) -> bool {
     visible_to.is_none_or(|names| names.iter().any(|known| known == name))
 }

@@ -4,12 +4,14 @@ use crate::wire::invalid_body::InvalidBody;
 
 /// Decodes the body of a successful answer.
 pub(crate) trait Decode<T>: Send {
-    /// What reads the body as it arrives. Without one, the whole body goes to [`Decode::decode`].
+    /// The reader that gets the body as it arrives. If there is none, [`Decode::decode`] gets the
+    /// whole body.
     fn body_reader(&mut self) -> Option<&mut dyn BodyReader> {
         None
     }
 
-    /// The content. `body` is the whole body, or its beginning if it was read as it arrived.
+    /// Returns the content. `body` is the whole body, or only its beginning if a reader got the
+    /// body as it arrived.
     fn decode(&mut self, body: &[u8]) -> Result<T, InvalidBody>;
 }
 
@@ -21,7 +23,7 @@ impl<T, F: FnMut(&[u8]) -> Result<T, InvalidBody> + Send> Decode<T> for F {
 
 /// Reads a body as it arrives.
 pub(crate) trait BodyReader: Send {
-    /// Begins with the next body.
+    /// Prepares for the next body.
     fn begin(&mut self);
 
     /// Reads one more piece, after decompression. Returns whether it wants more.

@@ -40,8 +40,8 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// What fails if this request fails, for the circuit breaker and the retries: a session, the links
-    /// of a domain, or the list, whatever its window is.
+    /// The name under which the circuit breaker and the retries count failures. Each session and
+    /// the links of each domain have their own name. The list has one name for all windows.
     pub fn subject(&self) -> &str {
         match self.name {
             Name::Session | Name::SystemLinks => &self.path,
@@ -68,8 +68,8 @@ pub(crate) fn decode_session(body: &[u8]) -> Result<(Session, usize), InvalidBod
 
 /// A page of the list of sessions. [`ListReader`](super::session_list::ListReader) decodes it.
 ///
-/// The vendor documents no pages. If there are any after all, it is to be hoped that they go by this
-/// name; a vendor that knows no pages ignores it.
+/// The vendor documents no pages. The name of the parameter `page` is a guess. If the vendor has no
+/// pages, it probably ignores the parameter.
 pub(crate) fn sessions(window: &ListWindow, page: u32) -> Endpoint {
     let (from, to) = (seconds(window.from, RoundMode::Floor), seconds(window.to, RoundMode::Ceil));
     let page = if page > 1 { format!("&page={page}") } else { String::new() };
@@ -91,7 +91,8 @@ pub(crate) fn decode_system_links(body: &[u8]) -> Result<Vec<SystemLink>, Invali
     system_link::decode(body)
 }
 
-/// The time in the only form that clients of the vendor use, such as `2016-10-31T08:30:00Z`.
+/// The time in whole seconds, such as `2016-10-31T08:30:00Z`. Known clients of the vendor use no
+/// other form.
 fn seconds(time: Timestamp, mode: RoundMode) -> Timestamp {
     time.round(TimestampRound::new().smallest(Unit::Second).mode(mode)).unwrap_or(time)
 }

@@ -1,4 +1,4 @@
-//! Everything that can go wrong between the service and the vendor, by what it means to the caller.
+//! The errors of requests to the vendor, classified by what they mean to the caller.
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
@@ -6,7 +6,8 @@ use strum::{IntoStaticStr, VariantNames};
 
 /// Why a request to the vendor gave no answer.
 ///
-/// It holds nothing of the vendor's body except an error code. Its `Display` is a sentence of ours.
+/// It holds nothing of the vendor's body except an error code and an id of the request. Its
+/// `Display` holds nothing of the body at all.
 #[derive(Clone, Debug)]
 pub struct Error {
     /// What it means to the caller.
@@ -16,7 +17,7 @@ pub struct Error {
     /// The vendor's error code, such as `InvalidToken`. Only a plain code is kept: at most 64 bytes of
     /// letters, digits, `_`, `.` and `-`.
     pub upstream_code: Option<String>,
-    /// The vendor's id of the request, under the same rule.
+    /// The vendor's id of the request. It has the same restrictions as the error code.
     pub request_id: Option<String>,
     /// When to try again, if the vendor or the quota said so.
     pub retry_after: Option<Duration>,
@@ -160,7 +161,7 @@ impl ConnectionFailure {
 }
 
 impl Error {
-    /// An error of a kind, with nothing more known.
+    /// An error of a kind, without any other information.
     pub fn new(kind: Kind) -> Self {
         Self {
             kind,

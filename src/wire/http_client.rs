@@ -51,8 +51,8 @@ pub(crate) enum Connection {
 }
 
 impl HttpClient {
-    /// A client for `url` with the certificates, proxy and timeouts of `config`. Connects to nothing
-    /// yet.
+    /// A client for `url` with the certificates, proxy and timeouts of `config`. This opens no
+    /// connection yet.
     pub fn new(config: &UpstreamConfig, url: &Url) -> Result<Self, SetUpError> {
         Self::with_lookup(config, url, system_lookup)
     }
@@ -70,7 +70,7 @@ impl HttpClient {
         self.send_on(Connection::Any, request).await
     }
 
-    /// Sends `request` on a connection of choice.
+    /// Sends `request` on the given kind of connection.
     pub(crate) async fn send_on(
         &self,
         connection: Connection,
@@ -117,7 +117,8 @@ impl Response {
         std::mem::take(self.response.headers_mut())
     }
 
-    /// Reads the whole body, which may have `limit` bytes, both compressed and decompressed.
+    /// Reads the whole body. The body may have at most `limit` bytes, and as many after
+    /// decompression.
     pub async fn body(mut self, limit: usize) -> Result<Vec<u8>, Error> {
         let length = self.response.content_length().unwrap_or_default();
         let length = usize::try_from(length).ok().filter(|length| *length <= limit);
@@ -137,8 +138,8 @@ impl Response {
         if content.len() > limit { Err(too_long()) } else { Ok(content) }
     }
 
-    /// Passes on the body as it arrives, until `accept` returns false. The body may have `limit` bytes,
-    /// both compressed and decompressed.
+    /// Decompresses the body as it arrives, and passes each piece to `accept` until that returns
+    /// false. The body may have at most `limit` bytes, and as many after decompression.
     pub async fn read(
         mut self,
         limit: usize,
@@ -149,9 +150,9 @@ impl Response {
             return Err(too_long());
         }
         let mut decompressor = Decompressor::new(self.coding).map_err(|_| bad_encoding())?;
-        let (mut left, mut content_left) = (limit, limit);
+        let (mut body_left, mut content_left) = (limit, limit);
         while let Some(chunk) = self.response.chunk().await.map_err(failure::broken)? {
-            left = left.checked_sub(chunk.len()).ok_or_else(too_long)?;
+            body_left = body_left.checked_sub(chunk.len()).ok_or_else(too_long)?;
             for piece in chunk.chunks(decompressor.piece()) {
                 let content = decompressor.decompress(piece).map_err(|_| bad_encoding())?;
                 content_left = content_left.checked_sub(content.len()).ok_or_else(too_long)?;
@@ -177,7 +178,7 @@ impl Response {
             body.extend_from_slice(&chunk);
         }
         let mut content = Vec::new();
-        // What is decompressed before an error is still of use.
+        // The content before an error is still useful.
         let _ = self.coding.decompress(&body, limit, &mut content);
         content.truncate(limit);
         content

@@ -11,13 +11,13 @@ pub enum InvalidBody {
     /// The body is longer than the limit.
     #[error("the body is longer than 1 MiB")]
     TooLong,
-    /// The bytes are no text.
+    /// The bytes are not text.
     #[error("the body is not UTF-8")]
     NotUtf8,
-    /// The text is no JSON.
+    /// The text is not JSON.
     #[error("the body is not JSON")]
     NotJson,
-    /// The JSON is no object where an object is expected, and the like.
+    /// The JSON has another structure, such as an array where an object is expected.
     #[error("the body is JSON of another shape")]
     WrongShape,
     /// The body cannot be decompressed.
@@ -29,7 +29,7 @@ pub enum InvalidBody {
     /// The session in the body is not the one that was asked for.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// The bytes are no HTTP at all.
+    /// The bytes are not HTTP.
     #[error("the answer is not HTTP")]
     NotHttp,
 }

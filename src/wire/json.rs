@@ -1,5 +1,5 @@
-//! Reads JSON tolerantly. A known field is accepted in any form that carries its value. What a field
-//! cannot hold is kept, and no digit is lost.
+//! Reads JSON tolerantly. A known field is accepted in any form that carries its value. A value
+//! that the field cannot hold is kept among the unknown fields. No digit of a number is lost.
 
 mod list_parser;
 mod number;
@@ -61,7 +61,7 @@ impl<'a> Object<'a> {
         parse(json, '{')
     }
 
-    /// Takes a text. A number becomes its digits as sent. Null is taken as nothing.
+    /// Takes a text. A number becomes its digits as sent. Null counts as absent.
     pub fn text(&mut self, name: &str) -> Option<String> {
         self.take(name, |value| match type_of(value) {
             JsonType::String => Some(string(value)),
@@ -70,12 +70,12 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// Takes a text that goes by several names, from the first of them that has one.
+    /// Takes a text from the first of these names that has one.
     pub fn text_of_any(&mut self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| self.text(name))
     }
 
-    /// Takes a time. Null is taken as nothing.
+    /// Takes a time. Null counts as absent.
     pub fn timestamp(&mut self, name: &str) -> Option<UtcTime> {
         self.take(name, |value| match type_of(value) {
             JsonType::String => timestamp(&string(value)),
@@ -84,7 +84,7 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// Takes the value of a field if `read` accepts it. Null is taken as nothing. Any other value
+    /// Takes the value of a field if `read` accepts it. Null counts as absent. Any other value
     /// stays in the object.
     pub fn take<T>(
         &mut self,
@@ -150,7 +150,7 @@ pub(crate) enum JsonType {
     Object,
 }
 
-/// The type of `value`, told by its first character.
+/// The type of `value`. The first character decides.
 pub(crate) fn type_of(value: &RawValue) -> JsonType {
     match value.get().as_bytes().first() {
         Some(b'"') => JsonType::String,
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_is_replaced_and_costs_nothing_else() {
+    fn half_a_surrogate_pair_is_replaced_and_all_other_text_is_kept() {
         let mut object = Object::parse(r#"{"notes":"a\ud83dz","b\udc00":"\ud83d\ude00"}"#).unwrap();
         let notes = object.text("notes").unwrap();
         assert!(notes.starts_with("a\u{fffd}") && notes.ends_with('z'), "{notes}");
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_same_name_the_last_member_counts_taken_or_not() {
+    fn the_last_member_of_the_same_name_counts() {
         let json = r#"{"notes":"a","x":1,"notes":"b","x":2,"id":"c","id":[],"y":3,"y":null}"#;
         let mut object = Object::parse(json).unwrap();
         assert_eq!(object.text("notes").as_deref(), Some("b"));

@@ -96,7 +96,7 @@ fn session(mut object: Object<'_>) -> Session {
     }
 }
 
-/// All of them or none, so that a list that cannot be read is kept whole.
+/// Reads all collaborators or none. If one cannot be read, the unknown fields keep the whole list.
 fn collaborators(json: &RawValue) -> Option<Vec<Collaborator>> {
     let elements = elements(json.get()).ok()?;
     if elements.len() > MAX_COLLABORATORS {
@@ -105,8 +105,9 @@ fn collaborators(json: &RawValue) -> Option<Vec<Collaborator>> {
     elements.into_iter().map(collaborator).collect()
 }
 
-/// The vendor does not document the shape. Accepted are an object with the names that it uses
-/// elsewhere, a text that is a name or an e-mail address, and a user key.
+/// The vendor does not document the form of a collaborator. This function accepts an object with
+/// the names that the vendor uses elsewhere, a text that is a name or an e-mail address, and a
+/// number that is a user key.
 fn collaborator(json: &RawValue) -> Option<Collaborator> {
     let nobody = Collaborator::default();
     match type_of(json) {

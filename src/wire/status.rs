@@ -1,4 +1,4 @@
-//! What an HTTP status means: the one table from the vendor's refusals to [`Error`].
+//! The table that maps the vendor's HTTP statuses and error codes to [`Error`].
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// The longest error code or request id that is kept, in bytes.
 const MAX_CODE_LENGTH: usize = 64;
 
-/// The error behind an answer without a status of success.
+/// The error of an answer whose status is not a success.
 pub(crate) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Error {
     let mut body = body_text(body).and_then(Object::parse).ok();
     // Nothing else of the body is read.
@@ -35,8 +35,8 @@ pub(crate) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8], now: T
     }
 }
 
-/// The error behind a success with an unusable body. If the body is an error object with a known code,
-/// it is the error that the code names; else it is [`Kind::Malformed`].
+/// The error of a success with an unusable body. If the body is an error object with a known code,
+/// the code decides the kind. Otherwise the kind is [`Kind::Malformed`].
 pub(crate) fn error_in_success(
     status: StatusCode,
     headers: &HeaderMap,
@@ -50,8 +50,9 @@ pub(crate) fn error_in_success(
     Error { kind, retry_after, ..error }.caused_by(invalid)
 }
 
-/// What an error code means by itself, in any letter case and with any separators: the known codes of
-/// the vendor and its relatives, and the reason phrases of HTTP.
+/// The kind that an error code means without its HTTP status. This function knows the codes of the
+/// vendor and its sibling products, and the reason phrases of HTTP. Letter case and separators do
+/// not matter.
 fn kind_of_code(code: &str) -> Option<Kind> {
     let letters = code.replace(|letter: char| !letter.is_ascii_alphanumeric(), "");
     Some(match letters.to_ascii_lowercase().as_str() {
@@ -77,7 +78,7 @@ fn kind(status: StatusCode, code: Option<&str>) -> Kind {
         300..=399 => Kind::Redirect,
         400 | 414 | 415 | 422 => Kind::RejectedArgument,
         401 => Kind::CredentialRejected,
-        // The vendor's gateway says so for a missing or invalid token.
+        // The vendor's gateway answers a missing or invalid token with this code.
         403 if code == Some("InvalidToken") => Kind::CredentialRejected,
         403 => Kind::PermissionDenied,
         404 | 410 => Kind::NotFound,
@@ -107,7 +108,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-/// Returns `code` if it cannot hold anything but a code.
+/// Returns `code` if it is short and has only the characters of a code, so that it holds no text.
 fn plain_code(code: &str) -> Option<String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     let fits = (1..=MAX_CODE_LENGTH).contains(&code.len()) && code.bytes().all(is_plain);
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_object_in_a_success_is_the_error_it_names() {
+    fn an_error_object_in_a_success_has_the_kind_of_its_code() {
         let read = |body: &str| {
             let (headers, now) = (HeaderMap::new(), Timestamp::UNIX_EPOCH);
             let invalid = InvalidBody::ErrorObject;

@@ -83,14 +83,14 @@ mod tests {
     }
 
     #[test]
-    fn no_link_is_an_empty_array_wrapped_or_not() {
+    fn an_empty_array_means_no_links() {
         for json in ["[]", r#"{"systemLinks":[]}"#, " [ ] "] {
             assert_eq!(decode(json.as_bytes()), Ok(vec![]), "{json}");
         }
     }
 
     #[test]
-    fn what_holds_no_links_is_of_another_shape() {
+    fn a_body_that_holds_no_links_has_the_wrong_shape() {
         let bodies = r#"null|7|"x"|{}|[7]|[null]|[[]]|[{}]|[{"message":"maintenance"}]|{"a":[],"b":[]}
             |{"a":1}|{"int_err_code":"InvalidToken","msg":"Invalid token passed"}"#;
         for json in bodies.split('|') {

@@ -67,8 +67,9 @@ impl Transport {
         &self.host
     }
 
-    /// Gets `path` below the base URL, with these headers. The path starts with a slash and is
-    /// percent-encoded. `reader`, if there is one, reads the body of a success as it arrives.
+    /// Sends a GET for `path` below the base URL, with these headers. The path starts with a slash
+    /// and is percent-encoded. `reader`, if there is one, reads the body of a success as it
+    /// arrives.
     pub async fn get(
         &self,
         path: &str,

@@ -1,4 +1,4 @@
-"""Certificates by openssl, for a folder of a test."""
+"""Makes certificates with openssl in the folder of a test."""
 
 from tools import install
 

@@ -1,4 +1,4 @@
-"""Chromium, headless, by its debugging pipe."""
+"""Controls a headless Chromium through its debugging pipe."""
 
 import json
 import os
@@ -22,7 +22,7 @@ class Chromium:
         self.read, from_child = os.pipe()
 
         def as_three_and_four():
-            # Copied first: the pipes may be 3 and 4 themselves.
+            # Copy first, because the pipes may already be 3 and 4.
             ends = os.dup(to_child), os.dup(from_child)
             os.dup2(ends[0], 3)
             os.dup2(ends[1], 4)

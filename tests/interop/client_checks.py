@@ -1,4 +1,4 @@
-"""What the client example of each language has to do."""
+"""Tests that every client example must pass, whatever its language."""
 
 
 class ClientChecks:
@@ -73,7 +73,7 @@ class ClientChecks:
         )
 
     def test_watch_that_ends_with_internal_and_a_reason(self, client, demo):
-        """Without a reason it would be a broken connection, and worth resuming."""
+        """An INTERNAL without a reason means a broken connection, after which clients resume."""
         demo.vendor.fail("250040304", {"kind": "html"})
         client("watch", "250040304").expect(1, "INTERNAL", "UPSTREAM_MALFORMED_RESPONSE")
 

@@ -1,5 +1,5 @@
-"""The client examples in `clients`. They are built in a copy of the tree, where their stubs are
-generated and what gets installed stays for the next run."""
+"""Builds and runs the client examples in `clients`. They are built in a copy of the tree. Their
+stubs are generated there, and installed packages stay there for the next run."""
 
 import functools
 import os
@@ -19,7 +19,7 @@ PROTOC_GEN_GO_GRPC = "google.golang.org/grpc/cmd/protoc-gen-go-grpc", "v1.6.2"
 
 @functools.cache
 def build(language):
-    """Generates stubs from the .proto files of now, and builds a client with them."""
+    """Generates stubs from the current .proto files, and builds a client with them."""
     copy_tree()
     {
         "go": build_go,
@@ -111,7 +111,7 @@ def command(language, *arguments):
 
 
 def environment(language, address, token=TOKEN, service_config=None):
-    """The environment of a client, and nothing of whoever runs the tests."""
+    """The environment of a client, without the variables of the test run."""
     server = f"http://{address}" if language == "typescript" else address
     settings = {"GOTOASSIST_SERVER": server, "GOTOASSIST_TOKEN": token}
     if service_config:

@@ -1,4 +1,4 @@
-"""Fixtures of all tests, and what pytest prints beside their results."""
+"""Fixtures that all tests share, and additions to pytest's output."""
 
 import functools
 import pathlib
@@ -35,7 +35,7 @@ def client(request, demo):
 
 @pytest.fixture(scope="module")
 def scratch():
-    """A folder to write in, for one test file. pytest's own would stay, and images are large."""
+    """A folder that is removed after one test file. pytest keeps its own, and images are large."""
     with tempfile.TemporaryDirectory(prefix="interop-", ignore_cleanup_errors=True) as folder:
         yield pathlib.Path(folder)
 
@@ -49,7 +49,7 @@ def note(request):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A test that fails shows the log of each process that ran meanwhile."""
+    """Adds to a failed test the log of each process that ran during it."""
     report = yield
     if report.failed:
         for program in STARTED:

@@ -21,7 +21,7 @@ def install():
 
 
 def replica(number, vendor, *arguments, **options):
-    """One of several replicas. Its quota is wide and its polls are quick, to keep tests short."""
+    """One of several replicas. To keep tests short, it has a large quota and frequent polls."""
     settings = [
         *("--upstream-rps", "200", "--upstream-burst", "200"),
         *("--poll-not-started", "1s", "--poll-waiting", "1s", "--poll-active", "1s"),
@@ -31,7 +31,7 @@ def replica(number, vendor, *arguments, **options):
 
 
 class Envoy(Program):
-    """Envoy with `deploy/envoy/envoy.yaml`, of which addresses and what a test names change."""
+    """Envoy with `deploy/envoy/envoy.yaml`, except addresses and the parts that a test changes."""
 
     def __init__(self, replicas, folder, change=lambda cluster: None, name="envoy"):
         self.replicas = replicas

@@ -1,6 +1,6 @@
-"""Network namespaces, in which packets between a replica and the vendor can be made to vanish.
+"""Network namespaces in which a test can drop all packets between a replica and the vendor.
 
-The addresses are those for benchmarks (RFC 2544), and exist inside of the run only."""
+The addresses are the ones for benchmarks (RFC 2544). They exist only during the run."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ def ip(*words):
 
 
 class Network:
-    """Two namespaces: the vendor's, and that of the replica to be cut off."""
+    """Two namespaces: one for the vendor, and one for the replica that a test cuts off."""
 
     # Where this process reaches each, and where the replica reaches the vendor.
     vendor_address, replica_address = "198.18.83.2", "198.18.83.6"
@@ -38,7 +38,7 @@ class Network:
         return self
 
     def __exit__(self, *_):
-        # The links go with their namespaces.
+        # Deleting a namespace also deletes its links.
         for name in (self.vendor, self.replica):
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
@@ -55,7 +55,7 @@ class Network:
         ip("-n", name, "link", "set", link, "up")
 
     def cut(self):
-        """From now on packets vanish: the other end keeps its route, and nobody answers."""
+        """Drops all packets from now on. The other end keeps its route, but gets no answer."""
         ip("-n", self.vendor, "link", "set", "south", "down")
 
     def mend(self):
@@ -63,5 +63,5 @@ class Network:
 
 
 def prefix(namespace):
-    """What runs a command in a namespace."""
+    """The beginning of a command line that runs a command in a namespace."""
     return ["ip", "netns", "exec", namespace]

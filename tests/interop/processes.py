@@ -15,18 +15,18 @@ from tools import BINARY, ENVIRONMENT, ROOT
 
 LOGS = tempfile.TemporaryDirectory(prefix="interop-")
 NUMBERS = itertools.count(1)
-# Every program whose log is worth a look if a test fails now.
+# The programs whose logs are shown if a test fails now.
 STARTED = []
 
 
 def free_port():
-    """A port of loopback that nobody listens on now."""
+    """A port of the loopback address that no program listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
 
 def until(what, fact, seconds=30):
-    """Waits for `fact()` to be true and returns its value. A failed connection means not yet."""
+    """Waits until `fact()` is true and returns its value. A failed connection counts as false."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -107,11 +107,11 @@ class Program:
             self.process.wait(30)
 
     def output(self):
-        """What it has printed since its last start."""
+        """The output since the last start."""
         return self.log.read_bytes()[self.begin :].decode(errors="replace")
 
     def tail(self):
-        """Its last lines, also those before a restart."""
+        """The last lines of the output, including those before a restart."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
 
 
@@ -126,7 +126,7 @@ class Vendor:
         return json.loads(text) if text else None
 
     def put(self, session, *steps, **fields):
-        """Puts a session whose life is pairs of seconds from now and status."""
+        """Adds a session. Each step is a pair: seconds from now, and the new status."""
         steps = [{"at": at, "status": status} for at, status in steps]
         self.control("PUT", f"sessions/{session}", {"steps": steps, "fields": fields})
 
@@ -160,7 +160,7 @@ class Simulator(Program, Vendor):
 
 
 class Service(Program):
-    """`serve`. Over a restart it keeps its addresses."""
+    """`serve`. It keeps its addresses when it restarts."""
 
     def __init__(
         self, vendor, *arguments, host="127.0.0.1", listen=None, prefix=(), name="service"
@@ -188,7 +188,7 @@ class Service(Program):
 
     def records(self):
         """What it has logged since its last start."""
-        # What follows the last line feed is not complete yet.
+        # The text after the last line feed is not a complete line yet.
         lines = self.output().split("\n")[:-1]
         return [json.loads(line) for line in lines if line.startswith("{")]
 

@@ -1,8 +1,9 @@
-"""The client examples of all languages print the same JSON, byte for byte once it is normalised,
-also across restarts of the service, with and without an Envoy between.
+"""The client examples of all languages print the same JSON, byte for byte, once it is normalised.
+This also holds when the service restarts, with and without an Envoy in front of it.
 
-Normalised means: keys sorted, no white space, numbers as doubles (keys and ids are texts), and
-without what differs from call to call: observedAt, resumeToken, the vendor's request id."""
+In normalised JSON, keys are sorted, there is no white space, and numbers are doubles (keys and ids
+are texts). The values that differ from call to call are left out: observedAt, resumeToken, and the
+vendor's request id."""
 
 import contextlib
 import itertools
@@ -56,7 +57,7 @@ def built():
 def service(simulator):
     flags = [
         *("--drain-delay", "0s", "--poll-waiting", "1s", "--poll-active", "1s"),
-        # Beyond the clients' deadline.
+        # This is longer than the clients' deadline.
         *("--upstream-timeout", "30s"),
     ]
     with Service(simulator, *flags) as service:
@@ -79,7 +80,7 @@ def at_once(service, *arguments, **settings):
 
 
 def assert_same(printed):
-    """Asserts that all printed the same bytes, and returns these."""
+    """Asserts that all clients printed the same bytes, and returns these bytes."""
     first = printed[LANGUAGES[0]]
     assert first
     for language in LANGUAGES:
@@ -89,7 +90,7 @@ def assert_same(printed):
 
 @pytest.fixture(scope="module")
 def sessions(service):
-    """What each client prints for each session, a line each."""
+    """The output of each client: one line for each session."""
     printed, _ = at_once(service, "get", *SESSIONS)
     return printed
 
@@ -98,7 +99,7 @@ def sessions(service):
 def test_same_bytes_for_a_session(service, sessions, session):
     number = list(SESSIONS).index(session)
     line = assert_same({k: lines[number : number + 1] for k, lines in sessions.items()})
-    # The service's own client is one more witness.
+    # The service's own client must print the same too.
     server = f"http://{service.address}"
     own = binary("get", session, "--server", server, "--token", clients.TOKEN).expect(0)
     assert [normalised(own.stdout)] == line
@@ -153,7 +154,7 @@ class Watch(Program):
         super().__init__(f"{language}-client", *command, environment=environment)
 
     def lines(self):
-        """The messages that it has printed. Other lines are what its library logs."""
+        """The messages that it has printed. Other lines come from the log of its library."""
         return [line for line in self.output().split("\n")[:-1] if line.startswith("{")]
 
     def lines_of(self, session):
@@ -186,7 +187,7 @@ class Watches:
         self.stack.close()
 
     def wait_for(self, text):
-        """Waits until all have printed a text."""
+        """Waits until all clients have printed a text."""
 
         def all_saw():
             ended = [each.tail() for each in self.all if not each.is_running()]
@@ -196,7 +197,7 @@ class Watches:
         until(f"all clients saw {text}", all_saw, 60)
 
     def assert_histories(self):
-        """Each was told of each status of each session once, in the same bytes."""
+        """Asserts that all clients printed the same messages, with each status once."""
         status = {each.language: each.process.wait(100) for each in self.all}
         assert set(status.values()) == {0}, status
         if len(self.sessions) == 1:
@@ -206,7 +207,7 @@ class Watches:
                 self.assert_history({each.language: each.lines_of(session) for each in self.all})
 
     def assert_history(self, lines):
-        # A heartbeat says that nothing changed; how many come depends on when a client reconnects.
+        # Heartbeats are left out, because their number depends on when a client reconnects.
         printed = {
             language: [normalised(line) for line in each if "EVENT_TYPE_HEARTBEAT" not in line]
             for language, each in lines.items()
@@ -227,12 +228,12 @@ class Watches:
 
 
 def put(vendor, session, status, **fields):
-    """Puts a session with one status, and the time when it started."""
+    """Adds a session with one status and a fixed start."""
     vendor.put(session, (-60, status), startedAt="2026-11-24T10:00:00Z", **fields)
 
 
 def test_watches_go_on_after_sigterm_and_after_sigkill(service, simulator):
-    """The session goes on while the service is away."""
+    """The session changes while the service is stopped."""
     put(simulator, "walk", "waiting")
     with Watches(service.address, "walk") as watches:
         service.terminate()
@@ -288,7 +289,7 @@ def test_many_watches_on_one_stream_go_on_through_envoy(simulator, scratch):
 
 
 def test_watches_go_on_after_sigkill_of_a_replica_and_of_envoy(simulator, scratch):
-    """Envoy's ring brings all watches of a session to one replica."""
+    """Envoy's ring hash sends all watches of a session to one replica."""
     put(simulator, "ring", "waiting")
     with contextlib.ExitStack() as stack:
         replicas = [stack.enter_context(replica(each, simulator)) for each in range(3)]
@@ -304,11 +305,11 @@ def test_watches_go_on_after_sigkill_of_a_replica_and_of_envoy(simulator, scratc
         [killed, *others] = until("all watches are counted", holders, 60)
         assert not others, "all watches of a session are on one replica"
         killed.kill()
-        replicas.remove(killed)  # From Envoy's list too, which will not wait for that one.
+        replicas.remove(killed)  # Envoy shares this list, so it does not wait for that replica.
         put(simulator, "ring", "active", **JOINED)
         watches.wait_for("customerJoinedAt")
         [_, *others] = until("all watches are counted again", holders, 60)
-        assert not others, "all go on on one other"
+        assert not others, "all watches continue on one other replica"
         envoy.kill()
         put(simulator, "ring", "complete", **JOINED, **ENDED)
         envoy.start()
@@ -323,5 +324,5 @@ def test_all_read_retry_info(service, simulator):
     for language, lines in printed.items():
         error = json.loads(lines[0])["error"]
         assert error["code"] == "RESOURCE_EXHAUSTED", language
-        # Each is told what is left of the 40 s when it asks.
+        # Each client gets the rest of the 40 s at the time of its call.
         assert error.get("retryDelaySeconds", 0) > 10, language

@@ -1,6 +1,6 @@
-"""clients/service-config.json gives gRPC libraries retries, pushback and health checks, without a
-line of code for it in the client. Seen from outside: what a client prints, the calls that the
-service logs, requests upstream."""
+"""clients/service-config.json gives gRPC libraries retries, pushback and health checks, without any
+code in the client. The tests look at the output of a client, at the calls that the service logs,
+and at the requests to the vendor."""
 
 import json
 from datetime import datetime
@@ -15,7 +15,7 @@ CONFIG = ROOT / "clients/service-config.json"
 RETRY_AFTER = 3  # seconds
 TOO_MANY = {"kind": "status", "status": 429, "retryAfter": RETRY_AFTER}
 DOWN = {"kind": "status", "status": 503}
-# The service would retry by itself; here it is the client's turn.
+# The service must not retry, so that the client does.
 NO_RETRIES = ("--upstream-retries", "0")
 
 
@@ -34,7 +34,7 @@ def vendor():
 
 @pytest.fixture
 def get(language):
-    """Reads sessions with a client; its exit status and output."""
+    """Reads sessions with a client. Returns its exit status and output."""
 
     def get(service, *sessions, config=CONFIG):
         return clients.call(language, service.address, "get", *sessions, service_config=config)
@@ -56,7 +56,7 @@ def test_a_429_is_waited_out_and_the_call_succeeds(vendor, get):
     assert counters["requests"] == 2
     assert counters["byStatus"]["429"] == 1
 
-    # It was the client that waited, not its second call within the service.
+    # The client waited, and not its second call in the service.
     assert [first["code"], second["code"]] == ["RESOURCE_EXHAUSTED", "OK"]
     begun = [
         datetime.fromisoformat(c["timestamp"]).timestamp() - c["seconds"] for c in (first, second)
@@ -81,11 +81,11 @@ def test_two_503_are_retried_and_the_call_succeeds(vendor, get):
 
 
 def test_a_draining_service_is_left_alone(vendor, get):
-    """It says NOT_SERVING, and the client gives it no more calls."""
+    """The service reports NOT_SERVING, and the client sends it no more calls."""
     with Service(vendor, "--drain-delay", "20s") as service:
         get(service, "250040303").expect(0)
         service.drain()
-        # Without the service config it is called.
+        # Without the service config, the client still calls it.
         get(service, "250040303", config=None).expect(0)
         get(service, "250040303").expect(1, '"UNAVAILABLE"')
         service.kill()
@@ -93,7 +93,7 @@ def test_a_draining_service_is_left_alone(vendor, get):
 
 
 def test_retries_stop_while_too_many_calls_fail(vendor, get):
-    """And begin again after enough good ones."""
+    """They begin again after enough successful calls."""
     *before, after = failing = [f"failing-{number}" for number in range(6)]
     for session in failing:
         vendor.fail(session, DOWN)
@@ -104,8 +104,9 @@ def test_retries_stop_while_too_many_calls_fail(vendor, get):
         *("--upstream-rps", "500", "--upstream-burst", "500"),
     ]
     with Service(vendor, *flags) as service:
-        # 20 tokens; an attempt that fails costs one, a call that succeeds gives a tenth, and with
-        # ten or fewer nothing is retried. The good ones come from the service's memory.
+        # A client begins with 20 tokens. A failed attempt costs one, and a successful call gives a
+        # tenth. With ten tokens or fewer, nothing is retried. The service answers the good calls
+        # from memory.
         good = ["250040304"] * 60
         output = get(service, *before, *good, after).output
         asked = vendor.counters()["bySession"]

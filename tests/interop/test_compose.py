@@ -1,6 +1,6 @@
-"""compose.yaml: read by the library that docker compose reads it with, and its commands run with
-the real binary, on free ports of this machine instead of the containers'. No container is started
-and no image pulled; test_image.py is about the image."""
+"""Checks compose.yaml. The library of docker compose reads the file. The real binary runs its
+commands, on free ports of this machine instead of those of the containers. The tests start no
+container and pull no image. test_image.py checks the image."""
 
 import json
 import pathlib
@@ -38,7 +38,7 @@ def seconds(text):
     return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)([hms])", text))
 
 
-def test_a_slip_would_be_seen(scratch):
+def test_an_invalid_file_is_refused(scratch):
     file = scratch / "compose.yaml"
     file.write_text((ROOT / "compose.yaml").read_text().replace("cap_drop:", "cap_dorp:"))
     read(file).expect(1)
@@ -83,7 +83,7 @@ def test_one_image_for_both(services):
 
 
 def test_simulator_is_not_asked_for_its_health(services):
-    """It speaks no gRPC."""
+    """The simulator does not speak gRPC."""
     assert services["simulator"]["healthcheck"]["disable"] is True
 
 
@@ -98,10 +98,10 @@ def test_service_has_the_time_to_drain(services, usage):
 
 
 class Container(Program):
-    """A service of the file as a process; `found` is what the pattern finds in its output."""
+    """A service of the file as a process. `found` is the match of the pattern in its output."""
 
     def __init__(self, name, service, pattern, old, new):
-        # What the image sets, and then what the file does.
+        # First the settings of the image, and then those of the file.
         settings = {"GOTOASSIST_LISTEN": "127.0.0.1:0", "GOTOASSIST_ADMIN_LISTEN": "127.0.0.1:0"}
         for key, value in (service.get("environment") or {}).items():
             settings[key] = value.replace(old, new)

@@ -1,6 +1,6 @@
-"""The service behind a real Envoy, by `deploy/envoy`: shared polls, rolling restarts, crashes,
-mutual TLS, a partition. The watchers resume, and unary calls leave retries to the service
-config."""
+"""The service behind a real Envoy with `deploy/envoy`: shared polls, rolling restarts, crashes,
+mutual TLS, and a network partition. The watchers resume, and the service config retries unary
+calls."""
 
 import asyncio
 import contextlib
@@ -45,8 +45,8 @@ def round_robin(cluster):
 
 
 async def polls_a_second(simulator, envoy, sessions):
-    """Upstream requests a second for ten watchers of each session, once each is served."""
-    # 30 polls a second of one replica; over this time their jitter is far below 10 %.
+    """Upstream requests a second with ten watchers of each session, once all watches have begun."""
+    # One replica polls 30 times a second. Over this time the jitter is far below 10 %.
     seconds = 8
     async with Watchers(envoy.address, sessions, 10) as watchers:
         await asyncio.to_thread(simulator.reset_counters)
@@ -57,7 +57,7 @@ async def polls_a_second(simulator, envoy, sessions):
 
 
 def test_ring_hash_on_the_session_id_shares_polls(simulator, scratch, note):
-    """All watchers of a session share one replica's poll, if the ring sees the session's name."""
+    """All watchers of a session share one replica's poll, if the ring hash gets the session."""
     sessions = [f"80{number:04}" for number in range(30)]
     for session in sessions:
         simulator.put(session, (-10, "waiting"), (-5, "active"))
@@ -77,11 +77,11 @@ def test_ring_hash_on_the_session_id_shares_polls(simulator, scratch, note):
 
 
 def put_lives(simulator, first, seconds):
-    """Puts 30 sessions that live about so many seconds, with changes spread over the whole time."""
+    """Adds 30 sessions whose changes are spread over this many seconds."""
     chance = random.Random(7)
     sessions = [str(first + number) for number in range(30)]
     for session in sessions:
-        # All watchers have begun at 5 s. Some changes follow each other quicker than any poll.
+        # By 5 s all watches have begun. Some changes follow each other faster than the polls.
         waiting = chance.uniform(5, 0.6 * seconds)
         active = waiting + chance.choice([0.1, chance.uniform(1, 0.3 * seconds)])
         complete = max(active + 0.1, chance.uniform(0.6, 1.0) * seconds)
@@ -91,8 +91,8 @@ def put_lives(simulator, first, seconds):
 
 
 async def disturbed(simulator, envoy, disturb, first, seconds):
-    """Watches sessions and calls while replicas come and go: nobody is told an error, and no
-    watcher a status twice or never. Returns what `disturb` does, and how many streams broke."""
+    """Runs watches and calls while `disturb` stops replicas. No call fails, and each watcher gets
+    each status exactly once. Returns the result of `disturb`, and how many streams broke."""
     sessions = put_lives(simulator, first, seconds)
     async with Watchers(envoy.address, sessions, 10) as watchers:
         async with Calls(envoy.address, sessions) as calls:
@@ -104,7 +104,7 @@ async def disturbed(simulator, envoy, disturb, first, seconds):
         assert calls.good > 100
         assert not calls.errors
         assert_histories(watchers)
-        assert broken > 50, "watches were to be broken and to go on"
+        assert broken > 50, "many streams must break for the test to mean anything"
         assert not watchers.events()["EVENT_TYPE_STALE"]
     return result, broken
 
@@ -129,7 +129,7 @@ def test_rolling_restart(simulator, scratch, note):
 
 
 def crash(replicas, envoy):
-    """Kills one replica, and another when the first is back."""
+    """Kills one replica, and then another one after the first has restarted."""
     for each in replicas[:2]:
         each.kill()
         until("Envoy has noticed", lambda: envoy.healthy() == len(replicas) - 1)
@@ -145,7 +145,7 @@ def test_kill_9(simulator, scratch, note):
 
 @pytest.fixture(scope="module")
 def tls(scratch):
-    """A folder with authorities, and certificates whose only name is a SPIFFE identity."""
+    """A folder with authorities, and with certificates whose only name is a SPIFFE identity."""
     folder = scratch / "tls"
     folder.mkdir()
     certificates.self_signed(folder, "ca")
@@ -161,7 +161,7 @@ def tls(scratch):
 
 @pytest.fixture(scope="module")
 def tls_simulator():
-    """A vendor of its own, since its counters tell whose credentials it saw."""
+    """A separate vendor, because the test reads from its counters which credentials it got."""
     with Simulator("--rate-limit", "0") as simulator:
         yield simulator
 
@@ -206,7 +206,7 @@ class NeverHealthy(Envoy):
 
 
 async def call(envoy):
-    """The status of a call through Envoy without any credential of its own."""
+    """The status of a call through Envoy without a credential."""
     [channel] = channels(envoy.address, 1)
     async with channel:
         stub = stubs.RemoteSupportServiceStub(channel)
@@ -245,16 +245,16 @@ def network():
 
 
 async def cut_off(network, simulator, envoy, replica, sessions):
-    """Cuts a replica off from GoToAssist and mends it. Returns the watchers, how many of them the
-    replica served, and how many replicas Envoy sent calls to meanwhile."""
+    """Cuts a replica off from GoToAssist, and later reconnects it. Returns the watchers, how many
+    of them the replica served, and how many replicas Envoy sent calls to in the meantime."""
     async with Watchers(envoy.address, sessions, 2) as watchers:
         served = await asyncio.to_thread(
             until, "watches are counted", lambda: int(replica.metric("gotoassist_watches"))
         )
         network.cut()
         await asyncio.to_thread(
-            *(until, "its watchers are told STALE"),
-            *(lambda: watchers.told("EVENT_TYPE_STALE") == served, 15),
+            *(until, "its watchers get STALE"),
+            *(lambda: watchers.received("EVENT_TYPE_STALE") == served, 15),
         )
         healthy = await asyncio.to_thread(envoy.healthy)
         network.mend()
@@ -263,9 +263,9 @@ async def cut_off(network, simulator, envoy, replica, sessions):
 
 
 def test_partition(network, scratch, note):
-    """A replica that is cut off from GoToAssist says so to its watchers, and recovers by itself.
+    """A replica that is cut off from GoToAssist sends STALE to its watchers, and later recovers.
 
-    The packets between one replica and the vendor vanish, those between it and Envoy do not."""
+    Packets between the replica and the vendor are dropped. Packets between it and Envoy are not."""
     sessions = [f"83{number:04}" for number in range(30)]
     quick = ["--upstream-timeout", "1s", "--upstream-connect-timeout", "1s"]
     with contextlib.ExitStack() as stack:
@@ -291,9 +291,9 @@ def test_partition(network, scratch, note):
         watchers, served, healthy = asyncio.run(scene)
     for each in watchers.all:
         each.expect("WAITING", "ACTIVE", "COMPLETE")
-    note(f"{served} of {len(watchers.all)} watchers were told STALE")
-    assert watchers.told("EVENT_TYPE_STALE") == served > 0, "its watchers, and nobody else"
-    # The others would be no nearer to a vendor that is down.
-    assert healthy == 3, "it keeps its calls"
+    note(f"{served} of {len(watchers.all)} watchers got STALE")
+    assert watchers.received("EVENT_TYPE_STALE") == served > 0, "only its watchers got STALE"
+    # If the vendor were down, the other replicas could not reach it either.
+    assert healthy == 3, "Envoy keeps sending calls to the replica"
     assert_histories(watchers)
     assert watchers.broken() == 0

@@ -1,5 +1,5 @@
-"""GoToAssist's callbacks through a real Envoy, by `deploy/envoy/callback.yaml`: TLS, one path only,
-a copy for each replica, and no trace of the secret."""
+"""GoToAssist's callbacks through a real Envoy with `deploy/envoy/callback.yaml`. Envoy speaks TLS,
+lets through one path only, sends a copy to each replica, and never logs the secret."""
 
 import contextlib
 import ssl
@@ -19,7 +19,7 @@ PATH = f"/callbacks/session-status/{SECRET}"
 
 
 class CallbackEnvoy(Program):
-    """Envoy with `deploy/envoy/callback.yaml`, of which only addresses and files change."""
+    """Envoy with `deploy/envoy/callback.yaml`. Only addresses and files change."""
 
     def __init__(self, replicas, folder):
         port, self.admin = free_port(), free_port()
@@ -41,7 +41,7 @@ class CallbackEnvoy(Program):
             endpoints["lb_endpoints"] = [{"endpoint": {"address": socket_address(*address)}}]
         path = folder / "callback.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False))
-        # At this level Envoy logs more of a request than any operator would let it.
+        # At this level Envoy logs more of a request than it would in production.
         options = ["--disable-hot-restart", "--concurrency", "2", "--log-level", "info"]
         super().__init__("envoy-callback", install(), "-c", path, *options)
 

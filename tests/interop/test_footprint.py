@@ -1,7 +1,7 @@
-"""How soon the service is ready and how much memory it has then, with nobody calling.
+"""Measures how soon the service is ready, and how much memory it then uses without calls.
 
-What the release binary is held to is what the project promises. A debug binary is larger and
-slower, and is only kept from running away.
+The limits of the release binary are what the project promises. A debug binary is larger and slower.
+Its limits only detect a great change for the worse.
 
     tests/interop/run --release footprint
 """
@@ -51,7 +51,7 @@ def start(arguments):
             assert time.monotonic() - begin < 30, "it is not ready"
             time.sleep(0.001)
         ready = (time.monotonic() - begin) * 1000
-        # The figure is the memory a second later, so this waits for no fact.
+        # A fixed wait is right here, because the memory is measured a second later.
         time.sleep(1)
         status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
         resident = int(re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024 / 1e6
@@ -65,7 +65,7 @@ def start(arguments):
     "arguments", [[], ["--otlp-endpoint", "http://127.0.0.1:9"]], ids=["plain", "traces"]
 )
 def test_start_is_quick_and_small(arguments, note):
-    """The medians of several starts, of the best of three rounds: a machine may be busy."""
+    """The medians of several starts count, in the best of three rounds: a machine may be busy."""
     rounds = []
     while len(rounds) < ROUNDS:
         starts = zip(*(start(arguments) for _ in range(STARTS)), strict=True)

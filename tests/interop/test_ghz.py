@@ -1,5 +1,5 @@
-"""A short load with the real ghz, by reflection: every call succeeds, and fast enough that only a
-service that is broken fails here."""
+"""Puts a short load on the service with the real ghz, which uses reflection. Every call must
+succeed. The time limits are so wide that only a broken service exceeds them."""
 
 import json
 
@@ -8,7 +8,7 @@ import pytest
 from tools import go_program, run
 
 SERVICE = "gotoassist.remotesupport.v1.RemoteSupportService"
-# The service remembers a finished session, whatever the vendor allows.
+# The service answers for a finished session from memory, so the vendor's quota does not matter.
 FINISHED = '{"session_id": "250040304"}'
 
 

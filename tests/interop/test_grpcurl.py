@@ -1,4 +1,4 @@
-"""The real grpcurl, by reflection alone: it is given no .proto file."""
+"""Calls the service with the real grpcurl. It uses only reflection and no .proto files."""
 
 import json
 import re
@@ -10,14 +10,14 @@ from tools import ROOT, go_program, run
 PACKAGE = "gotoassist.remotesupport.v1"
 SERVICE = f"{PACKAGE}.RemoteSupportService"
 CREDENTIAL = ("-H", "authorization: Bearer interop")
-# Every message and enum of the protos, so that none is forgotten here.
+# Every message and enum. The list is read from the .proto files, so it is always complete.
 TYPES = [
     kind_and_name
     for path in sorted((ROOT / "proto/gotoassist/remotesupport/v1").glob("*.proto"))
     for kind_and_name in re.findall(r"^(message|enum) ([A-Za-z]+)", path.read_text(), re.MULTILINE)
 ]
 
-# grpcurl ends with 64 and the gRPC code.
+# The exit status of grpcurl is 64 plus the gRPC code.
 INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, UNAUTHENTICATED = 67, 68, 69, 80
 
 
@@ -27,7 +27,7 @@ def grpcurl(demo):
     program = go_program("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.4")
 
     def grpcurl(*words, options=(), stdin=""):
-        # With a limit, so that nothing hangs.
+        # A time limit, so that no test hangs.
         limit = () if "-max-time" in options else ("-max-time", "60")
         return run(program, "-plaintext", *limit, *options, demo.address, *words, stdin=stdin)
 

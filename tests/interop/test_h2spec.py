@@ -1,9 +1,9 @@
-"""HTTP/2 to the letter: h2spec's sections `generic` and `http2`.
+"""Checks that the service conforms to HTTP/2, with h2spec's sections `generic` and `http2`.
 
-h2spec knows no gRPC, so some of what it expects cannot be. Those cases are listed in KNOWN with the
-reason, and must fail at hyper's own server too, with none of our code around it
-(examples/bare_hyper.rs). What fails here and not there is a fault. What fails at both and is not
-known is a race, which load decides."""
+h2spec does not know gRPC, so a gRPC server cannot meet some of its expectations. KNOWN lists these
+cases with the reasons. They must also fail with hyper's own server, without any of our code
+(examples/bare_hyper.rs). A case that fails only with the service is a bug of the service. Some
+cases that KNOWN does not list depend on timing, and may fail with both servers."""
 
 import re
 from xml.etree import ElementTree
@@ -43,7 +43,7 @@ class Report:
 
     def __init__(self, h2spec, address, path):
         host, port = address.split(":")
-        # Its exit status only says that something failed, which is expected.
+        # The exit status does not matter: some cases are expected to fail.
         run(
             *(h2spec, "generic", "http2", "--host", host, "--port", port),
             *("--timeout", "2", "--junit-report", path),
@@ -62,18 +62,18 @@ class Report:
 
 @pytest.fixture(scope="module")
 def service(simulator):
-    # One call at a time: h2spec sends one more than the service allows, all of which it has to send
-    # before the first is answered. Of a thousand it would not manage.
+    # The service allows one call at a time. h2spec must send more calls than allowed before the
+    # first is answered, and it is too slow for a limit of a thousand.
     with Service(simulator, "--max-streams", "1") as service:
         yield service
 
 
-def test_nothing_fails_that_does_not_at_bare_hyper(service, scratch, note):
+def test_only_cases_fail_that_also_fail_with_bare_hyper(service, scratch, note):
     h2spec = go_program("github.com/summerwind/h2spec/cmd/h2spec", "v2.2.1+incompatible")
     failed, bare_failed = None, set()
     with BareHyper() as bare:
-        # Some cases race: the answer may be there before the offence is read. So a case has failed
-        # only if it fails three times.
+        # Some cases are races: the answer may be sent before the invalid frame is read. So a case
+        # counts as failed only if it fails three times.
         for number in range(3):
             report = Report(h2spec, service.address, scratch / f"report-{number}.xml")
             bare_report = Report(h2spec, bare.address, scratch / f"bare-{number}.xml")

@@ -1,8 +1,9 @@
-"""The Helm chart: linted, rendered with every values file, checked against the schemas of
-Kubernetes, Istio and the Prometheus operator, and its settings given to the real binary.
+"""Checks the Helm chart. helm lints it and renders it with every values file. The resources are
+checked against the schemas of Kubernetes, Istio and the Prometheus operator. The real binary runs
+with the settings of the chart.
 
-helm and the schemas of Istio and the operator come as Go modules, Kubernetes' schemas from PyPI:
-no cluster and no chart repository is asked. Building helm takes a few minutes, once."""
+helm and the schemas of Istio and the operator are Go modules. Kubernetes' schemas come from PyPI.
+No cluster and no chart repository is needed. Building helm takes a few minutes the first time."""
 
 import functools
 import hashlib
@@ -21,9 +22,9 @@ from tools import BINARY, ROOT, binary, go_program, install, run
 
 CHART = ROOT / "deploy/helm/gotoassist-grpc"
 VALUES = ["values.yaml", *sorted(path.name for path in CHART.glob("values-*.yaml"))]
-# The oldest that the chart names, and a new one.
+# The oldest version that the chart supports, and a recent one.
 KUBERNETES = ["1.27.0", "1.33.0"]
-# The Go modules with the schemas of custom resources, and where they are in it.
+# The Go modules with the schemas of custom resources, and the folder of the schemas in each.
 CUSTOM = [
     ("istio.io/api@v1.27.0", "kubernetes"),
     (
@@ -31,7 +32,7 @@ CUSTOM = [
         "example/prometheus-operator-crd",
     ),
 ]
-# Their schemas cannot be had from a package registry.
+# No package registry has the schemas of these groups.
 UNCHECKED = {"policy.linkerd.io"}
 SERVICE_CREDENTIALS = [
     "credentials.mode=service",
@@ -77,7 +78,7 @@ def helm(command, *arguments, version=KUBERNETES[-1]):
 
 @functools.cache
 def render(values, version=KUBERNETES[-1], settings=()):
-    """The resources that the chart makes of a values file, and of settings in addition."""
+    """The resources that the chart renders from a values file and from additional settings."""
     outcome = helm(
         *("template", "support", CHART, "--namespace", "support", "--values", CHART / values),
         *(word for each in settings for word in ("--set", each)),
@@ -104,7 +105,7 @@ def from_secret(variable):
 
 
 def strict(schema):
-    """The same schema, in which a field that it does not name is an error and is not ignored."""
+    """The same schema, except that a field that it does not name is an error."""
     if not isinstance(schema, dict):
         return schema
     schema = dict(schema)
@@ -137,7 +138,7 @@ def custom_schemas():
 
 
 def problem(resource, version, custom):
-    """What is wrong with one resource; None if nothing, "unchecked" if nobody knows."""
+    """The problem of a resource. None if there is none, and "unchecked" if there is no schema."""
     key = resource["apiVersion"], resource["kind"]
     try:
         if key in custom:
@@ -251,7 +252,7 @@ def test_every_setting_is_one_of_the_services(values):
 
 @pytest.fixture(scope="module")
 def secrets(scratch):
-    """Stand-ins for all that the chart mounts."""
+    """Files in place of the secrets that the chart mounts."""
     for name, text in {
         "credentials/client-secret": "s",
         "credentials/personal-access-token": "p",
@@ -286,9 +287,9 @@ class Container(Program):
         } | {
             "GOTOASSIST_LISTEN": "127.0.0.1:0",
             "GOTOASSIST_ADMIN_LISTEN": self.admin,
-            # Settings that are not there turn something on.
+            # This setting turns a feature on, so it is set only if the chart sets it.
             **({"GOTOASSIST_CALLBACK_LISTEN": "127.0.0.1:0"} if "callback" in values else {}),
-            # There is nobody here who would have to notice.
+            # No load balancer has to notice the drain here.
             "GOTOASSIST_DRAIN_DELAY": "100ms",
         }
         [container] = pod(values)["containers"]

@@ -1,9 +1,9 @@
-"""The container image: built from the Dockerfile by buildah, looked at, and run.
+"""Builds the container image from the Dockerfile with buildah, inspects it, and runs it.
 
-No image registry is asked. Stand-ins have the names of the base images: one is made of this
-Debian's C library and CA certificates, as distroless is; the other of a few tools and a `cargo`
-that hands over the binary which is built already. So this shows what the image contains and how it
-runs, not that cargo builds in it, which is CI's first step anyway."""
+No image registry is needed. Two images made here have the names of the base images. One has the C
+library and the CA certificates of this Debian, like distroless. The other has a few tools, and a
+`cargo` that copies the binary which is already built. So the tests show what the image contains and
+how it runs. They do not show that cargo builds in it, which is the first step of CI."""
 
 import json
 import os
@@ -31,7 +31,7 @@ mkdir -p target/dist && cp /prebuilt target/dist/gotoassist-grpc
 
 
 class Buildah:
-    """buildah with a storage of its own."""
+    """buildah with its own storage."""
 
     def __init__(self, folder):
         self.storage = folder / "storage"
@@ -52,7 +52,7 @@ class Buildah:
         self("commit", "--quiet", "--rm", container, name)
 
     def clean_up(self):
-        """What is mounted could not be removed."""
+        """Removes the containers and unmounts the storage, so that its folder can be removed."""
         run(*self.command, "rm", "--all", environment=ISOLATION)
         run("umount", self.storage / "vfs")
 
@@ -68,7 +68,7 @@ def copy_to(target, *files):
 
 
 def build_root(folder):
-    """The root file system that stands in for Rust's image."""
+    """The root file system of the image that replaces Rust's image."""
     copy_to(folder, "/bin/sh", "/bin/mkdir", "/bin/rm", "/bin/cp", "/usr/bin/touch")
     shutil.copy(BINARY, folder / "prebuilt")
     if shutil.which("strip"):
@@ -81,9 +81,9 @@ def build_root(folder):
 
 
 def base_root(folder):
-    """The root file system that stands in for distroless."""
+    """The root file system of the image that replaces distroless."""
     copy_to(folder, "/etc/ssl/certs/ca-certificates.crt", str(BINARY))
-    # Only its libraries are wanted.
+    # Keep only the libraries of the binary.
     (folder / str(BINARY).lstrip("/")).unlink()
     run("find", folder, "-type", "d", "-empty", "-delete").expect(0)
     for name in ("etc", "tmp", "home/nonroot"):
@@ -218,7 +218,7 @@ class Serving(Program):
         return run(*self.health, environment=ISOLATION).status == 0
 
     def pid(self):
-        """The process of the binary, which is the newest with its command line."""
+        """The process of the binary: the newest process with its command line."""
         pattern = " ".join(["gotoassist-grpc", *self.words])
         return int(run("pgrep", "-n", "-f", pattern).expect(0).stdout)
 

@@ -15,7 +15,7 @@ from tools import BINARY, ROOT, binary, needs, run
 
 RULES = ROOT / "deploy/prometheus/rules.yaml"
 DASHBOARD = json.loads((ROOT / "deploy/grafana/gotoassist-grpc.json").read_text())
-# What the panels of the dashboard ask Prometheus.
+# The queries of the dashboard's panels.
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
 EXPRESSIONS = [
     *QUERIES,
@@ -31,9 +31,9 @@ def tools():
 
 @pytest.fixture(scope="module")
 def service(simulator):
-    """A service with calls, a failed call and watches behind it, one of which is open.
+    """A service that has served calls, a failed call and watches. One watch is still open.
 
-    It has a credential of its own, whose metrics a demo does not have."""
+    It uses its own credential, because a demo does not have the metrics of that mode."""
     credential = [
         *("--credentials", "service", "--token-url", f"{simulator.url}/oauth/token"),
         *("--client-id", "id", "--client-secret", "secret", "--refresh-token", "token"),
@@ -73,10 +73,10 @@ def test_promtool_finds_no_fault_in_a_scrape(scrape):
 
 
 def test_every_metric_that_is_named_exists(scrape, note):
-    """In the scrape, or in the source for those that only trouble brings about."""
+    """It is in the scrape, or in the source if only failures create it."""
     chart = ROOT / "deploy/helm/gotoassist-grpc/templates/prometheusrule.yaml"
     texts = "\n".join([RULES.read_text(), chart.read_text(), *EXPRESSIONS])
-    # What a rule records is no metric of the service, and neither is a label.
+    # Recorded series and labels are not metrics of the service.
     texts = re.sub(r"gotoassist:[\w:]+|\b(rpc_method|rpc_response_status_code)\b", "", texts)
     used = set(re.findall(r"\b(?:gotoassist|rpc|http_client|process)_[a-z_]+\b", texts))
     used = {re.sub(r"_(bucket|count|sum)$", "", name) for name in used}
@@ -179,6 +179,6 @@ def test_prometheus_answers_the_dashboard(prometheus, note):
             count += bool(prometheus.ask("query", query=query)["result"])
         return count
 
-    # What only trouble brings about has no answer; a rate has one after the second scrape.
+    # Metrics that only failures create have no answer. A rate has one after the second scrape.
     until("most queries are answered", lambda: answered() > len(QUERIES) * 0.6, 45)
     note(f"{answered()} of {len(QUERIES)} queries of the dashboard answered")

@@ -1,5 +1,6 @@
-"""The status page in a real browser, headless: what it shows, at phone and desk width, in light and
-dark, without script. Screenshots stay in the folder `status_page` of the tools."""
+"""Shows the status page in a real headless browser: at the width of a phone and of a desktop, in a
+light and a dark scheme, and without scripts. Screenshots stay in the folder `status_page` of the
+tools."""
 
 import base64
 import shutil
@@ -17,7 +18,7 @@ SHOWN = [
 ]
 HIDDEN = ["250040302", "250040303", "nobody", "example.com"]
 SIZES = {"phone": (390, 844), "desk": (1280, 900)}
-# How many bars of the chart can be seen.
+# The number of visible bars of the chart.
 BARS = (
     "[...document.querySelectorAll('svg .sent')]"
     ".filter(bar => bar.getBoundingClientRect().height > 1).length"
@@ -44,7 +45,7 @@ def chromium(scratch):
     if browser is None:
         pytest.skip("Chromium is not installed (Debian: chromium)")
     with Chromium(browser, scratch) as chromium:
-        # Whatever the page needs must work without script.
+        # The page must work without scripts.
         chromium.ask("Emulation.setScriptExecutionDisabled", value=True)
         yield chromium
 

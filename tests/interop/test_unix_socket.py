@@ -1,4 +1,4 @@
-"""A Python client on a Unix socket, with the one option that it needs there and without it."""
+"""A Python client on a Unix socket, with and without the option that it needs there."""
 
 import pytest
 
@@ -6,7 +6,7 @@ import clients
 from processes import Service
 from tools import binary, run
 
-# Asks grpc.health.v1 with the channel options of the command line.
+# Calls grpc.health.v1 with the channel options of the command line.
 HEALTH = """
 import sys
 
@@ -38,7 +38,7 @@ def test_grpcio_with_a_default_authority(address):
 
 
 def test_grpcio_without_it_is_refused_by_http_2(address):
-    """If this succeeds one day, the option can leave docs/calling.md."""
+    """If this call succeeds one day, docs/calling.md no longer needs the option."""
     health(address).expect(1, "INTERNAL")
 
 

@@ -1,4 +1,4 @@
-"""Where the binary and other people's tools are, and how a tool is installed and run."""
+"""Finds the binary, and installs and runs the tools of other projects."""
 
 import dataclasses
 import os
@@ -14,16 +14,16 @@ BINARY = pathlib.Path(os.environ.get("INTEROP_BINARY", ROOT / "target/debug/goto
 TOOLS = pathlib.Path(os.environ.get("INTEROP_TOOLS", ROOT / "target/interop"))
 IS_RELEASE = BINARY.parent.name != "debug"
 
-# The settings of whoever runs the tests reach neither the service nor a client.
+# The service and the clients do not get the settings of the person who runs the tests.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("GOTOASSIST_")}
 
-# The programs that CI has, see .ci/run. There, a test that needs one of them may not be skipped.
+# The programs that CI has (see .ci/run). In CI, a test that needs one of them is never skipped.
 IN_CI = {"go", "java", "mvn", "node", "npm"}
 
 
 @dataclasses.dataclass
 class Outcome:
-    """How a command ended, and what it printed."""
+    """The exit status and the output of a command."""
 
     status: int
     stdout: str
@@ -65,12 +65,12 @@ def binary(*arguments, **options):
 
 
 def install(*command, **options):
-    """Runs a command that must succeed, and may have to compile for some minutes."""
+    """Runs a command that must succeed. It may compile for some minutes."""
     return run(*command, timeout=800, **options).expect(0)
 
 
 def once(stamp, content, *commands):
-    """Runs commands unless they have been run before for the same content."""
+    """Runs commands, unless they have already run for the same content."""
     if not stamp.exists() or stamp.read_text() != content:
         for command in commands:
             install(*command)

@@ -1,5 +1,5 @@
-"""Clients as our users write them: watches that resume, and unary calls that leave retries to the
-service config. Each watch checks its own history."""
+"""Clients like those of users: watches that resume, and unary calls that the service config
+retries. Each watch checks its own history."""
 
 import asyncio
 import collections
@@ -10,13 +10,13 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tools import ROOT
 
-# Generated from the .proto files of now, which grpcio-tools finds on Python's path.
+# Generated from the current .proto files, which grpcio-tools finds on Python's path.
 PROTOS = "gotoassist/remotesupport/v1"
 messages, stubs = grpc.protos_and_services(f"{PROTOS}/remote_support_service.proto")
 session_messages = grpc.protos(f"{PROTOS}/session.proto")
 
 SERVICE_CONFIG = (ROOT / "clients/service-config.json").read_text()
-# Trying again would not help.
+# A retry would not help.
 PERMANENT = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.NOT_FOUND,
@@ -29,7 +29,7 @@ Status = session_messages.SessionStatus
 
 
 def channels(address, count):
-    """A few channels, each with a connection of its own."""
+    """A few channels, each with its own connection."""
     options = [
         ("grpc.service_config", SERVICE_CONFIG),
         ("grpc.use_local_subchannel_pool", 1),
@@ -39,12 +39,12 @@ def channels(address, count):
 
 
 def metadata(session, token="caller"):
-    """The credential, and the session's name for the ring."""
+    """The credential, and the session for Envoy's ring hash."""
     return (("authorization", f"Bearer {token}"), ("session-id", session))
 
 
 def retry_delay(error):
-    """The service's RetryInfo, in seconds; None without one."""
+    """The delay of the service's RetryInfo, in seconds. None if there is no RetryInfo."""
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             for detail in status_pb2.Status.FromString(value).details:
@@ -55,7 +55,7 @@ def retry_delay(error):
 
 
 class Watcher:
-    """One watch over however many streams, and everything that is wrong with its history."""
+    """One watch, which may take several streams, and all problems of its history."""
 
     def __init__(self, channel, session, ends):
         self.stub = stubs.RemoteSupportServiceStub(channel)
@@ -65,7 +65,7 @@ class Watcher:
         self.is_over, self.began = False, asyncio.Event()
 
     async def run(self):
-        """Watches to the end of the session, or to a mistake in what it was told."""
+        """Watches until the session is over, or until a message is wrong."""
         while not self.is_over and not self.problems:
             request = messages.WatchSessionRequest(session_id=self.session, resume_token=self.token)
             call = self.stub.WatchSession(request, metadata=metadata(self.session))
@@ -88,7 +88,7 @@ class Watcher:
                 await asyncio.sleep(delay if delay is not None else random.uniform(0.1, 0.6))
 
     def take(self, message):
-        """Checks one message against all before."""
+        """Checks one message against all earlier ones."""
         observed_at = message.observed_at.ToNanoseconds()
         if self.is_over:
             self.problem("a message after the terminal one")
@@ -117,10 +117,10 @@ class Watcher:
         self.problems.append(f"{self.session}: {text}")
 
     def expect(self, *statuses):
-        """The whole life that the watcher has to have been told."""
+        """Checks that the watcher got exactly these statuses."""
         names = [Status.Name(each).removeprefix("SESSION_STATUS_") for each in self.statuses]
         if names != list(statuses):
-            self.problem(f"told {names}")
+            self.problem(f"got {names}")
 
 
 class Watchers:
@@ -129,7 +129,7 @@ class Watchers:
     def __init__(self, address, sessions, each, connections=4):
         self.channels = channels(address, connections)
         self.ends = collections.Counter()
-        # In any order, so that taking turns does not line up with the sessions.
+        # In random order, so that each channel gets watchers of all sessions.
         order = [session for session in sessions for _ in range(each)]
         random.Random(7).shuffle(order)
         self.all = [
@@ -164,13 +164,13 @@ class Watchers:
         """How many streams did not end with OK."""
         return sum(self.ends.values()) - self.ends["OK"]
 
-    def told(self, event):
-        """How many watchers were told of an event at least once."""
+    def received(self, event):
+        """How many watchers got an event at least once."""
         return sum(1 for each in self.all if each.events[event])
 
 
 class Calls:
-    """Unary calls at a steady rate. They do not retry; the service config does."""
+    """Unary calls at a steady rate. Only the service config retries them."""
 
     def __init__(self, address, sessions, rate=40):
         [self.channel] = channels(address, 1)

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-/// A successful step never takes this long, even on a busy machine.
+/// No successful step takes this long, even on a busy machine.
 pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// The result of `future`. The test fails if it takes too long.

@@ -16,7 +16,7 @@ import {
 import { SessionStatus } from "../gen/gotoassist/remotesupport/v1/session_pb.js";
 import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";
 import { describe } from "./failure.js";
-import { naming, watch, watchMany } from "./watch.js";
+import { sessionHeaders, watch, watchMany } from "./watch.js";
 
 const deadline = { timeoutMs: 10_000 };
 
@@ -60,7 +60,7 @@ async function call(command: string, name: string) {
     case "get":
       show(
         GetSessionResponseSchema,
-        await service.getSession({ sessionId: name }, { ...deadline, headers: naming(name) }),
+        await service.getSession({ sessionId: name }, { ...deadline, headers: sessionHeaders(name) }),
       );
       break;
     case "sessions":

@@ -21,8 +21,8 @@ const worthResuming = new Set([
   Code.DeadlineExceeded,
   Code.Aborted,
 ]);
-// The codes of a broken connection. From the service itself they are final. This client cancels no
-// calls. If you pass a signal, check it first.
+// Without a reason, these codes mean a broken connection. With a reason, they come from the service
+// and are final. This client cancels no calls. If you pass a signal, check it first.
 const worthResumingWithoutReason = new Set([Code.Internal, Code.Unknown, Code.Canceled]);
 
 export function isWorthResuming(error: ConnectError): boolean {
@@ -33,7 +33,7 @@ export function isWorthResuming(error: ConnectError): boolean {
 
 // Metadata with the session. A proxy can then route all callers of a session to the same replica,
 // where they share a poll.
-export function naming(sessionId: string) {
+export function sessionHeaders(sessionId: string) {
   return { "session-id": encodeURIComponent(sessionId) };
 }
 
@@ -47,7 +47,7 @@ export async function* watch(
   let delay = firstDelayMs;
   for (;;) {
     try {
-      const options = { timeoutMs: longestWatchMs, headers: naming(sessionId) };
+      const options = { timeoutMs: longestWatchMs, headers: sessionHeaders(sessionId) };
       for await (const message of service.watchSession(request, options)) {
         yield message;
         request.resumeToken = message.resumeToken;

@@ -11,7 +11,7 @@ use super::{seconds, share};
 /// The status callbacks: where they go, how reliable they are, and what is in them. In JSON,
 /// durations are seconds.
 ///
-/// A share of the callbacks is always the same callbacks for the same seed.
+/// The same seed always selects the same callbacks for a share.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CallbackSettings {
@@ -56,7 +56,7 @@ pub struct CallbackSettings {
 #[serde(try_from = "String", into = "String")]
 pub struct CallbackUrl(Uri);
 
-/// A text is no URL for callbacks.
+/// The text is not a URL for callbacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a callback URL begins with http:// and a host, as in http://127.0.0.1:8090/callback")]
 pub struct InvalidCallbackUrl;
@@ -121,9 +121,9 @@ pub enum CallbackIds {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FieldOrder {
-    /// That of the answer for one session.
+    /// The order of the answer for one session.
     #[default]
     Documented,
-    /// The other way round.
+    /// The reverse of that order.
     Reversed,
 }

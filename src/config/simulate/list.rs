@@ -5,10 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{KeyForm, seconds, share};
 
-/// The list of sessions: how far it can be relied on, and how heavy it is. In JSON, durations are
-/// seconds.
+/// The list of sessions: how reliable it is, and how large it is. In JSON, durations are seconds.
 ///
-/// A share of the sessions is always the same sessions for the same seed.
+/// The same seed always selects the same sessions for a share.
 #[derive(Clone, Copy, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ListSettings {

@@ -64,8 +64,8 @@ pub struct Shape {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compress: Option<bool>,
 
-    /// Encode bodies in this form for clients that accept gzip, even without compress [default:
-    /// gzip].
+    /// Encode bodies in this form for clients that accept gzip, with or without --compress
+    /// [default: gzip with --compress].
     #[arg(long, value_name = "FORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<EncodingForm>,

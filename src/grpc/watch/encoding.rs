@@ -55,7 +55,8 @@ pub(super) struct Encoding {
     session: OnceLock<Bytes>,
     /// The latest resume token. Usually all watchers know the same, so they share it.
     token: Mutex<Option<(Known, Bytes)>>,
-    /// The message for watchers that were sent the previous revision, and what they know after it.
+    /// The message for watchers whose latest message had the previous revision, and what these
+    /// watchers know after it.
     next: OnceLock<(Known, EncodedWatchResponse)>,
 }
 

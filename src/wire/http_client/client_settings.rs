@@ -32,14 +32,17 @@ pub enum SetUpError {
     /// The file with certificate authorities holds no PEM certificate.
     #[error("no PEM certificate in the file of certificate authorities {0}")]
     NoCertificate(PathBuf),
-    /// The address of the proxy is no HTTP URL. The message omits it, since it may hold a password.
-    #[error("the address of the proxy is no http or https URL such as http://proxy.example:3128")]
+    /// The address of the proxy is not an HTTP URL. The message omits it, since it may hold a
+    /// password.
+    #[error(
+        "the address of the proxy is not an http or https URL such as http://proxy.example:3128"
+    )]
     Proxy,
-    /// The address of the API is no HTTP URL.
-    #[error("the address of the API is none that HTTP can carry")]
+    /// HTTP cannot express the address of the API.
+    #[error("HTTP cannot express the address of the API")]
     Address(#[from] InvalidUri),
     /// No authority is known that could have signed the vendor's certificate.
-    #[error("the system has no certificate authorities: name a file of them")]
+    #[error("the system has no certificate authorities; set --upstream-ca-file")]
     NoAuthority,
     /// reqwest or rustls rejects the settings.
     #[error("cannot set up the HTTP client")]
@@ -93,7 +96,7 @@ impl ClientSettings {
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .referer(false)
-            // `coding` decompresses the bodies, also if reqwest is built with gzip.
+            // `coding` decompresses the bodies, even if reqwest is built with gzip.
             .no_gzip()
             .dns_resolver(Arc::clone(&self.resolver))
             .connect_timeout(self.connect_timeout)
@@ -114,7 +117,7 @@ impl ClientSettings {
             Some(proxy) => builder.proxy(proxy.clone()),
             None => builder.no_proxy(),
         };
-        // Building the client panics without a provider. A provider that is installed already stays.
+        // Without a provider, building the client panics. If one is installed already, it stays.
         let _ = ring::default_provider().install_default();
         builder.build().map_err(|error| match error {
             _ if self.needs_system_authorities && self.authorities.is_empty() => {

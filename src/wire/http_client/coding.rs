@@ -37,8 +37,8 @@ impl Coding {
         }
     }
 
-    /// Decompresses `body` into `content`, up to one byte more than `limit`: a small body may become a
-    /// huge one. On an error, `content` holds what was decompressed before it.
+    /// Decompresses `body` into `content`. Stops one byte after `limit`, because a small body may
+    /// become a huge one. On an error, `content` holds what was decompressed before it.
     pub fn decompress(self, body: &[u8], limit: usize, content: &mut Vec<u8>) -> io::Result<()> {
         let room = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
         match self {

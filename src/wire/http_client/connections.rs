@@ -60,7 +60,7 @@ pub(super) struct InFlight {
 }
 
 impl Connections {
-    /// Connects to nothing yet. `timeout` is how long a request may take.
+    /// Opens no connection yet. `timeout` is how long a request may take.
     pub fn new(settings: ClientSettings, timeout: Duration) -> Result<Self, SetUpError> {
         let current = Mutex::new(Arc::new(Generation::new(&settings)?));
         Ok(Self { settings, min_wait: MIN_WAIT.min(timeout / 2), current })
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_name_with_another_address_is_followed_and_requests_in_flight_end_where_they_are() {
+    async fn a_new_address_of_the_name_is_used_and_requests_in_flight_end_at_the_old_one() {
         static HAS_MOVED: AtomicBool = AtomicBool::new(false);
 
         let late = Arc::new(Notify::new());
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn three_requests_in_a_row_without_an_answer_end_a_generation_if_they_took_long() {
+    async fn three_long_requests_in_a_row_without_an_answer_end_a_generation() {
         let config = UpstreamConfig::at("http://vendor.test".parse().unwrap());
         let client = HttpClient::new(&config, &config.url).unwrap();
         let connections = &client.connections;

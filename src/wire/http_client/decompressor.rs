@@ -7,7 +7,8 @@ use zstd::stream::write::Decoder;
 
 use super::coding::{Coding, GZIP_MAGIC, ZSTD_WINDOW};
 
-/// The most bytes that are decompressed at once. They may become a thousand times as many.
+/// The most bytes that are decompressed at once. Decompression may produce a thousand times as
+/// many.
 const PIECE: usize = 4096;
 
 /// The most bytes of a body without a coding that are passed on at once.
@@ -39,7 +40,7 @@ impl Decompressor {
         })
     }
 
-    /// The most bytes to decompress at once, so that the thread is soon free for others.
+    /// The most bytes to decompress at once. The limit keeps the wait of other tasks short.
     pub fn piece(&self) -> usize {
         match self {
             Self::Identity => PLAIN_PIECE,

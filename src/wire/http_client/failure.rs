@@ -1,4 +1,4 @@
-//! Sorts the errors of reqwest by the chain of their causes.
+//! Classifies the errors of reqwest by the chain of their causes.
 
 use std::{error::Error as StdError, io, net::SocketAddr};
 
@@ -22,7 +22,7 @@ pub(super) fn unanswered(
         let failure = failure.unwrap_or(ConnectionFailure::Other);
         return failed(Kind::ConnectFailed, failure, error);
     }
-    // Else only one stream of HTTP/2 may have been reset.
+    // Without a closed connection, perhaps only one stream of HTTP/2 was reset.
     let is_closed = failure == Some(ConnectionFailure::Reset);
     let is_kept_alive = is_closed && local_address(&error).is_some_and(is_reused);
     let mut error = broken(error);
@@ -32,7 +32,7 @@ pub(super) fn unanswered(
     error
 }
 
-/// The error of an open connection.
+/// The error of a request on an open connection.
 pub(super) fn broken(error: reqwest::Error) -> Error {
     if is_not_http(&error) {
         return Error::new(Kind::Malformed).caused_by(InvalidBody::NotHttp);
@@ -63,7 +63,7 @@ fn is_not_http(error: &reqwest::Error) -> bool {
     let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
     let is_unreadable = causes(error).any(|cause| {
         let is_parse = cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
-        // hyper reports a malformed chunk so.
+        // hyper reports a malformed chunk as one of these kinds.
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         is_parse || matches!(kind, Some(InvalidData | InvalidInput))
     });
@@ -87,7 +87,7 @@ fn of_tls(error: &rustls::Error) -> ConnectionFailure {
 
     let rustls::Error::InvalidCertificate(error) = error else { return ConnectionFailure::Tls };
     match error {
-        // After its renewal an authority may have a known name with another key: a bad signature.
+        // A renewed authority may have the known name and a new key. Then the signature is bad.
         C::UnknownIssuer | C::BadSignature => ConnectionFailure::CertificateUnknownIssuer,
         C::NotValidForName | C::NotValidForNameContext { .. } => ConnectionFailure::CertificateName,
         C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. } => {

@@ -1,7 +1,7 @@
-//! Which servers are reached without the proxy: `NO_PROXY` as Go's net/http reads it
+//! Decides which servers are reached without the proxy. Reads `NO_PROXY` as Go's net/http does
 //! (golang.org/x/net/http/httpproxy).
 //!
-//! reqwest reads neither ports nor `*.domain` nor brackets.
+//! reqwest's own reader does not understand ports, `*.domain` and brackets.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,8 @@ pub(super) fn lists(list: &str, url: &Url) -> bool {
     list.split(',').any(|entry| is_for(entry.trim(), &host, port) == Some(true))
 }
 
-/// Whether `url` points to this machine, for which a proxy of the environment is not meant.
+/// Whether `url` points to this machine. Requests to this machine do not use a proxy that an
+/// environment variable names.
 pub(super) fn is_local(url: &Url) -> bool {
     url.host().is_some_and(|host| match ip(&host) {
         Some(ip) => ip.is_loopback(),
@@ -22,7 +23,8 @@ pub(super) fn is_local(url: &Url) -> bool {
     })
 }
 
-/// Whether an entry of the list is for this server. `None` if it names no host; Go ignores it too.
+/// Whether an entry of the list is for this server. `None` if the entry names no host. Go ignores
+/// such an entry too.
 fn is_for(entry: &str, host: &Host<&str>, port: u16) -> Option<bool> {
     if entry == "*" {
         return Some(true);
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_every_form_names_what_it_names_for_go() {
+    fn a_list_with_entries_of_every_form_matches_as_in_go() {
         let list = "foobar.com, .barbaz.net, *.wildcard.io, 192.168.1.1, 192.168.1.2:81, \
                     192.168.1.3:80, 10.0.0.0/30, 2001:db8::52:0:1, [2001:db8::52:0:2]:443, \
                     [2001:db8::52:0:3]:80, 2002:db8:a::45/64";
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_names_what_it_names_for_go() {
+    fn an_entry_of_each_form_matches_as_in_go() {
         for (list, server, expected) in [
             ("*", "api.getgo.com", true),
             ("*", "192.0.2.1", true),

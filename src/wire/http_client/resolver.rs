@@ -66,7 +66,7 @@ impl Resolve for Resolver {
             if let Some((first, _)) = latest {
                 addresses.sort_by_key(|address| *address != first);
             }
-            // reqwest replaces port 0 by the port of the URL.
+            // reqwest replaces port 0 with the port of the URL.
             Ok(Box::new(addresses.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
         })
     }
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dead_address_costs_the_first_connection_its_share_and_no_later_one() {
+    async fn a_dead_address_delays_only_the_first_connection() {
         let Some(servers) = Servers::start().await else { return };
         let client = servers.client(|_| found(&[DEAD, LIVE]));
         assert_eq!(order(&client.resolver).await, [DEAD, LIVE]);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn name_servers_that_do_not_answer_are_told_from_a_server_that_does_not() {
+    async fn silent_name_servers_are_distinguished_from_a_silent_server() {
         tokio::time::pause();
         let client = client("http://vendor.test", |_| Box::pin(std::future::pending()));
         let request = http::Request::get("http://vendor.test").body(Vec::new()).unwrap();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_worked_is_forgotten_after_a_while() {
+    async fn an_address_that_worked_is_forgotten_after_a_while() {
         let resolver = Resolver::new(|_| found(&[DEAD, LIVE]), Duration::from_secs(3));
         resolver.note_success(LIVE.into());
         assert_eq!(order(&resolver).await[0], LIVE);

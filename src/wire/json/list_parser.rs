@@ -1,9 +1,9 @@
 //! Parses a JSON text that is an array, or an object with arrays in it, piece by piece as it arrives.
 //! Holds one element at a time.
 //!
-//! The parser itself checks what is between the values. It finds the end of each value by its
-//! brackets and quotes, and whoever receives the value checks the inside. So a text is JSON if the
-//! parser accepts it and each value is JSON.
+//! The parser checks only the text between the values. It finds the end of each value by its
+//! brackets and quotes. The receiver of a value must check that the value is JSON. If it is, and
+//! the parser accepts the text, then the whole text is JSON.
 
 use std::mem;
 
@@ -18,7 +18,8 @@ const VALUE_LIMIT: usize = 1024 * 1024;
 /// A part of the text that is complete.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Part<'a> {
-    /// A member of the outermost object with this name, which is no array. `None` if it is too long.
+    /// A member of the outermost object that is not an array: its name, and its value. The value is
+    /// `None` if it is too long.
     Member(&'a [u8], Option<&'a [u8]>),
     /// The beginning of an array: the text itself, or a member with this name.
     Array(Option<&'a [u8]>),
@@ -93,7 +94,8 @@ impl ListParser {
         }
     }
 
-    /// Handles a character between two values. Returns whether it is one.
+    /// Handles a character that is not part of a value. Returns false if the character begins a
+    /// value.
     fn punctuation(
         &mut self,
         character: u8,

@@ -1,9 +1,11 @@
-//! Numbers of unknown fields: a double if it loses nothing, else a text.
+//! Numbers of unknown fields. A number is kept as a double if that is exact, and otherwise as a
+//! text.
 
 use crate::model::Value;
 
-/// A number, if a double holds exactly the value of the digits and every program's double does: whole
-/// numbers up to ±2^53 (RFC 7493 §2.2). Else the digits.
+/// Returns a number if a double holds the value of the digits exactly. A whole number must also be
+/// within ±2^53, because programs disagree about larger ones (RFC 7493 §2.2). Otherwise returns the
+/// digits.
 pub(super) fn number(digits: &str) -> Value {
     const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
     let is_exact = |number: &f64| {
@@ -15,8 +17,8 @@ pub(super) fn number(digits: &str) -> Value {
     number.map_or_else(|| Value::Text(digits.to_owned()), Value::Number)
 }
 
-/// The sign, the significant digits and the power of ten of a decimal, which are equal for equal
-/// values.
+/// The sign, the significant digits and the power of ten of a decimal. Equal values have equal
+/// results.
 fn decimal(text: &str) -> Option<(bool, String, i64)> {
     let unsigned = text.trim_start_matches('-');
     let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_left_alone() {
+    fn fields_that_fit_are_unchanged() {
         let mut fields = Fields::from([("a".to_owned(), text(100)), ("b".to_owned(), Value::Null)]);
         let before = fields.clone();
         let left = limit_size(&mut fields, 1000);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn fields_that_do_not_fit_are_named() {
         let [a, b, c] = ["a", "b", "c"].map(str::to_owned);
         let mut fields = Fields::from([(a, text(700)), (b, text(700)), (c, Value::Bool(true))]);
         limit_size(&mut fields, 1000);

@@ -6,12 +6,12 @@ use jiff::{SignedDuration, civil, fmt::temporal::Pieces, tz::Offset};
 
 use crate::model::UtcTime;
 
-/// The digits of a fraction of a second that are read. More digits are finer than a nanosecond.
+/// How many digits of a fraction of a second are read. Further digits are finer than a nanosecond.
 const FRACTION_DIGITS: usize = 9;
 
-/// Numbers from here on count milliseconds. As seconds they would be after the year 5138.
+/// Numbers of at least this size count milliseconds. As seconds they would be after the year 5138.
 const MILLISECONDS_FROM: i128 = 100_000_000_000;
-/// Smaller numbers are no time. As seconds they would be before March 1973.
+/// Smaller numbers are not times. As seconds they would be before March 1973.
 const SECONDS_FROM: i128 = 100_000_000;
 
 /// Reads a time in any form of ISO 8601 that names one: with or without seconds, fraction, `T` and
@@ -31,8 +31,8 @@ pub(super) fn timestamp(text: &str) -> Option<UtcTime> {
     UtcTime::from_nanoseconds(since_1970.as_nanos())
 }
 
-/// Reads a number of seconds or milliseconds since 1970, which are told apart by their size. A
-/// fraction is cut to nanoseconds.
+/// Reads a number of seconds or milliseconds since 1970. The size of the number decides which it
+/// is. A fraction is cut to nanoseconds.
 pub(super) fn since_1970(digits: &str) -> Option<UtcTime> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -51,7 +51,7 @@ pub(super) fn since_1970(digits: &str) -> Option<UtcTime> {
     UtcTime::from_nanoseconds(whole.checked_mul(unit)?.checked_add(fraction)?)
 }
 
-/// Removes the space before an offset and the digits that are too many.
+/// Removes the space before an offset, and the digits of a fraction that are too many.
 fn plain(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     if let Some(point) = text.find(['.', ',']) {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_not_read() {
+    fn text_that_is_not_a_time_is_not_read() {
         let forms = "| |.|yesterday|30.04.2021 06:00|2021-13-01T00:00:00Z|7|\
             99999999|-1619762400|1e12|1619762400.|99999999999999999999999999999999999999999";
         for text in forms.split('|') {

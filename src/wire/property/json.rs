@@ -1,4 +1,4 @@
-//! A session as JSON again, to compare with the JSON it was read from.
+//! Writes a session as JSON, so that a test can compare it with the JSON that it was read from.
 
 use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
@@ -49,8 +49,9 @@ fn is_in(names: &str, name: &str) -> bool {
     names.split('|').any(|known| known == name)
 }
 
-/// What the session must hold of an object: everything except null in known fields. A key, id or text
-/// that came as a number is a text, and so is a number that no double holds.
+/// The fields that a session must have after it was read from this object. These are all fields
+/// except known ones that are null. A key, id or text that was sent as a number becomes a text. So
+/// does a number that no double holds exactly.
 pub fn expected(object: &[(String, Json)]) -> BTreeMap<String, Json> {
     let mut all = known_fields(object, &[&TEXTS, &TIMES, "collaborators"].join("|"), &TEXTS);
     // The digits count as they were sent: `1e9` is a number, and no time.
@@ -77,7 +78,7 @@ fn is_empty(json: &Json) -> bool {
     *json == Json::Text(String::new())
 }
 
-/// The time that a whole number stands for, if it does for one.
+/// The time that a whole number means, if it means one.
 fn since_1970(digits: &str) -> Option<Timestamp> {
     let number = digits.parse::<i64>().ok().filter(|number| *number >= 100_000_000)?;
     if number >= 100_000_000_000 {
@@ -87,7 +88,7 @@ fn since_1970(digits: &str) -> Option<Timestamp> {
     }
 }
 
-/// `None` if the list must stay as it is.
+/// The fields that a collaborator must have. `None` if the list must stay as it is.
 fn expected_collaborator(json: &Json) -> Option<Json> {
     let fields = match json {
         Json::Text(text) if text.contains('@') => vec![("email".to_owned(), json.clone())],
@@ -106,7 +107,7 @@ fn known_fields(object: &[(String, Json)], names: &str, texts: &str) -> BTreeMap
     let read = |(name, json): &(String, Json)| {
         let json = match json {
             Json::Number(digits) if is_in(texts, name) => Json::Text(digits.clone()),
-            // Its elements are looked at one by one.
+            // The caller handles the elements one by one.
             Json::List(_) if name == "collaborators" => json.clone(),
             json => normal(json),
         };
@@ -115,7 +116,7 @@ fn known_fields(object: &[(String, Json)], names: &str, texts: &str) -> BTreeMap
     known.map(read).collect()
 }
 
-/// The same form for all values that mean the same.
+/// Gives all values with the same meaning the same form.
 fn normal(json: &Json) -> Json {
     match json {
         Json::Number(digits) => match digits.parse::<f64>() {
@@ -149,7 +150,7 @@ fn written_out(digits: &str) -> String {
     format!("{sign}{}.{}", whole.trim_start_matches('0'), fraction.trim_end_matches('0'))
 }
 
-/// The session as an object again.
+/// The fields of a session under the vendor's names.
 pub fn written(session: &Session) -> BTreeMap<String, Json> {
     let mut all: BTreeMap<_, _> = written_fields(&session.additional_fields).collect();
     for (name, content) in named_fields(session) {

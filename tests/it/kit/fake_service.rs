@@ -41,7 +41,7 @@ pub enum End {
 /// The messages and the end of one stream.
 pub struct Script(pub Vec<WatchSessionResponse>, pub End);
 
-/// The running service. When it is dropped, its connections break as if the process were killed.
+/// The running service. When it is dropped, its connections break as if its process were killed.
 pub struct FakeService {
     pub address: SocketAddr,
     seen: Arc<Seen>,
@@ -100,7 +100,7 @@ impl FakeService {
         Self { address, seen, runtime: Some(runtime) }
     }
 
-    /// Stops it like [`Drop`], and waits until its port is free.
+    /// Stops the service as [`Drop`] does, and waits until its port is free.
     pub fn stop(mut self) {
         self.runtime.take().unwrap().shutdown_timeout(Duration::from_secs(10));
     }

@@ -224,7 +224,7 @@ impl Serve {
         self.ended().await
     }
 
-    /// Waits for the end after a signal, and returns the whole log.
+    /// Waits until the process has ended after a signal, and returns the whole log.
     pub async fn ended(mut self) -> String {
         let code = self.exit_code().await;
         let _ = soon(self.reader).await.unwrap();
@@ -233,7 +233,7 @@ impl Serve {
         log
     }
 
-    /// The exit status at its end.
+    /// Waits until the process has ended, and returns its exit status.
     pub async fn exit_code(&mut self) -> Option<i32> {
         exit_code(&mut self.child).await
     }

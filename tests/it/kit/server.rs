@@ -35,8 +35,8 @@ pub struct Server {
 pub type Client = RemoteSupportServiceClient<Calls>;
 
 impl Server {
-    /// The service with changed defaults. Unary calls go to `client`, polls to `read`, and sweeps to
-    /// `list`.
+    /// The service with the defaults, which `alter` can change. Unary calls go to `client`, polls to
+    /// `read`, and sweeps to `list`.
     pub fn assemble(
         client: traffic::Client,
         read: impl Fn(Key, Ask) -> BoxedReply + Send + Sync + 'static,

@@ -105,7 +105,7 @@ impl Stub {
         Self { address, seen, task }
     }
 
-    /// Its URL with a path.
+    /// The base URL of the vendor's API at this stub.
     pub fn url(&self) -> url::Url {
         format!("http://{}/G2A/rest/v1", self.address).parse().unwrap()
     }

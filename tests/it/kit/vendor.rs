@@ -8,8 +8,8 @@ use gotoassist_grpc::{
 };
 use tokio::task::JoinHandle;
 
-/// A simulated vendor without a rate limit. It runs until it is dropped. It dereferences to its
-/// [`Control`], which changes it.
+/// A simulated vendor. It runs until it is dropped. It dereferences to its [`Control`], which changes
+/// it.
 pub struct Vendor {
     control: Control,
     pub address: SocketAddr,
@@ -19,6 +19,7 @@ pub struct Vendor {
 }
 
 impl Vendor {
+    /// A vendor without a rate limit.
     pub async fn start() -> Self {
         Self::with(&SimulateConfig::on_free_port()).await
     }
@@ -38,7 +39,7 @@ impl Vendor {
         }
     }
 
-    /// Closes its port.
+    /// Stops the vendor and closes its port.
     pub async fn stop(&mut self) {
         self.running.abort();
         // The port is closed once the task has ended.

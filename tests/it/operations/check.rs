@@ -50,7 +50,7 @@ async fn a_limit_on_file_descriptors_below_max_connections_is_a_warning() {
 }
 
 #[tokio::test]
-async fn all_problems_are_told_together_each_in_a_line() {
+async fn all_problems_are_reported_together_each_in_a_line() {
     let folder = Folder::new();
     let (tokens, ca) =
         (folder.write("tokens", "no digest\n"), folder.write("ca.pem", "no certificate\n"));

@@ -83,7 +83,7 @@ public final class Client {
     switch (command) {
       case "get" -> {
         var request = GetSessionRequest.newBuilder().setSessionId(name).build();
-        show(naming(name, service).withDeadlineAfter(10, TimeUnit.SECONDS).getSession(request));
+        show(withSession(name, service).withDeadlineAfter(10, TimeUnit.SECONDS).getSession(request));
       }
       case "sessions" -> {
         String status = "SESSION_STATUS_" + name.toUpperCase(Locale.ROOT);
@@ -126,7 +126,7 @@ public final class Client {
    * Adds the session to the metadata. A proxy can then route all callers of a session to the same
    * replica, where they share a poll.
    */
-  static RemoteSupportServiceBlockingStub naming(
+  static RemoteSupportServiceBlockingStub withSession(
       String sessionId, RemoteSupportServiceBlockingStub service) {
     Metadata metadata = new Metadata();
     metadata.put(SESSION_ID, URLEncoder.encode(sessionId, StandardCharsets.UTF_8));

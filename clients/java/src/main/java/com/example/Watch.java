@@ -19,7 +19,8 @@ final class Watch {
           Status.Code.RESOURCE_EXHAUSTED,
           Status.Code.DEADLINE_EXCEEDED,
           Status.Code.ABORTED);
-  // The codes of a broken connection. From the service itself they are final.
+  // Without a reason, these codes mean a broken connection. With a reason, they come from the
+  // service and are final.
   private static final Set<Status.Code> WORTH_RESUMING_WITHOUT_REASON =
       Set.of(Status.Code.INTERNAL, Status.Code.UNKNOWN, Status.Code.CANCELLED);
   static final long FIRST_DELAY = 500; // milliseconds
@@ -37,7 +38,7 @@ final class Watch {
       Consumer<WatchSessionResponse> show)
       throws InterruptedException {
     var request = WatchSessionRequest.newBuilder().setSessionId(sessionId);
-    service = Client.naming(sessionId, service);
+    service = Client.withSession(sessionId, service);
     long delay = FIRST_DELAY;
     while (true) {
       try {
