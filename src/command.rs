@@ -1,14 +1,17 @@
 //! The commands of the binary, each in its own file: their exit status and output.
 
+mod board;
 pub mod demo;
 pub mod get;
 pub mod health;
 mod json;
 pub mod links;
+mod news;
 pub mod output;
 pub mod serve;
 pub mod signal;
 pub mod simulate;
+mod status;
 pub mod watch;
 
 use std::{env, io, num::NonZero, process::ExitCode, thread};

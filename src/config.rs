@@ -35,7 +35,7 @@ pub mod upstream;
 mod value;
 
 #[cfg(feature = "command")]
-pub use client::{GetConfig, HealthConfig, LinksConfig, WatchConfig};
+pub use client::{GetConfig, HealthConfig, LinksConfig, OutputFormat, WatchConfig};
 #[cfg(feature = "command")]
 pub use command_line::{Cli, Command, command, effective};
 #[cfg(feature = "client")]

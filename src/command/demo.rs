@@ -1,5 +1,6 @@
 //! `demo`: the simulator, the service and a client in one process.
 
+mod board;
 mod callback;
 mod screen;
 mod session;
@@ -86,7 +87,9 @@ impl Play {
         let invalid = |error| output::fail(FAILED, &error);
         let born = session::put(&self.control).map_err(invalid)?;
         let server = format!("http://{}", self.service);
-        walk::run(&client(&ConnectionConfig::bearer(server, TOKEN))?, born).await?;
+        let client = client(&ConnectionConfig::bearer(server, TOKEN))?;
+        walk::run(&client, born).await?;
+        board::run(&client, &self.control).await?;
         if is_once {
             return Ok(());
         }
@@ -121,6 +124,10 @@ impl Play {
         screen::command(
             "the same with the client that resumes by itself",
             &format!("gotoassist-grpc watch {session} --server http://{service} --token {TOKEN}"),
+        )?;
+        screen::command(
+            "all sessions of the account, as a board",
+            &format!("gotoassist-grpc watch --all --server http://{service} --token {TOKEN}"),
         )?;
         output::text(&"\nServing until Ctrl-C.")
     }

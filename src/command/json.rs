@@ -48,12 +48,27 @@ fn messages() -> Result<DescriptorPool, Box<dyn std::error::Error>> {
 /// Removes error details without a known descriptor. They have no JSON form, and must not prevent
 /// the output of the rest of the message.
 fn drop_unreadable_details(pool: &DescriptorPool, message: &mut DynamicMessage) {
-    if message.has_field_by_name("stale_cause")
-        && let Some(Value::Message(cause)) = message.get_field_by_name_mut("stale_cause")
-        && cause.has_field_by_name("details")
-        && let Some(Value::List(details)) = cause.get_field_by_name_mut("details")
-    {
-        details.retain(|detail| is_readable(pool, detail).unwrap_or_default());
+    if let Some(update) = part(message, "update") {
+        drop_unreadable_details(pool, update);
+    }
+    for name in ["stale_cause", "ended"] {
+        if let Some(status) = part(message, name)
+            && status.has_field_by_name("details")
+            && let Some(Value::List(details)) = status.get_field_by_name_mut("details")
+        {
+            details.retain(|detail| is_readable(pool, detail).unwrap_or_default());
+        }
+    }
+}
+
+/// The message in this field, if there is one.
+fn part<'a>(message: &'a mut DynamicMessage, field: &str) -> Option<&'a mut DynamicMessage> {
+    if !message.has_field_by_name(field) {
+        return None;
+    }
+    match message.get_field_by_name_mut(field)? {
+        Value::Message(part) => Some(part),
+        _ => None,
     }
 }
 

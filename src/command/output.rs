@@ -35,6 +35,11 @@ pub fn failure(failure: &Failure) -> u8 {
     for hint in &failure.hints {
         note(&format_args!("  hint: {hint}"));
     }
+    status(failure)
+}
+
+/// The exit status of a failed call.
+pub fn status(failure: &Failure) -> u8 {
     STATUS + u8::try_from(i32::from(failure.code)).unwrap_or_default()
 }
 

@@ -1,32 +1,68 @@
 //! `watch`.
 
+mod display;
+pub mod many;
+
 use std::{future, time::Duration};
 
 use tokio::time::sleep;
 
 use super::{FAILED, USAGE, client, output, signal::Signals};
 use crate::{
-    client::{Interruption, ResumingWatch},
+    client::{Client, Interruption, ResumingWatch, WatchMany},
+    clock::Clock,
     config::WatchConfig,
-    proto::WatchSessionRequest,
+    proto::{
+        AllSessions, WatchSessionRequest, WatchSessionsResponse, watch_sessions_response::Body,
+    },
 };
+pub use display::Display;
 
 /// The gRPC status of a watch that `--timeout` ended: `DEADLINE_EXCEEDED`.
 const OUT_OF_TIME: u8 = 64 + 4;
 
-/// Watches a session and prints each message. `Err` is the exit status.
+/// Watches sessions and prints each message. `Err` is the exit status.
 pub async fn run(config: &WatchConfig) -> Result<(), u8> {
-    let request = request(config).map_err(|reason| output::fail(USAGE, &reason))?;
+    let usage = |reason| output::fail(USAGE, &reason);
+    let mut sessions = requests(config).map_err(usage)?;
+    let heartbeat_interval = duration(config.heartbeat).map_err(usage)?;
     let client = client(&config.connection)?;
     let mut signals = Signals::new().map_err(|error| output::fail(FAILED, &error))?;
-    let mut watch = client.watch(request).on_interruption(tell);
+    let until_stopped = async move {
+        tokio::select! {
+            status = signals.next() => status,
+            () = limit(config.timeout) => output::fail(OUT_OF_TIME, &"the time is over"),
+        }
+    };
+    if !config.all
+        && sessions.len() == 1
+        && let Some(session) = sessions.pop()
+    {
+        return watch_one(config, &client, session, until_stopped).await;
+    }
+    let all = config.all.then(|| since(config.from.unwrap_or_default()));
+    let watch = WatchMany { sessions, all, heartbeat_interval };
+    let mut display = Display::new(config.output);
+    tokio::select! {
+        result = many::watch(&client, watch, !config.no_resume, &mut display, |_| false) => result,
+        status = until_stopped => Err(status),
+    }
+}
+
+async fn watch_one(
+    config: &WatchConfig,
+    client: &Client,
+    session: WatchSessionRequest,
+    until_stopped: impl Future<Output = u8>,
+) -> Result<(), u8> {
+    let tell = |interrupted: &Interruption| output::note(&interruption(interrupted));
+    let mut watch = client.watch(session).on_interruption(tell);
     if config.no_resume {
         watch = watch.without_resuming();
     }
     let result = tokio::select! {
-        result = print(&mut watch) => result,
-        status = signals.next() => Err(status),
-        () = limit(config.timeout) => Err(output::fail(OUT_OF_TIME, &"the time is over")),
+        result = print(&mut watch, config) => result,
+        status = until_stopped => Err(status),
     };
     if result.is_err() && !watch.resume_token().is_empty() {
         output::note(&format_args!("to go on: --resume-token {}", watch.resume_token()));
@@ -34,20 +70,29 @@ pub async fn run(config: &WatchConfig) -> Result<(), u8> {
     result
 }
 
-async fn print(watch: &mut ResumingWatch) -> Result<(), u8> {
+/// Prints the messages of one session. A terminal shows all of them, one after the other.
+async fn print(watch: &mut ResumingWatch, config: &WatchConfig) -> Result<(), u8> {
+    let is_json = Display::is_json(config.output);
+    let session_id = config.session_ids.first().cloned().unwrap_or_default();
     while let Some(next) = watch.next().await {
         let message = next.map_err(|failure| output::failure(&failure))?;
-        output::message("gotoassist.remotesupport.v1.WatchSessionResponse", &message)?;
+        if is_json {
+            output::message("gotoassist.remotesupport.v1.WatchSessionResponse", &message)?;
+        } else {
+            let (session_id, body) = (session_id.clone(), Some(Body::Update(message)));
+            Display::Lines.show(&WatchSessionsResponse { session_id, body })?;
+        }
     }
     Ok(())
 }
 
-fn tell(interruption: &Interruption) {
+/// What happened to a stream or a session, and when it goes on.
+fn interruption(interruption: &Interruption) -> String {
     let Interruption { failure, delay, .. } = interruption;
     // Milliseconds are precise enough for a reader.
     let delay = Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
     let delay = humantime::format_duration(delay);
-    output::note(&format_args!("interrupted: {failure}; resuming in {delay}"));
+    format!("interrupted: {failure}; resuming in {delay}")
 }
 
 async fn limit(time: Option<Duration>) {
@@ -57,13 +102,27 @@ async fn limit(time: Option<Duration>) {
     }
 }
 
-fn request(config: &WatchConfig) -> Result<WatchSessionRequest, String> {
-    Ok(WatchSessionRequest {
-        session_id: config.session_id.clone(),
-        resume_token: config.resume_token.clone().unwrap_or_default(),
-        heartbeat_interval: duration(config.heartbeat)?,
-        follow_after_end: duration(config.follow_after_end)?,
-    })
+/// All sessions that were open this long ago, or are since.
+pub fn since(ago: Duration) -> AllSessions {
+    let now = Clock::system().now();
+    let from_time = now.saturating_sub(ago).unwrap_or(now);
+    let (seconds, nanos) = (from_time.as_second(), from_time.subsec_nanosecond());
+    AllSessions { from_time: Some(prost_types::Timestamp { seconds, nanos }) }
+}
+
+fn requests(config: &WatchConfig) -> Result<Vec<WatchSessionRequest>, String> {
+    if config.resume_token.is_some() && config.session_ids.len() != 1 {
+        return Err("--resume-token belongs to one session".to_owned());
+    }
+    let request = |session_id: &String| {
+        Ok(WatchSessionRequest {
+            session_id: session_id.clone(),
+            resume_token: config.resume_token.clone().unwrap_or_default(),
+            heartbeat_interval: duration(config.heartbeat)?,
+            follow_after_end: duration(config.follow_after_end)?,
+        })
+    };
+    config.session_ids.iter().map(request).collect()
 }
 
 fn duration(duration: Option<Duration>) -> Result<Option<prost_types::Duration>, String> {

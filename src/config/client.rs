@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use humantime::parse_duration;
 
 use super::{ConnectionConfig, secret::trimmed};
@@ -19,14 +19,16 @@ Exit status:
 
 const WATCH_EXIT_STATUS: &str = "\
 Exit status:
-  0         the session is over, and the last message printed is `terminal`
+  0         the session is over, and the last message printed is `terminal`. With several: all are
   1         the client failed, for example because it could not read the answer
   2         the command line is wrong
   64 + N    the watch ended with gRPC status N, as with grpcurl: 67 invalid argument, 68 out of
-            time (--timeout), 69 not found, 71 permission denied, 80 unauthenticated
+            time (--timeout), 69 not found, 71 permission denied, 80 unauthenticated. With
+            several sessions: the first that could not be watched to its end
   130       interrupted with Ctrl-C
   141       the reader of the output is gone
-If the status is not 0, stderr has the resume token of the last message, if there was one.";
+For one session: if the status is not 0, stderr has the resume token of the last message, if there
+was one.";
 
 /// Settings of `get`.
 #[derive(Args, Clone, Debug)]
@@ -68,13 +70,27 @@ pub struct LinksConfig {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = WATCH_EXIT_STATUS)]
 pub struct WatchConfig {
-    /// Session to watch: a session id or a session token
-    #[arg(value_name = "SESSION")]
-    pub session_id: String,
+    /// Sessions to watch, each by its id or its token. Several are watched on one stream
+    #[arg(value_name = "SESSION", required_unless_present = "all")]
+    pub session_ids: Vec<String>,
 
-    /// Resume token of an earlier message. The watch continues after that message
-    #[arg(long, value_name = "TOKEN", value_parser = resume_token)]
+    /// Watch every session of the account that is open or starts, until Ctrl-C
+    #[arg(long)]
+    pub all: bool,
+
+    /// With --all: also the sessions that ended within this time
+    #[arg(long, value_name = "DURATION", requires = "all", value_parser = parse_duration)]
+    pub from: Option<Duration>,
+
+    /// Resume token of an earlier message. The watch continues after that message. Only for one
+    /// session
+    #[arg(long, value_name = "TOKEN", conflicts_with = "all", value_parser = resume_token)]
     pub resume_token: Option<String>,
+
+    /// How to print the messages: text for people, which several sessions update in place on a
+    /// terminal, or one line of JSON each. The default is text on a terminal, and JSON otherwise
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub output: Option<OutputFormat>,
 
     /// Longest time between two messages, from 5 s to 5 min. The service's default is 30 s. Lower
     /// it to notice a broken connection sooner
@@ -97,6 +113,15 @@ pub struct WatchConfig {
     /// How to reach the service.
     #[command(flatten)]
     pub connection: ConnectionConfig,
+}
+
+/// How messages are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    Text,
+    /// One line of JSON for each message.
+    Json,
 }
 
 /// Settings of `health`.

@@ -34,7 +34,7 @@ pub enum Command {
     Get(GetConfig),
     /// Print the partner-system links of a domain
     Links(LinksConfig),
-    /// Print a session and each of its changes until the session is over
+    /// Print sessions and each of their changes until they are over
     Watch(WatchConfig),
     /// Ask a service whether it is serving (grpc.health.v1)
     Health(HealthConfig),

@@ -1,6 +1,7 @@
 //! The real binary on the command line and in scripts.
 
 mod input;
+mod watch_many;
 
 use std::time::Duration;
 
@@ -195,7 +196,7 @@ async fn a_reader_that_goes_away_ends_a_watch_quietly() {
 }
 
 #[tokio::test]
-async fn the_demo_walks_a_session_from_not_started_to_complete() {
+async fn the_demo_walks_a_session_from_not_started_to_complete_and_shows_a_desk() {
     let (status, stdout, stderr) = run(&["demo", "--once"]).await;
     assert_eq!((status, stderr.as_str()), (0, ""), "{stdout}");
     assert!(!stdout.contains('\u{1b}'), "no colour in a pipe");
@@ -210,6 +211,9 @@ async fn the_demo_walks_a_session_from_not_started_to_complete() {
         "notes",
         "recording",
         "OK",
+        "WatchSessions",
+        "SS-DESK-1  waiting → active",
+        "SS-DESK-1  active → complete",
     ] {
         let (_, after) = rest.split_once(told).unwrap_or_else(|| panic!("{told}: {stdout}"));
         rest = after;

@@ -3,10 +3,9 @@
 use std::{fmt::Display, time::Duration};
 
 use anstream::adapter::strip_str;
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
 use super::super::output::text;
-use crate::proto::SessionStatus;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -39,18 +38,4 @@ pub fn event(at: Duration, name: &str, what: &str, more: &str) -> Result<(), u8>
 /// Prints a command to copy.
 pub fn command(about: &str, lines: &str) -> Result<(), u8> {
     text(&format_args!("\n  {DIM}# {about}{DIM:#}\n  {lines}"))
-}
-
-/// The vendor's name of a status, in the colour of that status.
-pub fn status(status: SessionStatus) -> String {
-    let (name, colour) = match status {
-        SessionStatus::Unspecified => ("unknown", AnsiColor::Magenta),
-        SessionStatus::NotStarted => ("notStarted", AnsiColor::Cyan),
-        SessionStatus::Waiting => ("waiting", AnsiColor::Yellow),
-        SessionStatus::Active => ("active", AnsiColor::Green),
-        SessionStatus::Complete => ("complete", AnsiColor::Blue),
-        SessionStatus::Abandoned => ("abandoned", AnsiColor::Red),
-    };
-    let style = Style::new().fg_color(Some(colour.into())).bold();
-    format!("{style}{name}{style:#}")
 }

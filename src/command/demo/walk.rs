@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    super::{FAILED, output},
+    super::{FAILED, output, status},
     SYSTEM_DOMAIN, screen, session,
 };
 use crate::{
@@ -109,7 +109,7 @@ fn describe(message: &WatchSessionResponse) -> (String, String) {
     let session = message.session.clone().unwrap_or_default();
     let paths: Vec<_> = message.changed_fields.iter().flat_map(|mask| &mask.paths).collect();
     match message.event_type() {
-        EventType::Snapshot => (screen::status(session.status()), String::new()),
+        EventType::Snapshot => (status::name(session.status()), String::new()),
         EventType::Changed if message.transitions.is_empty() => {
             // Updates after the session's end have their own text.
             let late = [
@@ -128,19 +128,13 @@ fn describe(message: &WatchSessionResponse) -> (String, String) {
             )
         }
         EventType::Changed => {
-            let steps: Vec<_> = message.transitions.iter().map(describe_transition).collect();
+            let steps: Vec<_> = message.transitions.iter().map(status::transition).collect();
             (steps.join(", "), fields(&paths))
         }
         EventType::Heartbeat => (String::new(), "nothing changed".to_owned()),
         EventType::Stale => (String::new(), "the vendor does not answer".to_owned()),
         EventType::Unspecified => (String::new(), String::new()),
     }
-}
-
-fn describe_transition(transition: &StatusTransition) -> String {
-    let from = screen::status(transition.from_status());
-    let to = screen::status(transition.to_status());
-    format!("{from} → {to}{}", if transition.inferred { " (inferred)" } else { "" })
 }
 
 /// The changed fields without the status, because the transition already shows it.
