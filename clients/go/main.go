@@ -1,5 +1,5 @@
-// A client of gotoassist-grpc: one session, the links of a domain, or a watch that resumes by
-// itself. It prints proto3 JSON, one message a line.
+// A client of gotoassist-grpc: one session, the links of a domain, or watches that resume by
+// themselves. It prints proto3 JSON, one message a line.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: client get SESSION... | links DOMAIN... | watch SESSION")
+		fmt.Fprintln(os.Stderr, "usage: client {get|watch|watch-many} SESSION... | links DOMAIN...")
 		os.Exit(2)
 	}
 	connection, err := connect()
@@ -33,9 +33,20 @@ func main() {
 	}
 	defer connection.Close()
 
+	client := pb.NewRemoteSupportServiceClient(connection)
 	failed := false
+	if os.Args[1] == "watch-many" {
+		ended, err := watchMany(context.Background(), client, os.Args[2:], show)
+		if err != nil {
+			fmt.Println(describe(err))
+		}
+		if err != nil || !ended {
+			os.Exit(1)
+		}
+		return
+	}
 	for _, name := range os.Args[2:] {
-		if err := call(pb.NewRemoteSupportServiceClient(connection), os.Args[1], name); err != nil {
+		if err := call(client, os.Args[1], name); err != nil {
 			fmt.Println(describe(err))
 			failed = true
 		}

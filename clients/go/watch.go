@@ -33,16 +33,24 @@ func watch(ctx context.Context, client pb.RemoteSupportServiceClient, sessionID 
 		if err == nil || !worthResuming(err) {
 			return err
 		}
-		pause, found := retryDelay(err)
-		if !found {
-			pause = time.Duration(rand.Int64N(int64(delay)))
-			delay = min(2*delay, longestDelay)
+		if err := wait(ctx, err, &delay); err != nil {
+			return err
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	}
+}
+
+// wait waits until the next stream may begin: as long as the service asks, or a growing delay.
+func wait(ctx context.Context, err error, delay *time.Duration) error {
+	pause, found := retryDelay(err)
+	if !found {
+		pause = time.Duration(rand.Int64N(int64(*delay)))
+		*delay = min(2**delay, longestDelay)
+	}
+	select {
+	case <-time.After(pause):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

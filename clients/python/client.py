@@ -1,5 +1,5 @@
-"""A client of gotoassist-grpc: one session, the links of a domain, or a watch that resumes by
-itself. It prints proto3 JSON, one message a line."""
+"""A client of gotoassist-grpc: one session, the links of a domain, or watches that resume by
+themselves. It prints proto3 JSON, one message a line."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 
 import grpc
 from google.protobuf.json_format import MessageToJson
-from google.rpc import error_details_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from gotoassist.remotesupport.v1 import remote_support_service_pb2 as api
@@ -21,20 +21,20 @@ DEADLINE = 10  # seconds, for a unary call
 LONGEST_WATCH = 3600  # seconds for one stream; after it, the watch resumes
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30  # seconds between two streams
 WORTH_RESUMING = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.ABORTED,
+    code_pb2.UNAVAILABLE,
+    code_pb2.RESOURCE_EXHAUSTED,
+    code_pb2.DEADLINE_EXCEEDED,
+    code_pb2.ABORTED,
 }
 # The codes of a broken connection. From the service itself they are final.
-WORTH_RESUMING_WITHOUT_REASON = {
-    grpc.StatusCode.INTERNAL,
-    grpc.StatusCode.UNKNOWN,
-    grpc.StatusCode.CANCELLED,
-}
+WORTH_RESUMING_WITHOUT_REASON = {code_pb2.INTERNAL, code_pb2.UNKNOWN, code_pb2.CANCELLED}
 
 
-class AccessToken(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+class AccessToken(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
+):
     """Sends the vendor's access token with every call.
 
     Over TLS, grpc.access_token_call_credentials(token) does the same.
@@ -47,7 +47,7 @@ class AccessToken(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterc
         metadata = [*(details.metadata or ()), self._metadata]
         return proceed(details._replace(metadata=metadata), request)
 
-    intercept_unary_unary = intercept_unary_stream = _with_token
+    intercept_unary_unary = intercept_unary_stream = intercept_stream_stream = _with_token
 
 
 def connect():
@@ -78,12 +78,48 @@ def watch(service, session_id):
                 delay = FIRST_DELAY
             return  # OK means that the last message was terminal
         except grpc.RpcError as error:
-            if not worth_resuming(error):
+            if not worth_resuming(status_of(error)):
                 raise
-            pause = retry_delay(error)
-            if pause is None:
-                pause = random.uniform(0, delay)
-                delay = min(2 * delay, LONGEST_DELAY)
+            pause = retry_delay(status_of(error))
+        if pause is None:
+            pause = random.uniform(0, delay)
+            delay = min(2 * delay, LONGEST_DELAY)
+        time.sleep(pause)
+
+
+def watch_many(service, session_ids):
+    """Yields every message of many sessions, on one stream, until all of them have ended.
+
+    After any other end of the stream, a new one goes on with each session after its last message.
+    """
+    requests = {id: api.WatchSessionRequest(session_id=id) for id in session_ids}
+    delay = FIRST_DELAY
+    while requests:
+        add = api.WatchSessionsRequest.Add(sessions=requests.values())
+        # This closes the client's side after the message, so the stream ends with the last session.
+        asked = iter([api.WatchSessionsRequest(add=add)])
+        stream = service.WatchSessions(asked, timeout=LONGEST_WATCH)
+        failure = None
+        try:
+            for message in stream:
+                if message.HasField("ended"):
+                    if worth_resuming(message.ended):
+                        failure = message.ended
+                        break  # to begin again with all sessions, this one too
+                    del requests[message.session_id]
+                yield message
+                if message.HasField("update"):
+                    requests[message.session_id].resume_token = message.update.resume_token
+                delay = FIRST_DELAY
+        except grpc.RpcError as error:
+            if not worth_resuming(status_of(error)):
+                raise
+            failure = status_of(error)
+        stream.cancel()
+        pause = retry_delay(failure) if failure else 0
+        if pause is None:
+            pause = random.uniform(0, delay)
+            delay = min(2 * delay, LONGEST_DELAY)
         time.sleep(pause)
 
 
@@ -93,39 +129,44 @@ def naming(session_id):
     return (("session-id", quote_plus(session_id)),)
 
 
-def worth_resuming(error):
-    code = error.code()
-    if code in WORTH_RESUMING_WITHOUT_REASON:
-        return next(details(error, error_details_pb2.ErrorInfo), None) is None
-    return code in WORTH_RESUMING
+def status_of(error):
+    """The google.rpc.Status of an error."""
+    code, _ = error.code().value
+    return rpc_status.from_call(error) or status_pb2.Status(code=code, message=error.details())
 
 
-def details(error, kind):
-    """The details of that kind which an error of the service carries."""
-    status = rpc_status.from_call(error)
-    for packed in status.details if status else ():
+def worth_resuming(status):
+    if status.code in WORTH_RESUMING_WITHOUT_REASON:
+        return next(details(status, error_details_pb2.ErrorInfo), None) is None
+    return status.code in WORTH_RESUMING
+
+
+def details(status, kind):
+    """The details of that kind which the service has sent with a status."""
+    for packed in status.details:
         detail = kind()
         if packed.Unpack(detail):
             yield detail
 
 
-def retry_delay(error):
+def retry_delay(status):
     """How many seconds the service asks to wait, or None."""
-    for info in details(error, error_details_pb2.RetryInfo):
+    for info in details(status, error_details_pb2.RetryInfo):
         return info.retry_delay.ToTimedelta().total_seconds()
     return None
 
 
 def describe(error):
     """The content of an error: its code, its reason, and which arguments were wrong."""
+    status = status_of(error)
     failure = {"code": error.code().name, "message": error.details()}
-    for info in details(error, error_details_pb2.ErrorInfo):
+    for info in details(status, error_details_pb2.ErrorInfo):
         failure["reason"] = info.reason
         if info.metadata:
             failure["metadata"] = dict(info.metadata)
-    if (delay := retry_delay(error)) is not None:
+    if (delay := retry_delay(status)) is not None:
         failure["retryDelaySeconds"] = delay
-    for bad_request in details(error, error_details_pb2.BadRequest):
+    for bad_request in details(status, error_details_pb2.BadRequest):
         failure["violations"] = {v.field: v.description for v in bad_request.field_violations}
     return json.dumps({"error": failure})
 
@@ -137,7 +178,8 @@ def show(message):
 def main(command, *names):
     service = stubs.RemoteSupportServiceStub(connect())
     failed = False
-    for name in names:
+    # One stream for all names, or one call for each.
+    for name in [names] if command == "watch-many" else names:
         try:
             if command == "get":
                 request = api.GetSessionRequest(session_id=name)
@@ -148,6 +190,10 @@ def main(command, *names):
             elif command == "watch":
                 for message in watch(service, name):
                     show(message)
+            elif command == "watch-many":
+                for message in watch_many(service, name):
+                    show(message)
+                    failed |= message.HasField("ended") and message.ended.code != code_pb2.OK
         except grpc.RpcError as error:
             print(describe(error), flush=True)
             failed = True
@@ -155,6 +201,6 @@ def main(command, *names):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in ("get", "links", "watch"):
-        sys.exit("usage: client.py get SESSION... | links DOMAIN... | watch SESSION")
+    if len(sys.argv) < 3 or sys.argv[1] not in ("get", "links", "watch", "watch-many"):
+        sys.exit("usage: client.py {get|watch|watch-many} SESSION... | links DOMAIN...")
     sys.exit(main(*sys.argv[1:]))

@@ -35,6 +35,24 @@ class ClientChecks:
             *("SESSION_STATUS_COMPLETE", "terminal"),
         )
 
+    def test_many_sessions_on_one_stream(self, client, demo):
+        first, second = f"{self.language}-first", f"{self.language}-second"
+        demo.vendor.put(first, (0, "waiting"), (3, "active"), (6, "complete"))
+        demo.vendor.put(second, (0, "waiting"), (4, "abandoned"))
+        client("watch-many", first, second).expect(
+            0, first, second, "SESSION_STATUS_COMPLETE", "SESSION_STATUS_ABANDONED", "ended"
+        )
+
+    def test_one_of_many_sessions_ends_alone(self, client, demo):
+        session = f"{self.language}-alone"
+        demo.vendor.put(session, (0, "waiting"), (3, "abandoned"))
+        client("watch-many", session, "nobody", "").expect(
+            1, "SESSION_NOT_FOUND", "ARGUMENT_INVALID", "SESSION_STATUS_ABANDONED"
+        )
+
+    def test_many_sessions_with_a_refused_credential(self, client):
+        client("watch-many", "250040353", token="bad-token").expect(1, "CREDENTIAL_REJECTED")
+
     def test_watch_of_an_unknown_session(self, client):
         client("watch", "nobody").expect(1, "SESSION_NOT_FOUND")
 

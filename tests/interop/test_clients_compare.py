@@ -139,11 +139,11 @@ def test_all_give_up_at_their_deadline(service, simulator):
 
 
 class Watch(Program):
-    """A client that watches a session."""
+    """A client that watches one session or many."""
 
-    def __init__(self, language, address, session):
+    def __init__(self, language, address, *arguments):
         self.language = language
-        command = clients.command(language, "watch", session)
+        command = clients.command(language, *arguments)
         environment = clients.environment(language, address)
         super().__init__(f"{language}-client", *command, environment=environment)
 
@@ -151,12 +151,22 @@ class Watch(Program):
         """The messages that it has printed. Other lines are what its library logs."""
         return [line for line in self.output().split("\n")[:-1] if line.startswith("{")]
 
+    def lines_of(self, session):
+        """The messages of one of many sessions, as a watch of that session alone would print
+        them."""
+        messages = [json.loads(line) for line in self.lines()]
+        messages = [each for each in messages if each.get("sessionId") == session]
+        assert [each["ended"] for each in messages if "ended" in each] == [{}], "OK, once"
+        return [json.dumps(each["update"]) for each in messages if "update" in each]
+
 
 class Watches:
-    """A watch of a session in each language."""
+    """A watch in each language, of one session or of many on one stream."""
 
-    def __init__(self, address, session):
-        self.all = [Watch(language, address, session) for language in LANGUAGES]
+    def __init__(self, address, *sessions):
+        self.sessions = sessions
+        command = "watch" if len(sessions) == 1 else "watch-many"
+        self.all = [Watch(language, address, command, *sessions) for language in LANGUAGES]
         self.stack = contextlib.ExitStack()
 
     def __enter__(self):
@@ -181,13 +191,20 @@ class Watches:
         until(f"all clients saw {text}", all_saw, 60)
 
     def assert_histories(self):
-        """Each was told of each status once, in the same bytes."""
+        """Each was told of each status of each session once, in the same bytes."""
         status = {each.language: each.process.wait(100) for each in self.all}
         assert set(status.values()) == {0}, status
+        if len(self.sessions) == 1:
+            self.assert_history({each.language: each.lines() for each in self.all})
+        else:
+            for session in self.sessions:
+                self.assert_history({each.language: each.lines_of(session) for each in self.all})
+
+    def assert_history(self, lines):
         # A heartbeat says that nothing changed; how many come depends on when a client reconnects.
         printed = {
-            each.language: [normalised(x) for x in each.lines() if "EVENT_TYPE_HEARTBEAT" not in x]
-            for each in self.all
+            language: [normalised(line) for line in each if "EVENT_TYPE_HEARTBEAT" not in line]
+            for language, each in lines.items()
         }
         lines = assert_same(printed)
         assert b'"terminal":true' in b"".join(lines)
@@ -222,6 +239,46 @@ def test_watches_go_on_after_sigterm_and_after_sigkill(service, simulator):
         service.kill()
         put(simulator, "walk", "complete", notes="Done", **JOINED, **ENDED)
         service.start()
+        watches.assert_histories()
+
+
+def test_many_watches_on_one_stream_go_on_after_sigterm_and_after_sigkill(service, simulator):
+    sessions = ("desk-1", "desk-2", "desk-3")
+    for session in sessions:
+        put(simulator, session, "waiting")
+    with Watches(service.address, *sessions) as watches:
+        for session in sessions:
+            watches.wait_for(session)
+        service.terminate()
+        put(simulator, "desk-1", "active", notes="desk-1 is active", **JOINED)
+        service.start()
+        watches.wait_for("desk-1 is active")
+        service.kill()
+        for session in sessions:
+            put(simulator, session, "complete", **JOINED, **ENDED)
+        service.start()
+        watches.assert_histories()
+
+
+def test_many_watches_on_one_stream_go_on_through_envoy(simulator, scratch):
+    """A rolling restart: each replica drains and comes back, one after the other."""
+    sessions = ("rolling-1", "rolling-2")
+    for session in sessions:
+        put(simulator, session, "waiting")
+    with contextlib.ExitStack() as stack:
+        replicas = [stack.enter_context(replica(each, simulator)) for each in range(3)]
+        envoy = stack.enter_context(Envoy(replicas, scratch))
+        watches = stack.enter_context(Watches(envoy.address, *sessions))
+        for session in sessions:
+            watches.wait_for(session)
+        for number, each in enumerate(replicas):
+            each.terminate()
+            if number == 1:
+                for session in sessions:
+                    put(simulator, session, "active", **JOINED)
+            each.start()
+        for session in sessions:
+            put(simulator, session, "complete", **JOINED, **ENDED)
         watches.assert_histories()
 
 

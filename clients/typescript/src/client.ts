@@ -1,5 +1,5 @@
-// A client of gotoassist-grpc: one session, the links of a domain, or a watch that resumes by
-// itself. It prints proto3 JSON, one message a line.
+// A client of gotoassist-grpc: one session, the links of a domain, or watches that resume by
+// themselves. It prints proto3 JSON, one message a line.
 
 import { createRegistry, toJsonString, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { createClient, type Interceptor } from "@connectrpc/connect";
@@ -10,10 +10,11 @@ import {
   ListSystemLinksResponseSchema,
   RemoteSupportService,
   WatchSessionResponseSchema,
+  WatchSessionsResponseSchema,
 } from "../gen/gotoassist/remotesupport/v1/remote_support_service_pb.js";
 import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";
 import { describe } from "./failure.js";
-import { naming, watch } from "./watch.js";
+import { naming, watch, watchMany } from "./watch.js";
 
 const deadline = { timeoutMs: 10_000 };
 
@@ -60,14 +61,23 @@ async function call(command: string, name: string) {
   }
 }
 
+async function showMany(sessionIds: string[]) {
+  for await (const message of watchMany(service, sessionIds)) {
+    show(WatchSessionsResponseSchema, message);
+    if (message.body.case === "ended" && message.body.value.code !== 0) process.exitCode = 1;
+  }
+}
+
 const [command, ...names] = process.argv.slice(2);
 if (!command || names.length === 0) {
-  console.error("usage: client get SESSION... | links DOMAIN... | watch SESSION");
+  console.error("usage: client {get|watch|watch-many} SESSION... | links DOMAIN...");
   process.exit(2);
 }
-for (const name of names) {
+// One stream for all names, or one call for each.
+for (const name of command === "watch-many" ? [names] : names) {
   try {
-    await call(command, name);
+    if (typeof name === "string") await call(command, name);
+    else await showMany(name);
   } catch (error) {
     console.log(describe(error));
     process.exitCode = 1;

@@ -2,6 +2,7 @@ import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
+import type { Status } from "../gen/google/rpc/status_pb.js";
 
 // The content of an error: its code, its reason, and which arguments were wrong.
 export function describe(thrown: unknown): string {
@@ -19,6 +20,17 @@ export function describe(thrown: unknown): string {
       badRequest && Object.fromEntries(badRequest.fieldViolations.map((v) => [v.field, v.description])),
   };
   return JSON.stringify({ error: failure });
+}
+
+// The error in a message of WatchSessions. OK is none.
+export function toError(status: Status): ConnectError | undefined {
+  if (status.code === 0) return undefined;
+  const error = new ConnectError(status.message, status.code);
+  error.details = status.details.map(({ typeUrl, value }) => ({
+    type: typeUrl.slice(typeUrl.lastIndexOf("/") + 1),
+    value,
+  }));
+  return error;
 }
 
 // How long the service asks to wait, if it does.

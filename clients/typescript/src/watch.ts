@@ -4,10 +4,13 @@ import { Code, ConnectError, type Client } from "@connectrpc/connect";
 
 import {
   WatchSessionRequestSchema,
+  WatchSessionsRequestSchema,
   type RemoteSupportService,
+  type WatchSessionRequest,
   type WatchSessionResponse,
+  type WatchSessionsResponse,
 } from "../gen/gotoassist/remotesupport/v1/remote_support_service_pb.js";
-import { isFromService, retryDelayMs } from "./failure.js";
+import { isFromService, retryDelayMs, toError } from "./failure.js";
 
 const longestWatchMs = 3_600_000; // for one stream; after it, the watch resumes
 const firstDelayMs = 500;
@@ -22,7 +25,7 @@ const worthResuming = new Set([
 // calls. If you pass a signal, check it first.
 const worthResumingWithoutReason = new Set([Code.Internal, Code.Unknown, Code.Canceled]);
 
-function isWorthResuming(error: ConnectError): boolean {
+export function isWorthResuming(error: ConnectError): boolean {
   return (
     worthResuming.has(error.code) || (worthResumingWithoutReason.has(error.code) && !isFromService(error))
   );
@@ -54,12 +57,54 @@ export async function* watch(
     } catch (thrown) {
       const error = ConnectError.from(thrown);
       if (!isWorthResuming(error)) throw error;
-      let pause = retryDelayMs(error);
-      if (pause === undefined) {
-        pause = Math.random() * delay;
-        delay = Math.min(2 * delay, longestDelayMs);
-      }
-      await setTimeout(pause);
+      const asked = retryDelayMs(error);
+      await setTimeout(asked ?? Math.random() * delay);
+      if (asked === undefined) delay = Math.min(2 * delay, longestDelayMs);
     }
   }
+}
+
+// Yields every message of many sessions, on one stream, until all of them have ended. After any
+// other end of the stream, a new one goes on with each session after its last message.
+export async function* watchMany(
+  service: Client<typeof RemoteSupportService>,
+  sessionIds: string[],
+): AsyncGenerator<WatchSessionsResponse> {
+  const requests = new Map(
+    sessionIds.map((sessionId) => [sessionId, create(WatchSessionRequestSchema, { sessionId })]),
+  );
+  let delay = firstDelayMs;
+  while (requests.size > 0) {
+    const stop = new AbortController();
+    try {
+      const options = { timeoutMs: longestWatchMs, signal: stop.signal };
+      for await (const message of service.watchSessions(adding(requests.values()), options)) {
+        const { sessionId, body } = message;
+        if (body.case === "ended") {
+          const error = toError(body.value);
+          // To begin again with all sessions, this one too.
+          if (error && isWorthResuming(error)) throw error;
+          requests.delete(sessionId);
+        }
+        yield message;
+        if (body.case === "update") requests.get(sessionId)!.resumeToken = body.value.resumeToken;
+        delay = firstDelayMs;
+      }
+    } catch (thrown) {
+      const error = ConnectError.from(thrown);
+      if (!isWorthResuming(error)) throw error;
+      const asked = retryDelayMs(error);
+      await setTimeout(asked ?? Math.random() * delay);
+      if (asked === undefined) delay = Math.min(2 * delay, longestDelayMs);
+    } finally {
+      stop.abort();
+    }
+  }
+}
+
+// Adds the sessions, and closes the client's side, so that the stream ends with the last session.
+async function* adding(sessions: Iterable<WatchSessionRequest>) {
+  yield create(WatchSessionsRequestSchema, {
+    action: { case: "add", value: { sessions: [...sessions] } },
+  });
 }

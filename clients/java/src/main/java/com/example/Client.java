@@ -15,6 +15,7 @@ import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
+import io.grpc.StatusException;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.MetadataUtils;
 import java.io.IOException;
@@ -28,8 +29,8 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
 /**
- * A client of gotoassist-grpc: one session, the links of a domain, or a watch that resumes by
- * itself. It prints proto3 JSON, one message a line.
+ * A client of gotoassist-grpc: one session, the links of a domain, or watches that resume by
+ * themselves. It prints proto3 JSON, one message a line.
  */
 public final class Client {
   // The types that a google.protobuf.Any (stale_cause.details) may hold.
@@ -48,15 +49,20 @@ public final class Client {
 
   public static void main(String[] arguments) throws IOException, InterruptedException {
     if (arguments.length < 2) {
-      System.err.println("usage: client get SESSION... | links DOMAIN... | watch SESSION");
+      System.err.println("usage: client {get|watch|watch-many} SESSION... | links DOMAIN...");
       System.exit(2);
     }
     ManagedChannel channel = connect();
     var service =
         RemoteSupportServiceGrpc.newBlockingStub(channel)
             .withCallCredentials(new AccessToken(System.getenv("GOTOASSIST_TOKEN")));
+    List<String> names = List.of(arguments).subList(1, arguments.length);
     boolean failed = false;
-    for (String name : List.of(arguments).subList(1, arguments.length)) {
+    if (arguments[0].equals("watch-many")) {
+      failed = !watchMany(channel, names);
+      names = List.of();
+    }
+    for (String name : names) {
       try {
         call(service, arguments[0], name);
       } catch (StatusRuntimeException error) {
@@ -81,6 +87,20 @@ public final class Client {
       }
       case "watch" -> Watch.untilOver(service, name, Client::show);
       default -> throw new IllegalArgumentException("unknown command " + command);
+    }
+  }
+
+  /** Returns whether every session ended with OK. */
+  private static boolean watchMany(ManagedChannel channel, List<String> sessionIds)
+      throws InterruptedException {
+    var service =
+        RemoteSupportServiceGrpc.newBlockingV2Stub(channel)
+            .withCallCredentials(new AccessToken(System.getenv("GOTOASSIST_TOKEN")));
+    try {
+      return WatchMany.untilAllAreOver(service, sessionIds, Client::show);
+    } catch (StatusException error) {
+      OUT.println(Failure.of(error.getStatus().asRuntimeException(error.getTrailers())).toJson());
+      return false;
     }
   }
 

@@ -22,8 +22,8 @@ final class Watch {
   // The codes of a broken connection. From the service itself they are final.
   private static final Set<Status.Code> WORTH_RESUMING_WITHOUT_REASON =
       Set.of(Status.Code.INTERNAL, Status.Code.UNKNOWN, Status.Code.CANCELLED);
-  private static final long FIRST_DELAY = 500; // milliseconds
-  private static final long LONGEST_DELAY = 30_000;
+  static final long FIRST_DELAY = 500; // milliseconds
+  static final long LONGEST_DELAY = 30_000;
 
   private Watch() {}
 
@@ -67,7 +67,7 @@ final class Watch {
     }
   }
 
-  private static boolean isWorthResuming(Status.Code code, Failure failure) {
+  static boolean isWorthResuming(Status.Code code, Failure failure) {
     return WORTH_RESUMING.contains(code)
         || WORTH_RESUMING_WITHOUT_REASON.contains(code) && failure.reason() == null;
   }
