@@ -102,10 +102,16 @@ impl Entries {
             if found.was_over_before(self.since) {
                 continue;
             }
-            // Not `any`, which would end at the first name.
-            let known =
-                found.names().filter(|name| state.known.insert((*name).clone(), now).is_some());
-            if known.count() == 0 {
+            let mut is_known = false;
+            for name in found.names() {
+                if let Some(seen_at) = state.known.get_mut(name) {
+                    *seen_at = now;
+                    is_known = true;
+                } else {
+                    state.known.insert(name.clone(), now);
+                }
+            }
+            if !is_known {
                 state.found.push(found.clone());
             }
         }
@@ -224,7 +230,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_list_ends_a_roster_and_one_that_fails_for_long() {
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_mins(1);
         let begin = || Roster(Arc::new(Entries::new(at(100))));
         let mut roster = begin();
         roster.0.fail(&Error::new(Kind::Unavailable), limit);

@@ -3,6 +3,8 @@
 
 mod adding;
 mod all;
+mod cost;
+mod crash;
 pub mod desk;
 mod ends;
 pub mod follower;
@@ -10,6 +12,7 @@ mod heartbeats;
 mod limits;
 mod messages;
 mod removing;
+mod stall;
 mod wire;
 
 use gotoassist_grpc::proto::{

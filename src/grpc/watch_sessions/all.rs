@@ -20,10 +20,13 @@ use crate::{
 /// The vendor keeps sessions for at least this long.
 const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// A roster, and what was taken from it.
+type Taken = (Roster, Result<Vec<Found>, Error>);
+
 /// The sessions of an account that are found one after the other.
 pub(super) struct All {
     found: VecDeque<Found>,
-    next: Pin<Box<dyn Future<Output = (Roster, Result<Vec<Found>, Error>)> + Send>>,
+    next: Pin<Box<dyn Future<Output = Taken> + Send>>,
 }
 
 impl All {
@@ -46,7 +49,7 @@ impl All {
     }
 }
 
-async fn take(mut roster: Roster) -> (Roster, Result<Vec<Found>, Error>) {
+async fn take(mut roster: Roster) -> Taken {
     let found = roster.next().await;
     (roster, found)
 }

@@ -80,8 +80,13 @@ impl Server {
         Self { service, calls, cutter: tokio::spawn(async move { cut.cut_slow_consumers().await }) }
     }
 
+    /// The service as the client of a connection sees it.
+    pub fn calls(&self) -> Calls {
+        self.calls.clone()
+    }
+
     pub fn client(&self) -> Client {
-        RemoteSupportServiceClient::new(self.calls.clone())
+        RemoteSupportServiceClient::new(self.calls())
     }
 }
 

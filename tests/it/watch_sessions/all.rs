@@ -37,9 +37,9 @@ fn refuse_list(vendor: &Vendor, kind: Kind) {
 }
 
 /// The time at this second of the world.
-fn at(second: u64) -> Option<prost_types::Timestamp> {
+fn at(second: u64) -> prost_types::Timestamp {
     let time = after_dawn(Duration::from_secs(second));
-    Some(prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() })
+    prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
 }
 
 fn all() -> WatchSessionsRequest {
@@ -135,7 +135,7 @@ async fn a_resumed_stream_repeats_nothing_and_loses_nothing() {
     let known: Vec<WatchSessionRequest> =
         tokens.iter().map(|(session, token)| resumed(session, token)).collect();
     let other = Server::new(&vendor);
-    let mut desk = open(&other, add_all_since(at(10), known)).await;
+    let mut desk = open(&other, add_all_since(Some(at(10)), known)).await;
     let told = some(&mut desk, 4).await;
     let expected = [
         update("brief", EventType::Snapshot, true),
@@ -162,7 +162,7 @@ async fn a_session_is_told_once_by_its_token_or_its_id() {
     vendor.life("token", &[(0, "notStarted"), (20, "waiting"), (40, "active"), (60, "complete")]);
     let server = Server::new(&vendor);
     for explicit in [Vec::new(), vec![resumed("token", "")]] {
-        let mut desk = open(&server, add_all_since(at(0), explicit)).await;
+        let mut desk = open(&server, add_all_since(Some(at(0)), explicit)).await;
         while let Ok(told) = timeout(Duration::from_secs(100), desk.next()).await {
             assert_eq!(told.unwrap().session(), "token");
         }
@@ -322,6 +322,6 @@ async fn the_time_of_all_is_checked_and_bounded() {
     let time = Some(prost_types::Timestamp { seconds: -62_135_596_800, nanos: 0 });
     let mut desk = open(&server, add_all_since(time, Vec::new())).await;
     assert_eq!(next(&mut desk).await, update("over", EventType::Snapshot, true));
-    let mut desk = open(&server, add_all_since(at(1_000), Vec::new())).await;
+    let mut desk = open(&server, add_all_since(Some(at(1_000)), Vec::new())).await;
     assert!(timeout(Duration::from_mins(1), next(&mut desk)).await.is_err());
 }

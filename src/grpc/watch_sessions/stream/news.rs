@@ -71,18 +71,14 @@ impl Sessions {
         {
             return Step::Wait;
         }
-        match self.ready.pop() {
-            Some(ticket) => {
-                self.batch = Batch::Open;
-                self.tell(ticket)
-            }
-            None => {
-                if let Batch::Open = self.batch {
-                    self.batch = Batch::ClosedUntil(Instant::now() + BATCH_INTERVAL);
-                }
-                Step::Wait
-            }
+        if let Some(ticket) = self.ready.pop() {
+            self.batch = Batch::Open;
+            return self.tell(ticket);
         }
+        if let Batch::Open = self.batch {
+            self.batch = Batch::ClosedUntil(Instant::now() + BATCH_INTERVAL);
+        }
+        Step::Wait
     }
 
     /// When the news that waits can be sent.
