@@ -46,9 +46,9 @@ fn put(control: &Control) -> Result<(), InvalidScript> {
     let [helped, quick, left_alone] = IDS;
     let waiting = |id| SessionScript::new(id).step(0.0, "waiting");
     for script in [
-        waiting(helped).step(2.0, "active").step(7.0, "complete"),
-        waiting(quick).step(3.0, "active").step(5.0, "complete"),
-        waiting(left_alone).step(6.0, "abandoned"),
+        waiting(helped).step(6.0, "active").step(11.0, "complete"),
+        waiting(quick).step(7.0, "active").step(9.0, "complete"),
+        waiting(left_alone).step(10.0, "abandoned"),
     ] {
         control.put_session(script)?;
     }
