@@ -234,9 +234,9 @@ mod tests {
         assert_eq!(subject(second.admit(&session("4"))), "watches of one caller");
         assert_eq!(subject(limits.admit(&key("a", "4"))), "watches of one caller");
         // A watch keeps the stream's place until it has ended too.
-        drop(first);
+        drop((first, third));
         assert_eq!(subject(stream("a")), "streams of one caller");
-        drop((watches, second, third));
+        drop((watches, second));
         let counts = limits.0.counts.lock();
         assert_eq!((counts.watches, counts.streams), (0, 0));
         assert!(counts.streams_by_caller.is_empty() && counts.by_session.is_empty());

@@ -192,8 +192,7 @@ async fn a_client_that_does_not_read_is_cut_off_and_nobody_else_notices() {
     for id in &ids {
         vendor.put_session(SessionScript::resting(id, "active")).unwrap();
     }
-    let life = SessionScript::resting("shared", "active").step(5.0, "complete");
-    vendor.put_session(life).unwrap();
+    vendor.put_session(SessionScript::resting("shared", "active")).unwrap();
     let ids: Vec<_> = ids.iter().map(String::as_str).chain(["shared"]).collect();
     let served = serve(&vendor, &["--slow-watcher-limit=1s"]).await;
     let channel = served.channel().await;
@@ -225,6 +224,7 @@ async fn a_client_that_does_not_read_is_cut_off_and_nobody_else_notices() {
     );
 
     healthy.close();
+    vendor.put_session(SessionScript::resting("shared", "complete")).unwrap();
     let (messages, end) = healthy.rest().await;
     assert_eq!((messages.len(), end.code()), (2, Code::Ok), "complete, and the end: {messages:?}");
     until_no_watch(&served).await;
