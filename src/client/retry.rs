@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use tokio::time::Instant;
 
 use super::Failure;
 
@@ -62,6 +63,40 @@ impl Retry {
             None => backoff,
         };
         Interruption { failure, delay: delay.min(LONGEST_RETRY_AFTER), attempt: self.attempt }
+    }
+}
+
+/// What a watch does when its stream breaks.
+pub(super) struct Resumption {
+    pub notify: Box<dyn FnMut(&Interruption) + Send>,
+    pub is_on: bool,
+    retry: Retry,
+}
+
+impl Resumption {
+    pub fn new() -> Self {
+        Self { notify: Box::new(|_| ()), is_on: true, retry: Retry::new() }
+    }
+
+    /// Failed tries since the last message.
+    pub fn attempt(&self) -> u32 {
+        self.retry.attempt()
+    }
+
+    /// Notes that a message came, so that the next backoff is the shortest again.
+    pub fn note_message(&mut self) {
+        self.retry = Retry::new();
+    }
+
+    /// Returns when the next stream may begin, or the failure if no stream follows.
+    pub fn after(&mut self, failure: Failure) -> Result<Instant, Failure> {
+        if !self.is_on || !failure.is_worth_resuming() {
+            return Err(failure);
+        }
+        let interruption = self.retry.after(failure);
+        let begins_at = Instant::now() + interruption.delay;
+        (self.notify)(&interruption);
+        Ok(begins_at)
     }
 }
 

@@ -8,7 +8,7 @@ use tonic::Status;
 
 use super::{
     Failure, Interruption, failure,
-    retry::{Retry, longest_silence},
+    retry::{Resumption, longest_silence},
 };
 use crate::proto::{WatchSessionRequest, WatchSessionResponse};
 
@@ -23,10 +23,8 @@ type Opening = BoxFuture<'static, Result<Messages, Failure>>;
 pub struct ResumingWatch {
     request: WatchSessionRequest,
     open: Box<dyn FnMut(WatchSessionRequest) -> Opening + Send>,
-    notify: Box<dyn FnMut(&Interruption) + Send>,
-    is_resuming: bool,
+    resumption: Resumption,
     state: State,
-    retry: Retry,
 }
 
 enum State {
@@ -45,27 +43,20 @@ impl ResumingWatch {
         request: WatchSessionRequest,
         open: impl FnMut(WatchSessionRequest) -> Opening + Send + 'static,
     ) -> Self {
-        Self {
-            request,
-            open: Box::new(open),
-            notify: Box::new(|_| ()),
-            is_resuming: true,
-            state: State::Closed,
-            retry: Retry::new(),
-        }
+        Self { request, open: Box::new(open), resumption: Resumption::new(), state: State::Closed }
     }
 
     /// Calls `notify` whenever a stream has broken, before the next try.
     #[must_use]
     pub fn on_interruption(mut self, notify: impl FnMut(&Interruption) + Send + 'static) -> Self {
-        self.notify = Box::new(notify);
+        self.resumption.notify = Box::new(notify);
         self
     }
 
     /// Ends the watch when a stream breaks.
     #[must_use]
     pub fn without_resuming(mut self) -> Self {
-        self.is_resuming = false;
+        self.resumption.is_on = false;
         self
     }
 
@@ -111,8 +102,12 @@ impl ResumingWatch {
                 }
                 State::Over => return None,
             };
-            if let Some(failure) = self.interrupt(end) {
-                return Some(Err(failure));
+            match self.resumption.after(end) {
+                Ok(begins_at) => self.state = State::Pausing(begins_at),
+                Err(failure) => {
+                    self.state = State::Over;
+                    return Some(Err(failure));
+                }
             }
         }
     }
@@ -122,25 +117,13 @@ impl ResumingWatch {
         if !message.resume_token.is_empty() {
             self.request.resume_token.clone_from(&message.resume_token);
         }
-        self.retry = Retry::new();
+        self.resumption.note_message();
         let due = Instant::now() + self.longest_silence();
         self.state = match std::mem::replace(&mut self.state, State::Over) {
             State::Open(messages, _) if message.terminal => State::Closing(messages),
             State::Open(messages, _) => State::Open(messages, due),
             other @ (State::Closed | State::Pausing(_) | State::Closing(_) | State::Over) => other,
         };
-    }
-
-    /// Schedules the next try, or returns the failure if there is none.
-    fn interrupt(&mut self, failure: Failure) -> Option<Failure> {
-        if !self.is_resuming || !failure.is_worth_resuming() {
-            self.state = State::Over;
-            return Some(failure);
-        }
-        let interruption = self.retry.after(failure);
-        self.state = State::Pausing(Instant::now() + interruption.delay);
-        (self.notify)(&interruption);
-        None
     }
 
     fn longest_silence(&self) -> Duration {
@@ -151,7 +134,7 @@ impl ResumingWatch {
 impl fmt::Debug for ResumingWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResumingWatch")
-            .field("attempt", &self.retry.attempt())
+            .field("attempt", &self.resumption.attempt())
             .finish_non_exhaustive()
     }
 }

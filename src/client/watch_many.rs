@@ -14,7 +14,7 @@ use tonic::Status;
 
 use super::{
     Failure, Interruption, failure,
-    retry::{Retry, longest_silence},
+    retry::{Resumption, longest_silence},
 };
 use crate::proto::{AllSessions, WatchSessionRequest, WatchSessionsRequest, WatchSessionsResponse};
 use sessions::{Note, Sessions};
@@ -46,10 +46,8 @@ pub struct ResumingWatches {
     sessions: Sessions,
     silence: Duration,
     open: Box<dyn FnMut(Requests) -> Opening + Send>,
-    notify: Box<dyn FnMut(&Interruption) + Send>,
-    is_resuming: bool,
+    resumption: Resumption,
     state: State,
-    retry: Retry,
 }
 
 enum State {
@@ -75,24 +73,22 @@ impl ResumingWatches {
             silence: longest_silence(watch.heartbeat_interval),
             sessions: Sessions::new(watch),
             open: Box::new(open),
-            notify: Box::new(|_| ()),
-            is_resuming: true,
+            resumption: Resumption::new(),
             state: State::Closed,
-            retry: Retry::new(),
         }
     }
 
     /// Calls `notify` whenever a stream has broken, or a session has ended that is added again.
     #[must_use]
     pub fn on_interruption(mut self, notify: impl FnMut(&Interruption) + Send + 'static) -> Self {
-        self.notify = Box::new(notify);
+        self.resumption.notify = Box::new(notify);
         self
     }
 
     /// Ends the watch when a stream breaks, and a session when it ends, for whatever reason.
     #[must_use]
     pub fn without_resuming(mut self) -> Self {
-        self.is_resuming = false;
+        self.resumption.is_on = false;
         self
     }
 
@@ -148,8 +144,12 @@ impl ResumingWatches {
                 }
                 State::Over => return None,
             };
-            if let Some(failure) = self.interrupt(end) {
-                return Some(Err(failure));
+            match self.resumption.after(end) {
+                Ok(begins_at) => self.state = State::Pausing(begins_at),
+                Err(failure) => {
+                    self.state = State::Over;
+                    return Some(Err(failure));
+                }
             }
         }
     }
@@ -171,8 +171,8 @@ impl ResumingWatches {
         if let State::Open(stream) = &mut self.state {
             stream.due = Instant::now() + self.silence;
         }
-        self.retry = Retry::new();
-        let note = self.sessions.note(&message, self.is_resuming);
+        self.resumption.note_message();
+        let note = self.sessions.note(&message, self.resumption.is_on);
         if self.sessions.is_over() {
             self.state = match std::mem::replace(&mut self.state, State::Over) {
                 State::Open(stream) => State::Closing(stream.messages),
@@ -185,23 +185,11 @@ impl ResumingWatches {
             Note::News => Ok(Some(message)),
             Note::Known => Ok(None),
             Note::Interrupted(interruption) => {
-                (self.notify)(&interruption);
+                (self.resumption.notify)(&interruption);
                 Ok(None)
             }
             Note::AllEnded(failure) => Err(failure),
         }
-    }
-
-    /// Schedules the next try, or returns the failure if there is none.
-    fn interrupt(&mut self, failure: Failure) -> Option<Failure> {
-        if !self.is_resuming || !failure.is_worth_resuming() {
-            self.state = State::Over;
-            return Some(failure);
-        }
-        let interruption = self.retry.after(failure);
-        self.state = State::Pausing(Instant::now() + interruption.delay);
-        (self.notify)(&interruption);
-        None
     }
 }
 
@@ -217,7 +205,7 @@ impl Stream {
 impl fmt::Debug for ResumingWatches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResumingWatches")
-            .field("attempt", &self.retry.attempt())
+            .field("attempt", &self.resumption.attempt())
             .finish_non_exhaustive()
     }
 }
