@@ -50,6 +50,17 @@ async fn fleet_with_burst(size: usize, rps: f64, burst: u32) -> (Server, Log, Ve
     (server, log, replicas)
 }
 
+/// Three replicas whose callers together ask for far more than the quota.
+async fn busy_fleet() -> (Server, Log, Vec<Replica>) {
+    let (server, log, mut replicas) = fleet(3, 8.0).await;
+    for (number, replica) in replicas.iter_mut().enumerate() {
+        for caller in 0..10 {
+            replica.add_caller(&format!("{number}-{caller}"), ms(20));
+        }
+    }
+    (server, log, replicas)
+}
+
 fn cut_off(replicas: &[Replica], is_cut: bool) {
     for replica in replicas {
         replica.link.lock().unwrap().is_cut = is_cut;
@@ -131,12 +142,7 @@ async fn a_slow_redis_delays_calls_a_little() {
 
 #[tokio::test(start_paused = true)]
 async fn without_redis_each_goes_on_with_its_share_and_they_join_again_without_a_burst() {
-    let (_server, log, mut replicas) = fleet(3, 8.0).await;
-    for (number, replica) in replicas.iter_mut().enumerate() {
-        for caller in 0..10 {
-            replica.add_caller(&format!("{number}-{caller}"), ms(20));
-        }
-    }
+    let (_server, log, replicas) = busy_fleet().await;
     sleep(Duration::from_secs(10)).await;
     cut_off(&replicas, true);
     sleep(Duration::from_secs(1) + ms(150)).await;
@@ -160,12 +166,7 @@ async fn without_redis_each_goes_on_with_its_share_and_they_join_again_without_a
 
 #[tokio::test(start_paused = true)]
 async fn the_share_of_a_replica_that_is_cut_off_stays_free_until_it_is_replaced_or_back() {
-    let (server, log, mut replicas) = fleet(3, 8.0).await;
-    for (number, replica) in replicas.iter_mut().enumerate() {
-        for caller in 0..10 {
-            replica.add_caller(&format!("{number}-{caller}"), ms(20));
-        }
-    }
+    let (server, log, mut replicas) = busy_fleet().await;
     replicas[2].link.lock().unwrap().is_cut = true;
     sleep(Duration::from_secs(5)).await;
     let start = Instant::now();
@@ -263,12 +264,7 @@ async fn a_burst_of_all_replicas_is_no_larger_than_that_of_one_process() {
 
 #[tokio::test(start_paused = true)]
 async fn an_emptied_account_grants_nothing_for_a_window_and_remembers_who_is_away() {
-    let (server, log, mut replicas) = fleet(3, 8.0).await;
-    for (number, replica) in replicas.iter_mut().enumerate() {
-        for caller in 0..10 {
-            replica.add_caller(&format!("{number}-{caller}"), ms(20));
-        }
-    }
+    let (server, log, replicas) = busy_fleet().await;
     replicas[1].link.lock().unwrap().is_cut = true;
     sleep(Duration::from_secs(10)).await;
     server.flush();

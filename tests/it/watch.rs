@@ -2,7 +2,7 @@
 //! processes. Each rule is a test whose name is a sentence.
 
 pub mod body;
-mod crash;
+pub mod crash;
 mod delay;
 mod desk;
 mod drain;

@@ -1,6 +1,8 @@
 //! A raw HTTP/2 peer. It sees frames that a gRPC client hides, and controls how much it reads.
 
-use bytes::Bytes;
+use std::marker::PhantomData;
+
+use bytes::{Buf as _, Bytes, BytesMut};
 use h2::{RecvStream, client::SendRequest};
 use http::Response;
 use prost::Message;
@@ -97,6 +99,45 @@ impl Peer {
         headers: &[(&str, &str)],
     ) -> Status {
         trailers_only(&self.call(method, message, headers).await)
+    }
+}
+
+/// The messages of an answer, as frames on the wire.
+pub struct Messages<M> {
+    body: RecvStream,
+    received: BytesMut,
+    message: PhantomData<M>,
+}
+
+impl<M: Message + Default> Messages<M> {
+    /// The messages of this answer, which must not be Trailers-Only.
+    pub fn of(answer: Response<RecvStream>) -> Self {
+        assert_eq!(answer.headers().get("grpc-status"), None);
+        Self { body: answer.into_body(), received: BytesMut::new(), message: PhantomData }
+    }
+
+    /// The next message. `None` at the end of the stream.
+    pub async fn next(&mut self) -> Option<M> {
+        loop {
+            if let Some(header) = self.received.first_chunk::<5>() {
+                let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);
+                let length = usize::try_from(length).unwrap();
+                if self.received.len() >= 5 + length {
+                    self.received.advance(5);
+                    let message = self.received.split_to(length);
+                    return Some(M::decode(message).unwrap());
+                }
+            }
+            let data = soon(self.body.data()).await?.unwrap();
+            self.body.flow_control().release_capacity(data.len()).unwrap();
+            self.received.extend_from_slice(&data);
+        }
+    }
+
+    /// The status in the trailers.
+    pub async fn end(&mut self) -> Status {
+        let trailers = soon(self.body.trailers()).await.unwrap().expect("trailers");
+        Status::from_header_map(&trailers).expect("a status")
     }
 }
 

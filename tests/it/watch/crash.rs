@@ -24,7 +24,8 @@ use super::{
 };
 use crate::kit::{process::Serve, request, soon, vendor::Vendor};
 
-const QUICK: [&str; 4] = [
+/// Short poll intervals, so that tests need not wait.
+pub const QUICK: [&str; 4] = [
     "--poll-not-started=200ms",
     "--poll-waiting=200ms",
     "--poll-active=200ms",
@@ -79,7 +80,7 @@ async fn a_server_may_die_after_every_message_and_come_back_at_its_address() {
 }
 
 /// A service at the address of an earlier one.
-async fn serve_at(address: SocketAddr, vendor: &Vendor) -> Serve {
+pub async fn serve_at(address: SocketAddr, vendor: &Vendor) -> Serve {
     let listen = format!("--listen={address}");
     Serve::before(vendor, &[&QUICK[..], &[&listen]].concat()).await
 }

@@ -2,20 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BytesMut};
 use futures_util::future::join_all;
 use gotoassist_grpc::{
     proto::{WatchSessionResponse, watch_session_response::EventType},
     simulator::SessionScript,
 };
-use h2::RecvStream;
-use prost::Message as _;
 use tokio::time::sleep;
 use tonic::{Code, Status};
 
 use super::open_watch;
 use crate::kit::{
-    peer::{Peer, USUAL_WINDOW},
+    peer::{Messages, Peer, USUAL_WINDOW},
     process::Serve,
     reason, request, soon,
     vendor::Vendor,
@@ -39,13 +36,13 @@ async fn the_deadline_ends_a_watch_on_time_with_a_heartbeat_before() {
     let deadline = Duration::from_millis(1500);
     let start = Instant::now();
     let mut watch = watch(&peer, "s", &[("grpc-timeout", "1500m")]).await;
-    assert_eq!(watch.message().await.unwrap().event_type(), EventType::Snapshot);
-    let last = watch.message().await.unwrap();
+    assert_eq!(watch.next().await.unwrap().event_type(), EventType::Snapshot);
+    let last = watch.next().await.unwrap();
     assert_eq!(last.event_type(), EventType::Heartbeat);
     assert!(!last.resume_token.is_empty());
     let warned = start.elapsed();
     assert!(warned > deadline / 2 && warned < deadline, "{warned:?}");
-    assert!(watch.message().await.is_none());
+    assert!(watch.next().await.is_none());
     let status = watch.end().await;
     assert_eq!(
         (status.code(), reason(&status).as_str()),
@@ -80,7 +77,7 @@ async fn a_watch_outlives_the_rotation_of_its_connection_and_rotations_spread() 
     vendor.put_session(life).unwrap();
     let peer = connect(&served, USUAL_WINDOW).await;
     let mut watch = watch(&peer, "s", &[]).await;
-    watch.message().await.unwrap();
+    watch.next().await.unwrap();
 
     let closings = (0..30).map(async |_| {
         let peer = connect(&served, USUAL_WINDOW).await;
@@ -95,7 +92,7 @@ async fn a_watch_outlives_the_rotation_of_its_connection_and_rotations_spread() 
 
     assert!(is_going_away(&peer).await, "GOAWAY came on the watch's connection too");
     let mut passed = Vec::new();
-    while let Some(message) = watch.message().await {
+    while let Some(message) = watch.next().await {
         passed.extend(message.transitions.iter().map(|step| step.to_status));
         if message.terminal {
             assert_eq!(passed, [3, 4], "active, complete");
@@ -114,13 +111,13 @@ async fn a_drain_ends_whoever_reads_and_is_not_held_by_who_does_not() {
     let _unread = watch(&deaf, "s", &[]).await;
     let peer = connect(&served, USUAL_WINDOW).await;
     let mut watch = watch(&peer, "s", &[]).await;
-    watch.message().await.unwrap();
+    watch.next().await.unwrap();
 
     let start = Instant::now();
     served.signal("-TERM").await;
-    let last = watch.message().await.unwrap();
+    let last = watch.next().await.unwrap();
     assert_eq!(last.event_type(), EventType::Heartbeat);
-    assert!(watch.message().await.is_none());
+    assert!(watch.next().await.is_none());
     let status = watch.end().await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "SERVER_DRAINING"));
     served.ended().await;
@@ -167,7 +164,7 @@ async fn a_slow_watcher_is_cut_off_and_nobody_else_notices() {
         deaf.window.send(USUAL_WINDOW).unwrap();
         for watch in &mut watches {
             let mut messages = 0;
-            while watch.message().await.is_some() {
+            while watch.next().await.is_some() {
                 messages += 1;
             }
             assert_eq!(messages, under_way);
@@ -196,49 +193,17 @@ async fn all(mut watch: tonic::Streaming<WatchSessionResponse>) -> (usize, Statu
     }
 }
 
-/// A watch as frames on the wire.
-struct Watch {
-    body: RecvStream,
-    received: BytesMut,
-}
-
 async fn connect(served: &Serve, window: u32) -> Peer {
     Peer::connect_with(served.address(), window).await
 }
 
-async fn watch(peer: &Peer, id: &str, headers: &[(&str, &str)]) -> Watch {
+/// A watch as frames on the wire.
+async fn watch(peer: &Peer, id: &str, headers: &[(&str, &str)]) -> Messages<WatchSessionResponse> {
     let headers = [&[("authorization", "Bearer t")], headers].concat();
-    let answer = peer.call("WatchSession", &request::watch(id), &headers).await;
-    assert_eq!(answer.headers().get("grpc-status"), None);
-    Watch { body: answer.into_body(), received: BytesMut::new() }
+    Messages::of(peer.call("WatchSession", &request::watch(id), &headers).await)
 }
 
 /// Whether the service has stopped accepting calls on this connection.
 async fn is_going_away(peer: &Peer) -> bool {
     soon(peer.send.clone().ready()).await.is_err()
-}
-
-impl Watch {
-    async fn message(&mut self) -> Option<WatchSessionResponse> {
-        loop {
-            if let Some(header) = self.received.first_chunk::<5>() {
-                let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);
-                let length = usize::try_from(length).unwrap();
-                if self.received.len() >= 5 + length {
-                    self.received.advance(5);
-                    let message = self.received.split_to(length);
-                    return Some(WatchSessionResponse::decode(message).unwrap());
-                }
-            }
-            let data = soon(self.body.data()).await?.unwrap();
-            self.body.flow_control().release_capacity(data.len()).unwrap();
-            self.received.extend_from_slice(&data);
-        }
-    }
-
-    /// The status in the trailers.
-    async fn end(&mut self) -> Status {
-        let trailers = soon(self.body.trailers()).await.unwrap().expect("trailers");
-        Status::from_header_map(&trailers).expect("a status")
-    }
 }

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -20,17 +19,11 @@ use gotoassist_grpc::{
 use crate::{
     kit::{process::Serve, request, soon, vendor::Vendor},
     watch::{
+        crash::{QUICK, serve_at},
         ledger::{Begin, Ledger},
         world::End,
     },
 };
-
-const QUICK: [&str; 4] = [
-    "--poll-not-started=200ms",
-    "--poll-waiting=200ms",
-    "--poll-active=200ms",
-    "--upstream-rps=100",
-];
 
 /// The most kills. The rest of the lives is told without them.
 const KILLS: usize = 15;
@@ -79,12 +72,6 @@ async fn survive(watch: WatchMany, expected: &[&str]) {
     follower.check("a", &HELPED);
     follower.check("b", &LEFT_ALONE);
     assert!(kills > 4, "{kills} kills");
-}
-
-/// A service at the address of an earlier one.
-async fn serve_at(address: SocketAddr, vendor: &Vendor) -> Serve {
-    let listen = format!("--listen={address}");
-    Serve::before(vendor, &[&QUICK[..], &[&listen]].concat()).await
 }
 
 /// Follows the sessions, and records their messages.

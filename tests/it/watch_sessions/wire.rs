@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BytesMut};
 use gotoassist_grpc::{
     proto::{
         SessionStatus, WatchSessionsRequest, WatchSessionsResponse,
@@ -10,15 +9,13 @@ use gotoassist_grpc::{
     },
     simulator::SessionScript,
 };
-use h2::RecvStream;
-use prost::Message as _;
 use tokio::time::sleep;
 use tonic::{Code, Status};
 
 use super::desk::{Desk, Told, add};
 use crate::{
     kit::{
-        peer::{Peer, USUAL_WINDOW, frame, path_of, trailers_only},
+        peer::{Messages, Peer, USUAL_WINDOW, frame, path_of, trailers_only},
         process::Serve,
         reason, request, soon,
         vendor::Vendor,
@@ -41,40 +38,21 @@ const QUICK: [&str; 5] = [
 const CREDENTIAL: (&str, &str) = ("authorization", "Bearer t");
 
 /// A stream as frames on the wire.
-struct Stream {
-    body: RecvStream,
-    received: BytesMut,
-}
+struct Stream(Messages<WatchSessionsResponse>);
 
 impl Stream {
     /// Adds sessions, and closes the client's side.
     async fn open(peer: &Peer, ids: &[&str]) -> Self {
         let add = add(ids.iter().map(|id| request::watch(id)).collect());
-        let answer = peer.call("WatchSessions", &add, &[CREDENTIAL]).await;
-        assert_eq!(answer.headers().get("grpc-status"), None);
-        Self { body: answer.into_body(), received: BytesMut::new() }
+        Self(Messages::of(peer.call("WatchSessions", &add, &[CREDENTIAL]).await))
     }
 
     async fn next(&mut self) -> Option<Told> {
-        loop {
-            if let Some(header) = self.received.first_chunk::<5>() {
-                let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);
-                let length = usize::try_from(length).unwrap();
-                if self.received.len() >= 5 + length {
-                    self.received.advance(5);
-                    let message = self.received.split_to(length);
-                    return Some(Told::of(WatchSessionsResponse::decode(message).unwrap()));
-                }
-            }
-            let data = soon(self.body.data()).await?.unwrap();
-            self.body.flow_control().release_capacity(data.len()).unwrap();
-            self.received.extend_from_slice(&data);
-        }
+        self.0.next().await.map(Told::of)
     }
 
     async fn end(&mut self) -> Status {
-        let trailers = soon(self.body.trailers()).await.unwrap().expect("trailers");
-        Status::from_header_map(&trailers).expect("a status")
+        self.0.end().await
     }
 }
 
@@ -135,7 +113,7 @@ async fn a_message_may_have_four_megabytes_and_a_damaged_one_ends_the_stream() {
     let peer = Peer::connect(served.address()).await;
     let post = async |bytes: Vec<u8>| {
         let answer = peer.post(&path_of("WatchSessions"), bytes, &[CREDENTIAL]).await;
-        let mut stream = Stream { body: answer.into_body(), received: BytesMut::new() };
+        let mut stream = Stream(Messages::of(answer));
         while stream.next().await.is_some() {}
         let status = stream.end().await;
         (status.code(), reason(&status))
