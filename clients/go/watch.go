@@ -63,15 +63,25 @@ func follow(ctx context.Context, client pb.RemoteSupportServiceClient, request *
 	if err != nil {
 		return err
 	}
+	return receive(stream.Recv, func(message *pb.WatchSessionResponse) error {
+		each(message)
+		return nil
+	})
+}
+
+// receive reads a stream to its end. An error of each ends it too.
+func receive[M any](next func() (M, error), each func(M) error) error {
 	for {
-		message, err := stream.Recv()
+		message, err := next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		each(message)
+		if err := each(message); err != nil {
+			return err
+		}
 	}
 }
 

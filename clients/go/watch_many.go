@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
 	"maps"
 	"slices"
 	"time"
@@ -70,16 +68,5 @@ func followMany(ctx context.Context, client pb.RemoteSupportServiceClient, reque
 	if err := stream.Send(&pb.WatchSessionsRequest{Action: action}); err == nil {
 		stream.CloseSend()
 	}
-	for {
-		message, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := each(message); err != nil {
-			return err
-		}
-	}
+	return receive(stream.Recv, each)
 }

@@ -82,11 +82,7 @@ def watch(service, session_id):
         except grpc.RpcError as error:
             if not worth_resuming(status_of(error)):
                 raise
-            pause = retry_delay(status_of(error))
-        if pause is None:
-            pause = random.uniform(0, delay)
-            delay = min(2 * delay, LONGEST_DELAY)
-        time.sleep(pause)
+            delay = pause(status_of(error), delay)
 
 
 def watch_many(service, session_ids):
@@ -118,11 +114,19 @@ def watch_many(service, session_ids):
                 raise
             failure = status_of(error)
         stream.cancel()
-        pause = retry_delay(failure) if failure else 0
-        if pause is None:
-            pause = random.uniform(0, delay)
-            delay = min(2 * delay, LONGEST_DELAY)
-        time.sleep(pause)
+        if failure:
+            delay = pause(failure, delay)
+
+
+def pause(failure, delay):
+    """Waits until the next stream may begin: as long as the service asks, or a random part of the
+    delay. Returns the delay after it."""
+    asked = retry_delay(failure)
+    if asked is not None:
+        time.sleep(asked)
+        return delay
+    time.sleep(random.uniform(0, delay))
+    return min(2 * delay, LONGEST_DELAY)
 
 
 def session_metadata(session_id):

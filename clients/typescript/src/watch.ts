@@ -31,6 +31,16 @@ export function isWorthResuming(error: ConnectError): boolean {
   );
 }
 
+// Waits until the next stream may begin: as long as the service asks, or a random part of the delay.
+// Returns the delay after it. Throws the error if no stream should follow.
+async function pause(thrown: unknown, delay: number): Promise<number> {
+  const error = ConnectError.from(thrown);
+  if (!isWorthResuming(error)) throw error;
+  const asked = retryDelayMs(error);
+  await setTimeout(asked ?? Math.random() * delay);
+  return asked === undefined ? Math.min(2 * delay, longestDelayMs) : delay;
+}
+
 // Metadata with the session. A proxy can then route all callers of a session to the same replica,
 // where they share a poll.
 export function sessionHeaders(sessionId: string) {
@@ -55,11 +65,7 @@ export async function* watch(
       }
       return; // OK means that the last message was terminal
     } catch (thrown) {
-      const error = ConnectError.from(thrown);
-      if (!isWorthResuming(error)) throw error;
-      const asked = retryDelayMs(error);
-      await setTimeout(asked ?? Math.random() * delay);
-      if (asked === undefined) delay = Math.min(2 * delay, longestDelayMs);
+      delay = await pause(thrown, delay);
     }
   }
 }
@@ -91,11 +97,7 @@ export async function* watchMany(
         delay = firstDelayMs;
       }
     } catch (thrown) {
-      const error = ConnectError.from(thrown);
-      if (!isWorthResuming(error)) throw error;
-      const asked = retryDelayMs(error);
-      await setTimeout(asked ?? Math.random() * delay);
-      if (asked === undefined) delay = Math.min(2 * delay, longestDelayMs);
+      delay = await pause(thrown, delay);
     } finally {
       stop.abort();
     }
