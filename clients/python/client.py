@@ -90,7 +90,9 @@ def watch_many(service, session_ids):
 
     After any other end of the stream, a new one goes on with each session after its last message.
     """
-    requests = {id: api.WatchSessionRequest(session_id=id) for id in session_ids}
+    requests = {
+        session_id: api.WatchSessionRequest(session_id=session_id) for session_id in session_ids
+    }
     delay = FIRST_DELAY
     while requests:
         add = api.WatchSessionsRequest.Add(sessions=requests.values())
@@ -224,6 +226,7 @@ def main(command, *names):
 if __name__ == "__main__":
     if len(sys.argv) < 3 or sys.argv[1] not in ("get", "sessions", "links", "watch", "watch-many"):
         sys.exit(
-            "usage: client.py {get|watch|watch-many} SESSION... | sessions STATUS... | links DOMAIN..."
+            "usage: client.py {get|watch|watch-many} SESSION..."
+            " | sessions STATUS... | links DOMAIN..."
         )
     sys.exit(main(*sys.argv[1:]))
