@@ -1,16 +1,15 @@
 //! The board of the watched sessions: one line for each, which is updated in place on a terminal.
 
-use std::{
-    collections::HashMap,
-    fmt::Write as _,
-    io::{self, Write as _},
-};
+use std::{collections::HashMap, fmt::Write as _, io};
 
 use anstream::{AutoStream, ColorChoice, adapter::strip_str};
-use anstyle::Style;
 use terminal_size::{Height, Width, terminal_size};
 
-use super::{FAILED, UNREAD, news, output, status};
+use super::{
+    news,
+    output::{self, DIM, visible_width},
+    status,
+};
 use crate::{
     client::Failure,
     proto::{
@@ -18,7 +17,6 @@ use crate::{
     },
 };
 
-const DIM: Style = Style::new().dimmed();
 /// The size of a terminal that does not tell its size.
 const USUAL_SIZE: (usize, usize) = (80, 24);
 /// The width of the longest status, notStarted.
@@ -81,14 +79,7 @@ impl Board {
         let back =
             if self.drawn == 0 { String::new() } else { format!("\x1b[{}F\x1b[J", self.drawn) };
         self.drawn = lines.lines().count();
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{back}{lines}").and_then(|()| stdout.flush()).map_err(|error| {
-            if error.kind() == io::ErrorKind::BrokenPipe {
-                UNREAD
-            } else {
-                output::fail(FAILED, &error)
-            }
-        })
+        output::raw_text(&format_args!("{back}{lines}"))
     }
 
     /// The board in a terminal of this size. If it is too small for all sessions, those are shown that
@@ -187,10 +178,6 @@ impl Row {
             .trim_end()
             .to_owned()
     }
-}
-
-fn visible_width(text: &str) -> usize {
-    strip_str(text).to_string().chars().count()
 }
 
 /// The beginning of a text that is too long.

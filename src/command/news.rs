@@ -1,8 +1,6 @@
 //! The messages of watches as text: what is new about a session.
 
-use anstyle::Style;
-
-use super::status;
+use super::{output::DIM, status};
 use crate::{
     client::Failure,
     proto::{
@@ -10,8 +8,6 @@ use crate::{
         watch_sessions_response::Body,
     },
 };
-
-const DIM: Style = Style::new().dimmed();
 
 /// A message as one line, or `None` if it tells nothing new.
 pub fn line(message: &WatchSessionsResponse) -> Option<String> {

@@ -7,10 +7,15 @@ use std::{
     process::ExitCode,
 };
 
+use anstream::adapter::strip_str;
+use anstyle::Style;
 use prost::Message;
 
 use super::{FAILED, UNREAD, USAGE, json};
 use crate::{client::Failure, config::OutputFormat};
+
+/// The style of what is less important.
+pub const DIM: Style = Style::new().dimmed();
 
 /// grpcurl exits with this number plus the gRPC status code.
 const STATUS: u8 = 64;
@@ -23,10 +28,23 @@ pub fn message(type_name: &str, message: &impl Message) -> Result<(), u8> {
 /// Prints a text, in colour if stdout is a terminal and `NO_COLOR` is not set. `Err` is the exit
 /// status.
 pub fn text(text: &dyn Display) -> Result<(), u8> {
-    let mut stdout = anstream::stdout().lock();
+    write(anstream::stdout().lock(), text)
+}
+
+/// Prints a text with all of its escape codes. `Err` is the exit status.
+pub fn raw_text(text: &dyn Display) -> Result<(), u8> {
+    write(io::stdout().lock(), text)
+}
+
+fn write(mut stdout: impl io::Write, text: &dyn Display) -> Result<(), u8> {
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe { UNREAD } else { fail(FAILED, &error) }
     })
+}
+
+/// The number of characters that are visible: those that are not in the escape codes of colours.
+pub fn visible_width(text: &str) -> usize {
+    strip_str(text).to_string().chars().count()
 }
 
 /// The format that the user chose. By default, a terminal gets text, and a program JSON.

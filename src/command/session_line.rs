@@ -1,13 +1,10 @@
 //! A session as a line of text, for people.
 
-use anstyle::Style;
 use jiff::Timestamp;
 use prost_types::value::Kind;
 
-use super::status;
+use super::{output::DIM, status};
 use crate::proto::{Session, SessionStatus};
-
-const DIM: Style = Style::new().dimmed();
 
 /// The line above the sessions.
 pub fn heading() -> String {

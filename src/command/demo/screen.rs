@@ -2,13 +2,11 @@
 
 use std::{fmt::Display, time::Duration};
 
-use anstream::adapter::strip_str;
 use anstyle::Style;
 
-use super::super::output::text;
+use super::super::output::{DIM, text, visible_width};
 
 const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
 /// The width of the longest transition in an ordinary life, notStarted → waiting.
 const WHAT_WIDTH: usize = 20;
 
@@ -29,9 +27,7 @@ pub fn event(at: Duration, name: &str, what: &str, more: &str) -> Result<(), u8>
     if more.is_empty() {
         return text(&event);
     }
-    // The visible width, without the escape codes of colours.
-    let width = strip_str(what).to_string().chars().count();
-    let gap = " ".repeat(WHAT_WIDTH.saturating_sub(width));
+    let gap = " ".repeat(WHAT_WIDTH.saturating_sub(visible_width(what)));
     text(&format_args!("{event}{gap}  {DIM}{more}{DIM:#}"))
 }
 
