@@ -1,6 +1,6 @@
 //! What a client knows of its sessions, and so what it must ask for on the next stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost_types::Timestamp;
 use tokio::time::Instant;
@@ -30,6 +30,8 @@ pub(super) struct Sessions {
     by_id: BTreeMap<String, Session>,
     /// How many of them have not ended.
     open: usize,
+    /// The sessions with a pause, and when it ends. A session may have left its pause before that.
+    pauses: BTreeSet<(Instant, String)>,
     all: Option<All>,
     /// The latest time at which the service received an answer of the vendor.
     observed_at: Time,
@@ -90,6 +92,7 @@ impl Sessions {
             heartbeat_interval: watch.heartbeat_interval,
             open: by_id.len(),
             by_id,
+            pauses: BTreeSet::new(),
             all: watch.all.as_ref().map(All::new),
             observed_at: (0, 0),
         }
@@ -108,6 +111,7 @@ impl Sessions {
 
     /// What to send at the beginning of a stream.
     pub fn begin_stream(&mut self) -> Vec<WatchSessionsRequest> {
+        self.pauses.clear();
         let known_until = self.all.as_ref().and_then(|all| all.from_time);
         let mut sessions = Vec::new();
         for session in self.by_id.values_mut() {
@@ -131,19 +135,20 @@ impl Sessions {
 
     /// When the next session is added again.
     pub fn due_at(&self) -> Option<Instant> {
-        let sessions = self.by_id.values().filter_map(|session| match session.stage {
-            Stage::Pausing(at) => Some(at),
-            Stage::Open | Stage::Over(_) => None,
-        });
-        sessions.chain(self.all.as_ref().and_then(|all| all.due_at)).min()
+        let session = self.pauses.first().map(|(at, _)| *at);
+        let all = self.all.as_ref().and_then(|all| all.due_at);
+        session.into_iter().chain(all).min()
     }
 
     /// Adds the sessions again that are due.
     pub fn take_due(&mut self, now: Instant) -> Vec<WatchSessionsRequest> {
         let mut sessions = Vec::new();
-        for session in self.by_id.values_mut() {
-            if let Stage::Pausing(at) = session.stage
-                && at <= now
+        while self.pauses.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((at, id)) = self.pauses.pop_first()
+        {
+            if let Some(session) = self.by_id.get_mut(&id)
+                && let Stage::Pausing(until) = session.stage
+                && until == at
             {
                 session.stage = Stage::Open;
                 sessions.push(session.request.clone());
@@ -198,7 +203,9 @@ impl Sessions {
         if is_resuming && failure.is_worth_resuming() {
             let retry = session.retry.get_or_insert_with(|| Box::new(Retry::new()));
             let interruption = retry.after(failure);
-            session.stage = Stage::Pausing(Instant::now() + interruption.delay);
+            let until = Instant::now() + interruption.delay;
+            session.stage = Stage::Pausing(until);
+            self.pauses.insert((until, id.to_owned()));
             return Note::Interrupted(interruption);
         }
         session.stage = Stage::Over(observed_at);
