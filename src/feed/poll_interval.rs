@@ -57,9 +57,12 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// Returns the pause after this many failures in a row.
 pub(super) fn backoff(failures: u32, retry_after: Option<Duration>) -> Duration {
-    let (first, longest) = BACKOFF;
-    let backoff = first.saturating_mul(1 << failures.saturating_sub(1).min(5)).min(longest);
-    backoff.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
+    doubled(BACKOFF, failures).max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
+}
+
+/// The pause after this many failures in a row, from the first and the longest pause.
+pub(super) fn doubled((first, longest): (Duration, Duration), failures: u32) -> Duration {
+    first.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(longest)
 }
 
 /// How likely a poll finds a change in a session that has been in `status` for `age`, relative to

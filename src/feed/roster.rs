@@ -16,7 +16,7 @@ use crate::{
 const MEMORY: SignedDuration = SignedDuration::from_hours(48);
 
 /// The first and the longest pause after the list could not be read.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+pub(super) const BACKOFF: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 
 /// A subscription to the sessions of an account. While it exists, the list is read however few
 /// sessions are polled.
@@ -171,12 +171,6 @@ impl Found {
     fn was_over_before(&self, since: Timestamp) -> bool {
         self.over.is_some_and(|over| over.at.is_none_or(|at| at < since))
     }
-}
-
-/// The pause after this many failures in a row.
-pub(super) fn backoff(failures: u32) -> Duration {
-    let (first, longest) = BACKOFF;
-    first.saturating_mul(1 << failures.saturating_sub(1).min(5)).min(longest)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use tracing::info;
 use super::{
     account::Account,
     metric,
+    poll_interval::doubled,
     poller::Observation,
     registry::Registry,
     request::{List, ListAsk},
@@ -141,7 +142,7 @@ impl Sweeper {
                     self.uncover(&account);
                     account.reliability.forget_hints();
                     failures += 1;
-                    if has_roster { roster::backoff(failures) } else { backoff(failures) }
+                    doubled(if has_roster { roster::BACKOFF } else { BACKOFF }, failures)
                 }
             };
             due_at = Instant::now() + pause;
@@ -220,12 +221,6 @@ impl Sweeper {
             poller.uncover(&self.registry.settings);
         }
     }
-}
-
-/// The pause after this many failures in a row.
-fn backoff(failures: u32) -> Duration {
-    let (first, longest) = BACKOFF;
-    first.saturating_mul(1 << (failures - 1).min(6)).min(longest)
 }
 
 /// Compares an element of the list with the polls of its session. A list may show a session twice.
