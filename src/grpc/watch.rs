@@ -45,6 +45,8 @@ pub(super) const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(30);
 const HEARTBEAT_SHORTEST: Duration = Duration::from_secs(5);
 const HEARTBEAT_LONGEST: Duration = Duration::from_mins(5);
 const FOLLOW_LONGEST: Duration = Duration::from_hours(24);
+/// The longest time between the last heartbeat and the caller's deadline.
+const WARNING: Duration = Duration::from_millis(500);
 
 /// How watches behave.
 #[derive(Clone, Debug)]
@@ -243,6 +245,13 @@ pub(super) fn follow_after_end(asked: Option<prost_types::Duration>) -> Result<D
         return Err(status::invalid("follow_after_end", "must not be longer than 24 hours"));
     }
     Ok(asked)
+}
+
+/// Returns when the last heartbeat before the caller's deadline is due. Of a short time since `since`,
+/// it leaves three quarters.
+pub(super) fn warning_at(deadline: Instant, since: Instant) -> Instant {
+    let left = deadline.saturating_duration_since(since);
+    deadline.checked_sub(WARNING.min(left / 4)).unwrap_or(deadline)
 }
 
 fn duration(field: &'static str, asked: Option<prost_types::Duration>) -> Result<Duration, Status> {

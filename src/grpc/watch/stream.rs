@@ -10,14 +10,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_stream::Stream;
 use tonic::Status;
 
-use super::watched::{Composer, Next, Watched};
+use super::{
+    warning_at,
+    watched::{Composer, Next, Watched},
+};
 use crate::{
     grpc::{concurrency::WatchPermit, status},
     proto::encoded::EncodedWatchResponse,
 };
-
-/// The longest time between the last heartbeat and the caller's deadline.
-const WARNING: Duration = Duration::from_millis(500);
 
 /// One watch.
 pub(super) struct Watch {
@@ -121,10 +121,8 @@ impl Watch {
     /// Waits until the watch may have something to send.
     async fn wait(&mut self, mut alarm: Pin<&mut Sleep>) -> Wake {
         let silence = self.last_message + self.heartbeat_interval;
-        let warning = self.deadline.filter(|_| !self.has_warned).map(|deadline| {
-            let left = deadline.saturating_duration_since(self.last_message);
-            deadline.checked_sub(WARNING.min(left / 4)).unwrap_or(deadline)
-        });
+        let warning = self.deadline.filter(|_| !self.has_warned);
+        let warning = warning.map(|deadline| warning_at(deadline, self.last_message));
         let over = self.watched.over_at(&self.composer);
         let ends = [Some(self.rotation), over, self.deadline, warning];
         let next = ends.into_iter().flatten().fold(silence, Instant::min);

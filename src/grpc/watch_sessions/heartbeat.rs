@@ -7,15 +7,15 @@ use tokio::time::Instant;
 
 use super::entries::{Entries, Ticket};
 use crate::{
-    grpc::{value, watch::HEARTBEAT_DEFAULT},
+    grpc::{
+        value,
+        watch::{HEARTBEAT_DEFAULT, warning_at},
+    },
     proto::watch_sessions_response::StreamHeartbeat,
 };
 
 /// How many sessions are looked at in one step.
 const STEP: usize = 64;
-
-/// The longest time between the last heartbeat and the caller's deadline.
-const WARNING: Duration = Duration::from_millis(500);
 
 /// When the next heartbeat is due, and the one that is being made.
 pub(super) struct Heartbeat {
@@ -35,10 +35,7 @@ struct Scan {
 impl Heartbeat {
     pub fn new(deadline: Option<Instant>) -> Self {
         let now = Instant::now();
-        let warning_at = deadline.map(|deadline| {
-            let left = deadline.saturating_duration_since(now);
-            deadline.checked_sub(WARNING.min(left / 4)).unwrap_or(deadline)
-        });
+        let warning_at = deadline.map(|deadline| warning_at(deadline, now));
         let interval = HEARTBEAT_DEFAULT;
         Self { interval, due_at: now + interval, warning_at, scan: None }
     }
