@@ -117,7 +117,7 @@ fn costs_little(what: &str, read_list: impl FnOnce()) {
     assert!(peak <= 4 * 1024 * 1024, "{what}: {peak} bytes");
     // A debug build is many times as slow.
     if !cfg!(debug_assertions) {
-        assert!(took <= Duration::from_millis(1_500), "{what}: {took:?}");
+        assert!(took <= Duration::from_millis(600), "{what}: {took:?}");
     }
 }
 

@@ -6,12 +6,12 @@ mod number;
 mod size_limit;
 mod time;
 
-use std::{
-    borrow::{Borrow, Cow},
-    collections::BTreeMap,
-};
+use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 pub(crate) use self::list_parser::{ListParser, Part};
@@ -24,6 +24,9 @@ use crate::{
     model::{Fields, UtcTime, Value},
     wire::invalid_body::InvalidBody,
 };
+
+/// How many fields of a session the vendor documents, about.
+const DOCUMENTED_FIELDS: usize = 24;
 
 /// Values nested deeper than this are kept as JSON text. Protobuf decoders stop at 100 levels, and
 /// each level of JSON takes three of a `google.protobuf.Struct`.
@@ -51,9 +54,33 @@ fn parse<'a, T: Deserialize<'a>>(json: &'a str, first: char) -> Result<T, Invali
 
 /// A JSON object, from which the known fields are taken one by one. If a name occurs more than once,
 /// the last one counts, as in JavaScript.
-#[derive(Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Object<'a>(#[serde(borrow)] BTreeMap<JsonString<'a>, &'a RawValue>);
+///
+/// The members are not sorted: a search through the few of a session is faster than a map.
+pub(crate) struct Object<'a>(Vec<(JsonString<'a>, &'a RawValue)>);
+
+impl<'a> Deserialize<'a> for Object<'a> {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'a> Visitor<'a> for Members {
+            type Value = Object<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Object<'a>, A::Error> {
+                let mut members = Vec::with_capacity(DOCUMENTED_FIELDS);
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Object(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
 
 impl<'a> Object<'a> {
     /// Parses one JSON object.
@@ -94,20 +121,24 @@ impl<'a> Object<'a> {
         let value = self.get(name)?;
         let content = read(value);
         if content.is_some() || type_of(value) == JsonType::Null {
-            self.0.remove(name.as_bytes());
+            self.0.retain(|(member, _)| member.0 != name.as_bytes());
         }
         content
     }
 
     /// The value of a field, which stays in the object.
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.get(name.as_bytes()).copied()
+        self.0.iter().rfind(|(member, _)| member.0 == name.as_bytes()).map(|(_, value)| *value)
     }
 
     /// The one array among the values, if there is exactly one.
     pub fn only_array(&self) -> Option<&'a RawValue> {
-        let mut arrays = self.0.values().filter(|value| type_of(value) == JsonType::Array);
-        arrays.next().filter(|_| arrays.next().is_none()).copied()
+        let mut arrays = self
+            .0
+            .iter()
+            .map(|(_, value)| *value)
+            .filter(|value| type_of(value) == JsonType::Array);
+        arrays.next().filter(|_| arrays.next().is_none())
     }
 
     /// The fields that were not taken.
@@ -121,7 +152,7 @@ impl<'a> Object<'a> {
 }
 
 /// A JSON string as bytes: JSON can spell half of a surrogate pair, which no Rust string can hold.
-#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Deserialize)]
 #[serde(transparent)]
 struct JsonString<'a>(#[serde(borrow)] Cow<'a, [u8]>);
 
@@ -130,12 +161,6 @@ impl JsonString<'_> {
     fn into_text(self) -> String {
         String::from_utf8(self.0.into_owned())
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-    }
-}
-
-impl Borrow<[u8]> for JsonString<'_> {
-    fn borrow(&self) -> &[u8] {
-        &self.0
     }
 }
 

@@ -3,18 +3,31 @@
 
 use crate::model::Value;
 
+/// The largest whole number that is kept as a number.
+const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
+
 /// Returns a number if a double holds the value of the digits exactly. A whole number must also be
 /// within ±2^53, because programs disagree about larger ones (RFC 7493 §2.2). Otherwise returns the
 /// digits.
 pub(super) fn number(digits: &str) -> Value {
-    const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
     let is_exact = |number: &f64| {
         number.is_finite()
-            && (number.fract() != 0.0 || number.abs() <= MAX_WHOLE)
-            && decimal(digits).is_some_and(|exact| Some(exact) == decimal(&format!("{number:e}")))
+            && (is_short_whole(digits)
+                || (number.fract() != 0.0 || number.abs() <= MAX_WHOLE)
+                    && decimal(digits)
+                        .is_some_and(|exact| Some(exact) == decimal(&format!("{number:e}"))))
     };
-    let number = digits.parse().ok().filter(is_exact);
-    number.map_or_else(|| Value::Text(digits.to_owned()), Value::Number)
+    digits
+        .parse()
+        .ok()
+        .filter(is_exact)
+        .map_or_else(|| Value::Text(digits.to_owned()), Value::Number)
+}
+
+/// Whether a double holds the number for sure. Most numbers are short ids, and comparing decimals
+/// takes long.
+fn is_short_whole(digits: &str) -> bool {
+    digits.len() <= 15 && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 /// The sign, the significant digits and the power of ten of a decimal. Equal values have equal
