@@ -15,8 +15,8 @@ pub const WATCH_SHARE: usize = 8;
 pub const ROUTINE_SHARE: usize = 8;
 
 /// Weights are clamped to this range. A session that rarely changes is polled rarely, but it is
-/// still polled.
-const WEIGHTS: (f64, f64) = (0.01, 100.0);
+/// still polled. The list of an account has the weight of all its sessions.
+const WEIGHTS: (f64, f64) = (0.01, 10_000.0);
 
 /// Identifies an entry of the queue. Later entries have larger numbers.
 pub(super) type Ticket = u64;
