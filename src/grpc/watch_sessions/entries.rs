@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures_util::future::AbortHandle;
+use tokio::{runtime::Handle, task::yield_now};
 
 use super::ready::Bell;
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
 /// `all` may find sessions again that were removed before they were read, if they were more than
 /// these.
 const UNREAD_LIMIT: usize = 10_000;
+
+/// After so many sessions are dropped, other tasks get a turn.
+const SLICE: usize = 1_000;
 
 /// Identifies a session on a stream. Later sessions have larger numbers, and no number is used
 /// again.
@@ -179,6 +183,26 @@ impl Entries {
             Some((next, _)) => ControlFlow::Continue(*next),
             None => ControlFlow::Break(()),
         }
+    }
+}
+
+impl Drop for Entries {
+    /// Dropping ten thousand sessions at once would hold up other tasks, so a task of its own drops
+    /// them.
+    fn drop(&mut self) {
+        if self.by_ticket.len() <= SLICE {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        let mut entries = mem::take(&mut self.by_ticket);
+        runtime.spawn(async move {
+            while !entries.is_empty() {
+                for _ in 0..SLICE {
+                    entries.pop_first();
+                }
+                yield_now().await;
+            }
+        });
     }
 }
 

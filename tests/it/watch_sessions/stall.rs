@@ -39,9 +39,9 @@ const LIMIT: Duration = Duration::from_millis(if cfg!(debug_assertions) { 100 } 
 fn ten_thousand_at_once_stall_no_task() {
     // The processor time is the least exact on a busy machine, so the best of some tries counts.
     let runs: Vec<_> = (0..5).map(|_| longest_poll()).collect();
-    let longest = runs.iter().map(|(longest, _)| *longest).min().unwrap();
     println!("the longest poll, and the time to drop the stream: {runs:?}");
-    assert!(longest < LIMIT, "{longest:?}");
+    assert!(runs.iter().any(|(longest, _)| *longest < LIMIT), "{runs:?}");
+    assert!(runs.iter().any(|(_, drop)| *drop < LIMIT / 5), "{runs:?}");
 }
 
 /// Adds all sessions with one message, and reads until each has its snapshot. Returns the longest
