@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// The poll interval of a watched session. A longer one would delay updates, and an event would
 /// cost the same.
@@ -180,6 +180,15 @@ impl RemoteSupportService for Service {
         &self,
         _: Request<proto::ListSystemLinksRequest>,
     ) -> Result<Response<proto::ListSystemLinksResponse>, Status> {
+        Err(Status::unimplemented("not compared"))
+    }
+
+    type WatchSessionsStream = futures_util::stream::Empty<Result<proto::WatchSessionsResponse, Status>>;
+
+    async fn watch_sessions(
+        &self,
+        _: Request<Streaming<proto::WatchSessionsRequest>>,
+    ) -> Result<Response<Self::WatchSessionsStream>, Status> {
         Err(Status::unimplemented("not compared"))
     }
 

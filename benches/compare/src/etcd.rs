@@ -1,5 +1,5 @@
-//! Measures the memory of etcd's watches, each on its own gRPC stream. It uses a few fields of the
-//! protocol: <https://etcd.io/docs/v3.5/dev-guide/api_reference_v3/>.
+//! Measures the memory of etcd's watches, each on its own gRPC stream, or many on one stream. It uses
+//! a few fields of the protocol: <https://etcd.io/docs/v3.5/dev-guide/api_reference_v3/>.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -33,14 +33,18 @@ struct WatchResponse {
     created: bool,
 }
 
-/// Starts etcd with its data in `folder`.
+/// Starts etcd with new data in `folder`.
 pub async fn start(folder: &Path) -> Result<(SocketAddr, Process)> {
+    let data = folder.join("etcd");
+    if data.exists() {
+        std::fs::remove_dir_all(&data)?;
+    }
     let (address, peer) = (free_address().await?, free_address().await?);
     let (client_url, peer_url) = (format!("http://{address}"), format!("http://{peer}"));
     let mut command = Command::new("etcd");
     command
         .arg("--data-dir")
-        .arg(folder.join("etcd"))
+        .arg(data)
         .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
         .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
         .args(["--initial-cluster", &format!("default={peer_url}"), "--log-level", "error"]);
@@ -51,34 +55,45 @@ pub async fn start(folder: &Path) -> Result<(SocketAddr, Process)> {
 /// Watches that stay open until this is dropped.
 pub struct Watches(#[expect(dead_code, reason = "kept open")] Vec<Streaming<WatchResponse>>);
 
-/// Opens `count` watches of one key on `connections`, and waits until all are created.
-pub async fn watch(address: SocketAddr, connections: usize, count: usize) -> Result<Watches> {
+/// Opens watches on `connections`, and waits until all are created. Each connection has `streams`
+/// streams, and each stream has `watches` watches, each of a key of its own.
+pub async fn watch(
+    address: SocketAddr,
+    connections: usize,
+    streams: usize,
+    watches: usize,
+) -> Result<Watches> {
     let mut opening = JoinSet::new();
-    for _ in 0..connections {
+    for connection in 0..connections {
         let channel = connect(address).await?;
         opening.spawn(async move {
             let mut client = Grpc::new(channel);
-            let mut watches = Vec::new();
-            for _ in 0..count / connections {
+            let mut opened = Vec::new();
+            for stream in 0..streams {
                 client.ready().await?;
-                let create = Some(WatchCreateRequest { key: b"shared".to_vec() });
-                // Keeps the request stream open, because its end would end the watch.
-                let requests = futures_util::stream::iter([WatchRequest { create }])
+                let create = move |watch| {
+                    let key = format!("{connection}/{stream}/{watch}").into_bytes();
+                    WatchRequest { create: Some(WatchCreateRequest { key }) }
+                };
+                // Keeps the request stream open, because its end would end the watches.
+                let requests = futures_util::stream::iter((0..watches).map(create))
                     .chain(futures_util::stream::pending());
                 let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
                 let codec = ProstCodec::<WatchRequest, WatchResponse>::default();
                 let answer = client.streaming(Request::new(requests), path, codec).await?;
                 let mut messages = answer.into_inner();
-                let first = messages.message().await?.context("etcd ends a watch")?;
-                anyhow::ensure!(first.created, "etcd refuses a watch");
-                watches.push(messages);
+                for _ in 0..watches {
+                    let created = messages.message().await?.context("etcd ends a stream")?;
+                    anyhow::ensure!(created.created, "etcd refuses a watch");
+                }
+                opened.push(messages);
             }
-            anyhow::Ok(watches)
+            anyhow::Ok(opened)
         });
     }
-    let mut watches = Vec::new();
-    while let Some(opened) = opening.join_next().await {
-        watches.extend(opened??);
+    let mut opened = Vec::new();
+    while let Some(streams) = opening.join_next().await {
+        opened.extend(streams??);
     }
-    Ok(Watches(watches))
+    Ok(Watches(opened))
 }

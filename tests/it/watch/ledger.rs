@@ -149,7 +149,8 @@ impl Ledger {
         let session = message.session.clone().ok_or("a change without a session")?;
         let before = self.session.replace(session.clone()).ok_or("a change before a snapshot")?;
         if before == session {
-            return Err("a change that changes nothing".to_owned());
+            let (fields, path) = (&message.changed_fields, &message.transitions);
+            return Err(format!("a change that changes nothing: {fields:?} {path:?}"));
         }
         let told: BTreeSet<_> =
             message.changed_fields.clone().unwrap_or_default().paths.into_iter().collect();

@@ -38,13 +38,18 @@ pub async fn memory(bench: &Bench) -> Result<Table> {
         drop(watching);
         running.process.stop().await?;
     }
-    let (address, process) = etcd::start(&bench.folder).await?;
-    drop(etcd::watch(address, 1, 1).await?);
-    let before = process.memory()?;
-    let watches = etcd::watch(address, connections, count).await?;
-    sleep(Duration::from_secs(5)).await;
-    row("etcd, a stream for each watch", before, process.memory()?);
-    drop(watches);
-    process.stop().await?;
+    for (name, connections, streams, watches) in [
+        ("etcd, a stream for each watch", connections, count / connections, 1),
+        ("etcd, 10,000 watches on each stream", 10, 1, count / 10),
+    ] {
+        let (address, process) = etcd::start(&bench.folder).await?;
+        drop(etcd::watch(address, 1, 1, 1).await?);
+        let before = process.memory()?;
+        let opened = etcd::watch(address, connections, streams, watches).await?;
+        sleep(Duration::from_secs(5)).await;
+        row(name, before, process.memory()?);
+        drop(opened);
+        process.stop().await?;
+    }
     Ok(table)
 }
