@@ -1,11 +1,13 @@
 //! The commands of the binary, each in its own file: their exit status and output.
 
 mod board;
+mod completions;
 pub mod demo;
 pub mod get;
 pub mod health;
 mod json;
 pub mod links;
+mod man;
 mod news;
 pub mod output;
 pub mod serve;
@@ -14,6 +16,7 @@ pub mod sessions;
 pub mod signal;
 pub mod simulate;
 mod status;
+mod text;
 pub mod watch;
 
 use std::{env, io, num::NonZero, process::ExitCode, thread};
@@ -55,7 +58,9 @@ pub fn run() -> ExitCode {
         | Command::Sessions(_)
         | Command::Links(_)
         | Command::Watch(_)
-        | Command::Health(_) => worker_runtime(),
+        | Command::Health(_)
+        | Command::Completions(_)
+        | Command::Man(_) => worker_runtime(),
     };
     match runtime.map(|runtime| runtime.block_on(dispatch(command))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -85,6 +90,8 @@ async fn dispatch(command: Command) -> Result<(), u8> {
         Command::Links(config) => links::run(&config).await,
         Command::Watch(config) => watch::run(&config).await,
         Command::Health(config) => health::run(&config).await,
+        Command::Completions(config) => completions::run(&config),
+        Command::Man(config) => man::run(&config),
     }
 }
 

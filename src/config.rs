@@ -23,6 +23,8 @@ pub mod listen;
 pub mod secret;
 #[cfg(feature = "service")]
 pub mod serve;
+#[cfg(feature = "command")]
+mod shell;
 #[cfg(feature = "simulator")]
 pub mod simulate;
 #[cfg(feature = "service")]
@@ -53,6 +55,8 @@ pub use flags::from_flags;
 pub use fleet::FleetConfig;
 #[cfg(feature = "service")]
 pub use serve::ServeConfig;
+#[cfg(feature = "command")]
+pub use shell::{CompletionsConfig, ManConfig, ShellName};
 #[cfg(feature = "simulator")]
 pub use simulate::SimulateConfig;
 #[cfg(feature = "service")]

@@ -7,5 +7,6 @@ use crate::config::GetConfig;
 pub async fn run(config: &GetConfig) -> Result<(), u8> {
     let call = client(&config.connection)?.get_session(&config.session_id, config.timeout).await;
     let answer = call.map_err(|failure| output::failure(&failure))?;
-    output::message("gotoassist.remotesupport.v1.GetSessionResponse", &answer)
+    let format = output::format(config.output);
+    output::message_as(format, "gotoassist.remotesupport.v1.GetSessionResponse", &answer)
 }

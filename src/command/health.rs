@@ -10,6 +10,7 @@ pub async fn run(config: &HealthConfig) -> Result<(), u8> {
         output::failure(&failure);
         FAILED
     })?;
-    output::message("grpc.health.v1.HealthCheckResponse", &answer)?;
+    let format = output::format(config.output);
+    output::message_as(format, "grpc.health.v1.HealthCheckResponse", &answer)?;
     if answer.status() == ServingStatus::Serving { Ok(()) } else { Err(FAILED) }
 }

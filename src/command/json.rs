@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use prost::Message;
+use prost::{DecodeError, Message};
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions, Value};
 use prost_types::{Any, FileDescriptorProto, FileDescriptorSet};
 
@@ -20,19 +20,26 @@ static MESSAGES: LazyLock<Result<DescriptorPool, String>> =
 
 /// Formats a message of this type as one line of JSON, without the fields that have their default.
 pub fn line(type_name: &str, message: &impl Message) -> Result<String, Error> {
-    let pool = MESSAGES.as_ref().map_err(|error| Error(error.clone()))?;
-    let descriptor = pool
-        .get_message_by_name(type_name)
-        .ok_or_else(|| Error(format!("{type_name} is unknown")))?;
-    let mut message =
-        DynamicMessage::decode(descriptor, &*message.encode_to_vec()).map_err(unusable)?;
-    drop_unreadable_details(pool, &mut message);
+    let mut message = dynamic(type_name, message)?;
+    drop_unreadable_details(pool()?, &mut message);
     let mut line = Vec::new();
     let options = SerializeOptions::new().skip_default_fields(true);
     message
         .serialize_with_options(&mut serde_json::Serializer::new(&mut line), &options)
         .map_err(unusable)?;
     String::from_utf8(line).map_err(unusable)
+}
+
+/// A message of this type with the names and kinds of its fields.
+pub fn dynamic(type_name: &str, message: &impl Message) -> Result<DynamicMessage, Error> {
+    let descriptor = pool()?
+        .get_message_by_name(type_name)
+        .ok_or_else(|| Error(format!("{type_name} is unknown")))?;
+    Ok(DynamicMessage::decode(descriptor, &*message.encode_to_vec())?)
+}
+
+fn pool() -> Result<&'static DescriptorPool, Error> {
+    MESSAGES.as_ref().map_err(|error| Error(error.clone()))
 }
 
 fn messages() -> Result<DescriptorPool, Box<dyn std::error::Error>> {
@@ -86,6 +93,12 @@ fn is_known(pool: &DescriptorPool, file: &FileDescriptorProto) -> bool {
         let name = format!("{}.{}", file.package(), message.name());
         pool.get_message_by_name(&name).is_some()
     })
+}
+
+impl From<DecodeError> for Error {
+    fn from(error: DecodeError) -> Self {
+        unusable(error)
+    }
 }
 
 fn unusable(error: impl std::fmt::Display) -> Error {

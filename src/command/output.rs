@@ -11,7 +11,7 @@ use anstream::adapter::strip_str;
 use anstyle::Style;
 use prost::Message;
 
-use super::{FAILED, UNREAD, USAGE, json};
+use super::{FAILED, UNREAD, USAGE, json, text};
 use crate::{client::Failure, config::OutputFormat};
 
 /// The style of what is less important.
@@ -23,6 +23,17 @@ const STATUS: u8 = 64;
 /// Prints a message of this type as a line of JSON. `Err` is the exit status.
 pub fn message(type_name: &str, message: &impl Message) -> Result<(), u8> {
     text(&json::line(type_name, message).map_err(|error| fail(FAILED, &error))?)
+}
+
+/// Prints a message of this type for people, or as JSON. `Err` is the exit status.
+pub fn message_as(format: OutputFormat, type_name: &str, message: &impl Message) -> Result<(), u8> {
+    match format {
+        OutputFormat::Json => self::message(type_name, message),
+        OutputFormat::Text => {
+            let lines = json::dynamic(type_name, message).and_then(|message| text::lines(&message));
+            self::text(&lines.map_err(|error| fail(FAILED, &error))?)
+        }
+    }
 }
 
 /// Prints a text, in colour if stdout is a terminal and `NO_COLOR` is not set. `Err` is the exit

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use prost_types::value::Kind;
 
-use super::{output::DIM, status};
+use super::{output::DIM, status, text::clean};
 use crate::proto::{Session, SessionStatus};
 
 /// The line above the sessions.
@@ -51,11 +51,6 @@ fn start_token(session: &Session) -> Option<&str> {
         | Kind::StructValue(_)
         | Kind::ListValue(_) => None,
     }
-}
-
-/// The text without control characters, which could command the terminal.
-fn clean(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 #[cfg(test)]

@@ -39,6 +39,10 @@ pub struct GetConfig {
     #[arg(value_name = "SESSION")]
     pub session_id: String,
 
+    /// How to print the answer. The default is `text` if stdout is a terminal, else `json`
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub output: Option<OutputFormat>,
+
     /// Longest time for the whole call, as a duration. Raise it if the service often waits for
     /// quota
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
@@ -132,6 +136,10 @@ pub struct LinksConfig {
     #[arg(value_name = "DOMAIN")]
     pub system_domain: String,
 
+    /// How to print the answer. The default is `text` if stdout is a terminal, else `json`
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub output: Option<OutputFormat>,
+
     /// Longest time for the whole call, as a duration. Raise it if the service often waits for
     /// quota
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
@@ -198,6 +206,10 @@ pub struct HealthConfig {
     /// Name of the service to check. Empty means the whole server
     #[arg(long, env = "GOTOASSIST_HEALTH_SERVICE", value_name = "NAME", default_value = "")]
     pub service: String,
+
+    /// How to print the answer. The default is `text` if stdout is a terminal, else `json`
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub output: Option<OutputFormat>,
 
     /// Longest time for the whole check, as a duration
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = parse_duration)]

@@ -9,8 +9,8 @@ use clap::{
 };
 
 use super::{
-    DemoConfig, GetConfig, HealthConfig, LinksConfig, ServeConfig, SessionsConfig, SimulateConfig,
-    WatchConfig,
+    CompletionsConfig, DemoConfig, GetConfig, HealthConfig, LinksConfig, ManConfig, ServeConfig,
+    SessionsConfig, SimulateConfig, WatchConfig,
 };
 
 /// The command line.
@@ -41,6 +41,10 @@ pub enum Command {
     Watch(WatchConfig),
     /// Ask a service whether it is serving (grpc.health.v1)
     Health(HealthConfig),
+    /// Print the completions of a shell
+    Completions(CompletionsConfig),
+    /// Print a manual page (roff)
+    Man(ManConfig),
 }
 
 impl Cli {

@@ -88,6 +88,55 @@ async fn links_prints_the_callback_under_the_vendors_name() {
 }
 
 #[tokio::test]
+async fn answers_can_be_printed_for_people() {
+    let service = FakeService::start([]);
+    let url = service.url();
+    let text =
+        async |words: &[&str]| run(&[words, &["--output=text", "--server", &url]].concat()).await;
+    let (status, stdout, stderr) = text(&["get", "known"]).await;
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert_eq!(
+        stdout,
+        "sessionId   250040353\n\
+         status      active\n\
+         accountKey  99999822536216596540\n\
+         startedAt   2021-04-30T06:00:00.25Z\n\
+         observedAt  2021-04-30T06:00:00Z\n"
+    );
+    let (status, stdout, _) = text(&["links", "example.com"]).await;
+    assert_eq!(status, 0);
+    assert_eq!(
+        stdout,
+        "systemDomain  example.com\ncallbackURL   https://partner.example/tickets\n"
+    );
+}
+
+#[tokio::test]
+async fn completions_and_manual_pages_are_printed() {
+    for (shell, line) in [
+        ("bash", "complete -F _gotoassist"),
+        ("zsh", "#compdef gotoassist-grpc"),
+        ("fish", "complete -c gotoassist-grpc"),
+        ("elvish", "edit:completion"),
+        ("powershell", "Register-ArgumentCompleter"),
+    ] {
+        let (status, stdout, stderr) = run(&["completions", shell]).await;
+        assert_eq!((status, stderr.as_str()), (0, ""), "{shell}");
+        assert!(stdout.contains(line) && stdout.contains("upstream-rps"), "{shell}: {stdout}");
+    }
+    for (page, line) in
+        [(&["man"][..], "gotoassist\\-grpc\\-serve"), (&["man", "serve"], "upstream\\-rps")]
+    {
+        let (status, stdout, stderr) = run(page).await;
+        assert_eq!((status, stderr.as_str()), (0, ""));
+        assert!(stdout.contains(".TH gotoassist") && stdout.contains(line), "{stdout}");
+    }
+    let (status, stdout, stderr) = run(&["man", "nothing"]).await;
+    assert_eq!((status, stdout.as_str()), (2, ""));
+    assert_eq!(stderr, "error: there is no command `nothing`\n");
+}
+
+#[tokio::test]
 async fn a_failed_call_tells_code_reason_and_hints_and_exits_as_grpcurl_does() {
     let service = FakeService::start([]);
     let (status, stdout, stderr) = run(&["get", "missing", "--server", &service.url()]).await;
