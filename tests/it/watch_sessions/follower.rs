@@ -1,7 +1,7 @@
 //! A client that follows many sessions on one stream. It leaves, returns, stalls, changes servers,
 //! and adds and removes sessions, until all of them are over.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use fastrand::Rng;
 use futures_util::future::BoxFuture;
@@ -39,6 +39,8 @@ pub struct Follower {
     pub most: (Duration, Duration),
     /// How many messages it has received, and on how many streams.
     pub received: (usize, usize),
+    /// The sessions whose removal the service may not have read yet.
+    pub removed: VecDeque<String>,
 }
 
 /// A session that the client follows.
@@ -56,9 +58,13 @@ pub struct Followed {
 enum Place {
     Off,
     On,
-    /// It was removed. After so many heartbeats of the stream, no message of it can be under way.
-    Removed(u8),
+    /// It was removed, but messages of it may be under way.
+    Removed,
 }
+
+/// No session has this id. The client adds it after it has removed a session. When the refusal comes,
+/// no message of that session can be under way any more.
+const BARRIER: &str = "..";
 
 /// Opens a stream somewhere.
 pub type Open = Box<dyn FnMut(&mut Rng) -> BoxFuture<'static, Result<Desk, Status>> + Send>;
@@ -99,6 +105,7 @@ impl Follower {
     /// One stream, until it ends or the client leaves.
     async fn stream(&mut self, mut desk: Desk) -> Result<(), String> {
         let finds = self.all_since.is_some();
+        self.removed.clear();
         for session in &mut self.sessions {
             let is_found = finds && session.ledger.begin() == Begin::Fresh;
             session.begin = Begin::Fresh;
@@ -142,15 +149,17 @@ impl Follower {
                 if usize::try_from(heartbeat.session_count).unwrap() > most {
                     return Err(format!("{heartbeat:?} of {most} sessions"));
                 }
+                self.add(desk).await;
+            }
+            Told::Ended(id, _) if id == BARRIER => {
+                let removed = self.removed.pop_front().ok_or("a refusal too many")?;
+                let is_removed_again = self.removed.contains(&removed);
                 for session in &mut self.sessions {
-                    if let Place::Removed(heartbeats) = &mut session.place {
-                        *heartbeats += 1;
-                        if *heartbeats == 2 {
-                            session.place = Place::Off;
-                        }
+                    let is_off = session.id == removed && session.place == Place::Removed;
+                    if is_off && !is_removed_again {
+                        session.place = Place::Off;
                     }
                 }
-                self.add(desk).await;
             }
             Told::Update(id, _) | Told::Ended(id, _) if id == poison::POISON => {}
             Told::Ended(id, status) if id.is_empty() => {
@@ -236,8 +245,10 @@ impl Follower {
 
     /// Whether `all` has found a session that does not exist.
     fn is_strange(&self, id: &str) -> bool {
-        let is_known =
-            id.is_empty() || id == poison::POISON || self.sessions.iter().any(|s| s.id == id);
+        let is_known = id.is_empty()
+            || id == poison::POISON
+            || id == BARRIER
+            || self.sessions.iter().any(|s| s.id == id);
         self.all_since.is_some() && !is_known
     }
 
@@ -277,8 +288,10 @@ impl Follower {
         // What `all` has not found yet is not removed: it would be found later.
         let is_there = session.begin == Begin::Under || self.all_since.is_none();
         if session.place == Place::On && is_there && !session.ledger.is_over {
-            session.place = Place::Removed(0);
+            session.place = Place::Removed;
+            self.removed.push_back(session.id.clone());
             desk.remove(&[&session.id]).await;
+            desk.add(&[BARRIER]).await;
         }
     }
 }

@@ -37,6 +37,7 @@ pub(super) async fn follow(
         calm_at,
         most: (Duration::from_secs(200), Duration::from_secs(150)),
         received: (0, 0),
+        removed: std::collections::VecDeque::new(),
     };
     let open: Open = Box::new(move |rng| {
         let server = rng.choice(&*servers.lock().unwrap()).unwrap().clone();

@@ -35,6 +35,7 @@ pub(super) fn follower(
         calm_at,
         most: (span, Duration::from_secs(1)),
         received: (0, 0),
+        removed: std::collections::VecDeque::new(),
     }
 }
 
