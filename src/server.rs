@@ -9,6 +9,7 @@ mod descriptors;
 mod drain;
 pub mod gate;
 mod header_check;
+mod http1;
 pub mod http2;
 pub mod listen;
 mod metric;

@@ -13,7 +13,7 @@ use super::{
     call::Calls,
     connection::{Connection, Received},
     gate::{Gate, count_cut},
-    http2,
+    http1, http2,
     listen::{Listener, Socket},
     metric,
     resets::Resets,
@@ -99,7 +99,15 @@ impl Acceptor {
                 Err(_) => return count_cut("tls_handshake_failed"),
             },
         };
-        let stream = Connection::new(stream, received.clone());
+        let mut stream = Connection::new(stream, received.clone());
+        match stream.speaks_http1().await {
+            Ok(false) => {}
+            Ok(true) => {
+                count_cut("http1");
+                return http1::refuse(stream).await;
+            }
+            Err(_) => return,
+        }
         let http2 = http2::Connection { stream, received, peer, resets, settings: self.http2 };
         http2.serve(&self.calls, &self.stop).await;
     }

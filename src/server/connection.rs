@@ -13,9 +13,11 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
 };
+
+use super::http1;
 
 /// Length of the HTTP/2 client preface in bytes (RFC 9113 §3.4).
 const PREFACE: u64 = 24;
@@ -30,6 +32,10 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Received(Arc<AtomicU64>);
 
 impl Received {
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(u64::try_from(bytes).unwrap_or_default(), Ordering::Relaxed);
+    }
+
     /// Returns the number of bytes.
     pub fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -45,6 +51,8 @@ impl Received {
 pub(super) struct Connection<S> {
     stream: S,
     received: Received,
+    /// The first bytes, until they are read again.
+    first: Vec<u8>,
     /// Started when everything is sent.
     linger: Option<Pin<Box<Sleep>>>,
 }
@@ -52,7 +60,24 @@ pub(super) struct Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Wraps `stream`, and counts in `received` the bytes that it receives.
     pub fn new(stream: S, received: Received) -> Self {
-        Self { stream, received, linger: None }
+        Self { stream, received, first: Vec::new(), linger: None }
+    }
+
+    /// Whether the client speaks HTTP/1.1. What this reads can be read again.
+    pub async fn speaks_http1(&mut self) -> io::Result<bool> {
+        loop {
+            if let Some(is_request) = http1::is_request(&self.first) {
+                return Ok(is_request);
+            }
+            // Enough for the preface of HTTP/2.
+            let mut bytes = [0; 32];
+            let count = self.stream.read(&mut bytes).await?;
+            self.received.add(count);
+            self.first.extend_from_slice(&bytes[..count]);
+            if count == 0 {
+                return Ok(false);
+            }
+        }
     }
 
     /// Reads and discards bytes until the client has closed the connection or [`LINGER`] is over.
@@ -78,10 +103,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let count = self.first.len().min(buffer.remaining());
+            buffer.put_slice(&self.first[..count]);
+            self.first.drain(..count);
+            if self.first.is_empty() {
+                self.first = Vec::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        let bytes = u64::try_from(buffer.filled().len() - before).unwrap_or_default();
-        self.received.0.fetch_add(bytes, Ordering::Relaxed);
+        self.received.add(buffer.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 }

@@ -182,7 +182,7 @@ impl Contents {
             (None, _) | (_, None) => builder.with_no_client_auth(),
         };
         let mut config = builder.with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
 }

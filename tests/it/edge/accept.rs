@@ -319,3 +319,32 @@ async fn streams_over_the_limit_wait_and_the_others_go_on() {
     client.call("GetSession", "known", &[]).await.unwrap();
     assert_eq!(client.send.current_max_send_streams(), 2);
 }
+
+#[tokio::test]
+async fn a_client_that_speaks_http1_is_told_what_the_port_is_for() {
+    let edge = Edge::start(Settings::default()).await;
+    for head in ["GET / HTTP/1.1\r\nhost: a\r\n\r\n", "POST /x HTTP/1.1\r\nhost: a\r\n\r\nbody"] {
+        let mut socket = edge.socket().await;
+        for part in head.as_bytes().chunks(3) {
+            socket.write_all(part).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut answer = String::new();
+        soon(socket.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 505 HTTP Version Not Supported\r\n"), "{answer}");
+        assert!(answer.contains("gRPC") && answer.contains("--admin-listen"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_preface_in_pieces_is_still_a_preface() {
+    let edge = Edge::start(Settings::default()).await;
+    let mut socket = edge.socket().await;
+    for byte in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0" {
+        socket.write_all(&[*byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut head = [0; 9];
+    soon(socket.read_exact(&mut head)).await.unwrap();
+    assert_eq!(head[3], 4, "the first frame is SETTINGS");
+}
