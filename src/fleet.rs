@@ -6,12 +6,14 @@
 //! on its own. `lease` is the budget of a replica: it holds permits for a fraction of a second, and
 //! explains why the sum over all replicas stays within the quota. `alone` is its right to go on
 //! without Redis. `member` is the task that asks for permits. `account` is the format of its
-//! questions and answers. `quota.lua` runs in Redis and grants the permits. Only `redis` knows the
+//! questions and answers. `quota.lua` runs in Redis and grants the permits. `cell` is a value that
+//! the replicas share, such as the service's token, and `cell.lua` keeps it. Only `redis` knows the
 //! protocol of Redis.
 
 pub mod account;
 mod alone;
 pub(crate) mod budget;
+pub mod cell;
 mod lease;
 mod limit;
 mod member;
@@ -25,16 +27,19 @@ use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
 
+use ring::hmac;
+
 use account::Account;
 use budget::{Budget, Start};
 pub use budget::{Demand, Permit};
+use cell::Cell;
 use lease::Lease;
 pub use lease::Standing;
 pub use limit::ALONE_AFTER;
 use limit::Limit;
 pub use settings::{Identity, SetUpError};
 
-use crate::config::FleetConfig;
+use crate::{config::FleetConfig, credential::token::share::Place};
 
 /// The replicas that share the vendor's quota. Cheap to clone.
 #[derive(Clone, Default)]
@@ -64,12 +69,27 @@ impl Fleet {
     pub fn new(config: &FleetConfig, address: &str) -> Result<Self, SetUpError> {
         let Some(settings) = settings::read(config)? else { return Ok(Self::alone()) };
         let identity = Identity::of_process(address, config.fleet_alone_limit);
-        Ok(Self::sharing(redis::account(settings)?, identity))
+        Ok(Self::sharing(redis::account(&settings)?, identity))
+    }
+
+    /// Where the replicas of the configuration share the token of this client of the vendor. `None`
+    /// for a process on its own.
+    pub fn token_place(
+        config: &FleetConfig,
+        client_id: &str,
+    ) -> Result<Option<Arc<dyn Place>>, SetUpError> {
+        let Some(settings) = settings::read(config)? else { return Ok(None) };
+        let client = hmac::sign(&settings.key, format!("client {client_id}").as_bytes());
+        let name = format!("token:{}", settings::hex(client.as_ref()));
+        let process = format!("{:x}", fastrand::u64(..));
+        let cell = Cell::new(redis::cell(&settings, &name)?, &settings.key, &name, &process);
+        Ok(cell.map(|cell| Arc::new(cell) as Arc<dyn Place>))
     }
 
     /// Returns everything that [`Fleet::new`] would refuse.
     pub fn problem(config: &FleetConfig) -> Option<SetUpError> {
-        settings::read(config).and_then(|settings| settings.map(redis::account).transpose()).err()
+        let settings = settings::read(config);
+        settings.and_then(|settings| settings.as_ref().map(redis::account).transpose()).err()
     }
 
     /// Whether there may be other replicas.

@@ -8,6 +8,8 @@ mod authorization;
 mod endpoint;
 mod response;
 mod secret_store;
+pub mod share;
+mod shared_tokens;
 mod state;
 
 use std::{
@@ -30,6 +32,7 @@ pub use self::{authorization::Authorization, state::Snapshot};
 use self::{
     endpoint::TokenEndpoint,
     response::{AccessToken, Cause, RefreshError},
+    share::Place,
     state::TokenState,
 };
 use crate::{
@@ -60,8 +63,14 @@ impl TokenSource {
     /// Starts the task, which fetches the first token at once. Must be called within a tokio runtime.
     /// `http` must not follow redirects. `None` if the configuration has problems (see
     /// [`CredentialsConfig::problems`]).
-    pub fn new(config: &CredentialsConfig, http: HttpClient) -> Option<Self> {
-        let endpoint = Arc::new(TokenEndpoint::new(config, http)?);
+    ///
+    /// Replicas with the same `place` share their tokens.
+    pub fn new(
+        config: &CredentialsConfig,
+        http: HttpClient,
+        place: Option<Arc<dyn Place>>,
+    ) -> Option<Self> {
+        let endpoint = Arc::new(TokenEndpoint::new(config, http, place)?);
         let (state, changes) = watch::channel(TokenState::new(Instant::now()));
         let shared = Arc::new(Shared { state, endpoint: Arc::clone(&endpoint) });
         let refresh = move || Arc::clone(&endpoint).refresh();
@@ -196,7 +205,7 @@ mod tests {
         let config = Flags::parse_from(flags).credentials;
         let url = &config.token_url;
         let http = HttpClient::new(&UpstreamConfig::at(url.clone()), url).unwrap();
-        let endpoint = Arc::new(TokenEndpoint::new(&config, http).unwrap());
+        let endpoint = Arc::new(TokenEndpoint::new(&config, http, None).unwrap());
         let (state, changes) = watch::channel(TokenState::new(Instant::now()));
         let shared = Arc::new(Shared { state, endpoint });
         let count = Arc::new(AtomicUsize::new(0));

@@ -1,16 +1,17 @@
-//! The account in Redis. Only this file knows the protocol of Redis.
+//! The account and the cells in Redis. Only this file knows the protocol of Redis.
 
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo as _, RedisError, Script,
-    TlsCertificates, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, IntoConnectionInfo as _, RedisError,
+    Script, TlsCertificates, ToRedisArgs, Value, aio::MultiplexedConnection, from_redis_value,
 };
 use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex;
 
 use super::{
-    account::{Account, AccountError, Answer, Question, SCRIPT},
+    account::{self, Account, AccountError, Answer, Question},
+    cell::{self, Reply, Run},
     settings::{SetUpError, Settings},
 };
 
@@ -30,14 +31,39 @@ struct Server {
 }
 
 /// Creates the account. Connects with the first question.
-pub(super) fn account(settings: Settings) -> Result<Account, SetUpError> {
-    let client = client(&settings).map_err(SetUpError::Address)?;
-    let (script, key) = (Script::new(SCRIPT), settings.quota_key);
-    let server = Arc::new(Server { client, script, key, connection: Mutex::new((None, 0)) });
+pub(super) fn account(settings: &Settings) -> Result<Account, SetUpError> {
+    let server = server(settings, account::SCRIPT, settings.key_of("quota"))?;
     Ok(Arc::new(move |question| {
         let server = server.clone();
         Box::pin(async move { server.ask(&question).await })
     }))
+}
+
+/// Returns a function that runs the script of the cell with this name. Connects when it is first
+/// called.
+pub(super) fn cell(settings: &Settings, name: &str) -> Result<Run, SetUpError> {
+    let server = server(settings, cell::SCRIPT, settings.key_of(name))?;
+    Ok(Arc::new(move |arguments| {
+        let server = server.clone();
+        Box::pin(async move {
+            let (reply, _) = server.run::<Vec<Value>>(arguments).await?;
+            let mut reply = reply.into_iter();
+            let mut next = || reply.next().unwrap_or(Value::Nil);
+            let (number, value, age) = (next(), next(), next());
+            let malformed = |_| AccountError::Malformed;
+            Ok(Reply {
+                number: from_redis_value(number).map_err(malformed)?,
+                value: from_redis_value(value).map_err(malformed)?,
+                age: from_redis_value::<Option<u64>>(age).map_err(malformed)?.unwrap_or_default(),
+            })
+        })
+    }))
+}
+
+fn server(settings: &Settings, script: &str, key: String) -> Result<Arc<Server>, SetUpError> {
+    let client = client(settings).map_err(SetUpError::Address)?;
+    let script = Script::new(script);
+    Ok(Arc::new(Server { client, script, key, connection: Mutex::new((None, 0)) }))
 }
 
 fn client(settings: &Settings) -> Result<Client, RedisError> {
@@ -69,6 +95,15 @@ impl Server {
     }
 
     async fn ask(&self, question: &Question) -> Result<Answer, AccountError> {
+        let (numbers, connection) = self.run::<Vec<i64>>(question.arguments()).await?;
+        Answer::read(&numbers, connection)
+    }
+
+    /// Runs the script. Returns its reply, and the number of the connection.
+    async fn run<T: FromRedisValue>(
+        &self,
+        arguments: impl IntoIterator<Item = impl ToRedisArgs>,
+    ) -> Result<(T, u64), AccountError> {
         let mut slot = self.connection.lock().await;
         let mut connection = if let Some(connection) = slot.0.take() {
             connection
@@ -77,13 +112,13 @@ impl Server {
             self.connect().await.map_err(|error| cause(&error))?
         };
         let mut invocation = self.script.key(&self.key);
-        for argument in question.arguments() {
+        for argument in arguments {
             invocation.arg(argument);
         }
-        let numbers: Result<Vec<i64>, _> = invocation.invoke_async(&mut connection).await;
-        let numbers = numbers.map_err(|error| cause(&error))?;
+        let reply = invocation.invoke_async(&mut connection).await;
+        let reply = reply.map_err(|error| cause(&error))?;
         slot.0 = Some(connection);
-        Answer::read(&numbers, slot.1)
+        Ok((reply, slot.1))
     }
 }
 

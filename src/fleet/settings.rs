@@ -74,8 +74,16 @@ pub(super) struct Settings {
     pub password: Option<SecretString>,
     /// The certificates of the authority of Redis, as PEM.
     pub authority: Option<Vec<u8>>,
-    /// The key of the account of the quota.
-    pub quota_key: String,
+    /// The key of the fleet.
+    pub key: hmac::Key,
+}
+
+impl Settings {
+    /// The name in Redis of a part of what the replicas share. All names have the same hash tag.
+    pub fn key_of(&self, part: &str) -> String {
+        let name = hmac::sign(&self.key, b"gotoassist-grpc fleet name 1");
+        format!("gotoassist:{{{}}}:{part}", hex(name.as_ref()))
+    }
 }
 
 /// Reads the settings and their files. `None` without a fleet. Values that are not valid are
@@ -99,13 +107,12 @@ pub(super) fn read(config: &FleetConfig) -> Result<Option<Settings>, SetUpError>
         fs::read(path).map_err(error)
     });
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose_secret().as_bytes());
-    let name = hmac::sign(&key, b"gotoassist-grpc fleet name 1");
     Ok(Some(Settings {
         url,
         user: config.fleet_user.clone(),
         password,
         authority: authority.transpose()?,
-        quota_key: format!("gotoassist:{{{}}}:quota", hex(name.as_ref())),
+        key,
     }))
 }
 
@@ -118,7 +125,7 @@ fn file_error(flag: &'static str, path: &Path, source: io::Error) -> SetUpError 
 }
 
 /// The first half of a digest, as text.
-fn hex(digest: &[u8]) -> String {
+pub(super) fn hex(digest: &[u8]) -> String {
     digest.iter().take(16).fold(String::new(), |mut text, byte| {
         // Writing to a text never fails.
         let _ = write!(text, "{byte:02x}");

@@ -9,6 +9,7 @@ mod random_world;
 mod redis;
 mod replica;
 mod sockets;
+mod tokens;
 
 use std::time::Duration;
 

@@ -11,6 +11,7 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 use super::{
     response::{self, AccessToken, Cause, RefreshError},
     secret_store::SecretStore,
+    share::{Place, Shared, Step},
 };
 use crate::{
     clock::Clock,
@@ -45,11 +46,17 @@ pub(crate) struct TokenEndpoint {
     /// The name of the form parameter that has the secret.
     parameter: &'static str,
     secret: SecretStore,
+    /// Where replicas share their tokens, if they do.
+    shared: Option<Shared>,
 }
 
 impl TokenEndpoint {
     /// `None` if the configuration has problems (see [`CredentialsConfig::problems`]).
-    pub(crate) fn new(config: &CredentialsConfig, http: HttpClient) -> Option<Self> {
+    pub(crate) fn new(
+        config: &CredentialsConfig,
+        http: HttpClient,
+        place: Option<Arc<dyn Place>>,
+    ) -> Option<Self> {
         let (grant_type, parameter, secret) = match config.grant()? {
             Grant::RefreshToken(secret) => (REFRESH_TOKEN, REFRESH_TOKEN, secret),
             Grant::PersonalAccessToken(secret) => ("personal_access_token", "pat", secret),
@@ -62,14 +69,33 @@ impl TokenEndpoint {
             grant_type,
             parameter,
             secret: SecretStore::new(secret),
+            shared: place.map(Shared::new),
         })
     }
 
-    /// Fetches an access token, and stores the new refresh token that may come with it.
+    /// Fetches an access token, and stores the new refresh token that may come with it. If another
+    /// replica has fetched one, returns that.
     pub(crate) async fn refresh(self: Arc<Self>) -> Result<AccessToken, RefreshError> {
+        let (Some(shared), Ok(secret)) = (&self.shared, self.secret.current()) else {
+            return self.fetch(None).await;
+        };
+        match shared.next_step(&secret).await {
+            Step::Use(access_token) => Ok(access_token),
+            Step::Refresh(claim) => {
+                let result = self.fetch(claim).await;
+                if result.is_err() {
+                    shared.release(claim).await;
+                }
+                result
+            }
+        }
+    }
+
+    /// Fetches an access token with this claim on the tokens that replicas share.
+    async fn fetch(&self, claim: Option<u64>) -> Result<AccessToken, RefreshError> {
         let deadline = Instant::now() + NEW_SECRET_TIMEOUT;
         loop {
-            let result = self.attempt().await;
+            let result = self.attempt(claim).await;
             let is_refused = matches!(result, Err(RefreshError { cause: Cause::Refused(_), .. }));
             // Another replica may have used the new secret too, so this may repeat.
             if !is_refused || !self.wait_for_secret(deadline).await {
@@ -97,11 +123,13 @@ impl TokenEndpoint {
         self.secret.has_changed() || self.client_secret.has_changed()
     }
 
-    async fn attempt(&self) -> Result<AccessToken, RefreshError> {
+    async fn attempt(&self, claim: Option<u64>) -> Result<AccessToken, RefreshError> {
         let issued_at = Instant::now();
         let unreadable = |error: io::Error| Cause::Secret(error.kind());
         let client_secret = self.client_secret.current().map_err(unreadable)?;
         let secret = self.secret.current().map_err(unreadable)?;
+        let shared = self.shared.as_ref();
+        let secret = shared.and_then(|shared| shared.newer(&secret)).unwrap_or(secret);
         let exchange = self.post(self.request(&client_secret, &secret)?);
         let exchange = timeout(REQUEST_TIMEOUT, exchange).await;
         let (status, headers, body) = exchange.unwrap_or(Err(Cause::Timeout))?;
@@ -110,6 +138,9 @@ impl TokenEndpoint {
                 cause,
                 retry_after: retry_after(&headers, Clock::system().now()),
             })?;
+        if let Some(shared) = shared {
+            shared.put(claim, &secret, &access_token, refresh_token.as_ref());
+        }
         if self.grant_type == REFRESH_TOKEN {
             self.secret.store(refresh_token).await;
         }

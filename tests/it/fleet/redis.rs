@@ -53,7 +53,7 @@ impl Redis {
     pub async fn command(&self, words: &[&str]) -> String {
         let port = self.port.to_string();
         let output = Command::new("redis-cli").args(["-p", &port]).args(words).output();
-        String::from_utf8(soon(output).await.unwrap().stdout).unwrap()
+        String::from_utf8_lossy(&soon(output).await.unwrap().stdout).into_owned()
     }
 
     /// Ends at once, as in a crash. All data is lost.

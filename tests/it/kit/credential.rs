@@ -22,5 +22,5 @@ pub fn token_source(token_url: &str, flags: &[&str]) -> TokenSource {
     assert_eq!(config.problems(false, false), Vec::<String>::new());
     let url = &config.token_url;
     let http = HttpClient::new(&UpstreamConfig::at(url.clone()), url).unwrap();
-    TokenSource::new(&config, http).unwrap()
+    TokenSource::new(&config, http, None).unwrap()
 }
