@@ -33,6 +33,8 @@ pub mod telemetry;
 pub mod tls;
 #[cfg(feature = "service")]
 pub mod trace;
+#[cfg(feature = "command")]
+mod unknown;
 #[cfg(feature = "service")]
 pub mod upstream;
 #[cfg(feature = "service")]
@@ -59,5 +61,7 @@ pub use serve::ServeConfig;
 pub use shell::{CompletionsConfig, ManConfig, ShellName};
 #[cfg(feature = "simulator")]
 pub use simulate::SimulateConfig;
+#[cfg(feature = "command")]
+pub use unknown::{UnknownVariable, unknown_variables};
 #[cfg(feature = "service")]
 pub use upstream::{QuotaScope, UpstreamConfig};

@@ -9,7 +9,7 @@ use tokio::{
     sync::oneshot,
     time::{Instant, sleep_until},
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{
     FAILED, USAGE, output,
@@ -35,6 +35,7 @@ pub async fn run(config: ServeConfig) -> Result<(), u8> {
     let hangups = Hangups::new();
     report_problems(&config).await?;
     if config.check {
+        report_unknown_variables()?;
         for warning in Server::warnings(&config) {
             output::note(&format_args!("warning: {warning}"));
         }
@@ -44,6 +45,9 @@ pub async fn run(config: ServeConfig) -> Result<(), u8> {
         .map_err(|error| output::fail(USAGE, &output::whole(&error)))?;
     let failed = |error| output::fail(FAILED, &error);
     let (mut signals, hangups) = (Signals::new().map_err(failed)?, hangups.map_err(failed)?);
+    for variable in config::unknown_variables() {
+        warn!(variable.name, nearest = variable.nearest, "an environment variable is no setting");
+    }
     let grace = config.limits.drain_grace;
     let workers = worker_runtime().map_err(failed)?;
     let (drain, draining) = oneshot::channel();
@@ -151,6 +155,16 @@ async fn report_problems(config: &ServeConfig) -> Result<(), u8> {
         output::fail(USAGE, problem);
     }
     if problems.is_empty() { Ok(()) } else { Err(USAGE) }
+}
+
+/// Reports the variables that look like settings and are none. They prevent nothing: `serve` only
+/// warns, so that an additional variable of a newer version does not stop an older one.
+fn report_unknown_variables() -> Result<(), u8> {
+    let unknown = config::unknown_variables();
+    for variable in &unknown {
+        output::fail(USAGE, variable);
+    }
+    if unknown.is_empty() { Ok(()) } else { Err(USAGE) }
 }
 
 /// Prints the effective configuration.

@@ -61,6 +61,10 @@ REFUSED = {
     ],
     "a drain without time": ["drain.delaySeconds=25"],
     "a misspelt value": ["replica=2"],
+    "a misspelt setting": ["settings.GOTOASSIST_UPSTREAM_RSP=5"],
+    "a setting of another value of the chart": ["settings.GOTOASSIST_UPSTREAM_RPS=5"],
+    "a secret in clear": ["settings.GOTOASSIST_RESUME_KEY=k"],
+    "a proxy's password in clear": ["settings.GOTOASSIST_UPSTREAM_PROXY=http://u:p@proxy:3128"],
 }
 
 

@@ -1,6 +1,7 @@
 //! Runs the real binary as an operator does: checks, limits, metrics, redaction.
 
 mod causes;
+mod chart;
 mod check;
 mod collector;
 mod descriptors;

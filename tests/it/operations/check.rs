@@ -1,7 +1,7 @@
 //! `serve --check`.
 
 use super::{binary, binary_after, run};
-use crate::kit::folder::Folder;
+use crate::kit::{folder::Folder, process::Serve};
 
 async fn check(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
     let mut command = binary(&[&["serve", "--check"], arguments].concat());
@@ -105,6 +105,26 @@ async fn a_value_that_cannot_be_read_is_one_line_wherever_it_comes_from() {
         assert!(stderr.starts_with("error: ") && stderr.contains(expected), "{expected}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
+}
+
+#[tokio::test]
+async fn a_variable_that_is_no_setting_fails_the_check_and_serve_warns() {
+    let misspelt = [("GOTOASSIST_UPSTREAM_RSP", "hush"), ("GOTOASSIST_CHECK", "true")];
+    let (status, stdout, stderr) = check(&[], &misspelt).await;
+    assert_eq!((status, stdout.as_str()), (2, ""), "{stderr}");
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+    assert!(stderr.contains("GOTOASSIST_CHECK") && !stderr.contains("hush"), "{stderr}");
+    let meant = "GOTOASSIST_UPSTREAM_RSP is no setting; did you mean GOTOASSIST_UPSTREAM_RPS?";
+    assert!(stderr.contains(meant), "{stderr}");
+    let (status, _, stderr) = check(&[], &[("GOTOASSIST_UPSTREAM_RSP", "")]).await;
+    assert_eq!((status, stderr.as_str()), (0, ""), "an empty variable is not set");
+
+    let serve = Serve::start_after("export GOTOASSIST_UPSTREAM_RSP=hush", &[]).await;
+    let log = serve.stop().await;
+    let mut lines = log.lines().filter(|line| line.contains("an environment variable is no setting"));
+    let line = lines.next().unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("WARN") && line.contains("GOTOASSIST_UPSTREAM_RPS"), "{line}");
+    assert!(lines.next().is_none() && !log.contains("hush"), "{log}");
 }
 
 #[tokio::test]
