@@ -5,6 +5,7 @@ pub mod connection;
 pub mod credential;
 pub mod failure;
 mod retry;
+mod unreachable;
 pub mod watch;
 pub mod watch_many;
 

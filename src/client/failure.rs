@@ -6,6 +6,7 @@ use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use super::unreachable;
 use crate::proto::code;
 
 /// A failed call.
@@ -66,17 +67,28 @@ impl From<Status> for Failure {
         // which tonic uses several codes.
         let (code, message) = match status.source() {
             Some(source) => {
-                (Code::Unavailable, format!("no connection to the service: {}", innermost(source)))
+                let why = unreachable::describe(source);
+                (Code::Unavailable, format!("no connection to the service: {why}"))
             }
-            None => (status.code(), status.message().to_owned()),
+            None => (status.code(), own_words(status.message())),
         };
+        let hints = hints(&details, &message);
         Self {
             code,
             message,
             reason: details.error_info().map(|info| info.reason.clone()),
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
-            hints: hints(&details),
+            hints,
         }
+    }
+}
+
+/// The message, or better words in place of those that tonic has for an answer that is not gRPC's.
+fn own_words(message: &str) -> String {
+    let not_grpc = "grpc-status header missing, mapped from HTTP status code ";
+    match message.strip_prefix(not_grpc) {
+        Some(status) => format!("no gRPC server answers at the address, but one of HTTP: {status}"),
+        None => message.to_owned(),
     }
 }
 
@@ -151,10 +163,20 @@ fn own(code: Code, message: String) -> Failure {
     Failure { code, message, reason: None, retry_after: None, hints: Vec::new() }
 }
 
-fn hints(details: &ErrorDetails) -> Vec<String> {
+/// A delay as people say it: in whole seconds, or in milliseconds if it is shorter than a second.
+pub fn rounded(delay: Duration) -> impl fmt::Display {
+    let milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+    humantime::format_duration(match milliseconds {
+        0..1_000 => Duration::from_millis(milliseconds),
+        _ => Duration::from_secs(milliseconds.saturating_add(500) / 1_000),
+    })
+}
+
+/// What the details say and the message does not.
+fn hints(details: &ErrorDetails, message: &str) -> Vec<String> {
     let mut hints = Vec::new();
     if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
-        hints.push(format!("try again in {}", humantime::format_duration(delay)));
+        hints.push(format!("try again in {}", rounded(delay)));
     }
     for violation in details.bad_request().iter().flat_map(|bad| &bad.field_violations) {
         hints.push(format!("{} {}", violation.field, violation.description));
@@ -170,5 +192,6 @@ fn hints(details: &ErrorDetails) -> Vec<String> {
     for link in details.help().iter().flat_map(|help| &help.links) {
         hints.push(format!("{}: {}", link.description, link.url));
     }
+    hints.retain(|hint| !message.contains(hint));
     hints
 }

@@ -9,6 +9,7 @@ use std::{
 
 use anstream::adapter::strip_str;
 use anstyle::Style;
+use clap::error::ErrorKind;
 use prost::Message;
 
 use super::{FAILED, UNREAD, USAGE, json, text};
@@ -68,10 +69,24 @@ pub fn format(chosen: Option<OutputFormat>) -> OutputFormat {
 /// Prints a failed call on stderr, and returns the exit status.
 pub fn failure(failure: &Failure) -> u8 {
     note(&format_args!("error: {failure}"));
-    for hint in &failure.hints {
+    for hint in failure.hints.iter().map(String::as_str).chain(flags(failure)) {
         note(&format_args!("  hint: {hint}"));
     }
     status(failure)
+}
+
+/// The flags that may help after a failed call.
+fn flags(failure: &Failure) -> Option<&'static str> {
+    match failure.reason.as_deref()? {
+        "CREDENTIAL_MISSING" | "CREDENTIAL_REJECTED" | "CALLER_NOT_AUTHENTICATED" => {
+            Some("--token-file, --token or --authorization sets the credential")
+        }
+        "CALLER_NOT_ALLOWED" => {
+            Some("--client-certificate-file and --client-key-file set the certificate")
+        }
+        "DEADLINE_EXCEEDED" => Some("--timeout sets how long the call may take"),
+        _ => None,
+    }
 }
 
 /// The exit status of a failed call.
@@ -91,12 +106,17 @@ pub fn note(text: &dyn Display) {
 }
 
 /// Prints the help or the version, if the user asked for it, or a command-line error as one line.
+/// Without any argument, the help goes to stderr.
 pub fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    note(&one_line(&error.render().to_string()));
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+    } else {
+        note(&one_line(&error.render().to_string()));
+    }
     ExitCode::from(USAGE)
 }
 
@@ -115,11 +135,12 @@ pub fn whole(error: &dyn Error) -> String {
     text
 }
 
-/// The message of clap without its paragraphs on usage.
+/// The message of clap without its last paragraph, which names `--help`.
 fn one_line(text: &str) -> String {
     let paragraphs = text
         .split("\n\n")
-        .filter(|paragraph| !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more"))
+        .filter(|paragraph| !paragraph.starts_with("For more"))
         .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
-    paragraphs.filter(|paragraph| !paragraph.is_empty()).collect::<Vec<_>>().join("; ")
+    let paragraphs = paragraphs.filter(|paragraph| !paragraph.is_empty());
+    paragraphs.collect::<Vec<_>>().join("; ").replace("; Usage: ", "; usage: ")
 }

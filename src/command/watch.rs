@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::{FAILED, USAGE, client, output, signal::Signals};
 use crate::{
-    client::{Client, Interruption, ResumingWatch, WatchMany},
+    client::{Client, Interruption, ResumingWatch, WatchMany, failure},
     clock::Clock,
     config::{OutputFormat, WatchConfig},
     proto::{
@@ -64,7 +64,9 @@ async fn watch_one(
         result = print(&mut watch, config) => result,
         status = until_stopped => Err(status),
     };
-    if result.is_err() && !watch.resume_token().is_empty() {
+    // A token that the user gave may be the reason for the failure.
+    let is_given = config.resume_token.as_deref() == Some(watch.resume_token());
+    if result.is_err() && !watch.resume_token().is_empty() && !is_given {
         output::note(&format_args!("to go on: --resume-token {}", watch.resume_token()));
     }
     result
@@ -89,10 +91,7 @@ async fn print(watch: &mut ResumingWatch, config: &WatchConfig) -> Result<(), u8
 /// What happened to a stream or a session, and when it goes on.
 fn interruption(interruption: &Interruption) -> String {
     let Interruption { failure, delay, .. } = interruption;
-    // Milliseconds are precise enough for a reader.
-    let delay = Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
-    let delay = humantime::format_duration(delay);
-    format!("interrupted: {failure}; resuming in {delay}")
+    format!("interrupted: {failure}; resuming in {}", failure::rounded(*delay))
 }
 
 async fn limit(time: Option<Duration>) {

@@ -1,6 +1,6 @@
 //! The settings of `get`, `sessions`, `links`, `watch` and `health`.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, ops::RangeInclusive, time::Duration};
 
 use clap::{Args, ValueEnum, value_parser};
 use humantime::parse_duration;
@@ -30,6 +30,9 @@ Exit status:
   141       the reader of the output is gone
 For one session: if the status is not 0, stderr has the resume token of the last message, if there
 was one.";
+
+/// The heartbeat intervals that the service allows.
+const HEARTBEATS: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_mins(5);
 
 /// Settings of `get`.
 #[derive(Args, Clone, Debug)]
@@ -178,7 +181,7 @@ pub struct WatchConfig {
 
     /// Longest time between two messages, from 5 s to 5 min. The service's default is 30 s. Lower
     /// it to notice a broken connection sooner
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = heartbeat)]
     pub heartbeat: Option<Duration>,
 
     /// How long the watch continues after the session's end, at most 24 h. Set it to see late notes
@@ -224,6 +227,15 @@ pub struct HealthConfig {
 #[expect(clippy::unnecessary_wraps, reason = "clap requires this signature")]
 fn resume_token(text: &str) -> Result<String, Infallible> {
     Ok(trimmed(text).to_owned())
+}
+
+/// The service would take the nearest interval that it allows, without a word.
+fn heartbeat(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(interval) if HEARTBEATS.contains(&interval) => Ok(interval),
+        Ok(_) => Err("must be from 5s to 5m".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn list_time(text: &str) -> Result<ListTime, &'static str> {

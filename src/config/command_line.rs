@@ -157,6 +157,20 @@ mod tests {
     }
 
     #[test]
+    fn every_value_has_a_name_in_capitals() {
+        let mut command = command();
+        command.build();
+        let shown = command.get_subcommands().filter(|command| command.get_name() != "help");
+        let shown = shown.flat_map(clap::Command::get_arguments);
+        for argument in shown.filter(|argument| !argument.is_hide_set()) {
+            let names = argument.get_value_names().into_iter().flatten();
+            let small = names.filter(|name| name.contains(char::is_lowercase)).count();
+            let takes_value = argument.get_action().takes_values();
+            assert!(small == 0 || !takes_value, "{argument}");
+        }
+    }
+
+    #[test]
     fn no_secret_is_shown() {
         let secrets = [
             "--client-secret",

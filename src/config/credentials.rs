@@ -26,7 +26,7 @@ pub enum Mode {
 #[command(next_help_heading = "Credentials")]
 pub struct CredentialsConfig {
     /// Which credential the service sends to GoToAssist
-    #[arg(long = "credentials", value_enum, default_value_t = Mode::Caller)]
+    #[arg(long = "credentials", value_name = "WHOSE", value_enum, default_value_t = Mode::Caller)]
     pub mode: Mode,
 
     /// OAuth client id of the service

@@ -35,10 +35,10 @@ pub enum Refusal {
     #[error("{0}")]
     Missing(&'static str),
     /// The credential is unknown: `UNAUTHENTICATED`, `CALLER_NOT_AUTHENTICATED`.
-    #[error("this service does not know the bearer token")]
+    #[error("this service does not know the bearer token: ask its operator for one")]
     Rejected,
     /// The caller is known but not allowed: `PERMISSION_DENIED`, `CALLER_NOT_ALLOWED`.
-    #[error("no name in the client certificate may call this service")]
+    #[error("no name in the client certificate may call this service: ask its operator")]
     NotAllowed,
 }
 

@@ -32,6 +32,16 @@ const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
 const STREAM_ROTATED: &str = "STREAM_ROTATED";
 const SERVER_DRAINING: &str = "SERVER_DRAINING";
 
+/// For a caller: where to get a credential.
+const CREDENTIAL_HELP: (&str, &str) = (
+    "How GoToAssist credentials are obtained",
+    "https://developer.goto.com/guides/HowTos/03_HOW_accessToken/",
+);
+
+/// For the administrator of the account: where to give the service's user a seat.
+const SEAT_HELP: (&str, &str) =
+    ("Where an administrator of the account gives a user a seat", "https://admin.goto.com/");
+
 /// Whether this is the reason of a planned end. After a planned end the client reconnects. Nothing
 /// has failed.
 pub fn is_planned(reason: &str) -> bool {
@@ -107,7 +117,7 @@ pub fn of_caller(why: caller::Refusal, vendor_credentials: bool) -> Status {
     };
     let mut refusal = Refusal::new(code, reason, &why.to_string());
     if vendor_credentials {
-        refusal.help();
+        refusal.help(CREDENTIAL_HELP);
     }
     refusal.into_status()
 }
@@ -306,8 +316,12 @@ impl Refusal {
             | Kind::CredentialUnavailable => {
                 self.retry_after(error.retry_after.unwrap_or(RETRY_SOON))
             }
-            Kind::CredentialRejected | Kind::NoSeat => {
-                self.help();
+            Kind::CredentialRejected => {
+                self.help(CREDENTIAL_HELP);
+                self
+            }
+            Kind::NoSeat => {
+                self.help(SEAT_HELP);
                 self
             }
             Kind::RejectedArgument
@@ -328,11 +342,8 @@ impl Refusal {
         self.details.add_quota_failure_violation("upstream", description);
     }
 
-    fn help(&mut self) {
-        self.details.add_help_link(
-            "How GoToAssist credentials are obtained",
-            "https://developer.goto.com/guides/HowTos/03_HOW_accessToken/",
-        );
+    fn help(&mut self, (description, url): (&str, &str)) {
+        self.details.add_help_link(description, url);
     }
 
     fn retry_after(mut self, delay: Duration) -> Self {

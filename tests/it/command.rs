@@ -1,6 +1,7 @@
 //! The real binary on the command line and in scripts.
 
 mod input;
+mod words;
 mod watch_many;
 
 use std::time::Duration;

@@ -284,7 +284,9 @@ async fn a_service_without_a_seat_is_denied_and_helped_after_one_refresh() {
         let expected = (Code::PermissionDenied, "NO_REMOTE_SUPPORT_SEAT", DOMAIN);
         assert_eq!((status.code(), &*info.reason, &*info.domain), expected, "{method}");
         assert_eq!(info.metadata.get("http_status").map(String::as_str), Some("401"), "{method}");
-        assert!(!status.get_details_help().unwrap().links.is_empty());
+        // The caller can do nothing. An administrator of the account can.
+        let help = status.get_details_help().unwrap();
+        assert_eq!(help.links[0].url, "https://admin.goto.com/", "{method}");
         says_nothing_of_the_vendors(&status);
         if method == "GetSession" {
             assert_eq!(harness.vendor.counters().token_requests, 2, "one refresh");

@@ -137,6 +137,8 @@ async fn a_caller_whom_this_service_does_not_know_is_told_apart() {
             let info = status.get_details_error_info().unwrap();
             assert_eq!((status.code(), &*info.reason), (Code::Unauthenticated, expected));
             assert!(status.get_details_help().is_none(), "{status:?}");
+            let is_told = status.message().contains("ask its operator");
+            assert_eq!(is_told, expected == "CALLER_NOT_AUTHENTICATED", "{status:?}");
         }
     }
     assert_eq!(harness.vendor.counters().requests, 0);
