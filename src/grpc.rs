@@ -8,6 +8,7 @@ pub mod methods;
 mod metric;
 pub mod page_token;
 pub mod peer;
+pub mod reason;
 pub mod resume_token;
 mod seal;
 pub mod session;

@@ -1,7 +1,7 @@
 //! The metrics of callbacks.
 
 use metrics::{counter, describe_counter};
-use strum::IntoStaticStr;
+use strum::{IntoStaticStr, VariantNames};
 
 use super::pace::Offer;
 
@@ -9,7 +9,7 @@ const CALLBACKS: &str = "gotoassist_callbacks_total";
 const OLDER_SECRET: &str = "gotoassist_callbacks_with_older_secret_total";
 
 /// The result of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum CallbackResult {
     /// It wakes the polls of a session, at once or at the session's turn.
@@ -46,6 +46,11 @@ impl From<Offer> for CallbackResult {
 pub(super) fn describe() {
     describe_counter!(CALLBACKS, "Requests at the endpoint for callbacks, by result");
     describe_counter!(OLDER_SECRET, "Callbacks with a secret that is not the newest");
+    // Otherwise no alert would see the first event.
+    for result in CallbackResult::VARIANTS {
+        counter!(CALLBACKS, "result" => *result).increment(0);
+    }
+    counter!(OLDER_SECRET).increment(0);
 }
 
 pub(super) fn count(result: CallbackResult) {

@@ -71,6 +71,7 @@ impl TokenSource {
         place: Option<Arc<dyn Place>>,
     ) -> Option<Self> {
         let endpoint = Arc::new(TokenEndpoint::new(config, http, place)?);
+        state::begin_at_zero();
         let (state, changes) = watch::channel(TokenState::new(Instant::now()));
         let shared = Arc::new(Shared { state, endpoint: Arc::clone(&endpoint) });
         let refresh = move || Arc::clone(&endpoint).refresh();

@@ -6,8 +6,10 @@ use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
+use strum::VariantNames as _;
+
 use super::{Overview, hint::HintSource, poll_result::PollResult};
-use crate::model::Status;
+use crate::{model::Status, wire::Kind};
 
 const POLLS: &str = "gotoassist_polls_total";
 const RUNNING_POLLS: &str = "gotoassist_polls";
@@ -19,6 +21,12 @@ const CHANGES: &str = "gotoassist_status_changes_total";
 const CHANGE_AGE: &str = "gotoassist_status_change_age_seconds";
 const LISTED_POLLS: &str = "gotoassist_listed_polls";
 const SWEEPS: &str = "gotoassist_sweeps_total";
+
+/// The `found_by` of a change that no hint announced.
+const WITHOUT_HINT: &str = "poll";
+/// The results of a reading of the list, besides errors.
+pub(super) const SWEPT: &str = "ok";
+pub(super) const UNRELIABLE: &str = "unreliable";
 
 /// Describes the metrics. Has no effect before a recorder is installed.
 pub(super) fn describe() {
@@ -39,6 +47,23 @@ pub(super) fn describe() {
     describe_gauge!(LISTED_POLLS, "Polled sessions that GoToAssist's list of sessions shows");
     describe_counter!(SWEEPS, "Readings of GoToAssist's list of sessions, by result");
     describe_gauge!(STALE_WATCHES, "Open watches whose session is stale because GoToAssist fails");
+    begin_at_zero();
+}
+
+/// Creates the series of all known labels, so that an alert sees the first event too.
+fn begin_at_zero() {
+    for result in PollResult::VARIANTS {
+        counter!(POLLS, "result" => *result).increment(0);
+    }
+    for source in HintSource::ALL {
+        counter!(HINTS, "source" => source.name()).increment(0);
+        counter!(HINT_HITS, "source" => source.name()).increment(0);
+        counter!(CHANGES, "found_by" => source.name()).increment(0);
+    }
+    counter!(CHANGES, "found_by" => WITHOUT_HINT).increment(0);
+    for result in [SWEPT, UNRELIABLE].iter().chain(Kind::VARIANTS) {
+        counter!(SWEEPS, "result" => *result).increment(0);
+    }
 }
 
 pub(super) fn count_hint(source: HintSource) {
@@ -54,7 +79,7 @@ pub(super) fn count_served_hint(source: HintSource, has_changed: bool) {
 
 /// Counts a change of status by what made the poll find it.
 pub(super) fn count_change(hinted_by: Option<HintSource>, age: Option<Duration>) {
-    let found_by = hinted_by.map_or("poll", HintSource::name);
+    let found_by = hinted_by.map_or(WITHOUT_HINT, HintSource::name);
     counter!(CHANGES, "found_by" => found_by).increment(1);
     if let Some(age) = age {
         histogram!(CHANGE_AGE, "found_by" => found_by).record(age);

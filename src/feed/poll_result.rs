@@ -1,6 +1,6 @@
 //! What an answer or an error means to a poll.
 
-use strum::IntoStaticStr;
+use strum::{IntoStaticStr, VariantNames};
 
 use crate::{
     model::Absence,
@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The result of a poll.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum PollResult {
     /// The session is the same.

@@ -92,7 +92,7 @@ impl Failure {
     fn name(&self) -> &'static str {
         match self {
             Self::Unanswered(error) => error.kind.name(),
-            Self::Unreliable => "unreliable",
+            Self::Unreliable => metric::UNRELIABLE,
         }
     }
 }
@@ -126,7 +126,7 @@ impl Sweeper {
             asked_at = began_at;
             let pause = match result {
                 Ok(bytes) => {
-                    metric::count_sweep("ok");
+                    metric::count_sweep(metric::SWEPT);
                     failures = 0;
                     cost = Cost::of(bytes, began_at.elapsed());
                     cost.interval()

@@ -2,6 +2,8 @@
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
+use strum::VariantNames as _;
+
 use super::{account::AccountError, lease::Standing};
 
 const JOINED: &str = "gotoassist_fleet_joined";
@@ -20,6 +22,10 @@ pub(super) fn describe() {
         "Requests per second to GoToAssist of this replica while it is alone"
     );
     describe_counter!(FAILURES, "Questions to Redis that got no answer, by cause");
+    // Otherwise no alert would see the first event.
+    for cause in AccountError::VARIANTS {
+        counter!(FAILURES, "cause" => *cause).increment(0);
+    }
 }
 
 pub(super) fn set_gauges(standing: &Standing) {

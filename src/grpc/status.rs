@@ -12,6 +12,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use super::{
     caller,
     page_token::InvalidPageToken,
+    reason::Reason,
     resume_token::{Decoded, InvalidToken},
 };
 use crate::{model::SessionId, wire, wire::Kind};
@@ -25,13 +26,6 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// The retry delay if nothing else sets one.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
-/// The reason for a deadline that has passed, whichever part of the service notices it.
-const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
-
-/// The reasons of planned ends.
-const STREAM_ROTATED: &str = "STREAM_ROTATED";
-const SERVER_DRAINING: &str = "SERVER_DRAINING";
-
 /// For a caller: where to get a credential.
 const CREDENTIAL_HELP: (&str, &str) = (
     "How GoToAssist credentials are obtained",
@@ -42,15 +36,9 @@ const CREDENTIAL_HELP: (&str, &str) = (
 const SEAT_HELP: (&str, &str) =
     ("Where an administrator of the account gives a user a seat", "https://admin.goto.com/");
 
-/// Whether this is the reason of a planned end. After a planned end the client reconnects. Nothing
-/// has failed.
-pub fn is_planned(reason: &str) -> bool {
-    [STREAM_ROTATED, SERVER_DRAINING].contains(&reason)
-}
-
 /// Converts an error of a request for a session.
 pub fn of_session(error: &wire::Error, session: &SessionId) -> Status {
-    let mut refusal = Refusal::of(error, "SESSION_NOT_FOUND");
+    let mut refusal = Refusal::of(error, Reason::SessionNotFound);
     if error.kind == Kind::NotFound {
         refusal.details.set_resource_info(
             "gotoassist.remotesupport.v1.Session",
@@ -64,18 +52,18 @@ pub fn of_session(error: &wire::Error, session: &SessionId) -> Status {
 
 /// Converts an error of a request for the list of sessions.
 pub fn of_session_list(error: &wire::Error) -> Status {
-    Refusal::of(error, "SESSION_LIST_NOT_FOUND").into_status()
+    Refusal::of(error, Reason::SessionListNotFound).into_status()
 }
 
 /// The operator has turned the list of sessions off.
 pub fn session_list_off() -> Status {
     let message = "this service does not read the list of sessions";
-    Refusal::new(Code::Unimplemented, "SESSION_LIST_OFF", message).into_status()
+    Refusal::new(Code::Unimplemented, Reason::SessionListOff, message).into_status()
 }
 
 /// Converts an error of a request for the links of a domain.
 pub fn of_system_links(error: &wire::Error) -> Status {
-    Refusal::of(error, "SYSTEM_LINKS_NOT_FOUND").into_status()
+    Refusal::of(error, Reason::SystemLinksNotFound).into_status()
 }
 
 /// Returns the parsed value, or refuses the argument `field`.
@@ -86,22 +74,22 @@ pub fn checked<T>(field: &str, parsed: Result<T, impl Display>) -> Result<T, Sta
 /// Refuses an argument. Nothing was sent to the vendor.
 pub fn invalid(field: &str, description: &str) -> Status {
     let mut refusal =
-        Refusal::new(Code::InvalidArgument, "ARGUMENT_INVALID", &format!("{field} {description}"));
+        Refusal::new(Code::InvalidArgument, Reason::ArgumentInvalid, &format!("{field} {description}"));
     refusal.details.add_bad_request_violation(field, description);
     refusal.into_status()
 }
 
 /// Returns the decoded resume token, or refuses it.
 pub fn checked_token(decoded: Result<Decoded, InvalidToken>) -> Result<Decoded, Status> {
-    decoded.map_err(|error| invalid_token("resume_token", "RESUME_TOKEN_INVALID", &error))
+    decoded.map_err(|error| invalid_token("resume_token", Reason::ResumeTokenInvalid, &error))
 }
 
 /// Returns the decoded page token, or refuses it.
 pub fn checked_page_token<T>(decoded: Result<T, InvalidPageToken>) -> Result<T, Status> {
-    decoded.map_err(|error| invalid_token("page_token", "PAGE_TOKEN_INVALID", &error))
+    decoded.map_err(|error| invalid_token("page_token", Reason::PageTokenInvalid, &error))
 }
 
-fn invalid_token(field: &str, reason: &str, error: &dyn Display) -> Status {
+fn invalid_token(field: &str, reason: Reason, error: &dyn Display) -> Status {
     let mut refusal = Refusal::new(Code::InvalidArgument, reason, &format!("{field} {error}"));
     refusal.details.add_bad_request_violation(field, error.to_string());
     refusal.into_status()
@@ -111,9 +99,9 @@ fn invalid_token(field: &str, reason: &str, error: &dyn Display) -> Status {
 /// error links to a page that explains how to get one.
 pub fn of_caller(why: caller::Refusal, vendor_credentials: bool) -> Status {
     let (code, reason) = match why {
-        caller::Refusal::Missing(_) => (Code::Unauthenticated, "CREDENTIAL_MISSING"),
-        caller::Refusal::Rejected => (Code::Unauthenticated, "CALLER_NOT_AUTHENTICATED"),
-        caller::Refusal::NotAllowed => (Code::PermissionDenied, "CALLER_NOT_ALLOWED"),
+        caller::Refusal::Missing(_) => (Code::Unauthenticated, Reason::CredentialMissing),
+        caller::Refusal::Rejected => (Code::Unauthenticated, Reason::CallerNotAuthenticated),
+        caller::Refusal::NotAllowed => (Code::PermissionDenied, Reason::CallerNotAllowed),
     };
     let mut refusal = Refusal::new(code, reason, &why.to_string());
     if vendor_credentials {
@@ -125,25 +113,25 @@ pub fn of_caller(why: caller::Refusal, vendor_credentials: bool) -> Status {
 /// A health check asked for a service that this server does not have.
 pub fn unknown_service() -> Status {
     let message = "this server does not know the service";
-    Refusal::new(Code::NotFound, "SERVICE_UNKNOWN", message).into_status()
+    Refusal::new(Code::NotFound, Reason::ServiceUnknown, message).into_status()
 }
 
 /// The service has a bug.
 pub fn failed() -> Status {
     let message = "the service failed because of a bug";
-    Refusal::new(Code::Internal, "SERVICE_FAILED", message).into_status()
+    Refusal::new(Code::Internal, Reason::ServiceFailed, message).into_status()
 }
 
 /// The deadline of the call has passed, either its own or the default one.
 pub fn deadline_exceeded() -> Status {
     let message = "the deadline of the call has passed";
-    Refusal::new(Code::DeadlineExceeded, DEADLINE_EXCEEDED, message).into_status()
+    Refusal::new(Code::DeadlineExceeded, Reason::DeadlineExceeded, message).into_status()
 }
 
 /// The stream has reached its maximum age.
 pub fn stream_rotated() -> Status {
     let message = "the stream has reached its maximum age; reconnect with the resume token";
-    Refusal::new(Code::Unavailable, STREAM_ROTATED, message)
+    Refusal::new(Code::Unavailable, Reason::StreamRotated, message)
         .retry_after(jittered(Duration::from_millis(100)))
         .into_status()
 }
@@ -159,7 +147,7 @@ pub fn draining_incomplete() -> Status {
 }
 
 fn shutting_down(message: &str) -> Status {
-    Refusal::new(Code::Unavailable, SERVER_DRAINING, message)
+    Refusal::new(Code::Unavailable, Reason::ServerDraining, message)
         .retry_after(jittered(Duration::from_millis(500)))
         .into_status()
 }
@@ -167,7 +155,7 @@ fn shutting_down(message: &str) -> Status {
 /// The watcher is a slow consumer: it did not read its messages in time.
 pub fn slow_watcher() -> Status {
     let message = "the watcher read its messages too slowly; reconnect with the resume token";
-    Refusal::new(Code::ResourceExhausted, "SLOW_WATCHER", message)
+    Refusal::new(Code::ResourceExhausted, Reason::SlowWatcher, message)
         .retry_after(RETRY_SOON)
         .into_status()
 }
@@ -191,7 +179,7 @@ pub fn too_many_calls(whose: &str) -> Status {
 }
 
 fn overloaded(message: &str, subject: &str) -> Status {
-    let mut refusal = Refusal::new(Code::ResourceExhausted, "OVERLOADED", message);
+    let mut refusal = Refusal::new(Code::ResourceExhausted, Reason::Overloaded, message);
     refusal.details.add_quota_failure_violation(subject, "the limit is reached");
     refusal.retry_after(jittered(RETRY_SOON)).pushed_back().into_status()
 }
@@ -200,37 +188,37 @@ fn overloaded(message: &str, subject: &str) -> Status {
 /// `OUT_OF_RANGE`.)
 pub fn message_too_large() -> Status {
     let message = "the message is larger than this service allows";
-    Refusal::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message).into_status()
+    Refusal::new(Code::ResourceExhausted, Reason::MessageTooLarge, message).into_status()
 }
 
 /// The metadata of the call is larger than `--max-header-list` allows.
 pub fn headers_too_large() -> Status {
     let message = "the metadata of the call is larger than this service allows";
-    Refusal::new(Code::InvalidArgument, "HEADERS_TOO_LARGE", message).into_status()
+    Refusal::new(Code::InvalidArgument, Reason::HeadersTooLarge, message).into_status()
 }
 
 /// The request is not a gRPC request. (The HTTP status is 415.)
 pub fn content_type_unsupported() -> Status {
     let message = "the content-type must be application/grpc";
-    Refusal::new(Code::InvalidArgument, "CONTENT_TYPE_UNSUPPORTED", message).into_status()
+    Refusal::new(Code::InvalidArgument, Reason::ContentTypeUnsupported, message).into_status()
 }
 
 /// The method or its service does not exist.
 pub fn method_unknown() -> Status {
     let message = "this server has no such method";
-    Refusal::new(Code::Unimplemented, "METHOD_UNKNOWN", message).into_status()
+    Refusal::new(Code::Unimplemented, Reason::MethodUnknown, message).into_status()
 }
 
 /// The service does not support the compression of the request message.
 pub fn encoding_unsupported() -> Status {
     let message = "this server does not support this grpc-encoding";
-    Refusal::new(Code::Unimplemented, "ENCODING_UNSUPPORTED", message).into_status()
+    Refusal::new(Code::Unimplemented, Reason::EncodingUnsupported, message).into_status()
 }
 
 /// The request message cannot be decoded. (gRPC prescribes the code.)
 pub fn message_malformed() -> Status {
     let message = "the message cannot be decoded";
-    Refusal::new(Code::Internal, "MESSAGE_MALFORMED", message).into_status()
+    Refusal::new(Code::Internal, Reason::MessageMalformed, message).into_status()
 }
 
 /// Converts a status to a message, for use inside other messages.
@@ -252,41 +240,41 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn new(code: Code, reason: &str, message: &str) -> Self {
+    fn new(code: Code, reason: Reason, message: &str) -> Self {
         let details =
-            ErrorDetails::with_error_info(reason, DOMAIN, std::collections::HashMap::new());
+            ErrorDetails::with_error_info(reason.name(), DOMAIN, std::collections::HashMap::new());
         Self { code, message: message.to_owned(), details, retry_after: None, has_pushback: false }
     }
 
     /// The table of errors. Each method has its own reason for `NOT_FOUND`.
-    fn of(error: &wire::Error, not_found: &str) -> Self {
+    fn of(error: &wire::Error, not_found: Reason) -> Self {
         let (code, reason) = match error.kind {
-            Kind::RejectedArgument => (Code::InvalidArgument, "UPSTREAM_REJECTED_ARGUMENT"),
-            Kind::CredentialRejected => (Code::Unauthenticated, "CREDENTIAL_REJECTED"),
-            Kind::NoSeat => (Code::PermissionDenied, "NO_REMOTE_SUPPORT_SEAT"),
-            Kind::PermissionDenied => (Code::PermissionDenied, "UPSTREAM_PERMISSION_DENIED"),
+            Kind::RejectedArgument => (Code::InvalidArgument, Reason::UpstreamRejectedArgument),
+            Kind::CredentialRejected => (Code::Unauthenticated, Reason::CredentialRejected),
+            Kind::NoSeat => (Code::PermissionDenied, Reason::NoRemoteSupportSeat),
+            Kind::PermissionDenied => (Code::PermissionDenied, Reason::UpstreamPermissionDenied),
             Kind::NotFound => (Code::NotFound, not_found),
-            Kind::MethodNotSupported => (Code::Unimplemented, "UPSTREAM_METHOD_NOT_SUPPORTED"),
-            Kind::Conflict => (Code::Aborted, "UPSTREAM_CONFLICT"),
-            Kind::PreconditionFailed => (Code::FailedPrecondition, "UPSTREAM_PRECONDITION_FAILED"),
-            Kind::RateLimited => (Code::ResourceExhausted, "UPSTREAM_RATE_LIMITED"),
-            Kind::Internal => (Code::Internal, "UPSTREAM_INTERNAL"),
-            Kind::Unavailable => (Code::Unavailable, "UPSTREAM_UNAVAILABLE"),
-            Kind::Timeout => (Code::Unavailable, "UPSTREAM_TIMEOUT"),
-            Kind::ConnectFailed => (Code::Unavailable, "UPSTREAM_CONNECT_FAILED"),
-            Kind::Redirect => (Code::Internal, "UPSTREAM_REDIRECT"),
-            Kind::Malformed => (Code::Internal, "UPSTREAM_MALFORMED_RESPONSE"),
-            Kind::UnexpectedStatus => (Code::Unknown, "UPSTREAM_UNEXPECTED_STATUS"),
-            Kind::DeadlineExceeded => (Code::DeadlineExceeded, DEADLINE_EXCEEDED),
-            Kind::QuotaExhausted => (Code::ResourceExhausted, "QUOTA_EXHAUSTED"),
-            Kind::CredentialUnavailable => (Code::Unavailable, "SERVICE_CREDENTIAL_UNAVAILABLE"),
+            Kind::MethodNotSupported => (Code::Unimplemented, Reason::UpstreamMethodNotSupported),
+            Kind::Conflict => (Code::Aborted, Reason::UpstreamConflict),
+            Kind::PreconditionFailed => (Code::FailedPrecondition, Reason::UpstreamPreconditionFailed),
+            Kind::RateLimited => (Code::ResourceExhausted, Reason::UpstreamRateLimited),
+            Kind::Internal => (Code::Internal, Reason::UpstreamInternal),
+            Kind::Unavailable => (Code::Unavailable, Reason::UpstreamUnavailable),
+            Kind::Timeout => (Code::Unavailable, Reason::UpstreamTimeout),
+            Kind::ConnectFailed => (Code::Unavailable, Reason::UpstreamConnectFailed),
+            Kind::Redirect => (Code::Internal, Reason::UpstreamRedirect),
+            Kind::Malformed => (Code::Internal, Reason::UpstreamMalformedResponse),
+            Kind::UnexpectedStatus => (Code::Unknown, Reason::UpstreamUnexpectedStatus),
+            Kind::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
+            Kind::QuotaExhausted => (Code::ResourceExhausted, Reason::QuotaExhausted),
+            Kind::CredentialUnavailable => (Code::Unavailable, Reason::ServiceCredentialUnavailable),
         };
         let mut refusal = Self::new(code, reason, &error.to_string());
         refusal.describe_answer(error, reason);
         refusal.describe_remedy(error)
     }
 
-    fn describe_answer(&mut self, error: &wire::Error, reason: &str) {
+    fn describe_answer(&mut self, error: &wire::Error, reason: Reason) {
         let metadata = [
             ("http_status", error.http_status.map(|status| status.to_string())),
             ("upstream_code", error.upstream_code.clone()),
@@ -297,7 +285,7 @@ impl Refusal {
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value?)))
             .collect();
-        self.details.set_error_info(reason, DOMAIN, metadata);
+        self.details.set_error_info(reason.name(), DOMAIN, metadata);
     }
 
     fn describe_remedy(mut self, error: &wire::Error) -> Self {

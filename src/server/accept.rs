@@ -12,7 +12,7 @@ use tracing::warn;
 use super::{
     call::Calls,
     connection::{Connection, Received},
-    gate::{Gate, count_cut},
+    gate::{Cut, Gate, count_cut},
     http1, http2,
     listen::{Listener, Socket},
     metric,
@@ -62,7 +62,7 @@ impl Acceptor {
                             drop(permit);
                         });
                     }
-                    None => count_cut("too_many"),
+                    None => count_cut(Cut::TooMany),
                 },
             }
         }
@@ -77,7 +77,7 @@ impl Acceptor {
         tokio::select! {
             () = self.handshake_and_serve(socket, peer, &received, &resets) => {}
             cause = self.cut(&received) => count_cut(cause),
-            () = resets.exceeded() => count_cut("resets"),
+            () = resets.exceeded() => count_cut(Cut::Resets),
         }
     }
 
@@ -96,14 +96,14 @@ impl Acceptor {
                     let peer = peer.with_certificates(certificates.unwrap_or_default());
                     (Either::Right(Box::new(stream)), peer)
                 }
-                Err(_) => return count_cut("tls_handshake_failed"),
+                Err(_) => return count_cut(Cut::TlsHandshakeFailed),
             },
         };
         let mut stream = Connection::new(stream, received.clone());
         match stream.speaks_http1().await {
             Ok(false) => {}
             Ok(true) => {
-                count_cut("http1");
+                count_cut(Cut::Http1);
                 return http1::refuse(stream).await;
             }
             Err(_) => return,
@@ -115,16 +115,16 @@ impl Acceptor {
     /// Waits until the connection must be cut, and returns the cause. hyper does not end a
     /// connection that never sends its preface, not even in a graceful shutdown
     /// (hyperium/hyper#4170).
-    async fn cut(&self, received: &Received) -> &'static str {
+    async fn cut(&self, received: &Received) -> Cut {
         tokio::select! {
-            () = self.gate.kill.cancelled() => return "killed",
-            () = self.gate.drain.cancelled() => if !received.has_preface() { return "drained" },
+            () = self.gate.kill.cancelled() => return Cut::Killed,
+            () = self.gate.drain.cancelled() => if !received.has_preface() { return Cut::Drained },
             () = sleep(self.handshake_timeout) => if !received.has_preface() {
-                return "handshake_timeout"
+                return Cut::HandshakeTimeout
             },
         }
         self.gate.kill.cancelled().await;
-        "killed"
+        Cut::Killed
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use strum::{IntoStaticStr, VariantArray};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -64,7 +65,32 @@ impl Drop for Permit {
     }
 }
 
+/// Why the server cut a connection. docs/runbook.md explains each cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(super) enum Cut {
+    Dead,
+    Drained,
+    HandshakeTimeout,
+    Http1,
+    Killed,
+    Resets,
+    TlsHandshakeFailed,
+    TooMany,
+    TooOld,
+}
+
+impl Cut {
+    /// All causes.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// Counts a connection that the server cut.
-pub(super) fn count_cut(cause: &'static str) {
-    metrics::counter!(metric::CONNECTIONS_CUT, "cause" => cause).increment(1);
+pub(super) fn count_cut(cause: Cut) {
+    metrics::counter!(metric::CONNECTIONS_CUT, "cause" => cause.name()).increment(1);
 }

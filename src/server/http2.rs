@@ -18,7 +18,7 @@ use tower::Service as _;
 use tracing::debug;
 
 use super::{
-    call::Calls, connection, connection::Received, gate::count_cut, request_body::RequestBody,
+    call::Calls, connection, connection::Received, gate::{Cut, count_cut}, request_body::RequestBody,
     resets::Resets,
 };
 use crate::grpc::peer::Peer;
@@ -98,14 +98,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection<'_, S> {
         if is_rotated {
             match timeout(settings.age_grace, http2).await {
                 Ok(ended) => log_end(&ended),
-                Err(_) => count_cut("too_old"),
+                Err(_) => count_cut(Cut::TooOld),
             }
             return;
         }
         // A graceful shutdown waits for the answer to its ping. A dead client sends none.
         match timeout(ANSWER_LIMIT, http2.as_mut()).await {
             Ok(ended) => log_end(&ended),
-            Err(_) if received.bytes() == received_before => count_cut("dead"),
+            Err(_) if received.bytes() == received_before => count_cut(Cut::Dead),
             Err(_) => log_end(&http2.await),
         }
     }

@@ -123,11 +123,11 @@ impl Tls {
                 Ok(false) => continue,
                 Ok(true) => {
                     info!("certificates reloaded");
-                    "loaded"
+                    metric::LOADED
                 }
                 Err(ref error) => {
                     warn!(error = error as &dyn std::error::Error, "certificates not reloaded");
-                    "broken"
+                    metric::BROKEN
                 }
             };
             metrics::counter!(metric::CERTIFICATE_RELOADS, "result" => result).increment(1);

@@ -125,7 +125,7 @@ impl SpanProcessor for Bounded {
             self.inner.on_end(span);
         } else {
             self.queued.fetch_sub(1, Ordering::Relaxed);
-            metric::count("dropped", 1);
+            metric::count(metric::DROPPED, 1);
         }
     }
 
@@ -160,7 +160,7 @@ impl<E: sdk::SpanExporter> sdk::SpanExporter for Counting<E> {
         let spans = batch.len();
         let result = self.inner.export(batch).await;
         self.queued.fetch_sub(spans, Ordering::Relaxed);
-        metric::count(if result.is_ok() { "exported" } else { "failed" }, spans);
+        metric::count(if result.is_ok() { metric::EXPORTED } else { metric::FAILED }, spans);
         let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
         match &result {
             Err(error) if !was_failing => warn!(%error, "the collector takes no spans"),

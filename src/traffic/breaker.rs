@@ -25,6 +25,8 @@ use crate::{
 use circuit::Rule;
 use table::Table;
 
+pub(super) use table::CIRCUITS;
+
 /// This many different sessions must fail before the circuit of their credential opens.
 const SESSIONS_TO_OPEN: usize = 3;
 

@@ -5,10 +5,12 @@ use metrics::{
     Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
+use strum::VariantNames as _;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
+    breaker,
     quota::{self, Class},
     stats::CallStats,
 };
@@ -70,6 +72,22 @@ pub(super) fn describe() {
     describe_gauge!(QUOTA_USED, "Requests to GoToAssist in the latest second");
     describe_gauge!(QUOTA_WAITING, "Requests that wait for the quota, by class");
     describe_gauge!(UPSTREAM_UP, "1 if GoToAssist answers as it should, else 0");
+    begin_at_zero();
+}
+
+/// Creates the series of all known labels, so that an alert sees the first event too.
+fn begin_at_zero() {
+    for cause in ConnectionFailure::VARIANTS {
+        counter!(CONNECTION_FAILURES, "cause" => *cause).increment(0);
+    }
+    for call in Name::VARIANTS {
+        counter!(RETRIES, "call" => *call).increment(0);
+    }
+    for circuit in breaker::CIRCUITS {
+        counter!(BREAKER_REFUSALS, "circuit" => circuit).increment(0);
+    }
+    counter!(FINISHED_CACHE_HITS).increment(0);
+    counter!(SHARED_REQUESTS).increment(0);
 }
 
 /// Brings the gauges up to date.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use strum::IntoStaticStr;
+use strum::{IntoStaticStr, VariantNames};
 
 use crate::{
     model::{ListWindow, Session, SessionId, SystemDomain, SystemLink, validator},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The endpoints.
-#[derive(Clone, Copy, Debug, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Name {
     Session,

@@ -227,6 +227,19 @@ def test_without_a_secret_no_port_is_open_for_callbacks(values):
     assert "callback" not in json.dumps(render(values))
 
 
+def test_alerts_are_those_for_any_prometheus_and_lead_to_a_runbook():
+    [resource] = of_kind("PrometheusRule", "values-operations.yaml")
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/rules.yaml").read_text())
+    assert resource["spec"] == rules
+    settings = ("prometheusRule.runbookBaseUrl=https://git.example.org/main/",)
+    resources = render("values-operations.yaml", settings=settings)
+    [resource] = [each for each in resources if each["kind"] == "PrometheusRule"]
+    found = [rule for group in resource["spec"]["groups"] for rule in group["rules"]]
+    links = [rule["annotations"]["runbook_url"] for rule in found if "alert" in rule]
+    assert links
+    assert all(link.startswith("https://git.example.org/main/docs/runbook.md#") for link in links)
+
+
 def test_lint():
     helm("lint", "--strict", CHART).expect(0)
 

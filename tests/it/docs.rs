@@ -52,24 +52,49 @@ fn every_page_that_the_source_names_exists() {
 #[test]
 fn every_alert_has_a_row_and_leads_to_the_runbook() {
     let page = fs::read_to_string(root().join("docs/alerts.md")).unwrap();
-    for file in [
-        "deploy/prometheus/rules.yaml",
-        "deploy/helm/gotoassist-grpc/templates/prometheusrule.yaml",
-    ] {
-        let rules = fs::read_to_string(root().join(file)).unwrap();
-        let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
-        assert!(alerts.len() > 5, "{file}");
-        for alert in alerts {
-            let name = alert.lines().next().unwrap();
-            let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` | ")));
-            let row = row.unwrap_or_else(|| panic!("{name} has no row"));
-            let links = links(row);
-            assert!(links.iter().any(|link| link.starts_with("runbook.md#")), "{name}: {links:?}");
-            let runbook = alert.split("runbook: ").nth(1).and_then(|rest| rest.lines().next());
-            let runbook = runbook.unwrap_or_else(|| panic!("{name} has no runbook in {file}"));
-            assert!(resolves(&root().join("page.md"), runbook), "{name}: {runbook}");
-        }
+    let rules = fs::read_to_string(root().join("deploy/prometheus/rules.yaml")).unwrap();
+    let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
+    assert!(alerts.len() > 15, "{alerts:?}");
+    for alert in &alerts {
+        let name = alert.lines().next().unwrap();
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` | ")));
+        let row = row.unwrap_or_else(|| panic!("{name} has no row"));
+        let severity = alert.split("severity: ").nth(1).unwrap().split('}').next().unwrap();
+        assert!(row.starts_with(&format!("| `{name}` | {severity} | ")), "{row}");
+        let runbook = alert.split("runbook_url: ").nth(1).and_then(|rest| rest.lines().next());
+        let runbook = runbook.unwrap_or_else(|| panic!("{name} has no runbook"));
+        assert!(resolves(&root().join("page.md"), runbook), "{name}: {runbook}");
+        let link = runbook.strip_prefix("docs/").unwrap();
+        assert!(links(row).iter().any(|each| each == link), "{name}: {row}");
     }
+    let rows = page.lines().filter(|line| line.starts_with("| `Gotoassist")).count();
+    assert_eq!(rows, alerts.len(), "each row has an alert");
+}
+
+/// A section that no page leads to would not be found in a hurry.
+#[test]
+fn every_section_of_the_runbook_is_linked() {
+    let pages = ["alerts", "on-call", "runbook"].map(|name| root().join(format!("docs/{name}.md")));
+    let texts = pages.map(|path| fs::read_to_string(path).unwrap());
+    let links: BTreeSet<_> = texts.iter().flat_map(|text| links(text)).collect();
+    let runbook = texts[2].lines().filter(|line| line.starts_with("## ")).collect::<Vec<_>>();
+    let anchors = anchors(&runbook.join("\n"));
+    assert!(anchors.len() > 10, "{anchors:?}");
+    for anchor in anchors {
+        let forms = [format!("#{anchor}"), format!("runbook.md#{anchor}")];
+        assert!(forms.iter().any(|form| links.contains(form)), "{anchor}");
+    }
+}
+
+/// The chart's alerts are the file's, and Helm's templates would change nothing in it.
+#[test]
+fn the_chart_has_the_alerts_of_the_file_for_prometheus() {
+    let link = fs::read_link(root().join("deploy/prometheus/rules.yaml")).unwrap();
+    assert_eq!(link, Path::new("../helm/gotoassist-grpc/rules.yaml"));
+    let template = "deploy/helm/gotoassist-grpc/templates/prometheusrule.yaml";
+    let template = fs::read_to_string(root().join(template)).unwrap();
+    assert!(template.contains(".Files.Get \"rules.yaml\""), "{template}");
+    assert!(!template.contains("alert:"), "{template}");
 }
 
 /// Checks that the checks above can fail.

@@ -31,6 +31,18 @@ pub(crate) fn describe() {
     );
 }
 
+/// The results of a refresh.
+const OK: &str = "ok";
+const REFUSED: &str = "refused";
+const FAILED: &str = "failed";
+
+/// Creates the series of all results, so that an alert sees the first event too.
+pub(super) fn begin_at_zero() {
+    for result in [OK, REFUSED, FAILED] {
+        counter!(REFRESHES_METRIC, "result" => result).increment(0);
+    }
+}
+
 /// Brings the gauges up to date.
 pub(super) fn set_gauges(token: &Snapshot) {
     gauge!(VALIDITY_METRIC).set(token.expires_in.as_secs_f64());
@@ -230,15 +242,15 @@ impl TokenState {
         self.token =
             Some(Token { authorization, issued_at, lifetime, hold, is_refused, is_trusted });
         (self.failing, self.logged) = (None, None);
-        counter!(REFRESHES_METRIC, "result" => "ok").increment(1);
+        counter!(REFRESHES_METRIC, "result" => OK).increment(1);
         info!(life_seconds = lifetime.as_secs(), "the service's access token is refreshed");
     }
 
     fn fail(&mut self, RefreshError { cause, retry_after }: RefreshError, now: Instant) {
         let ((first, longest), result) = if cause.is_final() {
-            (FINAL_BACKOFF, "refused")
+            (FINAL_BACKOFF, REFUSED)
         } else {
-            (TRANSIENT_BACKOFF, "failed")
+            (TRANSIENT_BACKOFF, FAILED)
         };
         let before = self.failing.filter(|(before, _)| before.is_final() == cause.is_final());
         let times = before.map_or(0, |(_, times)| times + 1);

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::{
     admin::failures::Failures,
-    grpc::{peer::Peer, status},
+    grpc::{peer::Peer, reason::Reason},
     proto::code,
     server::metric,
     trace::{self, Outcome, Tracer},
@@ -34,6 +34,7 @@ impl Reporter {
     /// share of successful calls that are logged.
     pub fn new(methods: &[String], log_ok_calls: f64, failures: Failures, tracer: Tracer) -> Self {
         metric::describe();
+        metric::begin_at_zero(methods);
         let methods = methods.iter().map(|name| Method::new(name.as_str().into()));
         let methods = methods.map(|method| (method.name.clone(), method)).collect();
         Self { methods, other: Method::new("_OTHER".into()), log_ok_calls, failures, tracer }
@@ -209,7 +210,7 @@ enum Severity {
 
 impl Severity {
     fn of(code: Code, why: Option<&ErrorReason>) -> Self {
-        if code == Code::Ok || why.is_some_and(|why| status::is_planned(&why.reason)) {
+        if code == Code::Ok || why.is_some_and(|why| Reason::names_planned(&why.reason)) {
             Self::Fine
         } else if code::is_fault(code) {
             Self::Failed

@@ -50,6 +50,9 @@ struct Entry {
     waited: Duration,
 }
 
+/// The names of the circuits in metrics.
+pub(in crate::traffic) const CIRCUITS: [&str; 3] = ["connect", "credential", "session"];
+
 impl Scope {
     /// Returns all scopes of an attempt.
     fn all_of(subject: Subject) -> [Self; 4] {
@@ -167,7 +170,7 @@ impl Table {
 
     /// Sets the gauges to the number of open circuits.
     pub fn set_gauges(&self) {
-        for name in ["connect", "credential", "session"] {
+        for name in CIRCUITS {
             let is_counted =
                 |scope: &Scope, entry: &Entry| scope.name() == name && entry.circuit.is_open();
             let open = self.0.iter().filter(|(scope, entry)| is_counted(scope, entry)).count();
