@@ -2,6 +2,7 @@
 # Build:  docker build -t gotoassist-grpc .
 #         docker buildx build --platform linux/amd64,linux/arm64 -t gotoassist-grpc .
 # Run:    docker run -p 50051:50051 gotoassist-grpc
+#         docker run -p 8089:8089 gotoassist-grpc simulate
 # The image has the binary, the CA certificates and the C library, but no shell and no package
 # manager.
 
@@ -42,8 +43,11 @@ COPY --from=build /src/target/dist/gotoassist-grpc /usr/local/bin/gotoassist-grp
 
 # In a container, other hosts cannot reach the loopback address.
 ENV GOTOASSIST_LISTEN=0.0.0.0:50051 \
-    GOTOASSIST_ADMIN_LISTEN=0.0.0.0:9464
-EXPOSE 50051 9464
+    GOTOASSIST_ADMIN_LISTEN=0.0.0.0:9464 \
+    GOTOASSIST_SIMULATE_LISTEN=0.0.0.0:8089 \
+    GOTOASSIST_DEMO_LISTEN=0.0.0.0:50051 \
+    GOTOASSIST_DEMO_ADMIN_LISTEN=0.0.0.0:9464
+EXPOSE 50051 9464 8089
 # The user `nonroot` as a number, because Kubernetes' runAsNonRoot cannot check a name.
 USER 65532:65532
 STOPSIGNAL SIGTERM

@@ -126,7 +126,7 @@ impl Server {
         setup::problems(config).await
     }
 
-    /// Returns the restrictions of a valid configuration, each in a sentence.
+    /// Returns the restrictions and dangers of a valid configuration, each in a sentence.
     pub fn warnings(config: &ServeConfig) -> Vec<String> {
         let (wanted, possible) =
             (config.limits.max_connections, descriptors::max_connections(config));
@@ -134,7 +134,8 @@ impl Server {
             "The limit on file descriptors leaves room for {possible} connections; \
              --max-connections is {wanted}."
         );
-        if possible < wanted { vec![few] } else { Vec::new() }
+        let few = (possible < wanted).then_some(few);
+        config.warnings().into_iter().chain(few).collect()
     }
 
     /// Checks the configuration and opens the ports. Does not serve yet.
@@ -158,7 +159,7 @@ impl Server {
             None => None,
         };
         for warning in Self::warnings(&config) {
-            warn!(warning, "serving with a restriction");
+            warn!(warning, "serving with a warning");
         }
         Ok(Self {
             gate: Gate::new(descriptors::max_connections(&config)),

@@ -32,7 +32,9 @@ fn of_tls(error: &rustls::Error) -> String {
         }
         rustls::Error::InvalidCertificate(error) => of_certificate(error),
         rustls::Error::AlertReceived(_) => {
-            format!("the service ends the TLS handshake ({error}). Does it want a certificate of the client?")
+            format!(
+                "the service ends the TLS handshake ({error}). Does it want a certificate of the client?"
+            )
         }
         _ => format!("the TLS handshake fails: {error}"),
     }
@@ -72,9 +74,7 @@ fn of_io(error: &io::Error) -> Option<&'static str> {
 }
 
 /// The error and the chain of its causes, also through an `io::Error` that wraps another error.
-fn causes<'e>(
-    error: &'e (dyn Error + 'static),
-) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     iter::successors(Some(error), |&error| {
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),

@@ -56,11 +56,15 @@ impl Cli {
 }
 
 /// Builds the clap command. Each flag has an environment variable: `--listen` of `serve` has
-/// `GOTOASSIST_LISTEN`, and `--seed` of `simulate` has `GOTOASSIST_SIMULATE_SEED`.
+/// `GOTOASSIST_LISTEN`, and `--listen` of `simulate` has `GOTOASSIST_SIMULATE_LISTEN`.
 pub fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| {
-        let is_simulator = command.get_name() == "simulate";
-        let prefix = if is_simulator { "GOTOASSIST_SIMULATE_" } else { "GOTOASSIST_" };
+        // These commands listen too. The variables of `serve` must not move them.
+        let prefix = match command.get_name() {
+            "simulate" => "GOTOASSIST_SIMULATE_",
+            "demo" => "GOTOASSIST_DEMO_",
+            _ => "GOTOASSIST_",
+        };
         command.mut_args(|argument| {
             // Otherwise clap would report a negative number as an unknown flag.
             let takes_value = argument.get_action().takes_values();
@@ -147,7 +151,9 @@ mod tests {
         for (name, flag, expected) in [
             ("serve", "listen", "GOTOASSIST_LISTEN"),
             ("serve", "upstream-ca-file", "GOTOASSIST_UPSTREAM_CA_FILE"),
-            ("simulate", "listen", "GOTOASSIST_LISTEN"),
+            ("simulate", "listen", "GOTOASSIST_SIMULATE_LISTEN"),
+            ("demo", "listen", "GOTOASSIST_DEMO_LISTEN"),
+            ("demo", "admin-listen", "GOTOASSIST_DEMO_ADMIN_LISTEN"),
             ("simulate", "rate-limit-retry-after", "GOTOASSIST_SIMULATE_RATE_LIMIT_RETRY_AFTER"),
             ("health", "service", "GOTOASSIST_HEALTH_SERVICE"),
         ] {

@@ -94,6 +94,16 @@ impl ServeConfig {
         }
         problems
     }
+
+    /// Returns the dangers of a valid configuration, each as a sentence.
+    pub fn warnings(&self) -> Vec<String> {
+        let is_readable = !self.listen.is_loopback() && self.tls.tls_cert.is_none();
+        let has_tokens = self.credentials.client_tokens_file.is_some();
+        let text = "Callers send their bearer tokens in clear text: set --tls-cert and --tls-key, \
+            or --trust-network if the network encrypts.";
+        let is_dangerous = is_readable && has_tokens && !self.credentials.trust_network;
+        is_dangerous.then(|| text.to_owned()).into_iter().collect()
+    }
 }
 
 /// Settings of watches.

@@ -23,7 +23,7 @@ pub use shape::{
 #[derive(Clone, Debug, PartialEq, Args)]
 pub struct SimulateConfig {
     /// Address of the REST API, the token endpoint and the control API.
-    #[arg(long, env = "GOTOASSIST_LISTEN", default_value = "127.0.0.1:8089")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8089")]
     pub listen: SocketAddr,
 
     /// JSON file with an array of scripted sessions.

@@ -91,7 +91,8 @@ mod tests {
             ("GOTOASSIST_POLL_ACTIV", "GOTOASSIST_POLL_ACTIVE"),
             ("GOTOASSIST_ADMIN_ADDRESS", "GOTOASSIST_ADMIN_LISTEN"),
         ] {
-            let told = format!("The environment variable {name} is no setting; did you mean {meant}?");
+            let told =
+                format!("The environment variable {name} is no setting; did you mean {meant}?");
             assert_eq!(found(&[name]), [told]);
         }
         let told = "The environment variable GOTOASSIST_QQ is no setting.";

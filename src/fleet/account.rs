@@ -15,7 +15,9 @@ pub type Account =
     Arc<dyn Fn(Question) -> BoxFuture<'static, Result<Answer, AccountError>> + Send + Sync>;
 
 /// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames,
+)]
 #[strum(serialize_all = "snake_case")]
 pub enum AccountError {
     /// There is no connection to Redis, or it broke.

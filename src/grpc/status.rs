@@ -73,8 +73,11 @@ pub fn checked<T>(field: &str, parsed: Result<T, impl Display>) -> Result<T, Sta
 
 /// Refuses an argument. Nothing was sent to the vendor.
 pub fn invalid(field: &str, description: &str) -> Status {
-    let mut refusal =
-        Refusal::new(Code::InvalidArgument, Reason::ArgumentInvalid, &format!("{field} {description}"));
+    let mut refusal = Refusal::new(
+        Code::InvalidArgument,
+        Reason::ArgumentInvalid,
+        &format!("{field} {description}"),
+    );
     refusal.details.add_bad_request_violation(field, description);
     refusal.into_status()
 }
@@ -256,7 +259,9 @@ impl Refusal {
             Kind::NotFound => (Code::NotFound, not_found),
             Kind::MethodNotSupported => (Code::Unimplemented, Reason::UpstreamMethodNotSupported),
             Kind::Conflict => (Code::Aborted, Reason::UpstreamConflict),
-            Kind::PreconditionFailed => (Code::FailedPrecondition, Reason::UpstreamPreconditionFailed),
+            Kind::PreconditionFailed => {
+                (Code::FailedPrecondition, Reason::UpstreamPreconditionFailed)
+            }
             Kind::RateLimited => (Code::ResourceExhausted, Reason::UpstreamRateLimited),
             Kind::Internal => (Code::Internal, Reason::UpstreamInternal),
             Kind::Unavailable => (Code::Unavailable, Reason::UpstreamUnavailable),
@@ -267,7 +272,9 @@ impl Refusal {
             Kind::UnexpectedStatus => (Code::Unknown, Reason::UpstreamUnexpectedStatus),
             Kind::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
             Kind::QuotaExhausted => (Code::ResourceExhausted, Reason::QuotaExhausted),
-            Kind::CredentialUnavailable => (Code::Unavailable, Reason::ServiceCredentialUnavailable),
+            Kind::CredentialUnavailable => {
+                (Code::Unavailable, Reason::ServiceCredentialUnavailable)
+            }
         };
         let mut refusal = Self::new(code, reason, &error.to_string());
         refusal.describe_answer(error, reason);

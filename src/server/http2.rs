@@ -18,7 +18,11 @@ use tower::Service as _;
 use tracing::debug;
 
 use super::{
-    call::Calls, connection, connection::Received, gate::{Cut, count_cut}, request_body::RequestBody,
+    call::Calls,
+    connection,
+    connection::Received,
+    gate::{Cut, count_cut},
+    request_body::RequestBody,
     resets::Resets,
 };
 use crate::grpc::peer::Peer;

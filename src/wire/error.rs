@@ -27,7 +27,9 @@ pub struct Error {
 }
 
 /// What an [`Error`] means to the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, IntoStaticStr, VariantNames)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, IntoStaticStr, VariantNames,
+)]
 #[strum(serialize_all = "snake_case")]
 pub enum Kind {
     /// 400, 414, 415, 422.

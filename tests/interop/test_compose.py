@@ -100,9 +100,10 @@ def test_service_has_the_time_to_drain(services, usage):
 class Container(Program):
     """A service of the file as a process. `found` is the match of the pattern in its output."""
 
-    def __init__(self, name, service, pattern, old, new):
+    def __init__(self, name, service, pattern, old="", new=""):
         # First the settings of the image, and then those of the file.
-        settings = {"GOTOASSIST_LISTEN": "127.0.0.1:0", "GOTOASSIST_ADMIN_LISTEN": "127.0.0.1:0"}
+        names = ("LISTEN", "ADMIN_LISTEN", "SIMULATE_LISTEN")
+        settings = {f"GOTOASSIST_{name}": "127.0.0.1:0" for name in names}
         for key, value in (service.get("environment") or {}).items():
             settings[key] = value.replace(old, new)
         command = [word.replace(old, new) for word in service["command"]]
@@ -116,10 +117,7 @@ class Container(Program):
 
 
 def test_a_call_goes_through_both_commands(services):
-    vendor = Container(
-        *("simulator", services["simulator"], r"http://(127\.0\.0\.1:\d+)/G2A"),
-        *("0.0.0.0:8089", "127.0.0.1:0"),
-    )
+    vendor = Container("simulator", services["simulator"], r"http://(127\.0\.0\.1:\d+)/G2A")
     with vendor:
         service = Container(
             *("service", services["service"]),

@@ -170,8 +170,8 @@ def test_label_tells_the_licence(config):
     assert config["Labels"]["org.opencontainers.image.licenses"] == "MIT OR Apache-2.0"
 
 
-def test_both_ports_are_exposed(config):
-    assert config["ExposedPorts"] == {"50051/tcp": {}, "9464/tcp": {}}
+def test_ports_of_serve_and_simulate_are_exposed(config):
+    assert config["ExposedPorts"] == {"50051/tcp": {}, "9464/tcp": {}, "8089/tcp": {}}
 
 
 def test_image_contains_no_shell(folder):

@@ -1,8 +1,8 @@
 //! The real binary on the command line and in scripts.
 
 mod input;
-mod words;
 mod watch_many;
+mod words;
 
 use std::time::Duration;
 

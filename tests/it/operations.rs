@@ -1,9 +1,9 @@
 //! Runs the real binary as an operator does: checks, limits, metrics, redaction.
 
 mod causes;
-mod chart;
 mod check;
 mod collector;
+mod deploy;
 mod descriptors;
 mod limits;
 mod load;

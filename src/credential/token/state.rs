@@ -247,11 +247,8 @@ impl TokenState {
     }
 
     fn fail(&mut self, RefreshError { cause, retry_after }: RefreshError, now: Instant) {
-        let ((first, longest), result) = if cause.is_final() {
-            (FINAL_BACKOFF, REFUSED)
-        } else {
-            (TRANSIENT_BACKOFF, FAILED)
-        };
+        let ((first, longest), result) =
+            if cause.is_final() { (FINAL_BACKOFF, REFUSED) } else { (TRANSIENT_BACKOFF, FAILED) };
         let before = self.failing.filter(|(before, _)| before.is_final() == cause.is_final());
         let times = before.map_or(0, |(_, times)| times + 1);
         self.failing = Some((cause, times));

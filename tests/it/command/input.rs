@@ -6,7 +6,7 @@ use super::run;
 use crate::kit::{
     fake_service::{End, FakeService, Script, message},
     folder::Folder,
-    process::{Serve, binary, exit_code, signal},
+    process::{self, Serve, binary, exit_code, signal},
     soon,
 };
 
@@ -77,6 +77,19 @@ async fn an_environment_variable_that_is_empty_is_not_set() {
     let set = binary(&["serve", "--check"]).env("GOTOASSIST_MAX_CALLS", "7").output().await;
     let set = String::from_utf8(set.unwrap().stdout).unwrap();
     assert!(set.lines().any(|line| line == "--max-calls 7"), "{set}");
+}
+
+#[tokio::test]
+async fn the_variables_of_serve_do_not_move_other_commands() {
+    for (command, variable) in
+        [("simulate", "GOTOASSIST_SIMULATE_LISTEN"), ("demo", "GOTOASSIST_DEMO_LISTEN")]
+    {
+        let mut command = binary(&[command]);
+        command.env("GOTOASSIST_LISTEN", "wrong").env(variable, "right");
+        let (status, _, stderr) = process::run(command).await;
+        assert_eq!(status, 2, "{stderr}");
+        assert!(stderr.contains("'right'") && !stderr.contains("wrong"), "{stderr}");
+    }
 }
 
 #[tokio::test]

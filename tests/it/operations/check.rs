@@ -1,7 +1,7 @@
 //! `serve --check`.
 
 use super::{binary, binary_after, run};
-use crate::kit::{folder::Folder, process::Serve};
+use crate::kit::{certificate, folder::Folder, process::Serve};
 
 async fn check(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
     let mut command = binary(&[&["serve", "--check"], arguments].concat());
@@ -47,6 +47,30 @@ async fn a_limit_on_file_descriptors_below_max_connections_is_a_warning() {
     let arguments = ["serve", "--check", "--max-connections", "500"];
     let (status, _, stderr) = run(binary_after("ulimit -n 1000", &arguments)).await;
     assert_eq!((status, stderr.as_str()), (0, ""));
+}
+
+#[tokio::test]
+async fn tokens_that_travel_in_clear_text_are_a_warning() {
+    let folder = Folder::new();
+    let tokens = folder.write("tokens", format!("{:064x}\n", 1));
+    let authority = certificate::Authority::new().issue("localhost");
+    let certificate = folder.write("certificate.pem", authority.pem());
+    let key = folder.write("key.pem", authority.key_pem());
+    let secrets = ["--client-id=i", "--client-secret=s", "--refresh-token=r"];
+    let service = [&["--credentials=service", "--client-tokens-file", &tokens], &secrets[..]];
+    let service = service.concat();
+    for (flags, is_warned) in [
+        (&["--listen=0.0.0.0:0"][..], true),
+        (&["--listen=127.0.0.1:0"], false),
+        (&["--listen=0.0.0.0:0", "--trust-network"], false),
+        (&["--listen=0.0.0.0:0", "--tls-cert", &certificate, "--tls-key", &key], false),
+    ] {
+        let (status, _, stderr) = check(&[&service[..], flags].concat(), &[]).await;
+        assert_eq!(status, 0, "{stderr}");
+        let warning = "warning: Callers send their bearer tokens in clear text";
+        assert_eq!(stderr.starts_with(warning), is_warned, "{flags:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), usize::from(is_warned), "{stderr}");
+    }
 }
 
 #[tokio::test]
@@ -121,7 +145,8 @@ async fn a_variable_that_is_no_setting_fails_the_check_and_serve_warns() {
 
     let serve = Serve::start_after("export GOTOASSIST_UPSTREAM_RSP=hush", &[]).await;
     let log = serve.stop().await;
-    let mut lines = log.lines().filter(|line| line.contains("an environment variable is no setting"));
+    let mut lines =
+        log.lines().filter(|line| line.contains("an environment variable is no setting"));
     let line = lines.next().unwrap_or_else(|| panic!("{log}"));
     assert!(line.contains("WARN") && line.contains("GOTOASSIST_UPSTREAM_RPS"), "{line}");
     assert!(lines.next().is_none() && !log.contains("hush"), "{log}");

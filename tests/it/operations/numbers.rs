@@ -83,7 +83,8 @@ async fn every_counter_is_there_from_the_start() {
     soon(async { while !is_log_there().await {} }).await;
     let scrape = serve.page("/metrics").await;
     // The names come from the answers of the vendor.
-    let is_expected = |name: &str| name.ends_with("_total") && name != "gotoassist_unknown_fields_total";
+    let is_expected =
+        |name: &str| name.ends_with("_total") && name != "gotoassist_unknown_fields_total";
     let named = sources().into_iter().flat_map(|(_, source)| metrics(&source));
     let counters: Vec<_> =
         named.map(|(_, metric)| metric).filter(|name| is_expected(name)).collect();
@@ -96,7 +97,8 @@ async fn every_counter_is_there_from_the_start() {
     let missing: Vec<_> = counters.iter().filter(|name| !is_there(name)).collect();
     assert!(missing.is_empty(), "{missing:?} in:\n{scrape}");
 
-    for method in ["GetSession", "WatchSession", "WatchSessions", "ListSessions", "ListSystemLinks"] {
+    for method in ["GetSession", "WatchSession", "WatchSessions", "ListSessions", "ListSystemLinks"]
+    {
         for reason in Reason::ALL {
             let labels = format!(
                 "{{rpc_method=\"gotoassist.remotesupport.v1.RemoteSupportService/{method}\",\

@@ -22,8 +22,7 @@ fn assert_has_all(page: &str, names: &BTreeSet<String>) {
 #[test]
 fn every_reason_is_in_the_runbook() {
     let page = page("runbook");
-    let reasons: BTreeSet<_> =
-        Reason::ALL.iter().map(|reason| reason.name().to_owned()).collect();
+    let reasons: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.name().to_owned()).collect();
     assert!(reasons.len() > 25 && reasons.contains("OVERLOADED"), "{reasons:?}");
     assert_has_all(&page, &reasons);
 }

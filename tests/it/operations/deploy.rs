@@ -1,4 +1,5 @@
-//! The Helm chart, as far as it can be checked without helm. `tests/interop/test_helm.py` renders it.
+//! The Helm chart and the image, as far as they can be checked without helm and without a builder.
+//! `tests/interop/test_helm.py` and `test_image.py` do the rest.
 
 use std::{collections::BTreeSet, fs};
 
@@ -43,4 +44,37 @@ fn settings_of_the_chart_are_those_of_serve_without_secrets_and_what_the_chart_s
     let allowed = &schema["properties"]["settings"]["propertyNames"]["enum"];
     let allowed: BTreeSet<String> = serde_json::from_value(allowed.clone()).unwrap();
     assert_eq!(allowed, expected, "{:#}", serde_json::json!(expected));
+}
+
+/// In a container, other hosts cannot reach the loopback address. The variables of `serve` do not
+/// move the other commands.
+#[test]
+fn every_command_of_the_image_listens_where_other_hosts_reach_it() {
+    let dockerfile = fs::read_to_string(root().join("Dockerfile")).unwrap();
+    let command = config::command();
+    let mut found = Vec::new();
+    for name in ["serve", "simulate", "demo"] {
+        let arguments = command.find_subcommand(name).unwrap().get_arguments();
+        for argument in arguments {
+            let (Some(flag), Some(variable)) = (argument.get_long(), argument.get_env()) else {
+                continue;
+            };
+            // Only the demo itself asks its simulator.
+            if !["listen", "admin-listen"].contains(&flag) {
+                continue;
+            }
+            let [default] = argument.get_default_values() else { panic!("--{flag} of {name}") };
+            // The demo takes free ports, which a container cannot publish.
+            let port = match (name, flag) {
+                ("demo", "listen") => "50051",
+                ("demo", "admin-listen") => "9464",
+                _ => default.to_str().unwrap().rsplit_once(':').unwrap().1,
+            };
+            let line = format!("{}=0.0.0.0:{port}", variable.to_str().unwrap());
+            let is_set = dockerfile.split_whitespace().any(|word| word == line);
+            assert!(is_set, "{line}");
+            found.push(line);
+        }
+    }
+    assert_eq!(found.len(), 5, "{found:?}");
 }
