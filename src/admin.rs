@@ -95,6 +95,7 @@ async fn liveness(State(admin): State<Admin>) -> impl IntoResponse {
 /// The replica is ready if it accepts new calls, even if the vendor is down. Without ready
 /// replicas, callers would get no answer at all.
 async fn readiness(State(admin): State<Admin>) -> impl IntoResponse {
+    admin.health.note_probe();
     if admin.health.is_ready() {
         (StatusCode::OK, "ready\n")
     } else {

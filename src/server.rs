@@ -294,6 +294,7 @@ impl Server {
             watches: &watches,
             gate: &gate,
             stop: &stop,
+            takes_callbacks: config.callback.endpoint().is_some(),
             fleet: service.client.quota().fleet(),
         };
         drain::drain(parts, &config.limits, tracer, &mut serving).await;

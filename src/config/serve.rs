@@ -225,7 +225,8 @@ pub struct LimitsConfig {
     pub handshake_timeout: Duration,
 
     /// Time after SIGTERM in which the service continues as before, while health reports
-    /// NOT_SERVING. Set it to the time in which load balancers notice that
+    /// NOT_SERVING. Set it to the time in which load balancers notice that. It is left out if nobody
+    /// is connected and nobody has asked for the health within a minute
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = parse_duration)]
     pub drain_delay: Duration,
 

@@ -2,11 +2,12 @@
 //! tonic-health lacks `List`, and it ends a `Watch` of an unknown service instead of keeping it
 //! open.
 
-use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc, time::Duration};
 
 use async_stream::stream;
 use futures_util::{Stream, StreamExt as _};
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::{sync::watch, time::Instant};
 use tonic::{Request, Response, Status};
 
 use super::status;
@@ -28,6 +29,8 @@ pub const UPSTREAM: &str = "upstream";
 #[derive(Clone)]
 pub struct Health {
     state: Arc<watch::Sender<State>>,
+    /// When somebody last asked.
+    asked_at: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Clone, Default)]
@@ -49,7 +52,8 @@ impl State {
 impl Default for Health {
     fn default() -> Self {
         let serving = [OVERALL, REMOTE_SUPPORT, UPSTREAM].map(|service| (service, false)).into();
-        Self { state: Arc::new(watch::Sender::new(State { serving, ..State::default() })) }
+        let state = Arc::new(watch::Sender::new(State { serving, ..State::default() }));
+        Self { state, asked_at: Arc::default() }
     }
 }
 
@@ -70,6 +74,16 @@ impl Health {
     /// Whether a service is serving.
     pub fn is_serving(&self, service: &str) -> bool {
         self.state.borrow().status(service) == Some(ServingStatus::Serving)
+    }
+
+    /// Notes that somebody asks for the health, here or by another way, such as a load balancer.
+    pub fn note_probe(&self) {
+        *self.asked_at.lock() = Some(Instant::now());
+    }
+
+    /// Whether somebody has asked for the health within this time.
+    pub fn was_asked_within(&self, time: Duration) -> bool {
+        self.asked_at.lock().is_some_and(|asked_at| asked_at.elapsed() < time)
     }
 
     /// Makes every service `NOT_SERVING`, so that load balancers and callers use another server.
@@ -117,6 +131,7 @@ impl health_server::Health for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
+        self.note_probe();
         let status = self.state.borrow().status(&request.get_ref().service);
         Ok(Response::new(response(status.ok_or_else(status::unknown_service)?)))
     }
@@ -125,6 +140,7 @@ impl health_server::Health for Health {
         &self,
         _: Request<HealthListRequest>,
     ) -> Result<Response<HealthListResponse>, Status> {
+        self.note_probe();
         let state = self.state.borrow();
         let statuses = state
             .serving
@@ -139,6 +155,7 @@ impl health_server::Health for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        self.note_probe();
         let statuses = self.statuses(request.into_inner().service);
         Ok(Response::new(statuses.map(|status| Ok(response(status))).boxed()))
     }

@@ -24,6 +24,9 @@ const RESERVE: Duration = Duration::from_millis(500);
 /// The part of the grace period that is reserved for the exit of the process.
 const EXIT_RESERVE: Duration = Duration::from_millis(100);
 
+/// The longest time between two probes of a load balancer.
+const PROBE_INTERVAL: Duration = Duration::from_mins(1);
+
 /// The parts to drain, in this order.
 pub(super) struct Parts<'a> {
     pub health: &'a Health,
@@ -31,8 +34,20 @@ pub(super) struct Parts<'a> {
     pub gate: &'a Gate,
     /// Makes the connections send GOAWAY and wait for their in-flight calls.
     pub stop: &'a CancellationToken,
+    /// Whether the vendor may send callbacks.
+    pub takes_callbacks: bool,
     /// Left at the end, so that the other replicas get the share of this one.
     pub fleet: &'a Fleet,
+}
+
+impl Parts<'_> {
+    /// Whether a caller or a load balancer must learn of the drain before it goes on: there is a
+    /// connection, callbacks may come, or somebody has asked for the health of late.
+    fn is_used(&self) -> bool {
+        self.gate.open_connections() > 0
+            || self.takes_callbacks
+            || self.health.was_asked_within(PROBE_INTERVAL)
+    }
 }
 
 /// Drains. Returns when everything has ended or the grace period is over.
@@ -48,7 +63,9 @@ pub(super) async fn drain<T: 'static>(
     let soft_end = end.checked_sub(RESERVE.min(limits.drain_grace / 4)).unwrap_or(end);
     info!(watches = parts.watches.count(), "draining");
     parts.health.drain();
-    sleep(limits.drain_delay.min(limits.drain_grace / 2)).await;
+    if parts.is_used() {
+        sleep(limits.drain_delay.min(limits.drain_grace / 2)).await;
+    }
     parts.watches.drain();
     parts.health.close();
     parts.gate.drain();
