@@ -46,7 +46,7 @@ pub use client::{
     WatchConfig,
 };
 #[cfg(feature = "command")]
-pub use command_line::{Cli, Command, command, effective};
+pub use command_line::{Cli, Command, Setting, Source, command, effective};
 #[cfg(feature = "client")]
 pub use connection::{ConnectionConfig, CredentialConfig};
 #[cfg(feature = "command")]

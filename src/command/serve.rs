@@ -17,7 +17,7 @@ use super::{
     worker_runtime,
 };
 use crate::{
-    config::{self, ServeConfig},
+    config::{self, ServeConfig, Setting, Source, credentials::Mode},
     server::{Error, Server},
     telemetry,
 };
@@ -45,6 +45,7 @@ pub async fn run(config: ServeConfig) -> Result<(), u8> {
         .map_err(|error| output::fail(USAGE, &output::whole(&error)))?;
     let failed = |error| output::fail(FAILED, &error);
     let (mut signals, hangups) = (Signals::new().map_err(failed)?, hangups.map_err(failed)?);
+    log_start(&config)?;
     for variable in config::unknown_variables() {
         warn!(variable.name, nearest = variable.nearest, "an environment variable is no setting");
     }
@@ -169,8 +170,33 @@ fn report_unknown_variables() -> Result<(), u8> {
 
 /// Prints the effective configuration.
 fn show() -> Result<(), u8> {
-    let lines = config::effective(env::args_os()).map_err(|error| output::fail(FAILED, &error))?;
+    let settings = effective()?;
+    let lines: Vec<_> = settings.iter().map(ToString::to_string).collect();
     output::text(&lines.join("\n"))
+}
+
+fn effective() -> Result<Vec<Setting>, u8> {
+    config::effective(env::args_os()).map_err(|error| output::fail(FAILED, &error))
+}
+
+/// Logs what the service is, and which flags differ from their defaults. The values may be secrets.
+fn log_start(config: &ServeConfig) -> Result<(), u8> {
+    let changed = effective()?.into_iter().filter(|setting| setting.source != Source::Default);
+    let mut changed: Vec<_> = changed.map(|setting| setting.flag).collect();
+    changed.dedup();
+    let credentials = match config.credentials.mode {
+        Mode::Caller => "caller",
+        Mode::Service => "service",
+    };
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        credentials,
+        tls = config.tls.tls_cert.is_some(),
+        requests_per_second = config.upstream.rps,
+        changed = changed.join(" "),
+        "starting"
+    );
+    Ok(())
 }
 
 fn status_of(error: &Error) -> u8 {

@@ -1,7 +1,7 @@
 //! Reads the command line and the environment. An empty environment variable counts as unset,
 //! because templates of containers and units often set every variable and leave some empty.
 
-use std::{env, ffi::OsString};
+use std::{env, ffi::OsString, fmt};
 
 use clap::{
     Arg, ArgAction, ArgMatches, CommandFactory as _, Error, FromArgMatches as _, Parser,
@@ -50,9 +50,52 @@ pub enum Command {
 impl Cli {
     /// Parses `words`, which begin with the name of the program, and the environment. The error may
     /// also be the help or the version, if the user asked for it.
+    ///
+    /// `serve --help` has the everyday flags, and `serve --help advanced` all of them.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Error> {
-        Self::from_arg_matches(&command().try_get_matches_from(words)?)
+        let words: Vec<_> = words.into_iter().collect();
+        let command = command();
+        let command = if words.windows(2).any(|pair| pair == ["--help", "advanced"]) {
+            command
+        } else {
+            command.mut_subcommand("serve", with_everyday_flags)
+        };
+        Self::from_arg_matches(&command.try_get_matches_from(words)?)
     }
+}
+
+/// The flags that `serve --help` shows.
+const EVERYDAY: [&str; 11] = [
+    "admin-listen",
+    "check",
+    "credentials",
+    "listen",
+    "log-format",
+    "log-level",
+    "tls-cert",
+    "tls-key",
+    "upstream-rps",
+    "upstream-url",
+    "workers",
+];
+
+const EXAMPLES: &str = "\
+Examples:
+  gotoassist-grpc serve
+  gotoassist-grpc serve --listen 0.0.0.0:50051 --tls-cert tls.crt --tls-key tls.key
+  gotoassist-grpc serve --credentials service --client-id ID --client-secret-file secret \\
+      --personal-access-token-file token --client-tokens-file digests
+  gotoassist-grpc serve --check --upstream-rps 4
+
+These are the everyday flags. All flags: gotoassist-grpc serve --help advanced";
+
+/// Hides the other flags from the help.
+fn with_everyday_flags(serve: clap::Command) -> clap::Command {
+    let serve = serve.mut_args(|argument| {
+        let is_everyday = argument.get_long().is_none_or(|flag| EVERYDAY.contains(&flag));
+        argument.hide_long_help(!is_everyday).hide_short_help(!is_everyday)
+    });
+    serve.after_help(EXAMPLES)
 }
 
 /// Builds the clap command. Each flag has an environment variable: `--listen` of `serve` has
@@ -87,17 +130,74 @@ pub fn command() -> clap::Command {
     })
 }
 
-/// The effective configuration of `words` and the environment: one flag a line, secrets hidden.
-pub fn effective(words: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Error> {
+/// A setting in effect, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The flag with its value, such as `--upstream-rps 5`. A secret is `(set)`.
+    pub text: String,
+    /// The name of the flag, such as `upstream-rps`.
+    pub flag: String,
+    /// Where the value comes from.
+    pub source: Source,
+    /// The default, if the setting has one.
+    pub default: Option<String>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It is the default.
+    Default,
+    /// This environment variable.
+    Variable(String),
+    /// The flag.
+    Flag,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<40}  # ", self.text)?;
+        match &self.source {
+            Source::Default => return f.write_str("default"),
+            Source::Variable(name) => f.write_str(name)?,
+            Source::Flag => f.write_str("flag")?,
+        }
+        self.default.iter().try_for_each(|default| write!(f, ", default {default}"))
+    }
+}
+
+/// The effective configuration of `words` and the environment, one value each, secrets hidden.
+pub fn effective(words: impl IntoIterator<Item = OsString>) -> Result<Vec<Setting>, Error> {
     let command = command();
     let matches = command.clone().try_get_matches_from(words)?;
     let Some((name, matches)) = matches.subcommand() else { return Ok(Vec::new()) };
     let arguments =
         command.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
-    Ok(arguments.flat_map(|argument| lines(argument, matches)).collect())
+    Ok(arguments.flat_map(|argument| settings(argument, matches)).collect())
 }
 
-fn lines(argument: &Arg, matches: &ArgMatches) -> Vec<String> {
+/// The values of an argument. Usually there is one.
+fn settings(argument: &Arg, matches: &ArgMatches) -> Vec<Setting> {
+    let id = argument.get_id().as_str();
+    let variable = || argument.get_env().unwrap_or_default().to_string_lossy().into_owned();
+    let source = match matches.value_source(id) {
+        Some(ValueSource::EnvVariable) => Source::Variable(variable()),
+        Some(ValueSource::CommandLine) => Source::Flag,
+        Some(_) | None => Source::Default,
+    };
+    let default = argument.get_default_values().first();
+    let takes_value = argument.get_action().takes_values();
+    let default = default.filter(|_| takes_value).map(|value| value.to_string_lossy().into());
+    let setting = |text| Setting {
+        text,
+        flag: argument.get_long().unwrap_or_default().to_owned(),
+        source: source.clone(),
+        default: default.clone(),
+    };
+    texts(argument, matches).into_iter().map(setting).collect()
+}
+
+fn texts(argument: &Arg, matches: &ArgMatches) -> Vec<String> {
     let id = argument.get_id().as_str();
     let (Some(flag), Some(values)) = (argument.get_long(), matches.get_raw(id)) else {
         return Vec::new();
@@ -119,23 +219,29 @@ fn lines(argument: &Arg, matches: &ArgMatches) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn shown(words: &[&str]) -> Vec<String> {
+    fn settings(words: &[&str]) -> Vec<Setting> {
         let words = ["gotoassist-grpc", "serve"].into_iter().chain(words.iter().copied());
         effective(words.map(OsString::from)).unwrap()
     }
 
+    fn shown(words: &[&str]) -> Vec<String> {
+        settings(words).into_iter().map(|setting| setting.text).collect()
+    }
+
     #[test]
-    fn given_values_and_defaults_are_shown() {
-        let lines = shown(&["--listen", "[::1]:1", "--allow-client", "a,b", "--trust-network"]);
-        for line in [
-            "--listen [::1]:1",
-            "--poll-waiting 3s",
-            "--max-calls 2000",
-            "--allow-client a",
-            "--allow-client b",
-            "--trust-network",
+    fn given_values_and_defaults_are_shown_with_their_sources() {
+        let words = ["--listen", "[::1]:1", "--allow-client", "a,b", "--trust-network"];
+        let lines: Vec<_> = settings(&words).iter().map(ToString::to_string).collect();
+        for (text, source) in [
+            ("--listen [::1]:1", "flag, default 127.0.0.1:50051"),
+            ("--poll-waiting 3s", "default"),
+            ("--max-calls 2000", "default"),
+            ("--allow-client a", "flag"),
+            ("--allow-client b", "flag"),
+            ("--trust-network", "flag"),
         ] {
-            assert!(lines.iter().any(|shown| shown == line), "{line}: {lines:#?}");
+            let line = format!("{text:<40}  # {source}");
+            assert!(lines.contains(&line), "{line}: {lines:#?}");
         }
         assert!(shown(&[]).iter().all(|line| line != "--trust-network"));
     }

@@ -25,7 +25,7 @@ def services():
 
 @pytest.fixture(scope="module")
 def usage():
-    return binary("serve", "--help").expect(0).stdout
+    return binary("serve", "--help", "advanced").expect(0).stdout
 
 
 def mounts(service):

@@ -263,7 +263,7 @@ def test_pod_outlives_its_drain(values):
 
 @pytest.mark.parametrize("values", VALUES)
 def test_every_setting_is_one_of_the_services(values):
-    usage = binary("serve", "--help").expect(0).stdout
+    usage = binary("serve", "--help", "advanced").expect(0).stdout
     assert settings(values).keys() <= set(re.findall(r"\[env: (GOTOASSIST_[A-Z_]+)", usage))
 
 

@@ -1,5 +1,7 @@
 //! `serve --check`.
 
+use gotoassist_grpc::config;
+
 use super::{binary, binary_after, run};
 use crate::kit::{certificate, folder::Folder, process::Serve};
 
@@ -20,13 +22,17 @@ async fn what_is_in_effect_is_printed_and_no_port_is_opened() {
     )
     .await;
     assert_eq!((status, stderr.as_str()), (0, ""));
-    for line in [
-        &format!("--listen {listen}"),
-        "--upstream-rps 5",
-        "--resume-key (set)",
-        "--drain-grace 25s",
+    for (setting, source) in [
+        (&*format!("--listen {listen}"), "flag, default 127.0.0.1:50051"),
+        ("--upstream-rps 5", "GOTOASSIST_UPSTREAM_RPS, default 8"),
+        ("--resume-key (set)", "flag"),
+        ("--https-proxy-lower-case (set)", "https_proxy"),
+        ("--drain-grace 25s", "default"),
     ] {
-        assert!(stdout.lines().any(|shown| shown == line), "{line}: {stdout}");
+        let is_shown = |line: &str| {
+            line.split_once(" # ").is_some_and(|(text, from)| (text.trim(), from) == (setting, source))
+        };
+        assert!(stdout.lines().any(is_shown), "{setting} # {source}: {stdout}");
     }
     assert!(!stdout.contains("hush"), "{stdout}");
     for port in taken {
@@ -150,6 +156,40 @@ async fn a_variable_that_is_no_setting_fails_the_check_and_serve_warns() {
     let line = lines.next().unwrap_or_else(|| panic!("{log}"));
     assert!(line.contains("WARN") && line.contains("GOTOASSIST_UPSTREAM_RPS"), "{line}");
     assert!(lines.next().is_none() && !log.contains("hush"), "{log}");
+}
+
+#[tokio::test]
+async fn the_log_begins_with_what_is_not_the_default() {
+    let serve = Serve::start(&["--upstream-rps=5", "--resume-key=hush"]).await;
+    let log = serve.stop().await;
+    let line = log.lines().find(|line| line.contains("starting")).unwrap();
+    for told in [
+        "version=\"",
+        "credentials=\"caller\"",
+        "tls=false",
+        "requests_per_second=5",
+        "changed=\"listen admin-listen upstream-rps",
+        " resume-key ",
+    ] {
+        assert!(line.contains(told), "{told}: {line}");
+    }
+    assert!(!log.contains("hush"), "{log}");
+}
+
+#[tokio::test]
+async fn the_help_begins_with_what_everybody_needs() {
+    let (status, help, _) = run(binary(&["serve", "--help"])).await;
+    assert_eq!(status, 0);
+    let (lines, all) = (help.lines().count(), "gotoassist-grpc serve --help advanced");
+    assert!(lines < 120 && help.contains("Examples:") && help.contains(all), "{lines}: {help}");
+    assert!(help.contains("--listen") && !help.contains("--poll-ended"), "{help}");
+    let (status, advanced, _) = run(binary(&["serve", "--help", "advanced"])).await;
+    assert_eq!(status, 0);
+    let command = config::command();
+    let flags = command.find_subcommand("serve").unwrap().get_arguments();
+    for flag in flags.filter(|flag| !flag.is_hide_set()).filter_map(clap::Arg::get_long) {
+        assert!(advanced.contains(&format!("--{flag}")), "{flag}");
+    }
 }
 
 #[tokio::test]
