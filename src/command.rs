@@ -60,7 +60,7 @@ pub fn run() -> ExitCode {
         | Command::Watch(_)
         | Command::Health(_)
         | Command::Completions(_)
-        | Command::Man(_) => worker_runtime(),
+        | Command::Man(_) => worker_runtime(None),
     };
     match runtime.map(|runtime| runtime.block_on(dispatch(command))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -69,11 +69,12 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// A runtime with a worker thread for each core, up to [`MAX_WORKERS`].
-fn worker_runtime() -> io::Result<Runtime> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+/// A runtime with this many worker threads. By default it has one for each core that the process may
+/// use, within the limits of its container too, up to [`MAX_WORKERS`].
+fn worker_runtime(workers: Option<usize>) -> io::Result<Runtime> {
+    let cores = || thread::available_parallelism().map_or(1, NonZero::get).min(MAX_WORKERS);
     runtime::Builder::new_multi_thread()
-        .worker_threads(cores.min(MAX_WORKERS))
+        .worker_threads(workers.unwrap_or_else(cores))
         .thread_name("worker")
         .enable_all()
         .build()

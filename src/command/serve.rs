@@ -50,7 +50,7 @@ pub async fn run(config: ServeConfig) -> Result<(), u8> {
         warn!(variable.name, nearest = variable.nearest, "an environment variable is no setting");
     }
     let grace = config.limits.drain_grace;
-    let workers = worker_runtime().map_err(failed)?;
+    let workers = worker_runtime(config.workers).map_err(failed)?;
     let (drain, draining) = oneshot::channel();
     let (ended, serving) = oneshot::channel();
     workers.spawn(log.report_dropped());

@@ -65,7 +65,7 @@ impl Cli {
 }
 
 /// The flags that `serve --help` shows.
-const EVERYDAY: [&str; 11] = [
+const EVERYDAY: &[&str] = &[
     "admin-listen",
     "check",
     "credentials",

@@ -15,6 +15,9 @@ use super::{
     value::{positive, positive_duration},
 };
 
+/// The greatest number of worker threads.
+const MAX_WORKERS: usize = 1024;
+
 /// Settings of `serve`. Durations are written like `10s`, `500ms` or `1m 30s`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeConfig {
@@ -34,6 +37,11 @@ pub struct ServeConfig {
     /// Address of /metrics, /livez, /readyz and the status page
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     pub admin_listen: SocketAddr,
+
+    /// Number of worker threads, at most 1024 [default: the number of cores that the process may
+    /// use, at most 4]
+    #[arg(long, value_name = "COUNT", value_parser = workers)]
+    pub workers: Option<usize>,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
@@ -103,6 +111,14 @@ impl ServeConfig {
             or --trust-network if the network encrypts.";
         let is_dangerous = is_readable && has_tokens && !self.credentials.trust_network;
         is_dangerous.then(|| text.to_owned()).into_iter().collect()
+    }
+}
+
+/// Parses the number of worker threads. The runtime would panic at 0, and fail at a huge number.
+fn workers(text: &str) -> Result<usize, String> {
+    match positive(text) {
+        Ok(count) if count > MAX_WORKERS => Err(format!("must be at most {MAX_WORKERS}")),
+        other => other,
     }
 }
 

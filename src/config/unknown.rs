@@ -50,11 +50,11 @@ fn unknown(names: &BTreeSet<String>, settings: &BTreeSet<String>) -> Vec<Unknown
     let is_unknown = |name: &&String| {
         name.starts_with(PREFIX) && !settings.contains(*name) && !is_of_service(name, names)
     };
-    let named = |name: &String| UnknownVariable {
+    let variable = |name: &String| UnknownVariable {
         name: name.clone(),
         nearest: nearest(name, settings).cloned(),
     };
-    names.iter().filter(is_unknown).map(named).collect()
+    names.iter().filter(is_unknown).map(variable).collect()
 }
 
 /// Whether Kubernetes made the variable for a Service. A Service named `gotoassist-grpc` gives each

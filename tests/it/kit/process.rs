@@ -213,6 +213,13 @@ impl Serve {
         .await;
     }
 
+    /// The names of the threads of the process.
+    pub fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id().unwrap())).unwrap();
+        let name = |task: std::path::PathBuf| std::fs::read_to_string(task.join("comm"));
+        tasks.map(|task| name(task.unwrap().path()).unwrap().trim().to_owned()).collect()
+    }
+
     /// Sends a signal, such as `-TERM`.
     pub async fn signal(&self, name: &str) {
         signal(&self.child, name).await;

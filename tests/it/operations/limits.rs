@@ -6,7 +6,7 @@ use tonic::{Code, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
-use super::{LIMIT, Serve, reason, session, signed, soon, watch};
+use super::{LIMIT, Serve, binary, reason, run, session, signed, soon, watch};
 use crate::kit::stub::{Step, Stub, ok};
 
 #[tokio::test]
@@ -61,4 +61,21 @@ async fn a_message_that_is_too_large_is_refused_with_a_reason() {
     let told = (refused.code(), reason(&refused));
     assert_eq!(told, (Code::ResourceExhausted, "MESSAGE_TOO_LARGE".to_owned()));
     serve.stop().await;
+}
+
+#[tokio::test]
+async fn the_number_of_worker_threads_can_be_set() {
+    let workers = |serve: &Serve| serve.threads().iter().filter(|name| *name == "worker").count();
+    let serve = Serve::start(&["--workers=3"]).await;
+    assert_eq!(workers(&serve), 3, "{:?}", serve.threads());
+    serve.stop().await;
+    // The process may use only the first of its cores.
+    let first = "taskset -cp $$ | sed 's/.*: //; s/[-,].*//'";
+    let one = Serve::start_after(&format!("taskset -cp \"$({first})\" $$ >/dev/null"), &[]).await;
+    assert_eq!(workers(&one), 1, "{:?}", one.threads());
+    one.stop().await;
+    for wrong in ["0", "1025", "many"] {
+        let (status, _, stderr) = run(binary(&["serve", "--check", "--workers", wrong])).await;
+        assert_eq!(status, 2, "{stderr}");
+    }
 }
