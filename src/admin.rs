@@ -12,7 +12,7 @@ pub mod snapshot;
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Json, Router,
     extract::State,
     http::{HeaderName, StatusCode, header},
     response::{Html, IntoResponse},
@@ -63,10 +63,11 @@ impl Admin {
         }
     }
 
-    /// `/metrics`, `/livez`, `/readyz` and the status page at `/`.
+    /// `/metrics`, `/livez`, `/readyz`, and the status page at `/` and as `/status.json`.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/", get(status_page))
+            .route("/status.json", get(status_json))
             .route("/metrics", get(render_metrics))
             .route("/livez", get(liveness))
             .route("/readyz", get(readiness))
@@ -116,8 +117,11 @@ async fn status_page(State(admin): State<Admin>) -> impl IntoResponse {
         (header::REFERRER_POLICY, "no-referrer"),
     ];
     let snapshot = (admin.snapshot)();
-    let is_ready = admin.health.is_ready();
-    (HEADERS, Html(page::render(&snapshot, is_ready, &admin.history.rates()).into_string()))
+    (HEADERS, Html(page::render(&snapshot, &admin.history.rates()).into_string()))
+}
+
+async fn status_json(State(admin): State<Admin>) -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "no-store")], Json((admin.snapshot)()))
 }
 
 impl fmt::Debug for Admin {

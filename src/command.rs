@@ -10,7 +10,9 @@ pub mod links;
 mod man;
 mod news;
 pub mod output;
+pub mod overview;
 pub mod serve;
+pub mod session_digest;
 mod session_line;
 pub mod sessions;
 pub mod signal;
@@ -59,6 +61,8 @@ pub fn run() -> ExitCode {
         | Command::Links(_)
         | Command::Watch(_)
         | Command::Health(_)
+        | Command::Status(_)
+        | Command::SessionDigest(_)
         | Command::Completions(_)
         | Command::Man(_) => worker_runtime(None),
     };
@@ -91,6 +95,8 @@ async fn dispatch(command: Command) -> Result<(), u8> {
         Command::Links(config) => links::run(&config).await,
         Command::Watch(config) => watch::run(&config).await,
         Command::Health(config) => health::run(&config).await,
+        Command::Status(config) => overview::run(&config).await,
+        Command::SessionDigest(config) => session_digest::run(&config),
         Command::Completions(config) => completions::run(&config),
         Command::Man(config) => man::run(&config),
     }

@@ -21,6 +21,8 @@ pub mod fleet;
 pub mod listen;
 #[cfg(any(feature = "client", feature = "service"))]
 pub mod secret;
+#[cfg(feature = "command")]
+mod operator;
 #[cfg(feature = "service")]
 pub mod serve;
 #[cfg(feature = "command")]
@@ -55,6 +57,8 @@ pub use demo::DemoConfig;
 pub use flags::from_flags;
 #[cfg(feature = "service")]
 pub use fleet::FleetConfig;
+#[cfg(feature = "command")]
+pub use operator::{SessionDigestConfig, StatusConfig};
 #[cfg(feature = "service")]
 pub use serve::ServeConfig;
 #[cfg(feature = "command")]

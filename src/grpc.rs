@@ -12,6 +12,7 @@ pub mod reason;
 pub mod resume_token;
 mod seal;
 pub mod session;
+pub mod session_digest;
 mod session_list;
 pub mod status;
 mod system_link;
@@ -28,6 +29,7 @@ use crate::{
     clock::Clock,
     credential::Credential,
     feed::Feed,
+    model::SessionId,
     proto::{
         self, incoming::WatchSessionsRequestParts,
         serving::remote_support_service_server::RemoteSupportService,
@@ -41,6 +43,7 @@ use deadline::Deadline;
 use page_token::PageTokenCodec;
 use peer::Peer;
 use resume_token::ResumeTokenCodec;
+use session_digest::{NotedSession, SessionDigests};
 use watch::{Messages, Watches};
 
 /// The gRPC service. Each handler checks the request, makes the call and converts the answer.
@@ -56,6 +59,8 @@ pub struct Service {
     pub concurrency: CallConcurrency,
     /// Encodes and decodes resume tokens.
     pub resume_tokens: Arc<ResumeTokenCodec>,
+    /// Gives sessions names for operators.
+    pub session_digests: SessionDigests,
     /// Encodes and decodes page tokens.
     pub page_tokens: Arc<PageTokenCodec>,
     /// The wall clock.
@@ -109,6 +114,13 @@ impl RemoteSupportService for Service {
 }
 
 impl Service {
+    /// Notes the session that a call is about, for its log line.
+    fn note_session<T>(&self, request: &Request<T>, session: &SessionId) {
+        if let Some(noted) = request.extensions().get::<NotedSession>() {
+            noted.note(self.session_digests.of(session));
+        }
+    }
+
     fn credential<T>(&self, request: &Request<T>) -> Result<Credential, Status> {
         let peer = request.extensions().get::<Peer>();
         let certificates = peer.map(Peer::certificates).unwrap_or_default();

@@ -235,6 +235,7 @@ impl Server {
         let watches = service.watches.clone();
         let overview = Overview {
             service: service.clone(),
+            health: health.clone(),
             gate: gate.clone(),
             failures: failures.clone(),
             callbacks: callback.as_ref().map(|(_, callbacks)| callbacks.clone()),
@@ -253,10 +254,7 @@ impl Server {
             let watches = watches.clone();
             async move { watches.cut_slow_consumers().await }
         });
-        background.spawn({
-            let health = health.clone();
-            async move { overview.follow(&health).await }
-        });
+        background.spawn(async move { overview.follow().await });
         let (callers, client) = (service.callers.clone(), service.client.clone());
         background.spawn({
             let asked = reload.asked();

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use serde::Serialize;
 use tokio::time::Instant;
 
 /// The greatest number of entries. Reasons and causes are constants, and there are fewer of them,
@@ -27,7 +28,7 @@ struct Known {
 }
 
 /// How often calls failed for one reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// The stable reason of the error, such as `UPSTREAM_TIMEOUT`.
     pub reason: String,
@@ -38,6 +39,7 @@ pub struct Failure {
     /// How many calls, since the start.
     pub count: u64,
     /// The time since the last one.
+    #[serde(rename = "age_seconds", serialize_with = "super::snapshot::seconds")]
     pub age: Duration,
 }
 

@@ -7,14 +7,14 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::{
     failures::Failure,
     history::{BARS, Rate},
-    snapshot::{Callbacks, Fleet, Poll, Snapshot, Upstream},
+    snapshot::{Fleet, Poll, Snapshot},
 };
 
 /// The greatest number of polls in the list. The page only counts the others.
 const LISTED: usize = 50;
 
-pub(super) fn render(snapshot: &Snapshot, is_ready: bool, rates: &[Rate]) -> Markup {
-    let (state, mood) = if is_ready { ("ready", "good") } else { ("not ready", "bad") };
+pub(super) fn render(snapshot: &Snapshot, rates: &[Rate]) -> Markup {
+    let (state, mood) = if snapshot.is_ready { ("ready", "good") } else { ("not ready", "bad") };
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -34,12 +34,13 @@ pub(super) fn render(snapshot: &Snapshot, is_ready: bool, rates: &[Rate]) -> Mar
                 }
                 main {
                     (figures(snapshot))
-                    (vendor(&snapshot.upstream, snapshot.callbacks.as_ref(), rates))
+                    (vendor(snapshot, rates))
                     @if let Some(fleet) = &snapshot.fleet { (replicas(fleet)) }
                     (polls(&snapshot.polls, snapshot.listed_polls))
                     (failures(&snapshot.failures))
                 }
-                footer { a href="/metrics" { "metrics" } " · " a href="/readyz" { "readyz" }
+                footer { a href="/status.json" { "status.json" } " · "
+                    a href="/metrics" { "metrics" } " · " a href="/readyz" { "readyz" }
                     " · " a href="/livez" { "livez" } }
             }
         }
@@ -47,7 +48,7 @@ pub(super) fn render(snapshot: &Snapshot, is_ready: bool, rates: &[Rate]) -> Mar
 }
 
 fn figures(snapshot: &Snapshot) -> Markup {
-    let latest = snapshot.polls.iter().filter_map(|poll| poll.age).min();
+    let latest = snapshot.polls.iter().map(|poll| poll.age).min();
     html! {
         section.figures {
             (figure(snapshot.watchers, "watchers"))
@@ -62,7 +63,8 @@ fn figure(value: impl maud::Render, name: &str) -> Markup {
     html! { div { strong { (value) } span { (name) } } }
 }
 
-fn vendor(upstream: &Upstream, callbacks: Option<&Callbacks>, rates: &[Rate]) -> Markup {
+fn vendor(snapshot: &Snapshot, rates: &[Rate]) -> Markup {
+    let (upstream, callbacks) = (&snapshot.upstream, &snapshot.callbacks);
     let (state, mood) =
         if upstream.is_serving { ("answers", "good") } else { ("does not answer", "bad") };
     html! {
@@ -71,6 +73,10 @@ fn vendor(upstream: &Upstream, callbacks: Option<&Callbacks>, rates: &[Rate]) ->
             p { (rate(rates.last().copied().unwrap_or_default().requests)) " of "
                 (rate(upstream.requests_per_second)) " requests a second in use, "
                 (upstream.waiting) " waiting; last answer " (ago(upstream.last_answer_age)) "." }
+            @if snapshot.is_ready && !upstream.is_serving {
+                p { "This replica stays ready, because another one would not reach GoToAssist "
+                    "either. Watches go on and become stale. Calls fail until GoToAssist answers." }
+            }
             @if let Some(callbacks) = callbacks {
                 p { "Callbacks are on: " (callbacks.received) " since the start, the latest "
                     (ago(callbacks.latest_age)) "." }
@@ -138,21 +144,24 @@ fn polls(polls: &[Poll], listed: usize) -> Markup {
             None => by_status.push((poll.status, 1)),
         }
     }
+    let stale = polls.iter().filter(|poll| poll.is_stale).count();
     html! {
         section {
             h2 { "Watched sessions" }
             @if polls.is_empty() {
                 p { "None." }
             } @else {
-                p { @for (status, count) in by_status { span.chip { (status) " " b { (count) } } } }
+                p { @for (status, count) in by_status { span.chip { (status) " " b { (count) } } }
+                    @if stale > 0 { span.chip.bad { "stale " b { (stale) } } } }
                 @if listed > 0 { p.note { "GoToAssist's list of sessions shows " (listed)
                     " of them. A change that the list shows is polled for at once." } }
                 table {
                     thead { tr { th { "session" } th { "status" } th { "watchers" }
                         th { "last poll" } } }
                     tbody { @for poll in polls.iter().take(LISTED) {
-                        tr { td { code { (poll.session()) } } td { (poll.status) }
-                            td { (poll.watchers) } td { (ago(poll.age)) } }
+                        tr { td { code { (poll.session_digest) } }
+                            td { (poll.status) @if poll.is_stale { " " span.bad { "stale" } } }
+                            td { (poll.watchers) } td { (ago(Some(poll.age))) } }
                     } }
                 }
                 @if polls.len() > LISTED { p.note { "and " (polls.len() - LISTED) " more" } }
@@ -172,7 +181,7 @@ fn failures(failures: &[Failure]) -> Markup {
                     thead { tr { th { "reason" } th { "code" } th { "count" } th { "last" } } }
                     tbody { @for failure in failures {
                         tr { td { code { (failure.reason) } @if let Some(cause) = &failure.cause { " " code { (cause) } } }
-                            td { (failure.code) }
+                            td { code { (failure.code) } }
                             td { (failure.count) } td { (ago(Some(failure.age))) } }
                     } }
                 }
@@ -226,6 +235,8 @@ table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nu
 th, td { padding: .3rem .75rem .3rem 0; text-align: left; border-bottom: 1px solid var(--edge) }
 svg { display: block; width: 100%; height: 6rem; margin: .5rem 0 }
 .sent { fill: var(--bar) } .failed { fill: var(--bad) }
+td code { overflow-wrap: anywhere }
+@media (max-width: 30rem) { section { padding: .75rem } th, td { padding-right: .4rem } }
 .limit { stroke: var(--dim); stroke-dasharray: 6 6; vector-effect: non-scaling-stroke }
 a { color: inherit }
 ";

@@ -1,16 +1,21 @@
-//! The state of the service at one moment, for the status page. It has no personal data and no
-//! whole id.
+//! The state of the service at one moment, for the status page and as JSON. It has no personal data
+//! and no id of a session.
 
 use std::time::Duration;
+
+use serde::{Serialize, Serializer};
 
 use super::failures::Failure;
 
 /// The state of the service at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Snapshot {
+    /// Whether the service accepts new calls.
+    pub is_ready: bool,
     /// The program's version.
     pub version: &'static str,
     /// Time since the start.
+    #[serde(rename = "uptime_seconds", serialize_with = "seconds")]
     pub uptime: Duration,
     /// Open connections to callers.
     pub connections: usize,
@@ -31,7 +36,7 @@ pub struct Snapshot {
 }
 
 /// The vendor, as the service sees it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Upstream {
     /// Whether the vendor answers.
     pub is_serving: bool,
@@ -44,11 +49,12 @@ pub struct Upstream {
     /// Requests that wait for quota.
     pub waiting: usize,
     /// Time since the last good answer. `None` if there was none.
+    #[serde(rename = "last_answer_age_seconds", serialize_with = "optional_seconds")]
     pub last_answer_age: Option<Duration>,
 }
 
 /// The fleet that shares the quota.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Fleet {
     /// Whether Redis answers in time.
     pub is_joined: bool,
@@ -61,63 +67,43 @@ pub struct Fleet {
 }
 
 /// The vendor's callbacks.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Callbacks {
     /// Callbacks with a right secret since the start.
     pub received: u64,
     /// Time since the latest one. `None` if there was none.
+    #[serde(rename = "latest_age_seconds", serialize_with = "optional_seconds")]
     pub latest_age: Option<Duration>,
 }
 
 /// One running poll.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Poll {
-    session: String,
-    /// The session's status as the vendor writes it, such as `waiting`.
+    /// The digest of the session's id, as in the log and in errors.
+    pub session_digest: String,
+    /// The session's status as the vendor writes it, such as `waiting`, or `unknown`.
     pub status: &'static str,
     /// Number of watchers.
     pub watchers: usize,
-    /// Time since its last answer. `None` if it had none.
-    pub age: Option<Duration>,
+    /// Whether the session had no good answer of late.
+    pub is_stale: bool,
+    /// Time since its last answer.
+    #[serde(rename = "age_seconds", serialize_with = "seconds")]
+    pub age: Duration,
 }
 
-impl Poll {
-    /// A poll of the session `id`. Only the ends of the id are kept.
-    pub fn new(id: &str, status: &'static str, watchers: usize, age: Option<Duration>) -> Self {
-        Self { session: shortened(id), status, watchers, age }
-    }
-
-    /// The shortened id of the session. It identifies the session only to a reader who knows the
-    /// whole id.
-    pub fn session(&self) -> &str {
-        &self.session
-    }
+/// Writes seconds, to the millisecond.
+pub(super) fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
 }
 
-/// Keeps at most a third of the id and at most four characters, half of them from each end.
-fn shortened(id: &str) -> String {
-    let length = id.chars().count();
-    let shown = (length / 6).min(2);
-    let start: String = id.chars().take(shown).collect();
-    let end: String = id.chars().skip(length - shown).collect();
-    format!("{start}…{end}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_id_is_kept_whole() {
-        for (id, kept) in [
-            ("", "…"),
-            ("1234", "…"),
-            ("SS-87555", "S…5"),
-            ("250040353", "2…3"),
-            ("1842200297248054807", "18…07"),
-            ("éééééééééééé", "éé…éé"),
-        ] {
-            assert_eq!(Poll::new(id, "active", 1, None).session(), kept);
-        }
+#[expect(clippy::ref_option, reason = "serde requires this signature")]
+fn optional_seconds<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => seconds(duration, serializer),
+        None => serializer.serialize_none(),
     }
 }

@@ -40,6 +40,7 @@ pub async fn run(config: &DemoConfig) -> Result<(), u8> {
     let play = Play {
         vendor: simulator.rest_url(),
         service: reachable(server.local_addr().unwrap_or(config.listen)),
+        admin: reachable(server.admin_addr().unwrap_or(config.admin_listen)),
         control: simulator.control(),
     };
 
@@ -73,6 +74,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 struct Play {
     vendor: String,
     service: SocketAddr,
+    admin: SocketAddr,
     control: Control,
 }
 
@@ -83,6 +85,7 @@ impl Play {
         )?;
         screen::pair("vendor, simulated", &self.vendor)?;
         screen::pair("service", self.service)?;
+        screen::pair("status page", format_args!("http://{}/", self.admin))?;
 
         let invalid = |error| output::fail(FAILED, &error);
         let born = session::put(&self.control).map_err(invalid)?;

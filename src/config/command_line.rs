@@ -10,7 +10,7 @@ use clap::{
 
 use super::{
     CompletionsConfig, DemoConfig, GetConfig, HealthConfig, LinksConfig, ManConfig, ServeConfig,
-    SessionsConfig, SimulateConfig, WatchConfig,
+    SessionDigestConfig, SessionsConfig, SimulateConfig, StatusConfig, WatchConfig,
 };
 
 /// The command line.
@@ -41,6 +41,10 @@ pub enum Command {
     Watch(WatchConfig),
     /// Ask a service whether it is serving (grpc.health.v1)
     Health(HealthConfig),
+    /// Print the state of a service, from its admin port
+    Status(StatusConfig),
+    /// Print the digest of a session, as the log, errors and the status page have it
+    SessionDigest(SessionDigestConfig),
     /// Print the completions of a shell
     Completions(CompletionsConfig),
     /// Print a manual page (roff)

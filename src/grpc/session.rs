@@ -21,6 +21,7 @@ pub(super) async fn get(
     request: Request<proto::GetSessionRequest>,
 ) -> Result<Response<proto::GetSessionResponse>, Status> {
     let session = status::checked("session_id", request.get_ref().session_id.parse())?;
+    service.note_session(&request, &session);
     let max_staleness = match optional_metadata(&request, MAX_STALENESS)? {
         None => None,
         Some(text) => Some(status::checked(MAX_STALENESS, humantime::parse_duration(text))?),
@@ -35,7 +36,7 @@ pub(super) async fn get(
         answer
     } else {
         let answer = service.client.session(&key.credential, &key.session, context).await;
-        let answer = answer.map_err(|error| status::of_session(&error, &key.session))?;
+        let answer = answer.map_err(|error| status::of_session(&error, &key.session, &service.session_digests))?;
         service.feed.note_unary_answer(&key, &answer);
         answer
     };

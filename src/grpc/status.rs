@@ -14,6 +14,7 @@ use super::{
     page_token::InvalidPageToken,
     reason::Reason,
     resume_token::{Decoded, InvalidToken},
+    session_digest::{SessionDigest, SessionDigests},
 };
 use crate::{model::SessionId, wire, wire::Kind};
 
@@ -37,8 +38,12 @@ const SEAT_HELP: (&str, &str) =
     ("Where an administrator of the account gives a user a seat", "https://admin.goto.com/");
 
 /// Converts an error of a request for a session.
-pub fn of_session(error: &wire::Error, session: &SessionId) -> Status {
-    let mut refusal = Refusal::of(error, Reason::SessionNotFound);
+pub fn of_session(
+    error: &wire::Error,
+    session: &SessionId,
+    digests: &SessionDigests,
+) -> Status {
+    let mut refusal = Refusal::of(error, Reason::SessionNotFound, Some(digests.of(session)));
     if error.kind == Kind::NotFound {
         refusal.details.set_resource_info(
             "gotoassist.remotesupport.v1.Session",
@@ -52,7 +57,7 @@ pub fn of_session(error: &wire::Error, session: &SessionId) -> Status {
 
 /// Converts an error of a request for the list of sessions.
 pub fn of_session_list(error: &wire::Error) -> Status {
-    Refusal::of(error, Reason::SessionListNotFound).into_status()
+    Refusal::of(error, Reason::SessionListNotFound, None).into_status()
 }
 
 /// The operator has turned the list of sessions off.
@@ -63,7 +68,7 @@ pub fn session_list_off() -> Status {
 
 /// Converts an error of a request for the links of a domain.
 pub fn of_system_links(error: &wire::Error) -> Status {
-    Refusal::of(error, Reason::SystemLinksNotFound).into_status()
+    Refusal::of(error, Reason::SystemLinksNotFound, None).into_status()
 }
 
 /// Returns the parsed value, or refuses the argument `field`.
@@ -250,7 +255,7 @@ impl Refusal {
     }
 
     /// The table of errors. Each method has its own reason for `NOT_FOUND`.
-    fn of(error: &wire::Error, not_found: Reason) -> Self {
+    fn of(error: &wire::Error, not_found: Reason, session: Option<SessionDigest>) -> Self {
         let (code, reason) = match error.kind {
             Kind::RejectedArgument => (Code::InvalidArgument, Reason::UpstreamRejectedArgument),
             Kind::CredentialRejected => (Code::Unauthenticated, Reason::CredentialRejected),
@@ -277,15 +282,21 @@ impl Refusal {
             }
         };
         let mut refusal = Self::new(code, reason, &error.to_string());
-        refusal.describe_answer(error, reason);
+        refusal.describe_answer(error, reason, session);
         refusal.describe_remedy(error)
     }
 
-    fn describe_answer(&mut self, error: &wire::Error, reason: Reason) {
+    fn describe_answer(
+        &mut self,
+        error: &wire::Error,
+        reason: Reason,
+        session: Option<SessionDigest>,
+    ) {
         let metadata = [
             ("http_status", error.http_status.map(|status| status.to_string())),
             ("upstream_code", error.upstream_code.clone()),
             ("upstream_request_id", error.request_id.clone()),
+            ("session_digest", session.map(|session| session.to_string())),
             ("cause", error.connection.map(|failure| failure.name().to_owned())),
         ];
         let metadata: std::collections::HashMap<String, String> = metadata

@@ -26,7 +26,6 @@ use super::{
     status,
 };
 use crate::{
-    clock::Clock,
     credential::Credential,
     feed::{Feed, Key},
     model::{Known, SessionId},
@@ -124,10 +123,11 @@ impl Watches {
     }
 
     /// Returns what the messages of watches are composed with.
-    pub(super) fn composer(&self, resume_tokens: &Arc<ResumeTokenCodec>, clock: Clock) -> Composer {
+    pub(super) fn composer(&self, service: &Service) -> Composer {
         Composer {
-            resume_tokens: resume_tokens.clone(),
-            clock,
+            resume_tokens: service.resume_tokens.clone(),
+            session_digests: service.session_digests.clone(),
+            clock: service.clock,
             metrics: self.metrics.clone(),
             encodings: self.encodings.clone(),
         }
@@ -175,6 +175,7 @@ pub(super) async fn watch(
 ) -> Result<Response<Messages>, Status> {
     let message = request.get_ref();
     let session = session_id(message)?;
+    service.note_session(&request, &session);
     let known = known(&service.resume_tokens, &session, message)?;
     let heartbeat_interval = heartbeat_interval(message.heartbeat_interval)?;
     let follow_after_end = follow_after_end(message.follow_after_end)?;
@@ -188,14 +189,15 @@ pub(super) async fn watch(
         // Subscribes before the headers are sent, so that a watch that cannot start fails like a
         // unary call.
         subscription = service.feed.subscribe(&key, context, known.as_deref()) => {
-            subscription.map_err(|error| status::of_session(&error, &key.session))?
+            let digests = &service.session_digests;
+            subscription.map_err(|error| status::of_session(&error, &key.session, digests))?
         }
     };
 
     let now = Instant::now();
     let subscriber = Arc::downgrade(&subscription.subscriber());
     let watch = stream::Watch {
-        composer: service.watches.composer(&service.resume_tokens, service.clock),
+        composer: service.watches.composer(service),
         watched: Watched::new(key.session, subscription, known, follow_after_end),
         heartbeat_interval,
         last_message: now,

@@ -49,7 +49,7 @@ pub(super) fn watch(
     let rotation = Instant::now() + service.watches.random_age();
     let deadline = request.extensions().get().map(|Deadline(at)| *at);
     let sessions = Sessions {
-        composer: service.watches.composer(&service.resume_tokens, service.clock),
+        composer: service.watches.composer(service),
         feed: service.feed.clone(),
         credential,
         permit,

@@ -16,6 +16,7 @@ use crate::{
         Service,
         health::{self, Health},
     },
+    model::Status,
 };
 
 /// How often health and gauges are updated.
@@ -25,6 +26,7 @@ const ROUND: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(super) struct Overview {
     pub service: Service,
+    pub health: Health,
     pub gate: Gate,
     pub failures: Failures,
     pub callbacks: Option<Callbacks>,
@@ -38,13 +40,17 @@ impl Overview {
         let age = |at: Timestamp| Duration::try_from(now.duration_since(at)).unwrap_or_default();
         let polls = self.service.feed.overview();
         let listed_polls = polls.iter().filter(|poll| poll.is_listed).count();
-        let polls = polls.into_iter().map(|poll| {
-            let age = Some(age(poll.observed_at));
-            Poll::new(poll.session.as_str(), poll.status.name(), poll.watchers, age)
+        let polls = polls.into_iter().map(|poll| Poll {
+            session_digest: self.service.session_digests.of(&poll.session).to_string(),
+            status: if poll.status == Status::Unknown { "unknown" } else { poll.status.name() },
+            watchers: poll.watchers,
+            is_stale: poll.is_stale,
+            age: age(poll.observed_at),
         });
         let quota = self.service.client.quota().snapshot();
         let traffic = self.service.client.stats();
         Snapshot {
+            is_ready: self.health.is_ready(),
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.started_at.elapsed(),
             connections: self.gate.open_connections(),
@@ -74,11 +80,11 @@ impl Overview {
     }
 
     /// Keeps the health of `upstream` and the gauges up to date. Runs until it is dropped.
-    pub async fn follow(&self, health: &Health) {
+    pub async fn follow(&self) {
         let mut rounds = interval(ROUND);
         loop {
             rounds.tick().await;
-            health.set(health::UPSTREAM, self.service.client.stats().is_well());
+            self.health.set(health::UPSTREAM, self.service.client.stats().is_well());
             self.service.client.set_gauges();
             self.service.feed.set_gauges();
             metric::set_gauges();

@@ -84,6 +84,8 @@ def test_page_in_chromium(chromium, page, size, scheme):
     assert chromium.value("document.querySelector('meta[http-equiv=refresh]').content") == "5"
     overflow = chromium.value("document.documentElement.scrollWidth - innerWidth")
     assert overflow <= 0, f"{overflow} pixels too wide"
+    hidden = "[...document.querySelectorAll('section')].filter(s => s.scrollWidth > s.clientWidth)"
+    assert chromium.value(f"{hidden}.length") == 0, "a table falls off its section"
 
     paper = luminance(chromium.value("getComputedStyle(document.body).backgroundColor"))
     ink = luminance(chromium.value("getComputedStyle(document.body).color"))

@@ -11,6 +11,7 @@ mod numbers;
 mod redaction;
 mod reload;
 mod runbook;
+mod session_digest;
 mod stuck;
 mod traces;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use gotoassist_grpc::{
+    grpc::reason::Reason,
     proto::{GetSessionRequest, ListSessionsRequest, ListSystemLinksRequest, WatchSessionRequest},
     simulator::{Fault, Route, Rule, SessionScript},
 };
@@ -313,22 +314,17 @@ async fn a_service_whose_credential_cannot_be_had_is_unavailable() {
 
 #[test]
 fn every_reason_is_documented() {
-    let source = include_str!("../../src/grpc/status.rs");
     let documents = [
         include_str!("../../proto/gotoassist/remotesupport/v1/remote_support_service.proto"),
         include_str!("../../docs/calling.md"),
     ];
-    let is_reason = |text: &&str| {
-        text.len() > 8 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
-    };
-    // Every second piece is a text between quotes.
-    let mut reasons: Vec<_> = source.split('"').skip(1).step_by(2).filter(is_reason).collect();
     // Only the health service uses this reason.
-    reasons.retain(|reason| *reason != "SERVICE_UNKNOWN");
+    let reasons: Vec<_> =
+        Reason::ALL.iter().filter(|reason| **reason != Reason::ServiceUnknown).collect();
     assert!(reasons.len() > 25, "{reasons:?}");
     for document in documents {
         let missing: Vec<_> =
-            reasons.iter().filter(|reason| !document.contains(**reason)).collect();
+            reasons.iter().filter(|reason| !document.contains(reason.name())).collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
 }

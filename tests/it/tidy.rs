@@ -38,7 +38,7 @@ const BESIDE: [(&str, &[&str]); 3] = [
 /// Which modules may use which crates: HTTP and JSON, protobuf and gRPC, traces.
 const CRATES: [(&[&str], &[&str]); 5] = [
     (&["redis"], &["fleet"]),
-    (&["reqwest"], &["wire", "simulator"]),
+    (&["reqwest"], &["wire", "simulator", "command"]),
     (&["serde_json"], &["wire", "callback", "simulator", "command"]),
     (
         &["tonic", "tonic_types", "tonic_prost", "prost", "prost_types", "prost_reflect"],

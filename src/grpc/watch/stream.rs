@@ -73,7 +73,7 @@ pub(super) fn messages(
                         return;
                     }
                     Next::End(error) => {
-                        yield Err(status::of_session(&error, watch.watched.session()));
+                        yield Err(watch.composer.status(&error, watch.watched.session()));
                         return;
                     }
                 }

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::Instant;
+use tonic::Status;
 
 use super::{
     encoding::{Encoding, Encodings, encode_session},
@@ -15,8 +16,8 @@ use crate::{
     clock::Clock,
     feed::{Difference, Subscription},
     grpc::{
-        metric::WatchMetrics, resume_token::ResumeTokenCodec, session::status_to_proto, status,
-        value,
+        metric::WatchMetrics, resume_token::ResumeTokenCodec, session::status_to_proto,
+        session_digest::SessionDigests, status, value,
     },
     model::{Known, SessionId, Transition},
     proto::{
@@ -31,9 +32,17 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(in crate::grpc) struct Composer {
     pub resume_tokens: Arc<ResumeTokenCodec>,
+    pub session_digests: SessionDigests,
     pub clock: Clock,
     pub metrics: WatchMetrics,
     pub encodings: Encodings,
+}
+
+impl Composer {
+    /// The status of a session's error.
+    pub fn status(&self, error: &wire::Error, session: &SessionId) -> Status {
+        status::of_session(error, session, &self.session_digests)
+    }
 }
 
 /// A watched session.
@@ -191,7 +200,8 @@ impl Watched {
 
     fn stale(&self, composer: &Composer, cause: &wire::Error, terminal: bool) -> Message {
         composer.metrics.count_message(EventType::Stale);
-        let cause = status::to_proto(&status::of_session(cause, &self.session));
+        let cause = composer.status(cause, &self.session);
+        let cause = status::to_proto(&cause);
         let encoding = self.encoding(composer);
         let parts = self.parts(composer, encoding.as_deref(), EventType::Stale);
         Parts { stale_cause: Some(cause), terminal, ..parts }.into()

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::{
     admin::failures::Failures,
-    grpc::{peer::Peer, reason::Reason},
+    grpc::{peer::Peer, reason::Reason, session_digest::NotedSession},
     proto::code,
     server::metric,
     trace::{self, Outcome, Tracer},
@@ -76,6 +76,8 @@ pub(super) struct Record {
     trace: trace::Span,
     /// The id of our own trace, or of the caller's.
     trace_id: Option<String>,
+    /// The session that the call is about.
+    session: NotedSession,
     /// Counts the requests to the vendor for this call.
     stats: CallStats,
     end: Option<(Code, Option<ErrorReason>)>,
@@ -91,13 +93,15 @@ impl Record {
         let trace_id = trace.trace_id().or_else(|| trace_id(request.headers()).map(str::to_owned));
         let stats = CallStats::default();
         request.extensions_mut().insert(stats.clone());
+        let session = NotedSession::default();
+        request.extensions_mut().insert(session.clone());
         method.active.increment(1);
         let peer = peer.map(|address| address.ip());
         if reporter.tracer.is_on() {
             request.extensions_mut().insert(trace.cause());
         }
         let start = Instant::now();
-        Self { reporter, method, peer, start, trace, trace_id, stats, end: None }
+        Self { reporter, method, peer, start, trace, trace_id, session, stats, end: None }
     }
 
     /// Ends the record with the status in these headers.
@@ -123,6 +127,7 @@ impl Record {
                     code = code::name(code),
                     reason = why.map(|why| &*why.reason),
                     cause = why.and_then(|why| why.cause.as_deref()),
+                    session_digest = self.session.get().map(tracing::field::display),
                     seconds,
                     upstream_status = self.stats.upstream_status(),
                     attempts = self.stats.attempts(),

@@ -39,7 +39,10 @@ impl Port {
         let (health, stop) = (Health::default(), CancellationToken::new());
         let liveness = Liveness::new(Duration::from_millis(100));
         let metrics = Metrics::install().unwrap();
-        let admin = Admin::new(health.clone(), liveness.clone(), metrics, snapshot);
+        let admin = Admin::new(health.clone(), liveness.clone(), metrics, {
+            let health = health.clone();
+            move || Snapshot { is_ready: health.is_ready(), ..snapshot() }
+        });
         let served = tokio::spawn(admin.serve(listener, stop.clone()));
         Self { address, health, liveness, stop, served }
     }
@@ -65,14 +68,22 @@ impl Port {
 fn snapshot() -> Snapshot {
     let failures = Failures::default();
     failures.record("UPSTREAM_TIMEOUT", None, "UNAVAILABLE");
+    let poll = |session_digest: &str, status, watchers| Poll {
+        session_digest: session_digest.to_owned(),
+        status,
+        watchers,
+        is_stale: status == "unknown",
+        age: Duration::from_secs(2),
+    };
     Snapshot {
+        is_ready: false,
         listed_polls: 1,
         version: "1.2.3",
         uptime: Duration::from_mins(62),
         connections: 4,
         watchers: 7,
         upstream: Upstream {
-            is_serving: true,
+            is_serving: false,
             requests_per_second: 8.0,
             requests: 100,
             failed_requests: 3,
@@ -82,8 +93,9 @@ fn snapshot() -> Snapshot {
         fleet: Some(Fleet { is_joined: true, replicas: 3, silent: 1, share: 2.0 }),
         callbacks: Some(Callbacks { received: 9, latest_age: Some(Duration::from_secs(4)) }),
         polls: vec![
-            Poll::new("250040353", "waiting", 5, Some(Duration::from_secs(2))),
-            Poll::new("<script>alert()</script>", "active", 2, None),
+            poll("00c0ffee00", "waiting", 5),
+            poll("<script>alert()</script>", "active", 2),
+            poll("00c0ffee01", "unknown", 1),
         ],
         failures: failures.latest(),
     }
@@ -176,10 +188,14 @@ async fn the_status_page_says_what_is_going_on_without_script_or_whole_ids() {
         ">ready<",
         "1.2.3",
         "1 h 2 min",
-        "answers",
+        "does not answer",
+        "stays ready, because another one would not reach GoToAssist either",
         "of 8.0 requests a second",
         "waiting <b>1</b>",
-        "2…3",
+        "<code>00c0ffee00</code>",
+        "unknown <b>1</b>",
+        "stale <b>1</b>",
+        "unknown <span class=\"bad\">stale</span>",
         "2 s ago",
         "Callbacks are on: 9 since the start, the latest 4 s ago",
         "UPSTREAM_TIMEOUT",
@@ -190,11 +206,33 @@ async fn the_status_page_says_what_is_going_on_without_script_or_whole_ids() {
     ] {
         assert!(page.contains(fact), "{fact} is missing in {page}");
     }
-    for absent in ["250040353", "<script"] {
+    for absent in ["waiting <span", "<script"] {
         assert!(!page.contains(absent), "{absent} is in {page}");
     }
     port.health.drain();
-    assert!(port.get("/").await.1.contains(">not ready<"));
+    let (_, page) = port.get("/").await;
+    assert!(page.contains(">not ready<") && !page.contains("stays ready"), "{page}");
+}
+
+#[tokio::test]
+async fn the_status_is_there_as_json_too() {
+    let port = Port::open().await;
+    port.health.set(OVERALL, true);
+    let (code, answer) = port.get("/status.json").await;
+    assert_eq!(code, 200);
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(status["is_ready"], true);
+    assert_eq!(status["uptime_seconds"], 3720.0);
+    assert_eq!(status["upstream"]["last_answer_age_seconds"], 1.0);
+    assert_eq!(
+        status["polls"][0],
+        serde_json::json!({
+            "session_digest": "00c0ffee00", "status": "waiting", "watchers": 5,
+            "is_stale": false, "age_seconds": 2.0,
+        })
+    );
+    assert_eq!(status["failures"][0]["reason"], "UPSTREAM_TIMEOUT");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use gotoassist_grpc::{
         concurrency::CallConcurrency,
         page_token::PageTokenCodec,
         resume_token::ResumeTokenCodec,
+        session_digest::SessionDigests,
         watch::{self, Watches},
     },
     proto::{
@@ -66,6 +67,7 @@ impl Server {
             watches,
             concurrency: CallConcurrency::new(1_000),
             resume_tokens: Arc::new(ResumeTokenCodec::new(None)),
+            session_digests: SessionDigests::new(None),
             page_tokens: Arc::new(PageTokenCodec::new(None)),
             clock,
             callers: Arc::new(callers),

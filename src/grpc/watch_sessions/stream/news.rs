@@ -138,7 +138,7 @@ impl Sessions {
     /// Ends a session, or the stream if the credential is refused.
     fn lose(&mut self, ticket: Ticket, error: &wire::Error) -> Step {
         let Some(entry) = self.entries.get_mut(ticket) else { return Step::Work };
-        let status = status::of_session(error, &entry.session);
+        let status = self.composer.status(error, &entry.session);
         if refuses_credential(error) {
             self.ending = Some(Ending::Refused(status));
             return Step::Work;
