@@ -19,10 +19,10 @@ mod flags;
 pub mod fleet;
 #[cfg(feature = "service")]
 pub mod listen;
-#[cfg(any(feature = "client", feature = "service"))]
-pub mod secret;
 #[cfg(feature = "command")]
 mod operator;
+#[cfg(any(feature = "client", feature = "service"))]
+pub mod secret;
 #[cfg(feature = "service")]
 pub mod serve;
 #[cfg(feature = "command")]

@@ -58,7 +58,7 @@ fn text(state: &Value) -> String {
             "{:<10}  {:<10}  {:<8}  {} ago{note}",
             word(&poll["session_digest"]),
             word(&poll["status"]),
-            poll["watchers"],
+            poll["watchers"].to_string(),
             span(&poll["age_seconds"]),
         )
     });

@@ -11,7 +11,9 @@ use super::{client::OutputFormat, value::base_url};
 
 /// Settings of `status`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Exit status: 0 if it is ready, 2 if the command line is wrong, otherwise 1")]
+#[command(
+    after_help = "Exit status: 0 if it is ready, 2 if the command line is wrong, otherwise 1"
+)]
 pub struct StatusConfig {
     /// Address of the admin port
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464", value_parser = base_url)]

@@ -89,7 +89,7 @@ mod tests {
         for (name, meant) in [
             ("GOTOASSIST_UPSTREAM_RSP", "GOTOASSIST_UPSTREAM_RPS"),
             ("GOTOASSIST_POLL_ACTIV", "GOTOASSIST_POLL_ACTIVE"),
-            ("GOTOASSIST_ADMIN_ADDRESS", "GOTOASSIST_ADMIN_LISTEN"),
+            ("GOTOASSIST_LOGLEVEL", "GOTOASSIST_LOG_LEVEL"),
         ] {
             let told =
                 format!("The environment variable {name} is no setting; did you mean {meant}?");

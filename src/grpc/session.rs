@@ -36,7 +36,8 @@ pub(super) async fn get(
         answer
     } else {
         let answer = service.client.session(&key.credential, &key.session, context).await;
-        let answer = answer.map_err(|error| status::of_session(&error, &key.session, &service.session_digests))?;
+        let answer = answer
+            .map_err(|error| status::of_session(&error, &key.session, &service.session_digests))?;
         service.feed.note_unary_answer(&key, &answer);
         answer
     };

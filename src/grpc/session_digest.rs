@@ -43,7 +43,8 @@ impl SessionDigests {
         let mut name = [0; DIGITS];
         for (index, digit) in name.iter_mut().enumerate() {
             let byte = tag.as_ref().get(index / 2).copied().unwrap_or_default();
-            *digit = b"0123456789abcdef"[usize::from(if index % 2 == 0 { byte >> 4 } else { byte & 15 })];
+            *digit = b"0123456789abcdef"
+                [usize::from(if index % 2 == 0 { byte >> 4 } else { byte & 15 })];
         }
         SessionDigest(name)
     }

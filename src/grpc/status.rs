@@ -38,11 +38,7 @@ const SEAT_HELP: (&str, &str) =
     ("Where an administrator of the account gives a user a seat", "https://admin.goto.com/");
 
 /// Converts an error of a request for a session.
-pub fn of_session(
-    error: &wire::Error,
-    session: &SessionId,
-    digests: &SessionDigests,
-) -> Status {
+pub fn of_session(error: &wire::Error, session: &SessionId, digests: &SessionDigests) -> Status {
     let mut refusal = Refusal::of(error, Reason::SessionNotFound, Some(digests.of(session)));
     if error.kind == Kind::NotFound {
         refusal.details.set_resource_info(

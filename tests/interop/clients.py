@@ -43,28 +43,34 @@ def copy_tree():
 
 
 @functools.cache
-def generate_with_buf():
-    """Stubs for Go and TypeScript."""
-    needs("go", "node", "npm")
+def install_node_modules():
+    """The packages of the TypeScript client, and buf."""
+    needs("node", "npm")
     folder = CLIENTS / "typescript"
     once(
         TREE / "npm.txt",
         (folder / "package-lock.json").read_text(),
         ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", folder],
     )
-    plugins = [go_program(*PROTOC_GEN_GO).parent, go_program(*PROTOC_GEN_GO_GRPC).parent]
-    path = os.pathsep.join([*map(str, plugins), os.environ["PATH"]])
-    install(folder / "node_modules/.bin/buf", "generate", cwd=TREE, environment={"PATH": path})
+    return folder
 
 
 def build_go():
-    generate_with_buf()
+    needs("go")
+    buf = install_node_modules() / "node_modules/.bin/buf"
+    plugins = [go_program(*PROTOC_GEN_GO).parent, go_program(*PROTOC_GEN_GO_GRPC).parent]
+    path = os.pathsep.join([*map(str, plugins), os.environ["PATH"]])
+    install(buf, "generate", cwd=TREE, environment={"PATH": path})
     install("go", "build", "-o", TREE / "go-client", ".", cwd=CLIENTS / "go")
 
 
 def build_typescript():
-    generate_with_buf()
-    install("npx", "--no-install", "tsc", cwd=CLIENTS / "typescript")
+    folder = install_node_modules()
+    # Without the tools of Go.
+    directories = os.environ["PATH"].split(os.pathsep)
+    path = os.pathsep.join(each for each in directories if "go" not in each.split(os.sep))
+    for script in ("generate", "build"):
+        install("npm", "run", script, cwd=folder, environment={"PATH": path})
 
 
 def build_python():

@@ -87,6 +87,13 @@ def test_template_of_a_request(grpcurl):
     )
 
 
+def test_protos_can_be_written_for_a_generator_of_stubs(grpcurl, tmp_path):
+    grpcurl("describe", SERVICE, options=["-proto-out-dir", str(tmp_path)]).expect(0)
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.proto")}
+    folder = PACKAGE.replace(".", "/")
+    assert {f"{folder}/remote_support_service.proto", "google/rpc/status.proto"} <= written
+
+
 def test_get_session_with_the_vendors_names(call):
     call("GetSession", session_id="250040353").expect(
         0,

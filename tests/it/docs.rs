@@ -97,6 +97,17 @@ fn the_chart_has_the_alerts_of_the_file_for_prometheus() {
     assert!(!template.contains("alert:"), "{template}");
 }
 
+/// Those who have only the protos, or only this page, must find them too.
+#[test]
+fn all_metadata_of_a_call_is_on_the_pages_for_callers() {
+    for page in ["docs/api.md", "docs/calling.md", "README.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        for name in ["session-id", "max-staleness"] {
+            assert!(text.contains(name), "{name} in {page}");
+        }
+    }
+}
+
 /// Checks that the checks above can fail.
 #[test]
 fn what_leads_nowhere_is_seen() {

@@ -30,7 +30,8 @@ async fn what_is_in_effect_is_printed_and_no_port_is_opened() {
         ("--drain-grace 25s", "default"),
     ] {
         let is_shown = |line: &str| {
-            line.split_once(" # ").is_some_and(|(text, from)| (text.trim(), from) == (setting, source))
+            line.split_once(" # ")
+                .is_some_and(|(text, from)| (text.trim(), from) == (setting, source))
         };
         assert!(stdout.lines().any(is_shown), "{setting} # {source}: {stdout}");
     }
