@@ -26,6 +26,7 @@ VALUES = ["values.yaml", *sorted(path.name for path in CHART.glob("values-*.yaml
 KUBERNETES = ["1.27.0", "1.33.0"]
 # The Go modules with the schemas of custom resources, and the folder of the schemas in each.
 CUSTOM = [
+    ("sigs.k8s.io/gateway-api@v1.3.0", "config/crd/standard"),
     ("istio.io/api@v1.27.0", "kubernetes"),
     (
         "github.com/prometheus-operator/prometheus-operator@v0.85.0",
@@ -34,6 +35,8 @@ CUSTOM = [
 ]
 # No package registry has the schemas of these groups.
 UNCHECKED = {"policy.linkerd.io"}
+# The chart has no default for it.
+IMAGE = "image.repository=registry.example.com/gotoassist-grpc"
 SERVICE_CREDENTIALS = [
     "credentials.mode=service",
     "credentials.clientId=i",
@@ -61,6 +64,13 @@ REFUSED = {
     ],
     "a drain without time": ["drain.delaySeconds=25"],
     "a misspelt value": ["replica=2"],
+    "a refresh token for several replicas": [
+        *SERVICE_CREDENTIALS,
+        "callers.trustNetwork=true",
+        "credentials.refreshTokenClaim=c",
+    ],
+    "a gateway without a parent": ["gateway.enabled=true"],
+    "a setting as an extra variable": ["extraEnv[0].name=GOTOASSIST_UPSTREAM_RPS"],
     "a misspelt setting": ["settings.GOTOASSIST_UPSTREAM_RSP=5"],
     "a setting of another value of the chart": ["settings.GOTOASSIST_UPSTREAM_RPS=5"],
     "a secret in clear": ["settings.GOTOASSIST_RESUME_KEY=k"],
@@ -85,7 +95,7 @@ def render(values, version=KUBERNETES[-1], settings=()):
     """The resources that the chart renders from a values file and from additional settings."""
     outcome = helm(
         *("template", "support", CHART, "--namespace", "support", "--values", CHART / values),
-        *(word for each in settings for word in ("--set", each)),
+        *(word for each in (IMAGE, *settings) for word in ("--set", each)),
         version=version,
     ).expect(0)
     return [each for each in yaml.safe_load_all(outcome.stdout) if each]
@@ -199,9 +209,14 @@ def test_a_mesh_lets_callbacks_through_for_their_path_only(custom_schemas):
     ]
     assert operation["methods"] == ["POST"]
     assert operation["paths"] == ["/callbacks/session-status/*"]
-    route = by_kind["VirtualService"]["http"][0]
-    assert route["match"] == [{"port": 8090}]
-    assert route["route"][0]["destination"]["port"]["number"] == 8090
+    routes = by_kind["VirtualService"]["http"]
+    ports = [route["match"][0]["port"] for route in routes]
+    assert ports == [8090, 9464, 50051, 50051]
+    for route in routes[:2] + routes[3:]:
+        assert route["route"][0]["destination"]["port"]["number"] == route["match"][0]["port"]
+    # As Envoy answers it: deploy/envoy/envoy.yaml.
+    assert routes[2]["match"][0]["uri"] == {"exact": "/grpc.health.v1.Health/Watch"}
+    assert routes[2]["directResponse"] == {"status": 404}
 
 
 def test_a_fleet_shares_the_whole_quota_and_may_reach_its_redis():
@@ -240,8 +255,55 @@ def test_alerts_are_those_for_any_prometheus_and_lead_to_a_runbook():
     assert all(link.startswith("https://git.example.org/main/docs/runbook.md#") for link in links)
 
 
+def test_only_one_process_refreshes_the_token():
+    [deployment] = of_kind("Deployment", "values-refresh-token.yaml")
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert deployment["spec"]["replicas"] == 1
+
+
+EXTRAS = (
+    "extraEnv[0].name=HTTPS_PROXY",
+    "extraEnv[0].valueFrom.secretKeyRef.name=proxy",
+    "extraEnv[0].valueFrom.secretKeyRef.key=url",
+    "extraVolumes[0].name=authorities",
+    "extraVolumes[0].configMap.name=authorities",
+    "extraVolumeMounts[0].name=authorities",
+    "extraVolumeMounts[0].mountPath=/etc/authorities",
+    "podSecurityContext.runAsUser=1000",
+    "dashboard.enabled=true",
+    "gateway.enabled=true",
+    "gateway.parentRefs[0].name=gateway",
+    "networkPolicy.enabled=true",
+    "networkPolicy.dns[0].podSelector.matchLabels.k8s-app=coredns",
+)
+
+
+def test_a_cluster_may_differ(custom_schemas):
+    resources = render("values.yaml", settings=EXTRAS)
+    assert not any(problem(each, KUBERNETES[-1], custom_schemas) for each in resources)
+    by_kind = {each["kind"]: each for each in resources}
+    spec = by_kind["Deployment"]["spec"]["template"]["spec"]
+    [container] = spec["containers"]
+    assert spec["securityContext"]["runAsUser"] == 1000
+    assert container["env"][-1]["name"] == "HTTPS_PROXY"
+    assert container["volumeMounts"][-1]["mountPath"] == "/etc/authorities"
+    assert spec["volumes"][-1]["name"] == "authorities"
+    dashboard = json.loads(by_kind["ConfigMap"]["data"]["gotoassist-grpc.json"])
+    assert dashboard == json.loads((ROOT / "deploy/grafana/gotoassist-grpc.json").read_text())
+    [rule] = by_kind["GRPCRoute"]["spec"]["rules"]
+    assert rule["backendRefs"] == [{"name": "support-gotoassist-grpc", "port": 50051}]
+    [dns] = by_kind["NetworkPolicy"]["spec"]["egress"][0]["to"]
+    assert dns["podSelector"] == {"matchLabels": {"k8s-app": "coredns"}}
+    # `helm test` is none of the replicas, and may ask the admin port.
+    test = by_kind["Pod"]
+    selector = by_kind["Service"]["spec"]["selector"]
+    assert not selector.items() <= test["metadata"]["labels"].items()
+    allowed = by_kind["NetworkPolicy"]["spec"]["ingress"][1]["from"][-1]["podSelector"]
+    assert allowed["matchLabels"].items() <= test["metadata"]["labels"].items()
+
+
 def test_lint():
-    helm("lint", "--strict", CHART).expect(0)
+    helm("lint", "--strict", CHART, "--set", IMAGE).expect(0)
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
@@ -325,5 +387,10 @@ def test_service_starts_with_the_settings_and_drains(values, secrets):
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_chart_refuses(what):
-    words = [word for each in REFUSED[what] for word in ("--set", each)]
+    words = [word for each in (IMAGE, *REFUSED[what]) for word in ("--set", each)]
     assert helm("template", "t", CHART, *words).status != 0
+
+
+def test_chart_without_values_asks_for_an_image():
+    helm("template", "t", CHART).expect(1, "image.repository must be set")
+    helm("template", "t", CHART, "--set", IMAGE).expect(0)

@@ -78,3 +78,18 @@ fn every_command_of_the_image_listens_where_other_hosts_reach_it() {
     }
     assert_eq!(found.len(), 5, "{found:?}");
 }
+
+#[test]
+fn every_value_of_the_chart_is_in_its_readme_and_in_its_schema() {
+    let values = file("values.yaml");
+    let is_key = |line: &&str| line.starts_with(|first: char| first.is_ascii_lowercase());
+    let keys: BTreeSet<_> =
+        values.lines().filter(is_key).filter_map(|line| Some(line.split_once(':')?.0)).collect();
+    assert!(keys.len() > 25 && keys.contains("extraVolumes"), "{keys:?}");
+    let readme = file("README.md");
+    let schema: serde_json::Value = serde_json::from_str(&file("values.schema.json")).unwrap();
+    for key in keys {
+        assert!(readme.contains(&format!("`{key}`")), "{key} is not in the README");
+        assert!(schema["properties"].get(key).is_some(), "{key} is not in the schema");
+    }
+}

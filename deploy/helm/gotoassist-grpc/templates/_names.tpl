@@ -62,6 +62,20 @@ grpc: { port: 50051 }
 {{- define "gotoassist-grpc.check" -}}
 {{- $credentials := .Values.credentials -}}
 {{- $callers := .Values.callers -}}
+{{- if not .Values.image.repository -}}
+{{- fail "image.repository must be set: build the image with `docker build`, and push it to a registry of yours" -}}
+{{- end -}}
+{{- if and .Values.gateway.enabled (not .Values.gateway.parentRefs) -}}
+{{- fail "gateway.enabled needs gateway.parentRefs" -}}
+{{- end -}}
+{{- if and $credentials.refreshTokenClaim (or .Values.autoscaling.enabled (gt (int .Values.replicas) 1)) -}}
+{{- fail "credentials.refreshTokenClaim allows one replica, because only one process may refresh the token: set replicas to 1" -}}
+{{- end -}}
+{{- range .Values.extraEnv -}}
+{{- if hasPrefix "GOTOASSIST_" .name -}}
+{{- fail (printf "extraEnv: %s belongs into settings, or another value of the chart sets it" .name) -}}
+{{- end -}}
+{{- end -}}
 {{- if ge (int .Values.drain.delaySeconds) (int .Values.drain.graceSeconds) -}}
 {{- fail "drain.delaySeconds must be less than drain.graceSeconds" -}}
 {{- end -}}

@@ -17,7 +17,7 @@
 {{- with .Values.credentials.refreshTokenClaim -}}
 {{- $volumes = append $volumes (dict "name" "refresh-token" "persistentVolumeClaim" (dict "claimName" .)) -}}
 {{- end -}}
-{{- toYaml $volumes -}}
+{{- toYaml (concat $volumes .Values.extraVolumes) -}}
 {{- end -}}
 
 {{- define "gotoassist-grpc.mounts" -}}
@@ -37,5 +37,5 @@
 {{- if .Values.credentials.refreshTokenClaim -}}
 {{- $mounts = append $mounts (dict "name" "refresh-token" "mountPath" "/var/lib/gotoassist") -}}
 {{- end -}}
-{{- toYaml $mounts -}}
+{{- toYaml (concat $mounts .Values.extraVolumeMounts) -}}
 {{- end -}}
