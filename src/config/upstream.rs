@@ -20,9 +20,9 @@ const LIST_TIMEOUT: Duration = Duration::from_mins(1);
 /// The default of `--sweep-limit`: 32 MiB.
 const LIST_LIMIT: usize = 32 * 1024 * 1024;
 
-/// How long requests fail at once after the circuit breaker opens for the first time. It is short,
-/// because the service cannot notice earlier that the vendor works again.
-const BREAKER_PAUSE: Duration = Duration::from_secs(5);
+/// How long requests fail at once before the circuit breaker admits a trial request. It is shorter
+/// than the pause between two polls that fail, so that a poll is not refused just before the trial.
+const BREAKER_PAUSE: Duration = Duration::from_millis(2_500);
 
 /// Settings of the vendor's API. Durations are written like `10s`, `500ms` or `1m 30s`.
 #[derive(Clone, Debug, clap::Args)]
@@ -84,8 +84,8 @@ pub struct UpstreamConfig {
     #[arg(long, value_name = "COUNT", default_value_t = 5)]
     pub breaker_failures: u32,
 
-    /// How long a circuit breaker stays open before it admits a trial request. The time doubles up
-    /// to 1 min while the trials fail.
+    /// How long a circuit breaker stays open before it admits a trial request, and between two trials
+    /// that fail.
     #[arg(skip = BREAKER_PAUSE)]
     pub breaker_pause: Duration,
 

@@ -49,8 +49,10 @@ pub(super) fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0))
 }
 
-/// The first and the longest backoff. The backoff doubles with each failure.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The first and the longest backoff. The backoff doubles with each failure. It stays short, so that
+/// an outage is over for watchers when it is over. The circuit breaker keeps most of these polls from
+/// the vendor.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 
 /// The longest `Retry-After` that a poll obeys. For a 429, the quota obeys the full `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);

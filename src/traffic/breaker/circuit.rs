@@ -7,13 +7,10 @@ use tokio::time::Instant;
 
 use crate::credential::CredentialId;
 
-/// The longest pause between two trials.
-const PAUSE_LIMIT: Duration = Duration::from_mins(1);
-
 /// After this long without an answer, the caller may make another trial.
 const TRIAL_LIMIT: Duration = Duration::from_secs(1);
 
-/// After how many failures in a row circuits open, and for how long at first.
+/// After how many failures in a row circuits open, and the pause before each trial.
 #[derive(Clone, Copy)]
 pub(super) struct Rule {
     pub failure_limit: u32,
@@ -29,7 +26,8 @@ pub(super) struct Circuit {
 
 struct Open {
     until: Instant,
-    pause: Duration,
+    /// Whether the next trial need not wait for its turn, because others have succeeded.
+    is_free: bool,
     /// The callers with a trial in flight, and when each may make the next one. Each caller has its
     /// own trial, so that no caller can block the others.
     trials: Vec<(CredentialId, Instant)>,
@@ -38,6 +36,19 @@ struct Open {
 impl Circuit {
     pub fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// Whether a trial must wait for its turn among the trials of other circuits.
+    pub fn takes_turns(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| !open.is_free)
+    }
+
+    /// Allows a trial now, because others have succeeded.
+    pub fn free(&mut self, now: Instant) {
+        if let Some(open) = &mut self.open {
+            open.until = open.until.min(now);
+            open.is_free = true;
+        }
     }
 
     /// Checks that `caller` may ask. The error is the least time to wait.
@@ -66,14 +77,14 @@ impl Circuit {
     /// Counts a failure. Opens the circuit if `may_open` and there were enough failures in a row.
     pub fn fail(&mut self, may_open: bool, rule: Rule, now: Instant) {
         self.failures = self.failures.saturating_add(1);
-        let pause = match &self.open {
+        match &self.open {
             // The attempt was in flight when the circuit opened, so its failure is no news.
             Some(open) if now < open.until => return,
-            Some(open) => (open.pause * 2).min(PAUSE_LIMIT),
-            None if may_open && self.failures >= rule.failure_limit => rule.pause,
+            Some(_) => {}
+            None if may_open && self.failures >= rule.failure_limit => {}
             None => return,
-        };
-        self.open = Some(Open { until: now + pause, pause, trials: Vec::new() });
+        }
+        self.open = Some(Open { until: now + rule.pause, is_free: false, trials: Vec::new() });
     }
 }
 
@@ -110,7 +121,7 @@ mod tests {
 
         circuit.begin(b, half_open);
         circuit.fail(true, rule, half_open);
-        assert_eq!(circuit.check(a, half_open), Err(10 * SECOND));
-        assert_eq!(circuit.check(b, half_open), Err(10 * SECOND));
+        assert_eq!(circuit.check(a, half_open), Err(5 * SECOND));
+        assert_eq!(circuit.check(b, half_open), Err(5 * SECOND));
     }
 }

@@ -23,6 +23,10 @@ const SLACK: Duration = Duration::from_millis(100);
 /// The greatest number of circuits. Beyond it, the least recently used circuit is forgotten.
 const LIMIT: usize = 20_000;
 
+/// The time between two trials of one caller for sessions whose own circuits are open. With the trial
+/// of the caller's own circuit, they stay below one a second, whatever the number of sessions.
+const TURN: Duration = Duration::from_millis(1_700);
+
 /// How long an unused circuit is kept.
 const MEMORY: Duration = Duration::from_mins(10);
 
@@ -46,6 +50,8 @@ struct Entry {
     /// For a credential: the sessions that failed since the latest success, at most
     /// [`SESSIONS_TO_OPEN`].
     failing: Vec<Subject>,
+    /// For a credential: when the next trial for a session may begin.
+    next_turn: Option<Instant>,
     /// For short deadlines: the longest wait that had no answer.
     waited: Duration,
 }
@@ -62,6 +68,15 @@ impl Scope {
             Scope::ShortDeadlines(subject),
             Scope::Credential(subject.caller),
         ]
+    }
+
+    /// Whose trial an attempt is. No connection depends on the caller, so all callers share that
+    /// trial. In the other circuits each caller has its own, so that no caller can block the others.
+    fn trier(self, subject: Subject) -> CredentialId {
+        match self {
+            Scope::Connect => CredentialId::of(b"connect"),
+            Scope::Session(_) | Scope::ShortDeadlines(_) | Scope::Credential(_) => subject.caller,
+        }
     }
 
     /// Returns the name in metrics.
@@ -93,7 +108,11 @@ impl Table {
             let is_short = |deadline: Instant| deadline - now <= entry.waited + SLACK;
             let applies =
                 !matches!(scope, Scope::ShortDeadlines(_)) || deadline.is_some_and(is_short);
-            if applies && let Err(wait) = entry.circuit.check(subject.caller, now) {
+            let may_try = || {
+                entry.circuit.check(scope.trier(subject), now)?;
+                if entry.circuit.takes_turns() { self.check_turn(scope, now) } else { Ok(()) }
+            };
+            if applies && let Err(wait) = may_try() {
                 counter!(metric::BREAKER_REFUSALS, "circuit" => scope.name()).increment(1);
                 return Err(Error { retry_after: Some(wait), ..Error::new(Kind::Unavailable) });
             }
@@ -109,13 +128,33 @@ impl Table {
         now: Instant,
     ) -> Result<(), Error> {
         self.check(subject, deadline, now)?;
-        self.change(subject, |circuit| circuit.begin(subject.caller, now));
+        let session = self.0.peek(&Scope::Session(subject));
+        if session.is_some_and(|session| session.circuit.takes_turns()) {
+            self.touch(Scope::Credential(subject.caller), now).next_turn = Some(now + TURN);
+        }
+        self.change(subject, |scope, circuit| circuit.begin(scope.trier(subject), now));
         Ok(())
     }
 
-    /// Ends the attempt without a result.
+    /// Checks that it is a session's turn to be tried. The error is the least time to wait.
+    fn check_turn(&self, scope: Scope, now: Instant) -> Result<(), Duration> {
+        let Scope::Session(subject) = scope else { return Ok(()) };
+        let credential = self.0.peek(&Scope::Credential(subject.caller));
+        match credential.and_then(|credential| credential.next_turn) {
+            Some(at) if now < at => Err(at - now),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Ends the attempt without a result. If it was a session's turn, another session may have it.
     pub fn leave(&mut self, subject: Subject) {
-        self.change(subject, |circuit| circuit.leave(subject.caller));
+        let session = self.0.peek(&Scope::Session(subject));
+        if session.is_some_and(|session| session.circuit.takes_turns())
+            && let Some(credential) = self.0.peek_mut(&Scope::Credential(subject.caller))
+        {
+            credential.next_turn = None;
+        }
+        self.change(subject, |scope, circuit| circuit.leave(scope.trier(subject)));
     }
 
     /// Records a success. Returns whether any circuit changed.
@@ -124,11 +163,32 @@ impl Table {
         if before == 0 {
             return false;
         }
+        let mut has_recovered = false;
         for scope in Scope::all_of(subject) {
-            self.0.pop(&scope);
+            let closed = self.0.pop(&scope).is_some_and(|entry| entry.circuit.is_open());
+            has_recovered |= closed && matches!(scope, Scope::Credential(_));
+        }
+        if has_recovered {
+            self.free_sessions(subject.caller, now);
         }
         self.expire(now);
         self.0.len() < before
+    }
+
+    /// Allows a trial of each session of a caller at once. They probably failed in the outage that has
+    /// just ended.
+    fn free_sessions(&mut self, caller: CredentialId, now: Instant) {
+        for (scope, entry) in &mut self.0 {
+            match scope {
+                Scope::Session(of) | Scope::ShortDeadlines(of) if of.caller == caller => {
+                    entry.circuit.free(now);
+                }
+                Scope::Session(_)
+                | Scope::ShortDeadlines(_)
+                | Scope::Connect
+                | Scope::Credential(_) => {}
+            }
+        }
     }
 
     /// Records that no connection could be made. This says nothing about the session or the
@@ -188,10 +248,10 @@ impl Table {
         Scope::all_of(subject).into_iter().filter(is_relevant)
     }
 
-    fn change(&mut self, subject: Subject, change: impl Fn(&mut Circuit)) {
+    fn change(&mut self, subject: Subject, change: impl Fn(Scope, &mut Circuit)) {
         for scope in self.relevant(subject) {
             if let Some(entry) = self.0.peek_mut(&scope) {
-                change(&mut entry.circuit);
+                change(scope, &mut entry.circuit);
             }
         }
     }
@@ -205,6 +265,7 @@ impl Table {
             circuit: Circuit::default(),
             touched_at: now,
             failing: Vec::new(),
+            next_turn: None,
             waited: Duration::ZERO,
         });
         entry.touched_at = now;

@@ -300,7 +300,7 @@ async fn an_outage_is_told_again_at_each_heartbeat_and_a_heartbeat_means_recover
     vendor.life("s", &[(0, "active"), (3000, "complete")]);
     let mut watcher = Server::new(&vendor).watch("s").await;
     watcher.next().await.unwrap();
-    vendor.play("s", vec![Trick::Fail(Kind::Unavailable); 20]);
+    vendor.play("s", vec![Trick::Fail(Kind::Unavailable); 100]);
     let mut kinds = Vec::new();
     loop {
         let message = watcher.next().await.unwrap();

@@ -102,7 +102,7 @@ async fn stale_is_repeated_at_each_heartbeat_and_recovery_is_told() {
     desk.send(every(30, vec![request::watch("ill"), request::watch("well")])).await;
     desk.update().await;
     desk.update().await;
-    vendor.play("ill", vec![Trick::Fail(Kind::Unavailable); 9]);
+    vendor.play("ill", vec![Trick::Fail(Kind::Unavailable); 50]);
     let mut stale = Vec::new();
     loop {
         let (session, update) = desk.update().await;
@@ -118,7 +118,7 @@ async fn stale_is_repeated_at_each_heartbeat_and_recovery_is_told() {
             }
         }
     }
-    // Nine failures with growing pauses take about 150 s.
+    // Fifty failures, at last three seconds apart, take about 150 s.
     assert!(stale[0] < 20, "{stale:?}");
     assert!(stale.len() >= 4 && stale[1..].iter().all(|at| at % 30 == 0), "{stale:?}");
 }
