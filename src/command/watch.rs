@@ -1,6 +1,7 @@
 //! `watch`.
 
 mod display;
+mod follow_up;
 pub mod many;
 
 use std::{future, time::Duration};
@@ -17,6 +18,7 @@ use crate::{
     },
 };
 pub use display::Display;
+pub use follow_up::FollowUp;
 
 /// The gRPC status of a watch that `--timeout` ended: `DEADLINE_EXCEEDED`.
 const OUT_OF_TIME: u8 = 64 + 4;
@@ -24,7 +26,8 @@ const OUT_OF_TIME: u8 = 64 + 4;
 /// Watches sessions and prints each message. `Err` is the exit status.
 pub async fn run(config: &WatchConfig) -> Result<(), u8> {
     let usage = |reason| output::fail(USAGE, &reason);
-    let mut sessions = requests(config).map_err(usage)?;
+    let mut follow_up = FollowUp::new(config)?;
+    let mut sessions = requests(config, &follow_up).map_err(usage)?;
     let heartbeat_interval = duration(config.heartbeat).map_err(usage)?;
     let client = client(&config.connection)?;
     let mut signals = Signals::new().map_err(|error| output::fail(FAILED, &error))?;
@@ -38,13 +41,15 @@ pub async fn run(config: &WatchConfig) -> Result<(), u8> {
         && sessions.len() == 1
         && let Some(session) = sessions.pop()
     {
-        return watch_one(config, &client, session, until_stopped).await;
+        return watch_one(config, &client, session, &mut follow_up, until_stopped).await;
     }
     let all = config.all.then(|| since(config.from.unwrap_or_default()));
     let watch = WatchMany { sessions, all, heartbeat_interval };
     let mut display = Display::new(config.output);
     tokio::select! {
-        result = many::watch(&client, watch, !config.no_resume, &mut display, |_| false) => result,
+        result = many::watch(
+            &client, watch, !config.no_resume, &mut display, &mut follow_up, |_| false,
+        ) => result,
         status = until_stopped => Err(status),
     }
 }
@@ -53,6 +58,7 @@ async fn watch_one(
     config: &WatchConfig,
     client: &Client,
     session: WatchSessionRequest,
+    follow_up: &mut FollowUp,
     until_stopped: impl Future<Output = u8>,
 ) -> Result<(), u8> {
     let tell = |interrupted: &Interruption| output::note(&interruption(interrupted));
@@ -61,29 +67,37 @@ async fn watch_one(
         watch = watch.without_resuming();
     }
     let result = tokio::select! {
-        result = print(&mut watch, config) => result,
+        result = print(&mut watch, config, follow_up) => result,
         status = until_stopped => Err(status),
     };
     // A token that the user gave may be the reason for the failure.
     let is_given = config.resume_token.as_deref() == Some(watch.resume_token());
-    if result.is_err() && !watch.resume_token().is_empty() && !is_given {
+    let is_kept = follow_up.has_state_file();
+    if result.is_err() && !watch.resume_token().is_empty() && !is_given && !is_kept {
         output::note(&format_args!("to go on: --resume-token {}", watch.resume_token()));
     }
     result
 }
 
 /// Prints the messages of one session. A terminal shows all of them, one after the other.
-async fn print(watch: &mut ResumingWatch, config: &WatchConfig) -> Result<(), u8> {
+async fn print(
+    watch: &mut ResumingWatch,
+    config: &WatchConfig,
+    follow_up: &mut FollowUp,
+) -> Result<(), u8> {
     let is_json = output::format(config.output) == OutputFormat::Json;
     let session_id = config.session_ids.first().cloned().unwrap_or_default();
     while let Some(next) = watch.next().await {
         let message = next.map_err(|failure| output::failure(&failure))?;
         if is_json {
             output::message("gotoassist.remotesupport.v1.WatchSessionResponse", &message)?;
-        } else {
-            let (session_id, body) = (session_id.clone(), Some(Body::Update(message)));
-            Display::Lines.show(&WatchSessionsResponse { session_id, body })?;
         }
+        let (session_id, body) = (session_id.clone(), Some(Body::Update(message)));
+        let message = WatchSessionsResponse { session_id, body };
+        if !is_json {
+            Display::Lines.show(&message)?;
+        }
+        follow_up.after(&message).await?;
     }
     Ok(())
 }
@@ -109,14 +123,21 @@ pub fn since(ago: Duration) -> AllSessions {
     AllSessions { from_time: Some(prost_types::Timestamp { seconds, nanos }) }
 }
 
-fn requests(config: &WatchConfig) -> Result<Vec<WatchSessionRequest>, String> {
+fn requests(
+    config: &WatchConfig,
+    follow_up: &FollowUp,
+) -> Result<Vec<WatchSessionRequest>, String> {
     if config.resume_token.is_some() && config.session_ids.len() != 1 {
         return Err("--resume-token belongs to one session".to_owned());
     }
     let request = |session_id: &String| {
         Ok(WatchSessionRequest {
             session_id: session_id.clone(),
-            resume_token: config.resume_token.clone().unwrap_or_default(),
+            resume_token: config
+                .resume_token
+                .clone()
+                .or_else(|| follow_up.resume_token(session_id))
+                .unwrap_or_default(),
             heartbeat_interval: duration(config.heartbeat)?,
             follow_after_end: duration(config.follow_after_end)?,
         })

@@ -1,6 +1,6 @@
 //! The settings of `get`, `sessions`, `links`, `watch` and `health`.
 
-use std::{convert::Infallible, ops::RangeInclusive, time::Duration};
+use std::{convert::Infallible, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, value_parser};
 use humantime::parse_duration;
@@ -173,6 +173,17 @@ pub struct WatchConfig {
     /// session
     #[arg(long, value_name = "TOKEN", conflicts_with = "all", value_parser = resume_token)]
     pub resume_token: Option<String>,
+
+    /// File that keeps the resume tokens. If the command is started again with the same file, it goes
+    /// on after the last message: nothing is missed or repeated
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "resume_token"])]
+    pub state_file: Option<PathBuf>,
+
+    /// Shell command to run for each snapshot and each change, one after the other. It has the
+    /// message as JSON on stdin, and `WATCH_SESSION_ID`, `WATCH_EVENT_TYPE` and `WATCH_STATUS` in its
+    /// environment. If it fails, the watch ends
+    #[arg(long, value_name = "CMD")]
+    pub exec: Option<String>,
 
     /// How to print the messages: text for people, which several sessions update in place on a
     /// terminal, or one line of JSON each. The default is text on a terminal, and JSON otherwise

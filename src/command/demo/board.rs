@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::{
     super::{
         FAILED, output,
-        watch::{Display, many, since},
+        watch::{Display, FollowUp, many, since},
     },
     screen,
 };
@@ -30,7 +30,8 @@ pub async fn run(client: &Client, control: &Control) -> Result<(), u8> {
     let watch = WatchMany { all: Some(since(Duration::ZERO)), ..WatchMany::default() };
     let mut left = HashSet::from(IDS);
     let mut display = Display::text();
-    let shown = many::watch(client, watch, true, &mut display, |message| {
+    let mut follow_up = FollowUp::default();
+    let shown = many::watch(client, watch, true, &mut display, &mut follow_up, |message| {
         if let Some(Body::Ended(_)) = message.body {
             left.remove(message.session_id.as_str());
         }

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::{Display, interruption};
+use super::{Display, FollowUp, interruption};
 use crate::{
     client::{Client, Failure, WatchMany},
     command::output,
@@ -16,6 +16,7 @@ pub async fn watch(
     watch: WatchMany,
     is_resuming: bool,
     display: &mut Display,
+    follow_up: &mut FollowUp,
     mut is_enough: impl FnMut(&WatchSessionsResponse) -> bool,
 ) -> Result<(), u8> {
     let (interruptions, mut interrupted) = unbounded_channel();
@@ -33,6 +34,7 @@ pub async fn watch(
                 let Some(next) = next else { break };
                 let message = next.map_err(|failure| end(display, &failure))?;
                 display.show(&message)?;
+                follow_up.after(&message).await?;
                 if let Some(failure) = failed(&message) {
                     let exit_status = output::status(&failure);
                     status = status.and(Err(exit_status));
