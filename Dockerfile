@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Build:  docker build -t gotoassist-grpc .
+# Build:  docker build -t gotoassist-grpc --build-arg REVISION=$(git rev-parse --short=12 HEAD) .
 #         docker buildx build --platform linux/amd64,linux/arm64 -t gotoassist-grpc .
 # Run:    docker run -p 50051:50051 gotoassist-grpc
 #         docker run -p 8089:8089 gotoassist-grpc simulate
@@ -24,9 +24,11 @@ RUN mkdir src \
     && cargo build --profile dist --locked \
     && rm -r src
 
+# The commit for `--version`. The build context has no repository.
+ARG REVISION=
 COPY src src
 # Makes the sources newer than the build of the empty files.
-RUN touch src/lib.rs src/main.rs && cargo build --profile dist --locked
+RUN touch src/lib.rs src/main.rs && REVISION=$REVISION cargo build --profile dist --locked
 
 FROM ${BASE_IMAGE}
 ARG VERSION=0.1.0

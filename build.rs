@@ -1,7 +1,7 @@
 //! Compiles the protos to Rust with protox, so that no protoc is needed, and keeps their
 //! descriptors for reflection and for the client's JSON.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{env, error::Error, fs, path::PathBuf, process::Command};
 
 use protox::prost::Message as _;
 
@@ -34,6 +34,7 @@ const SECRETIVE: &[&str] = &[
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=third_party");
+    name_build();
 
     let mut compiler = protox::Compiler::new(["proto", "third_party"])?;
     compiler.include_imports(true).include_source_info(true).open_files(PROTOS)?;
@@ -77,4 +78,30 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .compile_fds(descriptors)?;
     Ok(())
+}
+
+/// Sets the commit and the target that `--version` shows. The variable `REVISION` names the commit
+/// where there is no repository, such as in the build of the image. Debug builds have none, because
+/// each commit would compile the whole crate again.
+fn name_build() {
+    println!("cargo:rerun-if-env-changed=REVISION");
+    let variable = |name| env::var_os(name).and_then(|value| value.into_string().ok());
+    let given = variable("REVISION").filter(|revision| !revision.is_empty());
+    let is_release = variable("PROFILE").is_some_and(|profile| profile == "release");
+    let commit = given.or_else(|| is_release.then(head).flatten());
+    println!("cargo:rustc-env=BUILD_COMMIT={}", commit.as_deref().unwrap_or("commit unknown"));
+    println!("cargo:rustc-env=BUILD_TARGET={}", variable("TARGET").unwrap_or_default());
+}
+
+/// The commit of the repository. The build runs again when it changes.
+fn head() -> Option<String> {
+    let git = |words: &[&str]| {
+        let output = Command::new("git").args(words).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_owned())
+    };
+    println!("cargo:rerun-if-changed={}", git(&["rev-parse", "--git-path", "logs/HEAD"])?);
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let is_changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Some(if is_changed { format!("{commit}, changed") } else { commit })
 }

@@ -13,9 +13,13 @@ use super::{
     SessionDigestConfig, SessionsConfig, SimulateConfig, StatusConfig, WatchConfig,
 };
 
+/// The version with the commit and the target of the build.
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ", ", env!("BUILD_TARGET"), ")");
+
 /// The command line.
 #[derive(Debug, Parser)]
-#[command(version, about, propagate_version = true, max_term_width = 100)]
+#[command(version, long_version = VERSION, about, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     /// The command to run.
     #[command(subcommand)]

@@ -23,6 +23,16 @@ async fn without_arguments_the_help_has_its_lines() {
 }
 
 #[tokio::test]
+async fn the_version_tells_what_was_built() {
+    let (status, stdout, _) = run(&["--version"]).await;
+    let version = concat!("gotoassist-grpc ", env!("CARGO_PKG_VERSION"), " (");
+    assert_eq!(status, 0);
+    assert!(stdout.starts_with(version) && stdout.contains(std::env::consts::ARCH), "{stdout}");
+    let (_, short, _) = run(&["-V"]).await;
+    assert_eq!(short, concat!("gotoassist-grpc ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[tokio::test]
 async fn a_wrong_command_line_says_what_is_right() {
     for (arguments, told) in [
         (&["get"][..], "<SESSION>; usage: gotoassist-grpc get <SESSION>"),
