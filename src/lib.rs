@@ -5,6 +5,7 @@
 //!
 //! * [`config`] every setting, with its unit and default
 //! * [`clock`] the time of day, also in tests
+//! * [`file`] files that change all at once
 //! * [`model`] a session, the order of its statuses, and its changes, without I/O
 //! * [`trace`] spans for a collector of traces; only it uses `OpenTelemetry`
 //! * [`wire`] the vendor's endpoints, JSON and errors; only it uses HTTP and JSON
@@ -41,6 +42,8 @@ pub mod config;
 pub mod credential;
 #[cfg(feature = "service")]
 pub mod feed;
+#[cfg(feature = "service")]
+pub mod file;
 #[cfg(feature = "service")]
 pub mod fleet;
 #[cfg(feature = "service")]

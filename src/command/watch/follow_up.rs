@@ -3,8 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -14,6 +13,7 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 use super::super::{FAILED, USAGE, json, output};
 use crate::{
     config::WatchConfig,
+    file,
     proto::{
         WatchSessionResponse, WatchSessionsResponse, watch_session_response::EventType,
         watch_sessions_response::Body,
@@ -112,14 +112,9 @@ impl StateFile {
             return Ok(());
         }
         self.tokens.insert(session_id.to_owned(), token.to_owned());
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".watch-").tempfile_in(folder)?;
-        serde_json::to_writer(&mut file, &self.tokens)?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path)?;
-        // This makes the rename durable.
-        fs::File::open(folder)?.sync_all()
+        file::replace(&self.path, |file| {
+            serde_json::to_writer(&mut *file, &self.tokens)?;
+            writeln!(file)
+        })
     }
 }

@@ -1,19 +1,13 @@
 //! Reads a secret of the service, and stores a new refresh token in its file.
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    mem,
-    path::Path,
-    time::Duration,
-};
+use std::{fs, io, mem, path::Path, time::Duration};
 
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{task::spawn_blocking, time::timeout};
 use tracing::{error, info, warn};
 
-use crate::config::secret::Secret;
+use crate::{config::secret::Secret, file};
 
 /// The time limit for writing a refresh token. A hanging volume must not hold up the access token.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -114,16 +108,9 @@ fn is_same(known: Option<&SecretString>, other: &SecretString) -> bool {
     known.is_some_and(|known| known.expose_secret() == other.expose_secret())
 }
 
-/// Replaces the content of the file. If the machine stops meanwhile, the file holds the whole old
-/// or the whole new secret. If the path is a link, the link stays and its target is replaced.
+/// Replaces the content of the file. If the path is a link, the link stays and its target is
+/// replaced.
 fn write(path: &Path, secret: &SecretString) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    // Only the owner can read the temporary file. If anything fails, the file is removed again.
-    let mut file = tempfile::Builder::new().prefix(".refresh-token-").tempfile_in(directory)?;
-    writeln!(file, "{}", secret.expose_secret())?;
-    file.as_file().sync_all()?;
-    file.persist(&path)?;
-    // This makes the rename durable.
-    fs::File::open(directory)?.sync_all()
+    file::replace(&path, |file| writeln!(file, "{}", secret.expose_secret()))
 }
