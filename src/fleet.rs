@@ -37,6 +37,7 @@ use lease::Lease;
 pub use lease::Standing;
 pub use limit::ALONE_AFTER;
 use limit::Limit;
+use settings::Settings;
 pub use settings::{Identity, SetUpError};
 
 use crate::{config::FleetConfig, credential::token::share::Place};
@@ -48,6 +49,8 @@ pub struct Fleet(Option<Arc<Shared>>);
 struct Shared {
     account: Account,
     identity: Identity,
+    /// How to reach Redis for more than the account. Tests without Redis have none.
+    settings: Option<Settings>,
     /// The lease of the quota, once there is one.
     lease: Mutex<Option<Arc<Mutex<Lease>>>>,
 }
@@ -60,8 +63,12 @@ impl Fleet {
 
     /// Replicas that share the account of their quota.
     pub fn sharing(account: Account, identity: Identity) -> Self {
+        Self::reached_by(None, account, identity)
+    }
+
+    fn reached_by(settings: Option<Settings>, account: Account, identity: Identity) -> Self {
         metric::describe();
-        Self(Some(Arc::new(Shared { account, identity, lease: Mutex::default() })))
+        Self(Some(Arc::new(Shared { account, identity, settings, lease: Mutex::default() })))
     }
 
     /// The fleet of the configuration. `address` distinguishes the replicas of a machine. Connects
@@ -69,20 +76,20 @@ impl Fleet {
     pub fn new(config: &FleetConfig, address: &str) -> Result<Self, SetUpError> {
         let Some(settings) = settings::read(config)? else { return Ok(Self::alone()) };
         let identity = Identity::of_process(address, config.fleet_alone_limit);
-        Ok(Self::sharing(redis::account(&settings)?, identity))
+        let account = redis::account(&settings)?;
+        Ok(Self::reached_by(Some(settings), account, identity))
     }
 
-    /// Where the replicas of the configuration share the token of this client of the vendor. `None`
-    /// for a process on its own.
-    pub fn token_place(
-        config: &FleetConfig,
-        client_id: &str,
-    ) -> Result<Option<Arc<dyn Place>>, SetUpError> {
-        let Some(settings) = settings::read(config)? else { return Ok(None) };
+    /// Where the replicas share the token of this client of the vendor. `None` for a process on its
+    /// own.
+    pub fn token_place(&self, client_id: &str) -> Result<Option<Arc<dyn Place>>, SetUpError> {
+        let Some(Shared { settings: Some(settings), identity, .. }) = self.0.as_deref() else {
+            return Ok(None);
+        };
         let client = hmac::sign(&settings.key, format!("client {client_id}").as_bytes());
         let name = format!("token:{}", settings::hex(client.as_ref()));
-        let process = format!("{:x}", fastrand::u64(..));
-        let cell = Cell::new(redis::cell(&settings, &name)?, &settings.key, &name, &process);
+        let process = format!("{:x}", identity.incarnation);
+        let cell = Cell::new(redis::cell(settings, &name)?, &settings.key, &name, &process);
         Ok(cell.map(|cell| Arc::new(cell) as Arc<dyn Place>))
     }
 

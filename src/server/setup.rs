@@ -39,11 +39,11 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
     let clock = Clock::system();
     let token_client = token_url(config).map(|url| wire::HttpClient::new(&config.upstream, url));
     let client_id = config.credentials.client_id.as_deref().unwrap_or_default();
-    let place = Fleet::token_place(&config.fleet, client_id)?;
+    let fleet = Fleet::new(&config.fleet, &config.listen.to_string())?;
+    let place = fleet.token_place(client_id)?;
     let tokens = token_client
         .transpose()?
         .and_then(|http| TokenSource::new(&config.credentials, http, place));
-    let fleet = Fleet::new(&config.fleet, &config.listen.to_string())?;
     let client = traffic::Client::in_fleet(&config.upstream, tokens, clock, fleet)?;
     let identities = client.identities().clone();
     let read = feed::read(client.clone());

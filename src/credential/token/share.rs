@@ -107,9 +107,7 @@ impl Shared {
             if let Some(tokens) = tokens
                 && let Some(access) = self.note(tokens)
             {
-                if let Some(number) = claim.number {
-                    let _ = timeout(ANSWER_LIMIT, self.place.release(number)).await;
-                }
+                self.release(claim.number).await;
                 return Step::Use(access);
             }
             if claim.number.is_some() || Instant::now() >= deadline {
@@ -163,7 +161,7 @@ impl Shared {
         self.known.lock().putting = Some(AbortOnDropHandle::new(putting));
     }
 
-    /// Gives the claim of a refresh back that has failed.
+    /// Gives a claim back without new tokens.
     pub async fn release(&self, claim: Option<u64>) {
         if let Some(number) = claim {
             let _ = timeout(ANSWER_LIMIT, self.place.release(number)).await;
