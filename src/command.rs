@@ -52,8 +52,11 @@ pub fn run() -> ExitCode {
     // An error means that a provider is already installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match command {
-        // This runtime only waits for signals. The server has its own runtime.
-        Command::Serve(_) => runtime::Builder::new_current_thread().enable_all().build(),
+        // This runtime only waits for signals, since the server has its own. The others print at once.
+        Command::Serve(_)
+        | Command::SessionDigest(_)
+        | Command::Completions(_)
+        | Command::Man(_) => runtime::Builder::new_current_thread().enable_all().build(),
         Command::Simulate(_)
         | Command::Demo(_)
         | Command::Get(_)
@@ -61,10 +64,7 @@ pub fn run() -> ExitCode {
         | Command::Links(_)
         | Command::Watch(_)
         | Command::Health(_)
-        | Command::Status(_)
-        | Command::SessionDigest(_)
-        | Command::Completions(_)
-        | Command::Man(_) => worker_runtime(None),
+        | Command::Status(_) => worker_runtime(None),
     };
     match runtime.map(|runtime| runtime.block_on(dispatch(command))) {
         Ok(Ok(())) => ExitCode::SUCCESS,

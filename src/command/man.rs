@@ -8,7 +8,7 @@ use crate::config::{self, ManConfig};
 /// Prints a manual page. `Err` is the exit status.
 pub fn run(config: &ManConfig) -> Result<(), u8> {
     // This gives each command its whole name, such as `gotoassist-grpc-serve`.
-    let mut program = config::command().flatten_help(false);
+    let mut program = config::command();
     program.build();
     let command = match &config.command {
         None => program,

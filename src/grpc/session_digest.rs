@@ -17,8 +17,8 @@ use crate::model::SessionId;
 /// Sets this use of the operator's key apart from its other uses.
 const PURPOSE: &[u8] = b"gotoassist-grpc session digest\0";
 
-/// The length of a name, in hexadecimal digits. 40 bits tell the sessions of months apart.
-const DIGITS: usize = 10;
+/// The length of a name in bytes. 40 bits tell the sessions of months apart.
+const LENGTH: usize = 5;
 
 /// The key of the names.
 #[derive(Clone, Debug)]
@@ -40,12 +40,8 @@ impl SessionDigests {
     /// id.
     pub fn of(&self, session: &SessionId) -> SessionDigest {
         let tag = hmac::sign(&self.0, session.as_str().as_bytes());
-        let mut name = [0; DIGITS];
-        for (index, digit) in name.iter_mut().enumerate() {
-            let byte = tag.as_ref().get(index / 2).copied().unwrap_or_default();
-            *digit = b"0123456789abcdef"
-                [usize::from(if index % 2 == 0 { byte >> 4 } else { byte & 15 })];
-        }
+        let mut name = [0; LENGTH];
+        name.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
         SessionDigest(name)
     }
 }
@@ -57,12 +53,11 @@ fn with_secret(secret: &[u8]) -> hmac::Key {
 
 /// The name of a session.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SessionDigest([u8; DIGITS]);
+pub struct SessionDigest([u8; LENGTH]);
 
 impl fmt::Display for SessionDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Only digits are stored, so this never fails.
-        f.write_str(std::str::from_utf8(&self.0).unwrap_or_default())
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -101,7 +96,7 @@ mod tests {
     fn replicas_with_the_same_key_give_a_session_the_same_name() {
         let one = name(Some("key"), "250040353");
         assert_eq!(one, name(Some("key"), "250040353"));
-        assert_eq!(one.len(), DIGITS);
+        assert_eq!(one.len(), 10);
         assert!(one.bytes().all(|digit| digit.is_ascii_hexdigit()), "{one}");
         assert_ne!(one, name(Some("key"), "250040354"));
         assert_ne!(one, name(Some("another key"), "250040353"));

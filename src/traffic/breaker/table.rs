@@ -128,12 +128,17 @@ impl Table {
         now: Instant,
     ) -> Result<(), Error> {
         self.check(subject, deadline, now)?;
-        let session = self.0.peek(&Scope::Session(subject));
-        if session.is_some_and(|session| session.circuit.takes_turns()) {
+        if self.takes_turns(subject) {
             self.touch(Scope::Credential(subject.caller), now).next_turn = Some(now + TURN);
         }
         self.change(subject, |scope, circuit| circuit.begin(scope.trier(subject), now));
         Ok(())
+    }
+
+    /// Whether a trial of this session must wait for its turn.
+    fn takes_turns(&self, subject: Subject) -> bool {
+        let session = self.0.peek(&Scope::Session(subject));
+        session.is_some_and(|session| session.circuit.takes_turns())
     }
 
     /// Checks that it is a session's turn to be tried. The error is the least time to wait.
@@ -148,8 +153,7 @@ impl Table {
 
     /// Ends the attempt without a result. If it was a session's turn, another session may have it.
     pub fn leave(&mut self, subject: Subject) {
-        let session = self.0.peek(&Scope::Session(subject));
-        if session.is_some_and(|session| session.circuit.takes_turns())
+        if self.takes_turns(subject)
             && let Some(credential) = self.0.peek_mut(&Scope::Credential(subject.caller))
         {
             credential.next_turn = None;
