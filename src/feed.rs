@@ -24,7 +24,11 @@ mod subscription;
 mod sweep;
 mod unstable_fields;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 pub use hint::HintSource;
 pub use poll_interval::PollIntervals;
@@ -38,7 +42,7 @@ pub use subscription::{Subscriber, Subscription, View};
 use crate::{
     clock::Clock,
     credential::Credential,
-    model::{Known, Session, SessionId},
+    model::{Known, Session, SessionId, Validation, Validator},
     traffic::{Identities, RequestContext},
     wire::{Answer, Error},
 };
@@ -63,13 +67,15 @@ impl Feed {
         identities: Identities,
     ) -> Self {
         metric::describe();
-        Self(Arc::new(Registry {
-            read: Box::new(read),
-            list,
-            settings,
-            clock,
-            identities,
-            polls: Mutex::default(),
+        Self(Arc::new_cyclic(|registry: &Weak<Registry>| {
+            let registry = registry.clone();
+            let link = settings.fleet.start(move |session| {
+                if let Some(registry) = registry.upgrade() {
+                    registry.hint(session, HintSource::Callback);
+                }
+            });
+            let (read, polls) = (Box::new(read), Mutex::default());
+            Registry { read, list, settings, clock, identities, polls, link }
         }))
     }
 
@@ -95,13 +101,23 @@ impl Feed {
         }
     }
 
-    /// The latest answer of a running poll, unless it is older than `max_staleness`.
-    pub fn latest(&self, key: &Key, max_staleness: Duration) -> Option<Answer<Arc<Session>>> {
-        let poller = self.0.running(key)?;
-        let observed_at = poller.up_to_date_at()?;
-        let age = Duration::try_from(self.0.clock.now().duration_since(observed_at));
-        let content = poller.state.borrow().revision.session.clone();
-        (age.unwrap_or_default() <= max_staleness).then_some(Answer { content, observed_at })
+    /// The latest answer of a poll, unless it is older than `max_staleness`. Another replica may run
+    /// the poll.
+    pub async fn latest(&self, key: &Key, max_staleness: Duration) -> Option<Answer<Arc<Session>>> {
+        let answer = match self.0.running(key) {
+            Some(poller) => {
+                let observed_at = poller.up_to_date_at()?;
+                let content = poller.state.borrow().revision.session.clone();
+                Answer { content, observed_at }
+            }
+            None => {
+                let Key { credential, session } = key;
+                let answer = self.0.settings.fleet.latest(credential, session).await?.reply.ok()?;
+                let validation = Validator::new(session, None).validate_first(&answer.content);
+                Some(answer).filter(|_| validation == Validation::Accepted)?
+            }
+        };
+        (self.0.age(answer.observed_at) <= max_staleness).then_some(answer)
     }
 
     /// Subscribes to the sessions of an account that are open at `since` or later.
@@ -120,11 +136,9 @@ impl Feed {
 
     /// Polls the session with this id or token sooner, under each credential that watches it.
     pub fn hint(&self, session: &SessionId, source: HintSource) {
-        let polls = self.0.polls.lock();
-        let accounts = polls.by_credential.values();
-        for (_, poller) in accounts.flat_map(|account| account.named(session.as_str())) {
-            metric::count_hint(source);
-            poller.hint(source);
+        self.0.hint(session, source);
+        if source == HintSource::Callback {
+            self.0.settings.fleet.send_callback(session);
         }
     }
 
@@ -146,6 +160,7 @@ impl Feed {
         for (_, poller) in polls.all() {
             poller.state.send_modify(|state| state.is_closing = true);
         }
+        self.0.settings.fleet.leave();
     }
 }
 

@@ -7,8 +7,8 @@
 //! explains why the sum over all replicas stays within the quota. `alone` is its right to go on
 //! without Redis. `member` is the task that asks for permits. `account` is the format of its
 //! questions and answers. `quota.lua` runs in Redis and grants the permits. `cell` is a value that
-//! the replicas share, such as the service's token, and `cell.lua` keeps it. Only `redis` knows the
-//! protocol of Redis.
+//! the replicas share, such as the service's token, and `cell.lua` keeps it. `polls` lets one replica
+//! poll a session for all. Only `redis` knows the protocol of Redis.
 
 pub mod account;
 mod alone;
@@ -19,7 +19,9 @@ mod limit;
 mod member;
 mod metric;
 mod pace;
+pub mod polls;
 mod redis;
+mod seal;
 mod settings;
 mod uses;
 
@@ -37,10 +39,11 @@ use lease::Lease;
 pub use lease::Standing;
 pub use limit::ALONE_AFTER;
 use limit::Limit;
+use polls::SharedPolls;
 use settings::Settings;
 pub use settings::{Identity, SetUpError};
 
-use crate::{config::FleetConfig, credential::token::share::Place};
+use crate::{clock::Clock, config::FleetConfig, credential::token::share::Place};
 
 /// The replicas that share the vendor's quota. Cheap to clone.
 #[derive(Clone, Default)]
@@ -91,6 +94,16 @@ impl Fleet {
         let process = format!("{:x}", identity.incarnation);
         let cell = Cell::new(redis::cell(settings, &name)?, &settings.key, &name, &process);
         Ok(cell.map(|cell| Arc::new(cell) as Arc<dyn Place>))
+    }
+
+    /// The polls that the replicas share. `scope` names the vendor's API and the service's own client.
+    pub fn polls(&self, scope: String, clock: Clock) -> Result<SharedPolls, SetUpError> {
+        let Some(Shared { settings: Some(settings), identity, .. }) = self.0.as_deref() else {
+            return Ok(SharedPolls::default());
+        };
+        let (store, prefix) = (redis::store(settings)?, settings.key_of("polls"));
+        let (key, process) = (settings.key.clone(), identity.incarnation);
+        Ok(SharedPolls::new(store, prefix, key, scope, process, clock))
     }
 
     /// Returns everything that [`Fleet::new`] would refuse.

@@ -9,13 +9,14 @@ use super::{
     metric,
     poll_interval::{stretched, weight},
     poll_result::PollResult,
-    poller::Poller,
+    poller::{Poller, Sender},
     registry::Registry,
     request::{Ask, BoxedReply, Key, Reply},
     revision::Revision,
 };
 use crate::{
-    model::Status,
+    fleet::polls::{Event, Published},
+    model::{Identity, Status},
     trace::Span,
     traffic::Urgency,
     wire::{Error, Kind},
@@ -67,25 +68,37 @@ impl Poll<'_> {
     async fn run(&self) {
         let mut request: Option<Request> = None;
         let mut identity = None;
+        let (settings, Key { credential, session }) = (&self.registry.settings, self.key);
+        let mut shared = settings.fleet.join(credential, session, self.poller.outbox.as_ref());
         loop {
-            let schedule = self.poller.schedule(&self.registry.settings);
+            if let Some(request) = self.poller.take_request() {
+                shared.hint(request);
+            }
+            let schedule = self.poller.schedule(settings);
+            let may_ask = request.is_none() && shared.may_ask();
             tokio::select! {
                 biased;
                 reply = reply(request.as_mut()) => {
                     let Some(Request { sent_at, span, .. }) = request.take() else { continue };
-                    let result = self.poller.accept(reply, sent_at, &self.registry.settings);
+                    let result = self.poller.accept(reply, sent_at, Sender::Own, settings);
                     metric::count_poll(result);
                     span.end_poll(result.name(), result.outcome());
                     if result == PollResult::Ended {
                         return;
                     }
-                    // The identity changes only once, with the first answer that has an id.
-                    let latest = self.poller.identity();
-                    if latest != identity {
-                        identity = latest;
-                        self.registry.identify(self.key, self.poller, identity);
-                    }
+                    self.identify(&mut identity);
                 }
+                event = shared.next() => match event {
+                    Event::Reply(Published { reply, sent_at }) => {
+                        let result = self.poller.accept(reply, sent_at, Sender::Other, settings);
+                        if result == PollResult::Ended {
+                            return;
+                        }
+                        self.identify(&mut identity);
+                    }
+                    Event::Hint(request) => self.poller.serve(&request, settings),
+                    Event::Role => {}
+                },
                 () = at(schedule.end) => return self.poller.end_outage(),
                 () = at(schedule.staleness) => self.poller.tell_stale(),
                 () = self.poller.rescheduled.notified() => {
@@ -93,10 +106,19 @@ impl Poll<'_> {
                         return;
                     }
                 }
-                () = self.is_due(schedule.request), if request.is_none() => {
+                () = self.is_due(schedule.request), if may_ask => {
                     request = Some(self.ask(schedule.replied_at));
                 }
             }
+        }
+    }
+
+    /// Notes the identity of the session. It changes only once, with the first answer that has an id.
+    fn identify(&self, identity: &mut Option<Identity>) {
+        let latest = self.poller.identity();
+        if latest != *identity {
+            *identity = latest;
+            self.registry.identify(self.key, self.poller, latest);
         }
     }
 

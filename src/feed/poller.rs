@@ -3,6 +3,7 @@
 mod accept;
 mod hint;
 
+pub(super) use accept::Sender;
 pub(super) use hint::Observation;
 
 use std::{sync::Arc, time::Duration};
@@ -25,6 +26,7 @@ use super::{
     unstable_fields::UnstableFields,
 };
 use crate::{
+    fleet::polls::Outbox,
     model::{Identity, Session, SessionId, Validator},
     trace::Links,
     traffic::Hint,
@@ -34,6 +36,9 @@ use crate::{
 /// A session becomes stale this long after the first failure if no good answer comes, even if there
 /// were few failures.
 const STALE_AFTER: Duration = Duration::from_secs(15);
+
+/// A unary call returned something newer than the poll.
+const UNARY: &str = "unary";
 
 /// A polled session.
 pub(super) struct Poller {
@@ -52,6 +57,8 @@ pub(super) struct Poller {
     reliability: Arc<Reliability>,
     /// Links the traces of the poll and of its watchers.
     pub links: Links,
+    /// The own replies, for the other replicas.
+    pub outbox: Option<Arc<Outbox>>,
     name: SessionId,
 }
 
@@ -76,6 +83,9 @@ struct Record {
     replied_at: Instant,
     /// When the latest reply with a session came.
     answered_at: Instant,
+    /// The same times, without the replies of other replicas.
+    own_replied_at: Instant,
+    own_answered_at: Instant,
     /// When the latest accepted answer came.
     accepted_at: Instant,
     /// The recent time between accepted answers. While quota is scarce, it is longer than the poll
@@ -91,6 +101,8 @@ struct Record {
     stretched_by: Duration,
     /// What the vendor's list shows of the session.
     listing: Listing,
+    /// Why the replica that polls should do so sooner, if it is another one.
+    request: Option<&'static str>,
 }
 
 /// Why there is no good answer at present.
@@ -119,9 +131,11 @@ pub(super) struct Schedule {
 }
 
 impl Poller {
+    /// Replies of other replicas to requests from before `valid_from` may be older than `answer`.
     pub fn new(
         name: SessionId,
         answer: &Answer<Arc<Session>>,
+        valid_from: Instant,
         validator: Validator,
         is_closing: bool,
         reliability: Arc<Reliability>,
@@ -139,6 +153,8 @@ impl Poller {
             has_rejected: false,
             replied_at: now,
             answered_at: now,
+            own_replied_at: valid_from,
+            own_answered_at: valid_from,
             accepted_at: now,
             gap: Duration::ZERO,
             due_at,
@@ -146,6 +162,7 @@ impl Poller {
             callback_misses: 0,
             stretched_by: Duration::ZERO,
             listing: Listing::default(),
+            request: None,
         };
         Self {
             state: Published::new(State { revision, trouble: None, end: None, is_closing }),
@@ -156,6 +173,7 @@ impl Poller {
             hint: Hint::default(),
             reliability,
             links: Links::default(),
+            outbox: settings.fleet.outbox(),
             name,
         }
     }
@@ -199,11 +217,32 @@ impl Poller {
             state.trouble.is_some() || *state.revision.session != *answer.content
         };
         if is_new {
-            let mut record = self.record.lock();
-            record.due_at = record.due_at.min(record.replied_at + settings.confirm_after);
-            drop(record);
-            self.rescheduled.notify_one();
+            self.record.lock().request = Some(UNARY);
+            self.confirm(settings);
         }
+    }
+
+    /// Brings the next poll forward, because a unary call returned something newer.
+    pub fn confirm(&self, settings: &Settings) {
+        let mut record = self.record.lock();
+        record.due_at = record.due_at.min(record.replied_at + settings.confirm_after);
+        drop(record);
+        self.rescheduled.notify_one();
+    }
+
+    /// Does what another replica asks for.
+    pub fn serve(&self, request: &str, settings: &Settings) {
+        match request {
+            UNARY => self.confirm(settings),
+            name if name == HintSource::Sweep.name() => self.hint(HintSource::Sweep),
+            // A later version may have more of them.
+            _ => {}
+        }
+    }
+
+    /// Why the replica that polls should do so sooner, if it is another one.
+    pub fn take_request(&self) -> Option<&'static str> {
+        self.record.lock().request.take()
     }
 
     /// Whether a new watch can begin with the latest answer. The answer must not be older than

@@ -1,11 +1,16 @@
 //! The running polls, and what they share.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
 
 use parking_lot::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     account::Account,
+    hint::HintSource,
+    metric,
     poller::Poller,
     request::{Key, List, Read},
     settings::Settings,
@@ -26,6 +31,9 @@ pub(super) struct Registry {
     pub clock: Clock,
     pub identities: Identities,
     pub polls: Mutex<Polls>,
+    /// The task that keeps this replica joined to the others.
+    #[expect(dead_code, reason = "the task ends when this is dropped")]
+    pub link: Option<AbortOnDropHandle<()>>,
 }
 
 #[derive(Default)]
@@ -35,6 +43,21 @@ pub(super) struct Polls {
 }
 
 impl Registry {
+    /// Polls the session with this id or token sooner, under each credential that watches it.
+    pub fn hint(&self, session: &SessionId, source: HintSource) {
+        let polls = self.polls.lock();
+        let accounts = polls.by_credential.values();
+        for (_, poller) in accounts.flat_map(|account| account.named(session.as_str())) {
+            metric::count_hint(source);
+            poller.hint(source);
+        }
+    }
+
+    /// The time since then by our clock.
+    pub fn age(&self, time: Timestamp) -> Duration {
+        Duration::try_from(self.clock.now().duration_since(time)).unwrap_or_default()
+    }
+
     /// The poll of a session, if there is one that has not ended.
     pub fn running(&self, key: &Key) -> Option<Arc<Poller>> {
         self.polls.lock().running(key).cloned()

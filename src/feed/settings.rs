@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::poll_interval::PollIntervals;
+use crate::fleet::polls::SharedPolls;
 
 /// How polls behave.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Settings {
     pub linger: Duration,
     /// The vendor's list is read only if it saves this many times what it costs.
     pub list_advantage: f64,
+    /// The polls that the replicas share.
+    pub fleet: SharedPolls,
 }
 
 impl Default for Settings {
@@ -33,6 +36,7 @@ impl Default for Settings {
             outage_limit: Duration::from_mins(15),
             linger: Duration::from_secs(2),
             list_advantage: 2.0,
+            fleet: SharedPolls::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     poll,
     poll_result::{ErrorClass, PollResult},
-    poller::Poller,
+    poller::{Poller, Sender},
     registry::Registry,
     request::{Ask, Key, Reply},
     revision::Revision,
@@ -16,6 +16,7 @@ use super::{
     sweep,
 };
 use crate::{
+    fleet::polls::Published,
     model::{Baseline, Digest, History, Known, Session, Validation, Validator},
     trace::Cause,
     traffic::RequestContext,
@@ -76,6 +77,11 @@ impl<'a> NewSubscription<'a> {
         {
             return Ok(subscription);
         }
+        if running.is_none()
+            && let Some(subscription) = self.start_with_published().await
+        {
+            return Ok(subscription);
+        }
         let mut latest = Error::new(Kind::Malformed);
         for attempt in 0..MAX_FIRST_ANSWERS {
             if attempt > 0 {
@@ -93,6 +99,29 @@ impl<'a> NewSubscription<'a> {
             }
         }
         Err(latest)
+    }
+
+    /// Starts the watch with the latest reply of another replica's poll, if it is fresh.
+    async fn start_with_published(&mut self) -> Option<Subscription> {
+        let (registry, Key { credential, session }) = (self.registry, self.key);
+        let published = registry.settings.fleet.latest(credential, session).await?;
+        let Published { reply: Ok(answer), sent_at } = published else { return None };
+        let max_age = 2 * registry.settings.intervals.of(answer.content.status());
+        let is_fresh = registry.age(answer.observed_at) <= max_age;
+        let digest = Digest::of(&answer.content);
+        let is_new_enough = self.known.as_ref().is_none_or(|(known, _)| {
+            known.digest.content == digest.content || answer.observed_at >= known.observed_at
+        });
+        if !is_fresh
+            || !is_new_enough
+            || self.validate(&answer.content, &digest) != Validation::Accepted
+        {
+            return None;
+        }
+        match self.start_poll(&answer, sent_at) {
+            Ok((_, subscription)) => Some(subscription),
+            Err(poller) => self.join(&poller),
+        }
     }
 
     /// How new the answer of a running poll must be. If the watcher already has the same content,
@@ -142,8 +171,13 @@ impl<'a> NewSubscription<'a> {
                 return Err(NotStarted::unconfirmed(None));
             }
         }
-        match self.start_poll(&answer) {
-            Ok(subscription) => Ok(subscription),
+        match self.start_poll(&answer, Instant::now()) {
+            Ok((poller, subscription)) => {
+                if let Some(outbox) = &poller.outbox {
+                    outbox.push(Ok(answer), sent_at, false);
+                }
+                Ok(subscription)
+            }
             // Another watch started a poll first.
             Err(poller) => self.pass_on(&poller, Ok(answer), sent_at),
         }
@@ -157,7 +191,7 @@ impl<'a> NewSubscription<'a> {
         sent_at: Instant,
     ) -> Result<Subscription, NotStarted> {
         let trouble = || poller.trouble().map(Arc::unwrap_or_clone);
-        match poller.accept(reply, sent_at, &self.registry.settings) {
+        match poller.accept(reply, sent_at, Sender::Own, &self.registry.settings) {
             PollResult::Unchanged | PollResult::Changed => {}
             PollResult::Unconfirmed => return Err(NotStarted::unconfirmed(trouble())),
             PollResult::Failed | PollResult::Rejected => return Err(NotStarted::failed(trouble())),
@@ -175,7 +209,11 @@ impl<'a> NewSubscription<'a> {
     }
 
     /// Starts a poll with an answer. Fails if another one is running.
-    fn start_poll(&self, answer: &Answer<Arc<Session>>) -> Result<Subscription, Arc<Poller>> {
+    fn start_poll(
+        &self,
+        answer: &Answer<Arc<Session>>,
+        valid_from: Instant,
+    ) -> Result<(Arc<Poller>, Subscription), Arc<Poller>> {
         let Self { registry, key, validator, .. } = self;
         let mut polls = registry.polls.lock();
         if let Some(running) = polls.running(key) {
@@ -187,16 +225,17 @@ impl<'a> NewSubscription<'a> {
             (key.session.clone(), validator.clone(), polls.is_closing);
         let account = polls.account(&key.credential);
         let reliability = account.reliability.clone();
+        let settings = &registry.settings;
         let poller =
-            Poller::new(name, answer, validator, is_closing, reliability, &registry.settings);
+            Poller::new(name, answer, valid_from, validator, is_closing, reliability, settings);
         let poller = Arc::new(poller);
         let subscription = Subscription::to(&poller, self.cause.clone());
         account.polls.insert(key.session.clone(), poller.clone());
         account.identify(&key.session, identity);
         sweep::start_if_due(registry, account);
         drop(polls);
-        poll::start(Arc::clone(registry), (*key).clone(), poller);
-        Ok(subscription)
+        poll::start(Arc::clone(registry), (*key).clone(), poller.clone());
+        Ok((poller, subscription))
     }
 
     /// Validates an answer. Each answer must be newer than the answer before.

@@ -11,6 +11,9 @@ const REPLICAS: &str = "gotoassist_fleet_replicas";
 const SILENT: &str = "gotoassist_fleet_silent_replicas";
 const SHARE: &str = "gotoassist_fleet_share";
 const FAILURES: &str = "gotoassist_fleet_failures_total";
+const POLLS: &str = "gotoassist_fleet_polls";
+const LEASES: &str = "gotoassist_fleet_leases_total";
+const REJECTIONS: &str = "gotoassist_fleet_rejected_total";
 
 pub(super) fn describe() {
     describe_gauge!(JOINED, "1 if this replica shares the quota with its fleet, 0 if it is alone");
@@ -38,4 +41,30 @@ pub(super) fn set_gauges(standing: &Standing) {
 
 pub(super) fn count_failure(error: AccountError) {
     counter!(FAILURES, "cause" => <&str>::from(error)).increment(1);
+}
+
+pub(super) fn describe_polls() {
+    describe_gauge!(POLLS, "Watched sessions of this replica, by its part in the poll");
+    describe_counter!(LEASES, "Leases of sessions that this replica has taken");
+    describe_counter!(REJECTIONS, "Values in Redis that no replica of this fleet has written");
+    counter!(LEASES).increment(0);
+    counter!(REJECTIONS).increment(0);
+}
+
+/// Counts a poll with this part.
+pub(super) fn add_poll(role: &'static str) {
+    gauge!(POLLS, "role" => role).increment(1.0);
+}
+
+/// The reverse of [`add_poll`].
+pub(super) fn remove_poll(role: &'static str) {
+    gauge!(POLLS, "role" => role).decrement(1.0);
+}
+
+pub(super) fn count_lease() {
+    counter!(LEASES).increment(1);
+}
+
+pub(super) fn count_rejection() {
+    counter!(REJECTIONS).increment(1);
 }

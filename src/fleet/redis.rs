@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, future::BoxFuture};
+
 use redis::{
     AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, IntoConnectionInfo as _, RedisError,
     Script, TlsCertificates, ToRedisArgs, Value, aio::MultiplexedConnection, from_redis_value,
@@ -12,6 +14,7 @@ use tokio::sync::Mutex;
 use super::{
     account::{self, Account, AccountError, Answer, Question},
     cell::{self, Reply, Run},
+    polls::{self, Messages, Store, StoreAnswer},
     settings::{SetUpError, Settings},
 };
 
@@ -60,6 +63,70 @@ pub(super) fn cell(settings: &Settings, name: &str) -> Result<Run, SetUpError> {
     }))
 }
 
+/// Creates the store of the shared polls. Connects later.
+pub(super) fn store(settings: &Settings) -> Result<Arc<dyn Store>, SetUpError> {
+    let client = client(settings).map_err(SetUpError::Address)?;
+    let script = Script::new(polls::SCRIPT);
+    Ok(Arc::new(PollStore(Arc::new(Commands { client, script, connection: Mutex::default() }))))
+}
+
+/// Runs the script of the shared polls. Many runs may be under way at once on the same connection.
+struct PollStore(Arc<Commands>);
+
+struct Commands {
+    client: Client,
+    script: Script,
+    /// The connection, unless it has failed.
+    connection: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl Commands {
+    async fn run(&self, keys: Vec<String>, arguments: Vec<Vec<u8>>) -> StoreAnswer {
+        let mut connection = self.connection().await?;
+        let mut invocation = self.script.prepare_invoke();
+        for key in keys {
+            invocation.key(key);
+        }
+        for argument in arguments {
+            invocation.arg(argument);
+        }
+        let reply = invocation.invoke_async(&mut connection).await;
+        if reply.is_err() {
+            *self.connection.lock().await = None;
+        }
+        reply.map_err(|error| cause(&error))
+    }
+
+    async fn connection(&self) -> Result<MultiplexedConnection, AccountError> {
+        let mut slot = self.connection.lock().await;
+        if let Some(connection) = &*slot {
+            return Ok(connection.clone());
+        }
+        let connection = connect(&self.client).await.map_err(|error| cause(&error))?;
+        Ok(slot.insert(connection).clone())
+    }
+}
+
+impl Store for PollStore {
+    fn run(&self, keys: Vec<String>, arguments: Vec<Vec<u8>>) -> BoxFuture<'static, StoreAnswer> {
+        let commands = self.0.clone();
+        Box::pin(async move { commands.run(keys, arguments).await })
+    }
+
+    fn listen(&self, channel: String) -> BoxFuture<'static, Result<Messages, AccountError>> {
+        let commands = self.0.clone();
+        Box::pin(async move {
+            let error = |error| cause(&error);
+            let mut messages = commands.client.get_async_pubsub().await.map_err(error)?;
+            messages.subscribe(channel).await.map_err(error)?;
+            // This one may still lead to a server that has failed.
+            *commands.connection.lock().await = None;
+            let messages = messages.into_on_message();
+            Ok(messages.map(|message| message.get_payload_bytes().to_vec()).boxed())
+        })
+    }
+}
+
 fn server(settings: &Settings, script: &str, key: String) -> Result<Arc<Server>, SetUpError> {
     let client = client(settings).map_err(SetUpError::Address)?;
     let script = Script::new(script);
@@ -87,13 +154,6 @@ fn client(settings: &Settings) -> Result<Client, RedisError> {
 }
 
 impl Server {
-    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_LIMIT))
-            .set_response_timeout(Some(ANSWER_LIMIT));
-        self.client.get_multiplexed_async_connection_with_config(&config).await
-    }
-
     async fn ask(&self, question: &Question) -> Result<Answer, AccountError> {
         let (numbers, connection) = self.run::<Vec<i64>>(question.arguments()).await?;
         Answer::read(&numbers, connection)
@@ -109,7 +169,7 @@ impl Server {
             connection
         } else {
             slot.1 += 1;
-            self.connect().await.map_err(|error| cause(&error))?
+            connect(&self.client).await.map_err(|error| cause(&error))?
         };
         let mut invocation = self.script.key(&self.key);
         for argument in arguments {
@@ -120,6 +180,13 @@ impl Server {
         slot.0 = Some(connection);
         Ok((reply, slot.1))
     }
+}
+
+async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_LIMIT))
+        .set_response_timeout(Some(ANSWER_LIMIT));
+    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 fn cause(error: &RedisError) -> AccountError {

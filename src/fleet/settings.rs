@@ -125,7 +125,7 @@ fn file_error(flag: &'static str, path: &Path, source: io::Error) -> SetUpError 
 }
 
 /// The first half of a digest, as text.
-pub(super) fn hex(digest: &[u8]) -> String {
+pub(in crate::fleet) fn hex(digest: &[u8]) -> String {
     digest.iter().take(16).fold(String::new(), |mut text, byte| {
         // Writing to a text never fails.
         let _ = write!(text, "{byte:02x}");

@@ -31,7 +31,10 @@ pub(super) async fn get(
     let context = service.request_context(&request);
 
     let key = Key { credential, session };
-    let watched = max_staleness.and_then(|limit| service.feed.latest(&key, limit));
+    let watched = match max_staleness {
+        None => None,
+        Some(limit) => service.feed.latest(&key, limit).await,
+    };
     let answer = if let Some(answer) = watched {
         answer
     } else {

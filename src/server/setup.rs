@@ -19,7 +19,7 @@ use crate::{
     },
     credential::token::TokenSource,
     feed::{self, Feed, HintSource, PollIntervals},
-    fleet::Fleet,
+    fleet::{Fleet, polls::SharedPolls},
     grpc::{
         Service,
         caller::Callers,
@@ -44,6 +44,8 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
     let tokens = token_client
         .transpose()?
         .and_then(|http| TokenSource::new(&config.credentials, http, place));
+    let scope = format!("{} {client_id}", config.upstream.url);
+    let polls = fleet.polls(scope, clock)?;
     let client = traffic::Client::in_fleet(&config.upstream, tokens, clock, fleet)?;
     let identities = client.identities().clone();
     let read = feed::read(client.clone());
@@ -51,7 +53,7 @@ pub(super) fn service(config: &ServeConfig) -> Result<Service, Error> {
         Sweep::Auto => Some(feed::list(client.clone())),
         Sweep::Off => None,
     };
-    let feed = Feed::new(read, list, feed_settings(&config.watch), clock, identities);
+    let feed = Feed::new(read, list, feed_settings(&config.watch, polls), clock, identities);
     let token_key = token_key(config)?;
     let token_key = token_key.as_ref().map(SecretString::expose_secret);
     Ok(Service {
@@ -138,7 +140,7 @@ fn watch_settings(config: &ServeConfig) -> watch::Settings {
     }
 }
 
-fn feed_settings(config: &PollConfig) -> feed::Settings {
+fn feed_settings(config: &PollConfig, fleet: SharedPolls) -> feed::Settings {
     feed::Settings {
         intervals: PollIntervals {
             not_started: config.poll_not_started,
@@ -147,6 +149,7 @@ fn feed_settings(config: &PollConfig) -> feed::Settings {
             ended: config.poll_ended,
         },
         outage_limit: config.outage_limit,
+        fleet,
         ..feed::Settings::default()
     }
 }

@@ -5,6 +5,8 @@
 
 mod connection;
 mod lua;
+mod poll_store;
+mod polls;
 mod random_world;
 mod redis;
 mod replica;

@@ -40,7 +40,7 @@ const BESIDE: [(&str, &[&str]); 3] = [
 const CRATES: [(&[&str], &[&str]); 5] = [
     (&["redis"], &["fleet"]),
     (&["reqwest"], &["wire", "simulator", "command"]),
-    (&["serde_json"], &["wire", "callback", "simulator", "command"]),
+    (&["serde_json"], &["wire", "callback", "fleet", "simulator", "command"]),
     (
         &["tonic", "tonic_types", "tonic_prost", "prost", "prost_types", "prost_reflect"],
         &["proto", "grpc", "admin", "server", "client", "command"],
@@ -49,7 +49,7 @@ const CRATES: [(&[&str], &[&str]); 5] = [
 ];
 
 /// The files that may spawn tasks. Each task has an owner that ends it.
-const SPAWNERS: [&str; 9] = [
+const SPAWNERS: [&str; 10] = [
     "src/server",
     "src/feed/poll.rs",
     "src/feed/sweep.rs",
@@ -57,6 +57,7 @@ const SPAWNERS: [&str; 9] = [
     "src/traffic/quota/bucket.rs",
     "src/credential/token",
     "src/fleet/member.rs",
+    "src/fleet/polls.rs",
     "src/simulator",
     "src/command",
 ];

@@ -20,11 +20,31 @@ use crate::{
     wire::{Answer, Error, Kind},
 };
 
+/// Who sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::feed) enum Sender {
+    /// This replica: the poll, or a new watch.
+    Own,
+    /// Another replica. Its replies come in the order of its requests.
+    Other,
+}
+
 impl Poller {
-    /// Applies the reply to a request that was sent at `sent_at`, by the poll or by a new watch.
-    pub fn accept(&self, reply: Reply, sent_at: Instant, settings: &Settings) -> PollResult {
+    /// Applies the reply to a request that was sent at `sent_at`.
+    pub fn accept(
+        &self,
+        reply: Reply,
+        sent_at: Instant,
+        sender: Sender,
+        settings: &Settings,
+    ) -> PollResult {
         let mut record = self.record.lock();
-        let newer = if reply.is_ok() { record.answered_at } else { record.replied_at };
+        let newer = match (sender, reply.is_ok()) {
+            (Sender::Own, true) => record.answered_at,
+            (Sender::Own, false) => record.replied_at,
+            (Sender::Other, true) => record.own_answered_at,
+            (Sender::Other, false) => record.own_replied_at,
+        };
         if sent_at < newer {
             if reply.is_ok() {
                 // The answer is too old to show the state of the session, but it shows that the
@@ -34,6 +54,14 @@ impl Poller {
             return PollResult::Superseded;
         }
         record.replied_at = Instant::now();
+        if sender == Sender::Own {
+            record.own_replied_at = record.replied_at;
+            if reply.is_ok() {
+                record.own_answered_at = record.replied_at;
+            }
+        }
+        let outbox = self.outbox.as_ref().filter(|_| sender == Sender::Own);
+        let shared = outbox.map(|outbox| (outbox, reply.clone()));
         let served = self.served_hint(&record, sent_at);
         let (result, pause) = match reply {
             Ok(answer) => self.accept_answer(&mut record, answer, settings),
@@ -41,6 +69,11 @@ impl Poller {
         };
         let pause = self.settle_hint(&mut record, served, result).unwrap_or(jittered(pause));
         record.due_at = record.replied_at + pause;
+        if let Some((outbox, reply)) = shared {
+            // Another replica may reach the vendor. A first failure is normal.
+            let hands_over = result == PollResult::Failed && record.failures > 1;
+            outbox.push(reply, sent_at, hands_over);
+        }
         drop(record);
         self.rescheduled.notify_one();
         result

@@ -75,6 +75,10 @@ impl Poller {
         let mut record = self.record.lock();
         if self.hint.give() {
             record.hinted_by = Some(source);
+            // All replicas hear of a callback.
+            if source == HintSource::Sweep {
+                record.request = Some(source.name());
+            }
         }
         // A hint does not shorten the backoff after failures.
         if record.failures == 0 {
