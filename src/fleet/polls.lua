@@ -6,7 +6,8 @@
 -- replies (a list, the newest first, each `number:sealed`).
 --
 -- ARGV: action, name of the replica (`process.generation`), then
---   beat     lifetime in ms, number of publications    answers { time, replica, publications, ... }
+--   beat     lifetime in ms, number of publications    answers { time, replica, its expiry,
+--                                                        its publications, ... }
 --   leave    channel, message                          answers { time }
 --   send     channel, message                          answers { time }
 --   read                                               answers { time, the newest reply }
@@ -47,6 +48,7 @@ if action == 'beat' then
       redis.call('HDEL', KEYS[1], name)
     else
       answer[#answer + 1] = name
+      answer[#answer + 1] = expiry
       answer[#answer + 1] = published
     end
   end

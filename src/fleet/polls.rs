@@ -10,7 +10,9 @@
 //! * A reply is sealed. Nobody without the fleet's key, the session's id and the credential can read or
 //!   write one. It has a number, and a follower applies none with a number that is not new.
 //! * A reply that a follower applies counts as sent a little earlier than it was, so it never undoes a
-//!   newer answer that the follower got itself.
+//!   newer answer that the follower got itself. Replicas tell each other times of the clock of Redis.
+//!   That clock may jump only when Redis restarts, which interrupts all replicas. So a replica that has
+//!   just joined uses no reply from before, unless the one that published it was not interrupted.
 //! * A lease has a fencing number. A replica that was stopped, and whose lease another one has taken,
 //!   cannot publish any more. It is valid only while its replica shows every half second that it lives,
 //!   so one lost replica costs no command for each session.
@@ -153,7 +155,10 @@ impl SharedPolls {
             shared.link.reject();
             return None;
         };
-        Some(Published::new(Record::read(&text)?, &shared.link.clock()?, shared.clock))
+        let record = Record::read(&text)?;
+        let is_confirmed = shared.link.is_confirmed(&record.publisher);
+        let clock = shared.link.clock().filter(|_| is_confirmed)?;
+        Some(Published::new(record, &clock, shared.clock))
     }
 
     /// Tells the other replicas that the vendor has called back about a session.

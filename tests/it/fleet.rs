@@ -5,7 +5,7 @@
 
 mod connection;
 mod lua;
-mod poll_store;
+pub mod poll_store;
 mod polls;
 mod random_world;
 mod redis;

@@ -111,9 +111,14 @@ struct Poll {
     inbox: mpsc::UnboundedSender<Notice>,
 }
 
-/// The messages of a replica, to notice when one is lost.
+/// What was heard of a replica.
 struct Heard {
-    /// No message up to this number is missing.
+    /// The end of its life, as it was first heard.
+    expiry: u64,
+    /// Whether it has shown since then that it lives. Until then, all that is known of it may be from
+    /// before a restart of Redis.
+    is_confirmed: bool,
+    /// No message with a reply is missing up to this number.
     base: u64,
     /// The number of later messages.
     count: u64,
@@ -236,31 +241,34 @@ impl Link {
     async fn beat(&self) -> Result<(), AccountError> {
         let publications = self.state.lock().publications.to_string().into_bytes();
         let answer = self.ask("beat", None, vec![milliseconds(LEASE), publications]).await?;
-        let names = answer.chunks_exact(2).map(|pair| {
-            let name = String::from_utf8(pair[0].clone()).ok()?;
-            Some((name, number(&pair[1])?))
+        let replicas = answer.chunks_exact(3).map(|entry| {
+            let name = String::from_utf8(entry[0].clone()).ok()?;
+            Some((name, (number(&entry[1])?, number(&entry[2])?)))
         });
-        let names: Option<HashMap<_, _>> = names.collect();
-        let replicas = names.ok_or(AccountError::Malformed)?;
+        let replicas: Option<HashMap<_, _>> = replicas.collect();
+        let replicas = replicas.ok_or(AccountError::Malformed)?;
         self.note_replicas(&replicas);
         Ok(())
     }
 
-    fn note_replicas(&self, replicas: &HashMap<String, u64>) {
+    /// Notes the expiry and the number of publications of each replica that lives.
+    fn note_replicas(&self, replicas: &HashMap<String, (u64, u64)>) {
         let mut state = self.state.lock();
         let count = state.replicas.len();
         state.replicas.retain(|name, _| replicas.contains_key(name));
         let has_gone = state.replicas.len() < count;
         let mut missed = HashSet::new();
-        for (name, published) in replicas {
-            let new = || Heard { base: *published, count: 0, published: *published };
+        for (name, &(expiry, published)) in replicas {
+            let new =
+                || Heard { expiry, is_confirmed: false, base: published, count: 0, published };
             let heard = state.replicas.entry(name.clone()).or_insert_with(new);
+            heard.is_confirmed |= heard.expiry != expiry;
             // Messages come on another connection, so those since the latest beat may still come.
             if heard.base + heard.count < heard.published {
                 missed.insert(name.clone());
                 (heard.base, heard.count) = (heard.published, 0);
             }
-            heard.published = *published;
+            heard.published = published;
         }
         drop(state);
         for replica in missed {
@@ -352,6 +360,12 @@ impl Link {
     /// Whether the replica of this name lives, as far as this one knows.
     pub fn lives(&self, replica: &str) -> bool {
         self.state.lock().replicas.contains_key(replica)
+    }
+
+    /// Whether the clock of Redis has not jumped since the replica of this name joined. A restart of
+    /// Redis interrupts each replica, and it joins again under another name.
+    pub fn is_confirmed(&self, replica: &str) -> bool {
+        self.state.lock().replicas.get(replica).is_some_and(|heard| heard.is_confirmed)
     }
 
     /// Whether there are other replicas.

@@ -22,6 +22,8 @@ const BLOCK: usize = 256;
 /// reply did not come, before these times.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
+    /// The replica that got the reply.
+    pub publisher: String,
     pub sent: u64,
     pub answered: u64,
     #[serde(flatten)]

@@ -252,7 +252,8 @@ impl Member {
         let content = Content::of(&own.reply);
         let digest = content.digest();
         let times = (clock.time_of(own.sent_at), clock.time_of(own.answered_at));
-        let record = Record { sent: times.0, answered: times.1, content };
+        let publisher = membership.name().to_owned();
+        let record = Record { publisher, sent: times.0, answered: times.1, content };
         let number = self.number + 1;
         let sealed = self.name.close(number, &record.write()?)?;
         let reply = Numbered { number, sealed }.write();
@@ -308,8 +309,10 @@ impl Member {
         let fence = number(fence)?;
         let holder = String::from_utf8(holder.clone()).ok()?;
         self.take_at = None;
+        // Later replies were published while this replica was joined.
+        let must_be_confirmed = matches!(self.role, Role::Joining(_));
         for reply in replies {
-            self.apply(Numbered::read(reply)?);
+            self.apply(Numbered::read(reply)?, must_be_confirmed);
         }
         let is_granted = granted == b"1";
         if is_granted && !matches!(self.role, Role::Holder(..)) {
@@ -343,7 +346,7 @@ impl Member {
                 Role::Alone => {}
                 // The answer of the script will have it.
                 Role::Joining(_) => {}
-                Role::Follower(..) if reply.number == self.number + 1 => self.apply(reply),
+                Role::Follower(..) if reply.number == self.number + 1 => self.apply(reply, false),
                 // A reply is missing, or another replica has taken the lease.
                 Role::Follower(..) => self.must_take = true,
                 Role::Holder(..) => self.note_rival(&reply),
@@ -409,7 +412,8 @@ impl Member {
     }
 
     /// Passes a reply on, if a replica of this fleet has written it and it was not seen yet.
-    fn apply(&mut self, reply: Numbered) {
+    /// `must_be_confirmed` if its times may be of another clock than the present one of Redis.
+    fn apply(&mut self, reply: Numbered, must_be_confirmed: bool) {
         let Numbered { number, sealed } = reply;
         if number <= self.number {
             return;
@@ -420,6 +424,9 @@ impl Member {
         };
         self.number = number;
         self.digest = record.content.digest();
+        if must_be_confirmed && !self.link.is_confirmed(&record.publisher) {
+            return;
+        }
         self.events.push_back(Event::Reply(Published::new(record, &clock, self.clock)));
     }
 }

@@ -38,7 +38,7 @@ impl World {
         for _ in 0..replicas {
             world.add_replica("key");
         }
-        sleep(ms(100)).await;
+        sleep(ms(1100)).await;
         world
     }
 

@@ -6,6 +6,7 @@
 //! `GOTOASSIST_TEST_SEED=42` replays one world.
 
 mod desk;
+mod fleet;
 
 use std::{
     collections::HashMap,
@@ -18,10 +19,12 @@ use gotoassist_grpc::{
     grpc::session::to_proto,
     model::Session,
     proto::{self, SessionStatus, WatchSessionRequest},
-    wire::Kind,
+    wire,
 };
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;
+
+use fleet::Fleet;
 
 use super::{
     hints,
@@ -38,7 +41,7 @@ const CALM_AFTER: Duration = Duration::from_mins(12);
 
 #[test]
 fn every_history_is_true() {
-    let told = play(&seeds(SEEDS), false);
+    let told = play(&seeds(SEEDS), Kind::Usual);
     let messages: usize = told.iter().map(|told| told.messages).sum();
     let listed: usize = told.iter().map(|told| told.listed).sum();
     println!("{} worlds: {messages} messages, {listed} readings of the list", told.len());
@@ -50,19 +53,39 @@ fn every_history_is_true() {
 #[test]
 fn what_one_session_suffers_stays_with_it() {
     let seeds = seeds(SEEDS / 4);
-    let delays = |is_poisoned| {
-        let told = play(&seeds, is_poisoned);
+    let delays = |kind| {
+        let told = play(&seeds, kind);
         let mut delays: Vec<_> = told.into_iter().flat_map(|told| told.delays).collect();
         delays.sort();
         let at = |share: usize| delays[delays.len() * share / 100].as_secs_f64();
         (at(50), at(95))
     };
-    let (clean, poisoned) = (delays(false), delays(true));
+    let (clean, poisoned) = (delays(Kind::Usual), delays(Kind::Poisoned));
     println!(
         "median and p95 of delays in seconds: {clean:.2?} without, {poisoned:.2?} with poison"
     );
     assert!(poisoned.0 <= 1.2 * clean.0 + 0.1, "{clean:?} {poisoned:?}");
     assert!(poisoned.1 <= 1.2 * clean.1 + 0.1, "{clean:?} {poisoned:?}");
+}
+
+/// A fleet tells the same histories, whatever happens to its network, its messages and its Redis.
+#[test]
+fn every_history_of_a_fleet_is_true() {
+    let told = play(&seeds(SEEDS / 10), Kind::Fleet);
+    let messages: usize = told.iter().map(|told| told.messages).sum();
+    println!("{} worlds with a fleet: {messages} messages", told.len());
+    assert!(messages > 0);
+}
+
+/// What is special about a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Two servers on their own.
+    Usual,
+    /// The same, and a session and a credential that suffer.
+    Poisoned,
+    /// Up to five servers that share their polls.
+    Fleet,
 }
 
 /// What the watchers of a world received.
@@ -85,14 +108,14 @@ fn seeds(usual: u64) -> Vec<u64> {
 }
 
 /// Runs the worlds of these seeds on all cores.
-fn play(seeds: &[u64], is_poisoned: bool) -> Vec<Told> {
+fn play(seeds: &[u64], kind: Kind) -> Vec<Told> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let next = Mutex::new(seeds.iter().copied());
     let work = || {
         let mut told = Vec::new();
         while let Some(seed) = { next.lock().unwrap().next() } {
-            told.push(run(seed, is_poisoned).unwrap_or_else(|fault| {
-                panic!("seed {seed}: {fault}\nreplay: GOTOASSIST_TEST_SEED={seed} cargo test --test it watch::random")
+            told.push(run(seed, kind).unwrap_or_else(|fault| {
+                panic!("{kind:?}, seed {seed}: {fault}\nreplay: GOTOASSIST_TEST_SEED={seed} cargo test --test it watch::random")
             }));
         }
         told
@@ -104,7 +127,7 @@ fn play(seeds: &[u64], is_poisoned: bool) -> Vec<Told> {
 }
 
 /// Runs one world.
-fn run(seed: u64, is_poisoned: bool) -> Result<Told, String> {
+fn run(seed: u64, kind: Kind) -> Result<Told, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -112,7 +135,7 @@ fn run(seed: u64, is_poisoned: bool) -> Result<Told, String> {
         .unwrap();
     // Polls and rotations take their jitter from the generator of this thread.
     fastrand::seed(seed);
-    runtime.block_on(async { World::new(seed).play(is_poisoned).await })
+    runtime.block_on(async { World::new(seed, kind).play(kind == Kind::Poisoned).await })
 }
 
 struct World {
@@ -121,6 +144,7 @@ struct World {
     poison_rng: Rng,
     vendor: Arc<Vendor>,
     servers: Servers,
+    fleet: Option<Fleet>,
     sessions: Vec<Life>,
 }
 
@@ -135,7 +159,7 @@ pub struct Life {
 pub type Servers = Arc<Mutex<Vec<Arc<Server>>>>;
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, kind: Kind) -> Self {
         let mut rng = Rng::with_seed(seed);
         let vendor = Vendor::new();
         // A status without rank hides two faults. Nobody can notice that an answer is outdated and
@@ -150,12 +174,16 @@ impl World {
             })
             .collect();
         vendor.has_quota.store(true, Ordering::Relaxed);
-        *vendor.trickster.lock().unwrap() = Some(trickster(rng.fork(), !has_unknown));
+        *vendor.trickster.lock().unwrap() =
+            Some(trickster(rng.fork(), !has_unknown, kind == Kind::Fleet));
         // The list must not depend on the order of requests, which the poison changes.
         *vendor.lister.lock().unwrap() = (!seed.is_multiple_of(4)).then(|| hints::lister(seed));
-        let servers = (0..2).map(|_| Arc::new(server(&vendor))).collect();
+        let fleet = (kind == Kind::Fleet).then(|| Fleet::new(Rng::with_seed(seed ^ 1)));
+        let size = fleet.as_ref().map_or(2, Fleet::size);
+        let new = |place| Arc::new(server(&vendor, fleet.as_ref(), place));
+        let servers = Arc::new(Mutex::new((0..size).map(new).collect()));
         let poison_rng = Rng::with_seed(!seed);
-        Self { rng, poison_rng, vendor, servers: Arc::new(Mutex::new(servers)), sessions }
+        Self { rng, poison_rng, vendor, servers, fleet, sessions }
     }
 
     async fn play(mut self, is_poisoned: bool) -> Result<Told, String> {
@@ -184,8 +212,9 @@ impl World {
             let id = self.sessions[0].id.clone();
             watchers.spawn(pry(self.rng.fork(), self.servers.clone(), id));
         }
-        let mut restarts =
-            Box::pin(restart(self.rng.fork(), self.vendor.clone(), self.servers.clone()));
+        let (vendor, servers) = (self.vendor.clone(), self.servers.clone());
+        let mut restarts = Box::pin(restart(self.rng.fork(), vendor, servers, self.fleet.clone()));
+        let mut disturbances = Box::pin(disturb(self.fleet.clone()));
         let lives = self.sessions.clone();
         let calls = hints::call_back(self.rng.fork(), self.servers.clone(), lives);
         watchers.spawn(calls);
@@ -195,6 +224,7 @@ impl World {
             loop {
                 tokio::select! {
                     () = &mut restarts => unreachable!("restarts go on for ever"),
+                    () = &mut disturbances => unreachable!("they wait for ever"),
                     ended = watchers.join_next() => match ended {
                         Some(ended) => {
                             let Told { messages, delays, .. } = ended.unwrap()?;
@@ -208,7 +238,7 @@ impl World {
         });
         let mut told = told.await.map_err(|_| "a watch does not come to its end".to_owned())??;
         told.listed = self.vendor.listed.lock().unwrap().len();
-        check_frugal(&self.vendor)?;
+        check_frugal(&self.vendor, self.fleet.as_ref().map_or(2, Fleet::size))?;
         hints::check_frugal(&self.vendor)?;
         Ok(told)
     }
@@ -216,27 +246,29 @@ impl World {
 
 /// At most every second answer is bad for each server, session and credential, because the service
 /// believes two equal answers in a row.
-fn trickster(mut rng: Rng, is_forgetful: bool) -> super::world::Trickster {
+fn trickster(mut rng: Rng, is_forgetful: bool, is_fleet: bool) -> super::world::Trickster {
     let start = Instant::now();
-    let mut was_bad: HashMap<(usize, String, String), bool> = HashMap::new();
+    // In a fleet, a poll continues with the answers of another server.
+    let mut was_bad: HashMap<(Option<usize>, String, String), bool> = HashMap::new();
     let kinds = [
-        Kind::Unavailable,
-        Kind::Timeout,
-        Kind::ConnectFailed,
-        Kind::Internal,
-        Kind::Malformed,
-        Kind::RateLimited,
-        Kind::Redirect,
-        Kind::UnexpectedStatus,
-        Kind::CredentialUnavailable,
+        wire::Kind::Unavailable,
+        wire::Kind::Timeout,
+        wire::Kind::ConnectFailed,
+        wire::Kind::Internal,
+        wire::Kind::Malformed,
+        wire::Kind::RateLimited,
+        wire::Kind::Redirect,
+        wire::Kind::UnexpectedStatus,
+        wire::Kind::CredentialUnavailable,
     ];
     let mut poison_rng = Rng::with_seed(7);
     Box::new(move |server, id, credential| {
         if id == poison::POISON {
             return poison::trick(&mut poison_rng, credential);
         }
-        let key = (server, id.to_owned(), credential.to_owned());
-        let was_bad = was_bad.entry(key).or_default();
+        let places = if is_fleet { &[Some(server), None][..] } else { &[Some(server)] };
+        let key = |place: &Option<usize>| (*place, id.to_owned(), credential.to_owned());
+        let is_spared = places.iter().any(|place| was_bad.get(&key(place)) == Some(&true));
         if start.elapsed() > CALM_AFTER {
             return Trick::Honest;
         }
@@ -244,18 +276,19 @@ fn trickster(mut rng: Rng, is_forgetful: bool) -> super::world::Trickster {
         let trick = match rng.u8(0..17) {
             4 => return Trick::Body(*rng.choice(&never).unwrap()),
             // Before the watch knows the session's id, it would believe two such answers in a row.
-            8 if !*was_bad => Trick::Body(body::foreign),
-            5 if is_forgetful && !*was_bad => Trick::Body(body::half),
+            8 if !is_spared => Trick::Body(body::foreign),
+            5 if is_forgetful && !is_spared => Trick::Body(body::half),
             6 => return Trick::Body(body::loud),
-            0 if is_forgetful && !*was_bad => {
+            0 if is_forgetful && !is_spared => {
                 Trick::OutOfDate(Duration::from_secs(rng.u64(1..120)))
             }
-            1 if !*was_bad => Trick::Fail(Kind::NotFound),
+            1 if !is_spared => Trick::Fail(wire::Kind::NotFound),
             2 | 3 => return Trick::Fail(*rng.choice(&kinds).unwrap()),
             7 => return Trick::Slow(Duration::from_millis(rng.u64(1..20_000))),
             _ => Trick::Honest,
         };
-        *was_bad = !matches!(trick, Trick::Honest);
+        let is_bad = !matches!(trick, Trick::Honest);
+        was_bad.extend(places.iter().map(|place| (key(place), is_bad)));
         trick
     })
 }
@@ -360,26 +393,39 @@ async fn pry(mut rng: Rng, servers: Servers, id: String) -> Result<Told, String>
 }
 
 /// A server that reads the list however few sessions it polls.
-fn server(vendor: &Arc<Vendor>) -> Server {
-    Server::with(vendor, |feed, _| feed.list_advantage = 0.0)
+fn server(vendor: &Arc<Vendor>, fleet: Option<&Fleet>, place: usize) -> Server {
+    Server::with(vendor, |feed, _| {
+        feed.list_advantage = 0.0;
+        if let Some(fleet) = fleet {
+            feed.fleet = fleet.polls(place, vendor.clock);
+        }
+    })
 }
 
 /// Replaces servers. Some drain, and some just stop.
-async fn restart(mut rng: Rng, vendor: Arc<Vendor>, servers: Servers) {
+async fn restart(mut rng: Rng, vendor: Arc<Vendor>, servers: Servers, fleet: Option<Fleet>) {
     loop {
         sleep(Duration::from_secs(rng.u64(20..400))).await;
-        let place = rng.usize(0..2);
-        let old = std::mem::replace(&mut servers.lock().unwrap()[place], Arc::new(server(&vendor)));
+        let place = rng.usize(0..servers.lock().unwrap().len());
+        let new = Arc::new(server(&vendor, fleet.as_ref(), place));
+        let old = std::mem::replace(&mut servers.lock().unwrap()[place], new);
         if rng.bool() {
             old.service.watches.drain();
         }
     }
 }
 
-/// Checks the intervals of polls. Two servers poll a session with one credential at most once a
-/// second each, because an unconfirmed answer is checked after a second. On average there is at
+async fn disturb(fleet: Option<Fleet>) {
+    if let Some(fleet) = fleet {
+        fleet.disturb(CALM_AFTER).await;
+    }
+    std::future::pending().await
+}
+
+/// Checks the intervals of polls. Servers poll a session with one credential at most once a second
+/// each, because an unconfirmed answer is checked after a second. On average there is at
 /// most one poll in two seconds, not counting those at the start of a watch.
-fn check_frugal(vendor: &Vendor) -> Result<(), String> {
+fn check_frugal(vendor: &Vendor, servers: usize) -> Result<(), String> {
     let asked = vendor.asked.lock().unwrap();
     let mut by_session: HashMap<_, Vec<Instant>> = HashMap::new();
     for (at, id, credential) in &*asked {
@@ -391,8 +437,9 @@ fn check_frugal(vendor: &Vendor) -> Result<(), String> {
         let span = last.duration_since(first).as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "small")]
         let count = times.len() as f64;
-        // There are two servers and at most four watchers, which start every few seconds at worst.
-        if count > 60.0 + 2.0 * span {
+        // There are at most four watchers, which start every few seconds at worst.
+        #[expect(clippy::cast_precision_loss, reason = "small")]
+        if count > 60.0 + servers as f64 * span {
             return Err(format!("{count} questions about {id} by {credential} in {span} s"));
         }
     }
