@@ -10,6 +10,7 @@ mod polls;
 mod random_world;
 mod redis;
 mod replica;
+mod shared_polls;
 mod sockets;
 mod tokens;
 

@@ -51,7 +51,6 @@ struct State {
     is_down: Mutex<bool>,
     /// No question is answered before this.
     paused_until: Mutex<Instant>,
-    runs: Mutex<usize>,
 }
 
 /// The network between a replica and the server.
@@ -114,7 +113,6 @@ impl Server {
             life: Mutex::new(0),
             is_down: Mutex::new(false),
             paused_until: Mutex::new(began_at),
-            runs: Mutex::new(0),
         }))
     }
 
@@ -132,7 +130,6 @@ impl Server {
 
     fn run(&self, keys: &[String], arguments: &[Text]) -> Vec<Text> {
         let state = &self.0;
-        *state.runs.lock().unwrap() += 1;
         let arguments = arguments.iter().map(|text| state.lua.create_string(text).unwrap());
         let arguments: Vec<_> = arguments.collect();
         // Redis refuses global variables.
@@ -195,11 +192,6 @@ impl Server {
     /// Answers nothing for a while, and everything after that.
     pub fn pause(&self, duration: Duration) {
         *self.0.paused_until.lock().unwrap() = Instant::now() + duration;
-    }
-
-    /// How often the script ran.
-    pub fn runs(&self) -> usize {
-        *self.0.runs.lock().unwrap()
     }
 
     pub fn age(&self) -> Duration {
