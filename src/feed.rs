@@ -104,18 +104,15 @@ impl Feed {
     /// The latest answer of a poll, unless it is older than `max_staleness`. Another replica may run
     /// the poll.
     pub async fn latest(&self, key: &Key, max_staleness: Duration) -> Option<Answer<Arc<Session>>> {
-        let answer = match self.0.running(key) {
-            Some(poller) => {
-                let observed_at = poller.up_to_date_at()?;
-                let content = poller.state.borrow().revision.session.clone();
-                Answer { content, observed_at }
-            }
-            None => {
-                let Key { credential, session } = key;
-                let answer = self.0.settings.fleet.latest(credential, session).await?.reply.ok()?;
-                let validation = Validator::new(session, None).validate_first(&answer.content);
-                Some(answer).filter(|_| validation == Validation::Accepted)?
-            }
+        let answer = if let Some(poller) = self.0.running(key) {
+            let observed_at = poller.up_to_date_at()?;
+            let content = poller.state.borrow().revision.session.clone();
+            Answer { content, observed_at }
+        } else {
+            let Key { credential, session } = key;
+            let answer = self.0.settings.fleet.latest(credential, session).await?.reply.ok()?;
+            let validation = Validator::new(session, None).validate_first(&answer.content);
+            Some(answer).filter(|_| validation == Validation::Accepted)?
         };
         (self.0.age(answer.observed_at) <= max_staleness).then_some(answer)
     }

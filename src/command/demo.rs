@@ -2,6 +2,7 @@
 
 mod board;
 mod callback;
+mod fleet;
 mod screen;
 mod session;
 mod walk;
@@ -31,6 +32,12 @@ pub async fn run(config: &DemoConfig) -> Result<(), u8> {
     let fail = |error: &dyn std::error::Error| output::fail(FAILED, &output::whole(error));
     let mut signals = Signals::new().map_err(|error| fail(&error))?;
     let simulator = Simulator::bind(&config.simulate()).await.map_err(|error| fail(&error))?;
+    if let Some(redis) = &config.fleet {
+        return tokio::select! {
+            shown = fleet::run(simulator, redis) => shown,
+            _ = signals.next() => Err(INTERRUPTED),
+        };
+    }
     let secret = callback::Secret::new().map_err(|error| fail(&error))?;
     let serve = config.serve(&simulator.rest_url(), secret.path()).map_err(|error| fail(&error))?;
     let server = Server::bind(serve).await.map_err(|error| fail(&error))?;

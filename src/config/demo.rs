@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::Path};
 
 use clap::Args;
+use url::Url;
 
 use super::{ServeConfig, SimulateConfig, from_flags};
 
@@ -27,6 +28,10 @@ pub struct DemoConfig {
     /// Address of the simulated vendor. Port 0 takes a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub simulator_listen: SocketAddr,
+
+    /// Show three replicas that act as one, through the Redis at this address, and exit
+    #[arg(long, value_name = "REDIS_URL")]
+    pub fleet: Option<Url>,
 }
 
 impl DemoConfig {
@@ -50,6 +55,27 @@ impl DemoConfig {
             "--poll-active=10s",
             "--poll-ended=300ms",
             "--finished-cache=0s",
+            "--drain-delay=0s",
+            "--drain-grace=2s",
+        ])
+    }
+
+    /// The configuration of one of the replicas that share their polls through `fleet`.
+    pub fn replica(
+        upstream_url: &str,
+        fleet: &Url,
+        key_file: &Path,
+    ) -> Result<ServeConfig, clap::Error> {
+        from_flags([
+            "--listen=127.0.0.1:0",
+            "--admin-listen=127.0.0.1:0",
+            &format!("--upstream-url={upstream_url}"),
+            &format!("--fleet-url={fleet}"),
+            &format!("--fleet-key-file={}", key_file.display()),
+            "--poll-not-started=1s",
+            "--poll-waiting=1s",
+            "--poll-active=1s",
+            "--sweep=off",
             "--drain-delay=0s",
             "--drain-grace=2s",
         ])

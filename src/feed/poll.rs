@@ -75,7 +75,7 @@ impl Poll<'_> {
                 shared.hint(request);
             }
             let schedule = self.poller.schedule(settings);
-            let may_ask = request.is_none() && shared.may_ask();
+            let due_at = if shared.may_ask() { schedule.request } else { schedule.overdue };
             tokio::select! {
                 biased;
                 reply = reply(request.as_mut()) => {
@@ -106,7 +106,7 @@ impl Poll<'_> {
                         return;
                     }
                 }
-                () = self.is_due(schedule.request), if may_ask => {
+                () = self.is_due(due_at), if request.is_none() => {
                     request = Some(self.ask(schedule.replied_at));
                 }
             }

@@ -37,6 +37,10 @@ use crate::{
 /// were few failures.
 const STALE_AFTER: Duration = Duration::from_secs(15);
 
+/// A replica that hears nothing of the one that polls asks the vendor after some intervals and this
+/// time.
+const OVERDUE: Duration = Duration::from_secs(10);
+
 /// A unary call returned something newer than the poll.
 const UNARY: &str = "unary";
 
@@ -124,6 +128,8 @@ pub(super) struct Schedule {
     pub replied_at: Instant,
     /// When the next request is due.
     pub request: Instant,
+    /// When this replica asks even if another one is to poll, unless that one publishes a reply first.
+    pub overdue: Instant,
     /// When the session becomes stale, unless a good answer comes first.
     pub staleness: Option<Instant>,
     /// When the watches end, unless a good answer comes first.
@@ -183,9 +189,11 @@ impl Poller {
         let record = self.record.lock();
         let is_stale = self.state.borrow().trouble.is_some();
         let trouble = record.trouble.as_ref().map(|trouble| trouble.since);
+        let pause = record.due_at.duration_since(record.replied_at);
         Schedule {
             replied_at: record.replied_at,
             request: record.due_at,
+            overdue: record.due_at + 2 * pause.max(record.gap) + OVERDUE,
             staleness: trouble.filter(|_| !is_stale).map(|since| since + STALE_AFTER),
             end: trouble.map(|since| since + settings.outage_limit),
         }

@@ -19,15 +19,20 @@
 //! * Messages may be lost. The replies are in a list as well. A follower reads it when a number is
 //!   missing, when a replica has published more than was heard, and after each interruption.
 //!
-//! A replica that does not reach Redis polls what its own watchers need. `link` is the connection to the
+//! A replica that does not reach Redis polls what its own watchers need. So does one that hears nothing of
+//! the replica with the lease for long: that one may be a forgery, or hang. `link` is the connection to the
 //! others, and `shared_poll` the part of one poll. `polls.lua` runs in Redis.
 
 mod link;
 mod message;
 mod name;
+mod outbox;
 mod record;
 mod redis_clock;
+mod replicas;
+mod role;
 mod shared_poll;
+mod store;
 
 use std::{fmt, future::pending, sync::Arc, time::Duration};
 
@@ -36,9 +41,10 @@ use ring::hmac;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-pub use link::{Answer as StoreAnswer, Messages, Store};
+pub use outbox::Outbox;
 pub use record::Reply;
-pub use shared_poll::{Event, Outbox};
+pub use shared_poll::Event;
+pub use store::{Answer as StoreAnswer, Messages, Store};
 
 use crate::{clock::Clock, credential::Credential, model::SessionId, wire::Answer};
 use link::Link;
@@ -192,7 +198,7 @@ impl fmt::Debug for SharedPolls {
 pub(crate) struct SharedPoll(Option<Box<Member>>);
 
 impl SharedPoll {
-    /// Whether this replica asks the vendor.
+    /// Whether this replica is to poll.
     pub fn may_ask(&self) -> bool {
         self.0.as_ref().is_none_or(|member| member.may_ask())
     }

@@ -4,9 +4,8 @@
 use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 
@@ -15,80 +14,20 @@ use super::{
     link::{Link, Membership, Notice, milliseconds, number},
     message::{Message, Numbered},
     name::SessionName,
-    record::{Content, Record, Reply},
+    outbox::{self, Digest, LIFETIME, Outbox, Publication, Publisher},
+    record::Record,
+    role::Role,
 };
 use crate::{
     clock::Clock,
     fleet::{account::AccountError, metric},
 };
 
-/// Redis forgets a lease and its replies when nobody has used it for this long.
-const LIFETIME: Duration = Duration::from_hours(1);
-
-/// The same after nobody polls the session any more.
+/// Redis forgets the replies this long after nobody polls the session any more.
 const LIFETIME_RELEASED: Duration = Duration::from_mins(10);
 
 /// How long others have to take a lease that was released because the vendor does not answer here.
 const TURN: Duration = Duration::from_millis(1200);
-
-/// The most replies that wait to be published. With more, the oldest ones are dropped, as if there had
-/// been no request.
-const LONGEST_OUTBOX: usize = 16;
-
-/// The replies that this replica got and has not published yet.
-#[derive(Default)]
-pub struct Outbox {
-    replies: Mutex<VecDeque<Own>>,
-    changed: Notify,
-}
-
-/// A reply that this replica got.
-struct Own {
-    reply: Reply,
-    sent_at: Instant,
-    answered_at: Instant,
-    /// Whether another replica should try.
-    hands_over: bool,
-}
-
-impl Outbox {
-    /// Adds the reply to a request that was sent at `sent_at`. `hands_over` asks another replica to
-    /// try.
-    pub fn push(&self, reply: Reply, sent_at: Instant, hands_over: bool) {
-        let mut replies = self.replies.lock();
-        if replies.len() == LONGEST_OUTBOX {
-            replies.pop_front();
-        }
-        replies.push_back(Own { reply, sent_at, answered_at: Instant::now(), hands_over });
-        drop(replies);
-        self.changed.notify_one();
-    }
-}
-
-/// Who asks the vendor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Role {
-    /// This replica, because it has reached no other.
-    Alone,
-    /// It is not known yet.
-    Joining(Membership),
-    /// This replica, by its lease with this fencing number.
-    Holder(Membership, u64),
-    /// The replica of this name. `None` if the lease was released a moment ago.
-    Follower(Membership, Option<String>),
-}
-
-impl Role {
-    /// The name in metrics.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Alone => "alone",
-            Self::Joining(_) => "joining",
-            Self::Holder(..) => "holder",
-            Self::Follower(..) => "follower",
-        }
-    }
-}
 
 /// What happened.
 #[derive(Debug)]
@@ -101,19 +40,13 @@ pub enum Event {
     Role,
 }
 
+type Asking = BoxFuture<'static, Result<Vec<Vec<u8>>, AccountError>>;
+
 /// A question to Redis that is under way.
 enum Exchange {
-    Take(BoxFuture<'static, Result<Vec<Vec<u8>>, AccountError>>),
-    Publish(BoxFuture<'static, Result<Vec<Vec<u8>>, AccountError>>, Publication),
-    Release(BoxFuture<'static, Result<Vec<Vec<u8>>, AccountError>>),
-}
-
-/// What becomes true when a reply is published.
-#[derive(Clone, Copy)]
-struct Publication {
-    number: u64,
-    digest: Option<[u8; 32]>,
-    hands_over: bool,
+    Take(Asking),
+    Publish(Asking, outbox::Published),
+    Release(Asking),
 }
 
 /// The part of one poll in the fleet.
@@ -133,7 +66,7 @@ pub(super) struct Member {
     must_release: bool,
     /// The number of the latest reply that this poll knows, and what it says.
     number: u64,
-    digest: Option<[u8; 32]>,
+    digest: Option<Digest>,
     events: VecDeque<Event>,
 }
 
@@ -215,61 +148,25 @@ impl Member {
                 self.exchange = Some(Exchange::Release(self.asking("release", session, more)));
             }
             Role::Holder(membership, fence) => {
-                let own = self.outbox.replies.lock().pop_front();
-                let Some(own) = own else { return };
-                let hands_over = own.hands_over;
-                let Some((more, digest)) = self.publication(&membership, fence, &own) else {
-                    return;
-                };
-                let publication = Publication { number: self.number + 1, digest, hands_over };
-                let asking = self.asking("publish", session, more);
-                self.exchange = Some(Exchange::Publish(asking, publication));
+                let publication = self.publisher(&membership, fence).next(&self.outbox);
+                let Some(Publication { arguments, after }) = publication else { return };
+                let asking = self.asking("publish", session, arguments);
+                self.exchange = Some(Exchange::Publish(asking, after));
             }
             // The first reply waits until it is known who polls.
             Role::Joining(_) => {}
-            Role::Follower(..) | Role::Alone => self.outbox.replies.lock().clear(),
+            Role::Follower(..) | Role::Alone => self.outbox.clear(),
         }
     }
 
-    fn asking(
-        &self,
-        action: &'static str,
-        session: String,
-        more: Vec<Vec<u8>>,
-    ) -> BoxFuture<'static, Result<Vec<Vec<u8>>, AccountError>> {
+    fn asking(&self, action: &'static str, session: String, more: Vec<Vec<u8>>) -> Asking {
         let link = self.link.clone();
         Box::pin(async move { link.ask(action, Some(&session), more).await })
     }
 
-    /// The arguments that publish a reply, and what it says.
-    fn publication(
-        &self,
-        membership: &Membership,
-        fence: u64,
-        own: &Own,
-    ) -> Option<(Vec<Vec<u8>>, Option<[u8; 32]>)> {
-        let clock = self.link.clock()?;
-        let content = Content::of(&own.reply);
-        let digest = content.digest();
-        let times = (clock.time_of(own.sent_at), clock.time_of(own.answered_at));
-        let publisher = membership.name().to_owned();
-        let record = Record { publisher, sent: times.0, answered: times.1, content };
-        let number = self.number + 1;
-        let sealed = self.name.close(number, &record.write()?)?;
-        let reply = Numbered { number, sealed }.write();
-        let publication = self.link.next_publication();
-        let head = Message::head(self.name.text(), membership.name(), publication);
-        let replaces = digest.is_some() && digest == self.digest;
-        let more = vec![
-            milliseconds(LIFETIME),
-            fence.to_string().into_bytes(),
-            number.to_string().into_bytes(),
-            self.link.channel().into_bytes(),
-            head.into_bytes(),
-            reply,
-            if replaces { "1".into() } else { "0".into() },
-        ];
-        Some((more, digest))
+    fn publisher<'a>(&'a self, membership: &'a Membership, fence: u64) -> Publisher<'a> {
+        let Self { link, name, number, digest, .. } = self;
+        Publisher { link, name, membership, fence, number: *number, digest: *digest }
     }
 
     fn finish(&mut self, result: Result<Vec<Vec<u8>>, AccountError>) {
@@ -318,14 +215,15 @@ impl Member {
         if is_granted && !matches!(self.role, Role::Holder(..)) {
             metric::count_lease();
         }
-        self.set_role(match is_granted {
-            true => Role::Holder(membership, fence),
-            false => Role::Follower(membership, Some(holder)),
+        self.set_role(if is_granted {
+            Role::Holder(membership, fence)
+        } else {
+            Role::Follower(membership, Some(holder))
         });
         Some(())
     }
 
-    fn published(&mut self, answer: &[Vec<u8>], publication: Publication) -> Option<()> {
+    fn published(&mut self, answer: &[Vec<u8>], publication: outbox::Published) -> Option<()> {
         match answer {
             [granted] if granted == b"1" => {
                 (self.number, self.digest) = (publication.number, publication.digest);
@@ -343,9 +241,8 @@ impl Member {
             Notice::Check => self.check(),
             Notice::Reply(reply) if reply.number <= self.number => {}
             Notice::Reply(reply) => match &self.role {
-                Role::Alone => {}
                 // The answer of the script will have it.
-                Role::Joining(_) => {}
+                Role::Alone | Role::Joining(_) => {}
                 Role::Follower(..) if reply.number == self.number + 1 => self.apply(reply, false),
                 // A reply is missing, or another replica has taken the lease.
                 Role::Follower(..) => self.must_take = true,
@@ -456,12 +353,9 @@ impl Drop for Member {
             }
             Some(Exchange::Take(_) | Exchange::Release(_)) | None => None,
         };
-        loop {
-            let own = self.outbox.replies.lock().pop_front();
-            let Some(own) = own else { break };
-            let Some((more, digest)) = self.publication(&membership, fence, &own) else { break };
-            (self.number, self.digest) = (self.number + 1, digest);
-            last.push(more);
+        while let Some(publication) = self.publisher(&membership, fence).next(&self.outbox) {
+            (self.number, self.digest) = (publication.after.number, publication.after.digest);
+            last.push(publication.arguments);
         }
         let (link, name) = (self.link.clone(), self.name.clone());
         self.link.send_off(Box::pin(async move {

@@ -292,9 +292,9 @@ fn command(
             usize::from(data.hashes.get_mut(key).is_some_and(|hash| hash.remove(field).is_some()))
         }
         (b"LRANGE", [key, first, last]) => {
-            let list = data.lists.get(key).into_iter().flatten();
+            let all = data.lists.get(key).into_iter().flatten();
             let count = index(last) + 1 - index(first);
-            return texts(list.skip(index(first)).take(count).cloned().collect());
+            return texts(all.skip(index(first)).take(count).cloned().collect());
         }
         (b"LLEN", [key]) => data.lists.get(key).map_or(0, VecDeque::len),
         (b"LPUSH", [key, text]) => {

@@ -5,7 +5,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use gotoassist_grpc::{
     credential::Credential,
     feed::{HintSource, Key},
-    proto::{SessionStatus, WatchSessionResponse, watch_session_response::EventType},
+    proto::{
+        SessionStatus, StatusTransition, WatchSessionResponse, watch_session_response::EventType,
+    },
     wire::Kind,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -23,7 +25,7 @@ use crate::{
 };
 
 /// Longer than the time until another replica takes over, and one poll.
-const HANDOVER: Duration = Duration::from_millis(3_000 + 500 + 5_500);
+const HANDOVER: Duration = Duration::from_secs(9);
 
 struct World {
     store: Store,
@@ -80,7 +82,7 @@ async fn story(mut watch: Watcher) -> Vec<SessionStatus> {
     assert!(matches!(end, End::Ok), "{end:?}");
     let later = messages.iter().flat_map(|message| &message.transitions);
     assert!(later.clone().all(|transition| !transition.inferred), "an answer was lost");
-    later.map(|transition| transition.to_status()).collect()
+    later.map(StatusTransition::to_status).collect()
 }
 
 async fn stories(watches: Vec<Watcher>) -> Vec<Vec<SessionStatus>> {
@@ -281,7 +283,7 @@ async fn a_replica_that_does_not_reach_the_vendor_lets_another_poll() {
         _ => Trick::Honest,
     };
     *world.vendor.trickster.lock().unwrap() = Some(Box::new(fails));
-    let until_active = Duration::from_secs(60) + HANDOVER - world.store.age();
+    let until_active = Duration::from_mins(1) + HANDOVER;
     for watch in &mut watches {
         let message = news(watch, until_active).await;
         assert_eq!(message.event_type(), EventType::Changed, "nobody is stale");
@@ -381,6 +383,30 @@ async fn who_writes_to_redis_without_the_key_makes_nobody_believe_anything() {
         if second % 20 == 15 {
             world.store.change_data(|data| *data = before.clone());
         }
+    }
+    for story in stories.await.unwrap() {
+        assert_eq!(story, WHOLE);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forged_holder_delays_changes_and_hides_none() {
+    let world = World::new(2).await;
+    world.vendor.life("s", &[(0, "waiting"), (30, "active"), (120, "complete")]);
+    let stories = tokio::spawn(stories(world.watches("s").await));
+    let forever = (b"a.1".to_vec(), b"9000000000000000 0".to_vec());
+    for _ in 0..30 {
+        sleep(Duration::from_secs(5)).await;
+        world.store.change_data(|data| {
+            for (key, hash) in &mut data.hashes {
+                if key.ends_with(b":replicas") {
+                    hash.extend([forever.clone()]);
+                } else {
+                    hash.insert(b"holder".to_vec(), b"a.1".to_vec());
+                    hash.insert(b"fence".to_vec(), b"9000000000000000".to_vec());
+                }
+            }
+        });
     }
     for story in stories.await.unwrap() {
         assert_eq!(story, WHOLE);

@@ -8,7 +8,10 @@ use std::{
 };
 
 use gotoassist_grpc::{
-    proto::{SessionStatus, remote_support_service_client::RemoteSupportServiceClient},
+    proto::{
+        Session, SessionStatus, StatusTransition,
+        remote_support_service_client::RemoteSupportServiceClient,
+    },
     simulator::SessionScript,
 };
 use tokio::{
@@ -19,9 +22,9 @@ use tonic::{Code, transport::Endpoint};
 
 use super::{ms, redis::Redis};
 use crate::kit::{
-    process::Serve,
+    process::{Serve, binary, run},
     request::{authorized, session, watch},
-    soon,
+    soon, unused_url,
     vendor::Vendor,
 };
 
@@ -167,8 +170,8 @@ async fn follow(ports: Vec<u16>, id: String, seen: Seen) -> Vec<SessionStatus> {
             match messages.message().await {
                 Ok(Some(message)) => {
                     resume_token.clone_from(&message.resume_token);
-                    let first = message.session.iter().map(|session| session.status());
-                    let later = message.transitions.iter().map(|transition| transition.to_status());
+                    let first = message.session.iter().map(Session::status);
+                    let later = message.transitions.iter().map(StatusTransition::to_status);
                     let statuses: Vec<_> =
                         if told.is_empty() { first.collect() } else { later.collect() };
                     for status in statuses {
@@ -258,4 +261,23 @@ async fn one_replica_polls_for_all_whatever_happens_to_it() {
     let mut client = world.replica(1).client().await;
     soon(client.get_session(request)).await.unwrap();
     assert!(world.polls() <= before + 1);
+}
+
+#[tokio::test]
+async fn the_demo_shows_three_replicas_as_one() {
+    let Some(redis) = Redis::start().await else { return };
+    let url = format!("--fleet=redis://127.0.0.1:{}", redis.port);
+    let (status, stdout, stderr) = run(binary(&["demo", &url])).await;
+    assert_eq!((status, stderr.as_str()), (0, ""), "{stdout}");
+    for replica in ["replica 2", "replica 3"] {
+        let told = stdout.lines().filter(|line| line.ends_with(replica));
+        assert_eq!(told.filter(|line| line.contains("complete")).count(), 1, "{stdout}");
+    }
+    let polls = stdout.split(" requests").next().unwrap().rsplit(' ').next().unwrap();
+    assert!(polls.parse::<usize>().unwrap() <= 20, "{stdout}");
+
+    let url = unused_url().replace("http", "--fleet=redis");
+    let (status, stdout, stderr) = run(binary(&["demo", &url])).await;
+    assert_eq!(status, 1, "{stdout}");
+    assert!(stderr.contains("does Redis answer at redis://"), "{stderr}");
 }

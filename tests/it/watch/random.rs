@@ -7,6 +7,7 @@
 
 mod desk;
 mod fleet;
+mod trickster;
 
 use std::{
     collections::HashMap,
@@ -19,19 +20,19 @@ use gotoassist_grpc::{
     grpc::session::to_proto,
     model::Session,
     proto::{self, SessionStatus, WatchSessionRequest},
-    wire,
 };
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;
 
 use fleet::Fleet;
+use trickster::trickster;
 
 use super::{
     hints,
     ledger::{Begin, Ledger},
     life::life,
     poison,
-    world::{End, Server, Trick, Vendor, body},
+    world::{End, Server, Vendor},
 };
 use crate::kit::request;
 
@@ -244,55 +245,6 @@ impl World {
     }
 }
 
-/// At most every second answer is bad for each server, session and credential, because the service
-/// believes two equal answers in a row.
-fn trickster(mut rng: Rng, is_forgetful: bool, is_fleet: bool) -> super::world::Trickster {
-    let start = Instant::now();
-    // In a fleet, a poll continues with the answers of another server.
-    let mut was_bad: HashMap<(Option<usize>, String, String), bool> = HashMap::new();
-    let kinds = [
-        wire::Kind::Unavailable,
-        wire::Kind::Timeout,
-        wire::Kind::ConnectFailed,
-        wire::Kind::Internal,
-        wire::Kind::Malformed,
-        wire::Kind::RateLimited,
-        wire::Kind::Redirect,
-        wire::Kind::UnexpectedStatus,
-        wire::Kind::CredentialUnavailable,
-    ];
-    let mut poison_rng = Rng::with_seed(7);
-    Box::new(move |server, id, credential| {
-        if id == poison::POISON {
-            return poison::trick(&mut poison_rng, credential);
-        }
-        let places = if is_fleet { &[Some(server), None][..] } else { &[Some(server)] };
-        let key = |place: &Option<usize>| (*place, id.to_owned(), credential.to_owned());
-        let is_spared = places.iter().any(|place| was_bad.get(&key(place)) == Some(&true));
-        if start.elapsed() > CALM_AFTER {
-            return Trick::Honest;
-        }
-        let never = [body::nothing, body::notice, body::hollow];
-        let trick = match rng.u8(0..17) {
-            4 => return Trick::Body(*rng.choice(&never).unwrap()),
-            // Before the watch knows the session's id, it would believe two such answers in a row.
-            8 if !is_spared => Trick::Body(body::foreign),
-            5 if is_forgetful && !is_spared => Trick::Body(body::half),
-            6 => return Trick::Body(body::loud),
-            0 if is_forgetful && !is_spared => {
-                Trick::OutOfDate(Duration::from_secs(rng.u64(1..120)))
-            }
-            1 if !is_spared => Trick::Fail(wire::Kind::NotFound),
-            2 | 3 => return Trick::Fail(*rng.choice(&kinds).unwrap()),
-            7 => return Trick::Slow(Duration::from_millis(rng.u64(1..20_000))),
-            _ => Trick::Honest,
-        };
-        let is_bad = !matches!(trick, Trick::Honest);
-        was_bad.extend(places.iter().map(|place| (key(place), is_bad)));
-        trick
-    })
-}
-
 /// A watcher that leaves, returns, stalls and changes servers until the session is over.
 async fn watch(mut rng: Rng, servers: Servers, life: Life) -> Result<Told, String> {
     let start = Instant::now();
@@ -419,7 +371,7 @@ async fn disturb(fleet: Option<Fleet>) {
     if let Some(fleet) = fleet {
         fleet.disturb(CALM_AFTER).await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Checks the intervals of polls. Servers poll a session with one credential at most once a second
