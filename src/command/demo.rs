@@ -32,9 +32,9 @@ pub async fn run(config: &DemoConfig) -> Result<(), u8> {
     let fail = |error: &dyn std::error::Error| output::fail(FAILED, &output::whole(error));
     let mut signals = Signals::new().map_err(|error| fail(&error))?;
     let simulator = Simulator::bind(&config.simulate()).await.map_err(|error| fail(&error))?;
-    if let Some(redis) = &config.fleet {
+    if let Some(url) = &config.fleet {
         return tokio::select! {
-            shown = fleet::run(simulator, redis) => shown,
+            shown = fleet::run(simulator, url) => shown,
             _ = signals.next() => Err(INTERRUPTED),
         };
     }

@@ -88,6 +88,17 @@ impl Poll<'_> {
                     }
                     self.identify(&mut identity);
                 }
+                () = at(schedule.end) => return self.poller.end_outage(),
+                () = at(schedule.staleness) => self.poller.tell_stale(),
+                () = self.poller.rescheduled.notified() => {
+                    if self.poller.state.borrow().end.is_some() {
+                        return;
+                    }
+                }
+                () = self.is_due(due_at), if request.is_none() => {
+                    request = Some(self.ask(schedule.replied_at));
+                }
+                // The last one, so that no flood of messages keeps the others back.
                 event = shared.next() => match event {
                     Event::Reply(Published { reply, sent_at }) => {
                         let result = self.poller.accept(reply, sent_at, Sender::Other, settings);
@@ -99,16 +110,6 @@ impl Poll<'_> {
                     Event::Hint(request) => self.poller.serve(&request, settings),
                     Event::Role => {}
                 },
-                () = at(schedule.end) => return self.poller.end_outage(),
-                () = at(schedule.staleness) => self.poller.tell_stale(),
-                () = self.poller.rescheduled.notified() => {
-                    if self.poller.state.borrow().end.is_some() {
-                        return;
-                    }
-                }
-                () = self.is_due(due_at), if request.is_none() => {
-                    request = Some(self.ask(schedule.replied_at));
-                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Three replicas that act as one client of the vendor.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -18,7 +18,7 @@ use crate::{
     config::{ConnectionConfig, DemoConfig},
     proto::{SessionStatus, WatchSessionRequest, WatchSessionResponse},
     server::Server,
-    simulator::Simulator,
+    simulator::{Control, Simulator},
 };
 
 const REPLICAS: usize = 3;
@@ -40,7 +40,7 @@ struct Replica {
 
 /// Watches one session at each of three replicas, and stops the one that polls. `Err` is the exit
 /// status.
-pub async fn run(simulator: Simulator, redis: &Url) -> Result<(), u8> {
+pub async fn run(simulator: Simulator, fleet_url: &Url) -> Result<(), u8> {
     let fail = |error: &dyn std::error::Error| output::fail(FAILED, &output::whole(error));
     output::text(
         &"GoToAssist Remote Support over gRPC: three replicas that act as one client of the vendor.\n",
@@ -50,12 +50,10 @@ pub async fn run(simulator: Simulator, redis: &Url) -> Result<(), u8> {
     // Any text is a key if it is long enough.
     let key = callback::Secret::new().map_err(|error| fail(&error))?;
     let mut parts = JoinSet::new();
-    parts.spawn(async move {
-        let _ = simulator.run(std::future::pending()).await;
-    });
+    parts.spawn(simulator.run(pending()));
     let mut replicas = Vec::new();
     for number in 1..=REPLICAS {
-        let config = DemoConfig::replica(&vendor, redis, key.path());
+        let config = DemoConfig::replica(&vendor, fleet_url, key.path());
         let config = config.map_err(|error| fail(&error))?;
         let server = Server::bind(config).await.map_err(|error| fail(&error))?;
         let url = server.local_addr().map(|address| format!("http://{address}"));
@@ -67,8 +65,8 @@ pub async fn run(simulator: Simulator, redis: &Url) -> Result<(), u8> {
         });
         replicas.push(replica);
     }
-    session::put(&control).map_err(|error| output::fail(FAILED, &error))?;
-    let shown = watch(&replicas, redis).await;
+    session::rest(&control).map_err(|error| output::fail(FAILED, &error))?;
+    let shown = watch(&replicas, &control, fleet_url).await;
     for replica in &replicas {
         replica.stop.cancel();
     }
@@ -81,7 +79,7 @@ pub async fn run(simulator: Simulator, redis: &Url) -> Result<(), u8> {
 }
 
 /// Watches the session at each replica until it is over.
-async fn watch(replicas: &[Replica], redis: &Url) -> Result<(), u8> {
+async fn watch(replicas: &[Replica], control: &Control, fleet_url: &Url) -> Result<(), u8> {
     screen::head("WatchSession", "the same session at each replica")?;
     let (sender, mut heard) = mpsc::channel(REPLICAS);
     let mut watches = JoinSet::new();
@@ -103,13 +101,15 @@ async fn watch(replicas: &[Replica], redis: &Url) -> Result<(), u8> {
         if place == 0 {
             // So that the first replica polls.
             let Ok(Some(first)) = timeout(PATIENCE, heard.recv()).await else {
-                let text = format!("no replica may send requests: does Redis answer at {redis}?");
+                let text =
+                    format!("no replica may send requests: does Redis answer at {fleet_url}?");
                 return Err(output::fail(FAILED, &text));
             };
             show(start, &first)?;
         }
     }
     drop(sender);
+    session::put(control).map_err(|error| output::fail(FAILED, &error))?;
     let mut complete = 0;
     while let Some(message) = heard.recv().await {
         let is_stopped = replicas[message.replica - 1].stop.is_cancelled();
@@ -121,7 +121,7 @@ async fn watch(replicas: &[Replica], redis: &Url) -> Result<(), u8> {
             replicas[0].stop.cancel();
             screen::event(start.elapsed(), "STOP", "replica 1", "it polled; another one goes on")?;
         }
-        complete += usize::from(latest == SessionStatus::Complete);
+        complete += usize::from(message.replica > 1 && latest == SessionStatus::Complete);
         if complete == REPLICAS - 1 {
             return Ok(());
         }

@@ -11,6 +11,7 @@ use crate::{
 
 /// Its id.
 pub const ID: &str = "SS-DEMO";
+const TICKET: &str = "TICKET-4711";
 /// How long to watch after the session's end. The notes and the recording arrive in this time.
 pub const AFTER_END: Duration = Duration::from_secs(5);
 
@@ -47,9 +48,14 @@ pub fn put(control: &Control) -> Result<Instant, InvalidScript> {
             .step(ENDED, "complete")
             .later(13.5, "notes", "Replaced the printer driver.")
             .later(15.0, "sessionRecordingUrl", "https://recordings.example.com/SS-DEMO")
-            .field("partnerObject", "TICKET-4711"),
+            .field("partnerObject", TICKET),
     )?;
     Ok(born)
+}
+
+/// Adds the session before its life begins.
+pub fn rest(control: &Control) -> Result<(), InvalidScript> {
+    control.put_session(SessionScript::resting(ID, "notStarted").field("partnerObject", TICKET))
 }
 
 /// Restarts the session's life whenever it is over, so that the printed commands always find the

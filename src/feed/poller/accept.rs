@@ -69,7 +69,8 @@ impl Poller {
         };
         let pause = self.settle_hint(&mut record, served, result).unwrap_or(jittered(pause));
         record.due_at = record.replied_at + pause;
-        if let Some((outbox, reply)) = shared {
+        // What ends the poll may be the fault of this replica. Each of the others asks for itself.
+        if let Some((outbox, reply)) = shared.filter(|_| result != PollResult::Ended) {
             // Another replica may reach the vendor. A first failure is normal.
             let hands_over = result == PollResult::Failed && record.failures > 1;
             outbox.push(reply, sent_at, hands_over);
