@@ -5,6 +5,9 @@
 //! sessions without a success in between. The circuit for **all** requests opens when no connection
 //! can be made. Callers who share the service's credential have separate circuits, so one caller
 //! cannot open the circuit of another.
+//!
+//! A session that fails has a trial after each pause, however many others fail, as long as the vendor
+//! answers something for its caller. If nothing of a caller succeeds, its failing sessions take turns.
 
 mod circuit;
 mod table;
@@ -77,7 +80,7 @@ impl Breaker {
 
     /// Allows an attempt to begin. The error says when to try again.
     pub fn enter(&self, subject: Subject, deadline: Option<Instant>) -> Result<Permit, Error> {
-        self.0.table.lock().check(subject, deadline, Instant::now())?;
+        self.0.table.lock().check(subject, deadline, self.0.rule, Instant::now())?;
         Ok(Permit { breaker: self.clone(), subject, deadline, sent_at: None, is_settled: false })
     }
 }
@@ -102,7 +105,8 @@ impl Permit {
     /// must not block the trials of others.
     pub fn send(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        self.breaker.0.table.lock().begin(self.subject, self.deadline, now)?;
+        let State { rule, table } = &*self.breaker.0;
+        table.lock().begin(self.subject, self.deadline, *rule, now)?;
         self.sent_at = Some(now);
         Ok(())
     }
@@ -117,7 +121,7 @@ impl Permit {
                 Err(Kind::Unavailable | Kind::Timeout | Kind::Internal) => {
                     table.fail(subject, rule, now);
                 }
-                _ => return table.succeed(subject, now),
+                _ => return table.succeed(subject, rule, now),
             }
             true
         });

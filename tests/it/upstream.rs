@@ -6,6 +6,7 @@ mod contained;
 mod credential;
 mod faults;
 mod kept_alive;
+mod many_failing;
 mod metrics;
 mod queued;
 mod refusals;

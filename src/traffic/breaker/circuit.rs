@@ -26,8 +26,6 @@ pub(super) struct Circuit {
 
 struct Open {
     until: Instant,
-    /// Whether the next trial need not wait for its turn, because others have succeeded.
-    is_free: bool,
     /// The callers with a trial in flight, and when each may make the next one. Each caller has its
     /// own trial, so that no caller can block the others.
     trials: Vec<(CredentialId, Instant)>,
@@ -38,16 +36,17 @@ impl Circuit {
         self.open.is_some()
     }
 
-    /// Whether a trial must wait for its turn among the trials of other circuits.
-    pub fn takes_turns(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| !open.is_free)
+    /// Allows a trial at `at`, if none was allowed sooner.
+    pub fn half_open_by(&mut self, at: Instant) {
+        if let Some(open) = &mut self.open {
+            open.until = open.until.min(at);
+        }
     }
 
-    /// Allows a trial now, because others have succeeded.
-    pub fn free(&mut self, now: Instant) {
+    /// Allows no trial before `at`.
+    pub fn stay_open_until(&mut self, at: Instant) {
         if let Some(open) = &mut self.open {
-            open.until = open.until.min(now);
-            open.is_free = true;
+            open.until = open.until.max(at);
         }
     }
 
@@ -75,16 +74,18 @@ impl Circuit {
     }
 
     /// Counts a failure. Opens the circuit if `may_open` and there were enough failures in a row.
-    pub fn fail(&mut self, may_open: bool, rule: Rule, now: Instant) {
+    /// Returns whether a new pause begins.
+    pub fn fail(&mut self, may_open: bool, rule: Rule, now: Instant) -> bool {
         self.failures = self.failures.saturating_add(1);
         match &self.open {
             // The attempt was in flight when the circuit opened, so its failure is no news.
-            Some(open) if now < open.until => return,
+            Some(open) if now < open.until => return false,
             Some(_) => {}
             None if may_open && self.failures >= rule.failure_limit => {}
-            None => return,
+            None => return false,
         }
-        self.open = Some(Open { until: now + rule.pause, is_free: false, trials: Vec::new() });
+        self.open = Some(Open { until: now + rule.pause, trials: Vec::new() });
+        true
     }
 }
 

@@ -23,9 +23,14 @@ const SLACK: Duration = Duration::from_millis(100);
 /// The greatest number of circuits. Beyond it, the least recently used circuit is forgotten.
 const LIMIT: usize = 20_000;
 
-/// The time between two trials of one caller for sessions whose own circuits are open. With the trial
-/// of the caller's own circuit, they stay below one a second, whatever the number of sessions.
-const TURN: Duration = Duration::from_millis(1_700);
+/// While nothing of a caller succeeds, the time between two trials for sessions whose own circuits are
+/// open. Each session has a turn. With the trial of the caller's own circuit, they stay below one a
+/// second, whatever the number of sessions.
+const TURN: Duration = Duration::from_secs(2);
+
+/// How long a success shows that the vendor answers this caller. Then a session that fails has a trial
+/// after each pause, so that it does not wait for the turns of others that fail.
+const EVIDENCE: Duration = Duration::from_secs(30);
 
 /// How long an unused circuit is kept.
 const MEMORY: Duration = Duration::from_mins(10);
@@ -50,10 +55,17 @@ struct Entry {
     /// For a credential: the sessions that failed since the latest success, at most
     /// [`SESSIONS_TO_OPEN`].
     failing: Vec<Subject>,
-    /// For a credential: when the next trial for a session may begin.
-    next_turn: Option<Instant>,
+    /// For a credential: the turns of its failing sessions. `None` if there were none of late.
+    turns: Option<Turns>,
     /// For short deadlines: the longest wait that had no answer.
     waited: Duration,
+}
+
+/// When the failing sessions of a caller are tried, one after the other.
+struct Turns {
+    /// The latest turn that a session has.
+    latest: Instant,
+    succeeded_at: Option<Instant>,
 }
 
 /// The names of the circuits in metrics.
@@ -89,6 +101,15 @@ impl Scope {
     }
 }
 
+impl Entry {
+    /// For a credential: whether the vendor answers its other sessions.
+    fn is_well(&self, now: Instant) -> bool {
+        let succeeded_at = self.turns.as_ref().and_then(|turns| turns.succeeded_at);
+        let has_succeeded = succeeded_at.is_some_and(|at| now.duration_since(at) < EVIDENCE);
+        has_succeeded && self.failing.is_empty()
+    }
+}
+
 impl Default for Table {
     fn default() -> Self {
         Self(LruCache::unbounded())
@@ -101,6 +122,7 @@ impl Table {
         &self,
         subject: Subject,
         deadline: Option<Instant>,
+        rule: Rule,
         now: Instant,
     ) -> Result<(), Error> {
         for scope in self.relevant(subject) {
@@ -108,12 +130,11 @@ impl Table {
             let is_short = |deadline: Instant| deadline - now <= entry.waited + SLACK;
             let applies =
                 !matches!(scope, Scope::ShortDeadlines(_)) || deadline.is_some_and(is_short);
-            let may_try = || {
-                entry.circuit.check(scope.trier(subject), now)?;
-                if entry.circuit.takes_turns() { self.check_turn(scope, now) } else { Ok(()) }
-            };
-            if applies && let Err(wait) = may_try() {
+            if applies && let Err(wait) = entry.circuit.check(scope.trier(subject), now) {
                 counter!(metric::BREAKER_REFUSALS, "circuit" => scope.name()).increment(1);
+                // The session's own turn may be far away. But others may show sooner that the vendor
+                // answers again.
+                let wait = wait.min(rule.pause);
                 return Err(Error { retry_after: Some(wait), ..Error::new(Kind::Unavailable) });
             }
         }
@@ -125,67 +146,55 @@ impl Table {
         &mut self,
         subject: Subject,
         deadline: Option<Instant>,
+        rule: Rule,
         now: Instant,
     ) -> Result<(), Error> {
-        self.check(subject, deadline, now)?;
-        if self.takes_turns(subject) {
-            self.touch(Scope::Credential(subject.caller), now).next_turn = Some(now + TURN);
-        }
+        self.check(subject, deadline, rule, now)?;
         self.change(subject, |scope, circuit| circuit.begin(scope.trier(subject), now));
         Ok(())
     }
 
-    /// Whether a trial of this session must wait for its turn.
-    fn takes_turns(&self, subject: Subject) -> bool {
-        let session = self.0.peek(&Scope::Session(subject));
-        session.is_some_and(|session| session.circuit.takes_turns())
-    }
-
-    /// Checks that it is a session's turn to be tried. The error is the least time to wait.
-    fn check_turn(&self, scope: Scope, now: Instant) -> Result<(), Duration> {
-        let Scope::Session(subject) = scope else { return Ok(()) };
-        let credential = self.0.peek(&Scope::Credential(subject.caller));
-        match credential.and_then(|credential| credential.next_turn) {
-            Some(at) if now < at => Err(at - now),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Ends the attempt without a result. If it was a session's turn, another session may have it.
+    /// Ends the attempt without a result.
     pub fn leave(&mut self, subject: Subject) {
-        if self.takes_turns(subject)
-            && let Some(credential) = self.0.peek_mut(&Scope::Credential(subject.caller))
-        {
-            credential.next_turn = None;
-        }
         self.change(subject, |scope, circuit| circuit.leave(scope.trier(subject)));
     }
 
     /// Records a success. Returns whether any circuit changed.
-    pub fn succeed(&mut self, subject: Subject, now: Instant) -> bool {
+    pub fn succeed(&mut self, subject: Subject, rule: Rule, now: Instant) -> bool {
         let before = self.0.len();
         if before == 0 {
             return false;
         }
-        let mut has_recovered = false;
-        for scope in Scope::all_of(subject) {
-            let closed = self.0.pop(&scope).is_some_and(|entry| entry.circuit.is_open());
-            has_recovered |= closed && matches!(scope, Scope::Credential(_));
+        for scope in [Scope::Connect, Scope::Session(subject), Scope::ShortDeadlines(subject)] {
+            self.0.pop(&scope);
         }
-        if has_recovered {
-            self.free_sessions(subject.caller, now);
+        let scope = Scope::Credential(subject.caller);
+        let mut has_recovered = false;
+        if let Some(credential) = self.0.pop(&scope) {
+            has_recovered = credential.circuit.is_open();
+            if has_recovered {
+                // The sessions probably failed in the outage that has just ended.
+                self.half_open_sessions(subject.caller, now);
+            } else if credential.turns.is_some() && !credential.is_well(now) {
+                self.half_open_sessions(subject.caller, now + rule.pause);
+            }
+            // Without turns, no session of this caller has an open circuit.
+            let is_recent = |turns: &Turns| now.duration_since(turns.latest) < MEMORY;
+            if let Some(turns) = credential.turns.filter(is_recent) {
+                let turns = Turns { latest: turns.latest.min(now), succeeded_at: Some(now) };
+                self.touch(scope, now).turns = Some(turns);
+            }
         }
         self.expire(now);
-        self.0.len() < before
+        has_recovered || self.0.len() < before
     }
 
-    /// Allows a trial of each session of a caller at once. They probably failed in the outage that has
-    /// just ended.
-    fn free_sessions(&mut self, caller: CredentialId, now: Instant) {
+    /// Allows a trial of each failing session of a caller at `at` or sooner.
+    fn half_open_sessions(&mut self, caller: CredentialId, at: Instant) {
         for (scope, entry) in &mut self.0 {
             match scope {
                 Scope::Session(of) | Scope::ShortDeadlines(of) if of.caller == caller => {
-                    entry.circuit.free(now);
+                    entry.circuit.half_open_by(at);
                 }
                 Scope::Session(_)
                 | Scope::ShortDeadlines(_)
@@ -205,18 +214,43 @@ impl Table {
     /// Records a failure of the vendor.
     pub fn fail(&mut self, subject: Subject, rule: Rule, now: Instant) {
         self.0.pop(&Scope::Connect);
+        // A trial of the credential is enough to know that the session fails. The next trial is for
+        // another session.
+        let credential = self.0.peek(&Scope::Credential(subject.caller));
+        let is_trial = credential.is_some_and(|credential| credential.circuit.is_open());
+        let failure_limit = if is_trial { 1 } else { rule.failure_limit };
         let session = &mut self.touch(Scope::Session(subject), now).circuit;
         let was_known = session.is_open();
-        session.fail(true, rule, now);
+        let has_paused = session.fail(true, Rule { failure_limit, ..rule }, now);
         // If the session is known to fail, a further failure says nothing about the credential.
-        if was_known {
-            return;
+        if !was_known {
+            let Entry { circuit, failing, .. } = self.touch(Scope::Credential(subject.caller), now);
+            if failing.len() < SESSIONS_TO_OPEN && !failing.contains(&subject) {
+                failing.push(subject);
+            }
+            circuit.fail(failing.len() >= SESSIONS_TO_OPEN, rule, now);
         }
-        let Entry { circuit, failing, .. } = self.touch(Scope::Credential(subject.caller), now);
-        if failing.len() < SESSIONS_TO_OPEN && !failing.contains(&subject) {
-            failing.push(subject);
+        if has_paused {
+            let next_trial = self.next_trial(subject.caller, rule, now);
+            if let Some(session) = self.0.peek_mut(&Scope::Session(subject)) {
+                session.circuit.stay_open_until(next_trial);
+            }
         }
-        circuit.fail(failing.len() >= SESSIONS_TO_OPEN, rule, now);
+    }
+
+    /// When a session of this caller that has failed now may be tried again.
+    fn next_trial(&mut self, caller: CredentialId, rule: Rule, now: Instant) -> Instant {
+        let credential = self.touch(Scope::Credential(caller), now);
+        let (after_pause, is_well) = (now + rule.pause, credential.is_well(now));
+        let no_turns = Turns { latest: now, succeeded_at: None };
+        let turns = credential.turns.get_or_insert(no_turns);
+        if is_well {
+            turns.latest = turns.latest.max(now);
+            after_pause
+        } else {
+            turns.latest = after_pause.max(turns.latest + TURN);
+            turns.latest
+        }
     }
 
     /// Records that a caller left after it had waited without an answer.
@@ -269,7 +303,7 @@ impl Table {
             circuit: Circuit::default(),
             touched_at: now,
             failing: Vec::new(),
-            next_turn: None,
+            turns: None,
             waited: Duration::ZERO,
         });
         entry.touched_at = now;

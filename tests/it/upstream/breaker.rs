@@ -18,12 +18,12 @@ use super::{
 };
 use crate::kit::stub::{SESSION, Step, Stub, answer, ok};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub const SECOND: Duration = Duration::from_secs(1);
 /// The pause before a trial.
-const PAUSE: Duration = Duration::from_millis(2_500);
+pub const PAUSE: Duration = Duration::from_millis(2_500);
 
 /// A client that does not retry.
-fn client(stub: &Stub) -> Client {
+pub fn client(stub: &Stub) -> Client {
     client_with(stub, |config| config.retries = 0)
 }
 
@@ -31,7 +31,7 @@ async fn call(client: &Client) -> Result<(), Error> {
     call_for(client, "1").await
 }
 
-async fn call_for(client: &Client, session: &str) -> Result<(), Error> {
+pub async fn call_for(client: &Client, session: &str) -> Result<(), Error> {
     client.session(&caller(), &id(session), terms()).await.map(|_| ())
 }
 
@@ -128,44 +128,6 @@ async fn however_long_the_outage_is_a_trial_comes_soon() {
         advance(PAUSE).await;
         assert_eq!(call(&client).await.unwrap_err().http_status, Some(503));
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn many_sessions_that_fail_take_turns_and_all_come_back_with_the_first() {
-    let outage = Instant::now() + SECOND * 60;
-    let stub = Stub::scripted(move |_, _| {
-        if Instant::now() < outage { answer("503 x", &[], "") } else { ok(SESSION) }
-    })
-    .await;
-    let client = client(&stub);
-    let sessions: Vec<_> = (0..50).map(|number| number.to_string()).collect();
-    // Each session fails so often that its own circuit opens.
-    for _ in 0..5 {
-        for session in &sessions {
-            call_for(&client, session).await.unwrap_err();
-        }
-        advance(PAUSE).await;
-    }
-    let (began_at, before) = (Instant::now(), stub.requests());
-    while Instant::now() < outage {
-        for session in &sessions {
-            call_for(&client, session).await.unwrap_err();
-        }
-        advance(SECOND / 10).await;
-    }
-    let trials = stub.requests() - before;
-    let seconds = usize::try_from(began_at.elapsed().as_secs()).unwrap();
-    assert!(trials < seconds, "{trials} trials in {seconds} s");
-
-    let mut served = 0;
-    while served < sessions.len() {
-        served = 0;
-        for session in &sessions {
-            served += usize::from(call_for(&client, session).await.is_ok());
-        }
-        advance(SECOND / 10).await;
-    }
-    assert!(outage.elapsed() < SECOND * 3, "{:?}", outage.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
