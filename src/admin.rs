@@ -1,9 +1,10 @@
-//! The admin port: metrics, probes and status page. The server supplies all data, so this module
-//! depends on no other part.
+//! The admin port: metrics, probes, status page and log level. The server supplies all data, so this
+//! module depends on no other part.
 
 pub mod failures;
 pub mod history;
 pub mod liveness;
+pub mod log_level;
 pub mod metrics;
 mod page;
 pub mod port;
@@ -12,7 +13,7 @@ pub mod snapshot;
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::State,
     http::{HeaderName, StatusCode, header},
     response::{Html, IntoResponse},
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     history::{History, Sample},
     liveness::Liveness,
+    log_level::{LogLevel, Peer},
     metrics::Metrics,
     snapshot::Snapshot,
 };
@@ -40,6 +42,7 @@ pub struct Admin {
     metrics: Metrics,
     history: History,
     snapshot: Arc<dyn Fn() -> Snapshot + Send + Sync>,
+    log_level: Option<Arc<dyn LogLevel>>,
 }
 
 impl Admin {
@@ -52,18 +55,28 @@ impl Admin {
         snapshot: impl Fn() -> Snapshot + Send + Sync + 'static,
     ) -> Self {
         let snapshot = Arc::new(snapshot);
-        Self { health, liveness, metrics, history: History::default(), snapshot }
+        let history = History::default();
+        Self { health, liveness, metrics, history, snapshot, log_level: None }
+    }
+
+    /// Lets the port show and change this level.
+    #[must_use]
+    pub fn with_log_level(self, log_level: Option<Arc<dyn LogLevel>>) -> Self {
+        Self { log_level, ..self }
     }
 
     /// Serves on `listener` until `stop`, and keeps the metrics and the chart up to date.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let router = self.router();
+        let router = |peer| router.clone().layer(Extension(Peer::from(peer)));
         tokio::select! {
-            () = port::serve(listener, self.router(), port::LIMITS, stop.cancelled()) => {}
+            () = port::serve(listener, router, port::LIMITS, stop.cancelled()) => {}
             () = self.keep_up() => {}
         }
     }
 
-    /// `/metrics`, `/livez`, `/readyz`, and the status page at `/` and as `/status.json`.
+    /// `/metrics`, `/livez`, `/readyz`, `/log-level`, and the status page at `/` and as
+    /// `/status.json`.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/", get(status_page))
@@ -71,6 +84,7 @@ impl Admin {
             .route("/metrics", get(render_metrics))
             .route("/livez", get(liveness))
             .route("/readyz", get(readiness))
+            .route("/log-level", get(log_level::show).post(log_level::change))
             .with_state(self.clone())
     }
 

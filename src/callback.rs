@@ -97,7 +97,7 @@ impl Callbacks {
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let router = Router::new().fallback(answer).with_state(self.clone());
         tokio::select! {
-            () = port::serve(listener, router, LIMITS, stop.cancelled()) => {}
+            () = port::serve(listener, |_| router.clone(), LIMITS, stop.cancelled()) => {}
             () = self.give_hints() => {}
         }
     }

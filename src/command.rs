@@ -1,5 +1,6 @@
 //! The commands of the binary, each in its own file: their exit status and output.
 
+mod admin_port;
 mod board;
 mod completions;
 pub mod demo;
@@ -7,6 +8,7 @@ pub mod get;
 pub mod health;
 mod json;
 pub mod links;
+pub mod log_level;
 mod man;
 mod news;
 pub mod output;
@@ -64,7 +66,8 @@ pub fn run() -> ExitCode {
         | Command::Links(_)
         | Command::Watch(_)
         | Command::Health(_)
-        | Command::Status(_) => worker_runtime(None),
+        | Command::Status(_)
+        | Command::LogLevel(_) => worker_runtime(None),
     };
     match runtime.map(|runtime| runtime.block_on(dispatch(command))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -96,6 +99,7 @@ async fn dispatch(command: Command) -> Result<(), u8> {
         Command::Watch(config) => watch::run(&config).await,
         Command::Health(config) => health::run(&config).await,
         Command::Status(config) => overview::run(&config).await,
+        Command::LogLevel(config) => log_level::run(&config).await,
         Command::SessionDigest(config) => session_digest::run(&config),
         Command::Completions(config) => completions::run(&config),
         Command::Man(config) => man::run(&config),

@@ -58,7 +58,7 @@ pub use flags::from_flags;
 #[cfg(feature = "service")]
 pub use fleet::FleetConfig;
 #[cfg(feature = "command")]
-pub use operator::{SessionDigestConfig, StatusConfig};
+pub use operator::{AdminPortConfig, LogLevelConfig, SessionDigestConfig, StatusConfig};
 #[cfg(feature = "service")]
 pub use serve::ServeConfig;
 #[cfg(feature = "command")]

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    admin::{Admin, failures::Failures, liveness::Liveness, metrics::Metrics},
+    admin::{Admin, failures::Failures, liveness::Liveness, log_level::LogLevel, metrics::Metrics},
     callback::{Callbacks, SecretsError},
     config::{ServeConfig, listen::ListenAddress},
     fleet,
@@ -63,6 +63,7 @@ pub struct Server {
     gate: Gate,
     tracer: Tracer,
     reload: Reload,
+    log_level: Option<Arc<dyn LogLevel>>,
 }
 
 /// Why the server cannot run.
@@ -173,6 +174,7 @@ impl Server {
             health: Health::default(),
             tracer,
             reload: Reload::default(),
+            log_level: None,
         })
     }
 
@@ -204,10 +206,16 @@ impl Server {
         self.reload.clone()
     }
 
+    /// Lets the admin port show and change the level of the process's log.
+    #[must_use]
+    pub fn with_log_level(self, log_level: Arc<dyn LogLevel>) -> Self {
+        Self { log_level: Some(log_level), ..self }
+    }
+
     /// Serves until `shutdown` completes, then drains. Returns within `--drain-grace` after that.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let Self { config, listener, admin, callback, metrics, tls, service, .. } = self;
-        let Self { health, gate, tracer, reload, .. } = self;
+        let Self { health, gate, tracer, reload, log_level, .. } = self;
         for name in [health::OVERALL, health::REMOTE_SUPPORT, health::UPSTREAM] {
             health.set(name, true);
         }
@@ -245,7 +253,8 @@ impl Server {
         let page = Admin::new(health.clone(), liveness.clone(), metrics, {
             let overview = overview.clone();
             move || overview.snapshot()
-        });
+        })
+        .with_log_level(log_level);
         let _admin = admin_thread::serve(page, admin).map_err(Error::AdminThread)?;
         // The background tasks end when this set is dropped.
         let mut background = JoinSet::new();

@@ -4,6 +4,7 @@
 //! only puts the line into a buffer. If the buffer is full, the line is dropped.
 
 mod dropped;
+mod level;
 mod metric;
 
 use std::{
@@ -19,8 +20,11 @@ use tracing_subscriber::{
     filter::{FilterExt as _, LevelFilter, filter_fn},
     fmt,
     layer::SubscriberExt as _,
+    reload,
     util::SubscriberInitExt as _,
 };
+
+pub use self::level::LogLevel;
 
 use crate::config::telemetry::{Args, LogFormat};
 
@@ -36,6 +40,9 @@ pub enum Error {
     /// A log is already set up.
     #[error("the log is set up already")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
+    /// There is no log any more.
+    #[error("the log has ended")]
+    Ended,
 }
 
 /// The greatest number of lines in the buffer. They take a few megabytes.
@@ -87,36 +94,42 @@ impl<W: Write> Write for Gathered<W> {
 }
 
 /// Sets up the log of the whole process.
-pub fn install(args: &Args) -> Result<Log, Error> {
+pub fn install(args: &Args) -> Result<(Log, LogLevel), Error> {
     let (writer, log) = Log::new(io::stderr(), BUFFERED_LINES);
-    subscriber(args, writer, io::stderr().is_terminal())?.try_init()?;
+    let (subscriber, level) = subscriber(args, writer, io::stderr().is_terminal())?;
+    subscriber.try_init()?;
     log_panics();
-    Ok(log)
+    Ok((log, level))
 }
 
 fn subscriber(
     args: &Args,
     writer: NonBlocking,
     is_terminal: bool,
-) -> Result<impl Subscriber + Send + Sync, Error> {
+) -> Result<(impl Subscriber + Send + Sync + use<>, LogLevel), Error> {
+    let (filter, handle) = reload::Layer::new(filter(&args.log_level)?);
     // Debug lines of libraries may hold headers and addresses, and with them tokens and session
     // ids. So no filter can show these lines.
-    let filter = filter(args)?.and(filter_fn(|line| is_shown(line.target(), *line.level())));
+    let filter = filter.and(filter_fn(|line| is_shown(line.target(), *line.level())));
     let output = fmt::layer().with_writer(writer).with_ansi(is_terminal);
     let output = match args.log_format {
         LogFormat::Pretty => output.boxed(),
         LogFormat::Json => output.json().flatten_event(true).with_span_list(false).boxed(),
     };
-    Ok(Registry::default().with(output.with_filter(filter)))
+    let subscriber = Registry::default().with(output.with_filter(filter));
+    Ok((subscriber, LogLevel::new(&args.log_level, handle)))
 }
 
 /// Checks whether the filter is valid, before the service starts.
 pub fn check(args: &Args) -> Result<(), Error> {
-    filter(args).map(drop)
+    filter(&args.log_level).map(drop)
 }
 
-fn filter(args: &Args) -> Result<EnvFilter, Error> {
-    let filter = &args.log_level;
+fn filter(filter: &str) -> Result<EnvFilter, Error> {
+    // An empty text would be the level `error`.
+    if filter.trim().is_empty() {
+        return Err(Error::Level);
+    }
     // A single word that is not a level would be a target, and would hide all other lines.
     let level = match filter.parse::<LevelFilter>() {
         Ok(level) => level,
@@ -168,7 +181,7 @@ mod tests {
             ("debug", "gotoassist_grpc=debug,warn"),
             ("trace", "gotoassist_grpc=trace,info"),
         ] {
-            assert_eq!(filter(&args(level)).unwrap().to_string(), directives);
+            assert_eq!(filter(level).unwrap().to_string(), directives);
         }
     }
 
@@ -183,9 +196,9 @@ mod tests {
     #[test]
     fn a_filter_of_ones_own_is_taken_as_it_is_or_refused() {
         let own = "info,gotoassist_grpc::traffic=debug";
-        let filter = filter(&args(own)).unwrap().to_string();
+        let filter = filter(own).unwrap().to_string();
         assert!(filter.contains("gotoassist_grpc::traffic=debug") && filter.contains("info"));
-        for bad in ["info=no=filter", "loud", "inof"] {
+        for bad in ["info=no=filter", "loud", "inof", "", " "] {
             assert!(check(&args(bad)).is_err(), "{bad}");
         }
     }
@@ -221,7 +234,7 @@ mod tests {
         let ((lines, written), (began, first_write)) = (mpsc::channel(), mpsc::channel());
         let (writer, log) = Log::new(Stderr { gate: gate.clone(), began, lines }, BUFFERED);
         let args = Args { log_format: LogFormat::Pretty, ..args("info") };
-        let subscriber = subscriber(&args, writer, false).unwrap();
+        let (subscriber, _level) = subscriber(&args, writer, false).unwrap();
         // With only one subscriber, tracing caches the interest of the first thread that logs a
         // line, which may be a thread of another test. A second subscriber prevents that.
         let _second = tracing::Dispatch::new(tracing_subscriber::registry());

@@ -41,10 +41,10 @@ pub struct Limits {
 }
 
 /// Serves the connections of `listener` until `stop` completes. Then closes the listener, and
-/// returns when the open connections have ended or been cut.
-pub async fn serve(
-    mut listener: impl Listener,
-    router: Router,
+/// returns when the open connections have ended or been cut. `router` gets the address of the peer.
+pub async fn serve<L: Listener>(
+    mut listener: L,
+    router: impl Fn(L::Addr) -> Router,
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
@@ -55,14 +55,14 @@ pub async fn serve(
         tokio::select! {
             () = &mut stop => break,
             // A connection that was told to close holds its socket until it is polled again.
-            (socket, _) = listener.accept(), if connections.len() <= limits.connections => {
+            (socket, peer) = listener.accept(), if connections.len() <= limits.connections => {
                 open.retain(|connection| !connection.is_closed());
                 if open.len() == limits.connections {
                     open.pop_front();
                 }
                 let (keep_open, closed) = oneshot::channel();
                 open.push_back(keep_open);
-                connections.push(connection(socket, router.clone(), limits.duration, closed));
+                connections.push(connection(socket, router(peer), limits.duration, closed));
             }
             Some(()) = connections.next() => {}
         }
@@ -149,7 +149,7 @@ mod tests {
             most_open: most_open.clone(),
             all_came: all_came.clone(),
         };
-        let served = serve(crowd, Router::new(), LIMITS, all_came.cancelled());
+        let served = serve(crowd, |()| Router::new(), LIMITS, all_came.cancelled());
         timeout(Duration::from_mins(1), served).await.unwrap();
         assert_eq!(most_open.load(Ordering::Relaxed), MAX_CONNECTIONS + 1);
     }

@@ -2,32 +2,21 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use reqwest::Method;
 use serde_json::Value;
 
-use super::{FAILED, output, output::DIM};
+use super::{FAILED, admin_port, output, output::DIM};
 use crate::config::{OutputFormat, StatusConfig};
 
 /// Prints the state of the service. `Err` is the exit status if the service is not ready.
 pub async fn run(config: &StatusConfig) -> Result<(), u8> {
-    let fail = |why: &dyn std::error::Error| output::fail(FAILED, &output::whole(why));
-    let json = fetch(config).await.map_err(|error| fail(&error.without_url()))?;
-    let state: Value = serde_json::from_slice(&json).map_err(|_| {
-        let text = "the answer is not that of an admin port. --admin is its address, not the API's";
-        output::fail(FAILED, &text)
-    })?;
+    let json = admin_port::send(&config.admin_port, Method::GET, "/status.json", &[]).await?;
+    let state: Value = serde_json::from_slice(&json).map_err(|_| admin_port::misread())?;
     match output::format(config.output) {
         OutputFormat::Json => output::text(&state)?,
         OutputFormat::Text => output::text(&text(&state).trim_end())?,
     }
     if state["is_ready"] == true { Ok(()) } else { Err(FAILED) }
-}
-
-async fn fetch(config: &StatusConfig) -> Result<Vec<u8>, reqwest::Error> {
-    // The admin port is on this machine or in this cluster, so no proxy is asked.
-    let client = reqwest::Client::builder().no_proxy().timeout(config.timeout).build()?;
-    let url = format!("{}/status.json", config.admin.as_str().trim_end_matches('/'));
-    let answer = client.get(url).send().await?.error_for_status()?;
-    Ok(answer.bytes().await?.into())
 }
 
 /// The state for people.

@@ -3,7 +3,13 @@
 //! The main thread only waits for signals and for the server, which has its own worker threads. So
 //! a second signal and `--drain-grace` end the process even if all workers are stuck.
 
-use std::{env, pin::pin, sync::mpsc, thread, time::Duration};
+use std::{
+    env,
+    pin::pin,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use tokio::{
     sync::oneshot,
@@ -17,9 +23,10 @@ use super::{
     worker_runtime,
 };
 use crate::{
+    admin,
     config::{self, ServeConfig, Setting, Source, credentials::Mode},
     server::{Error, Server},
-    telemetry,
+    telemetry::{self, LogLevel},
 };
 
 /// How long the process waits at its end until stderr takes the last log lines.
@@ -41,7 +48,7 @@ pub async fn run(config: ServeConfig) -> Result<(), u8> {
         }
         return show();
     }
-    let log = telemetry::install(&config.telemetry)
+    let (log, level) = telemetry::install(&config.telemetry)
         .map_err(|error| output::fail(USAGE, &output::whole(&error)))?;
     let failed = |error| output::fail(FAILED, &error);
     let (mut signals, hangups) = (Signals::new().map_err(failed)?, hangups.map_err(failed)?);
@@ -56,7 +63,7 @@ pub async fn run(config: ServeConfig) -> Result<(), u8> {
     workers.spawn(log.report_dropped());
     workers.spawn(async move {
         // After a second signal the process does not wait.
-        let _ = ended.send(serve(config, draining, hangups).await);
+        let _ = ended.send(serve(config, level, draining, hangups).await);
     });
 
     let (ended, deadline) = supervise(serving, async || signals.next().await, drain, grace).await;
@@ -115,10 +122,11 @@ async fn supervise(
 
 async fn serve(
     config: ServeConfig,
+    level: LogLevel,
     draining: oneshot::Receiver<()>,
     mut hangups: Hangups,
 ) -> Result<(), Error> {
-    let server = Server::bind(config).await?;
+    let server = Server::bind(config).await?.with_log_level(Arc::new(level));
     let admin = server.admin_addr().map(tracing::field::display);
     let callback = server.callback_addr().map(tracing::field::display);
     info!(address = %server.local_address(), admin, callback, "serving");
@@ -132,6 +140,20 @@ async fn serve(
                 reload.ask();
             }
         }
+    }
+}
+
+impl admin::log_level::LogLevel for LogLevel {
+    fn configured(&self) -> String {
+        self.configured().to_owned()
+    }
+
+    fn current(&self) -> String {
+        self.current()
+    }
+
+    fn set(&self, level: &str) -> Result<(), String> {
+        self.set(level).map_err(|error| error.to_string())
     }
 }
 

@@ -9,8 +9,8 @@ use clap::{
 };
 
 use super::{
-    CompletionsConfig, DemoConfig, GetConfig, HealthConfig, LinksConfig, ManConfig, ServeConfig,
-    SessionDigestConfig, SessionsConfig, SimulateConfig, StatusConfig, WatchConfig,
+    CompletionsConfig, DemoConfig, GetConfig, HealthConfig, LinksConfig, LogLevelConfig, ManConfig,
+    ServeConfig, SessionDigestConfig, SessionsConfig, SimulateConfig, StatusConfig, WatchConfig,
 };
 
 /// The version with the commit and the target of the build.
@@ -47,6 +47,8 @@ pub enum Command {
     Health(HealthConfig),
     /// Print the state of a service, from its admin port
     Status(StatusConfig),
+    /// Show or change the level of a service's log, through its admin port
+    LogLevel(LogLevelConfig),
     /// Print the digest of a session, as the log, errors and the status page have it
     SessionDigest(SessionDigestConfig),
     /// Print the completions of a shell

@@ -298,6 +298,8 @@ async fn the_demo_walks_a_session_from_not_started_to_complete_and_shows_a_desk(
     assert!(!stdout.contains('\u{1b}'), "no colour in a pipe");
     let mut rest = stdout.as_str();
     for told in [
+        "status page",
+        "http://127.0.0.1:",
         "GetSession",
         "ListSystemLinks",
         "SNAPSHOT   notStarted",

@@ -7,6 +7,7 @@ mod deploy;
 mod descriptors;
 mod limits;
 mod load;
+mod log_level;
 mod numbers;
 mod redaction;
 mod reload;

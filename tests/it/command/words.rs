@@ -137,3 +137,16 @@ async fn a_pause_is_told_in_round_numbers() {
     assert_eq!((status, json(&stdout)["terminal"].as_bool()), (0, Some(true)));
     assert!(stderr.ends_with("; resuming in 1s\n"), "{stderr}");
 }
+
+#[tokio::test]
+async fn a_service_that_does_not_answer_is_told_with_the_time() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    for command in [&["get", "x"][..], &["links", "x"], &["sessions"], &["health"]] {
+        let flags = ["--server", &server, "--timeout=200ms"];
+        let (status, _, stderr) = run(&[command, &flags].concat()).await;
+        assert_ne!(status, 0);
+        let told = "error: DEADLINE_EXCEEDED: no answer within 200ms";
+        assert!(stderr.starts_with(told), "{command:?}: {stderr}");
+    }
+}

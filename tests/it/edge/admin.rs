@@ -236,6 +236,14 @@ async fn the_status_is_there_as_json_too() {
 }
 
 #[tokio::test]
+async fn a_process_without_a_log_says_so() {
+    let port = Port::open().await;
+    let (code, answer) = port.get("/log-level").await;
+    assert_eq!(code, 501);
+    assert!(answer.ends_with("this process has no log\n"), "{answer}");
+}
+
+#[tokio::test]
 async fn the_metrics_come_with_their_meaning() {
     let port = Port::open().await;
     // The server describes its metrics now that there is a recorder. Earlier tests may already have
