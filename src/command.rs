@@ -9,6 +9,7 @@ pub mod health;
 mod json;
 pub mod links;
 pub mod log_level;
+pub mod login;
 mod man;
 mod news;
 pub mod output;
@@ -67,7 +68,8 @@ pub fn run() -> ExitCode {
         | Command::Watch(_)
         | Command::Health(_)
         | Command::Status(_)
-        | Command::LogLevel(_) => worker_runtime(None),
+        | Command::LogLevel(_)
+        | Command::Login(_) => worker_runtime(None),
     };
     match runtime.map(|runtime| runtime.block_on(dispatch(command))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -100,6 +102,7 @@ async fn dispatch(command: Command) -> Result<(), u8> {
         Command::Health(config) => health::run(&config).await,
         Command::Status(config) => overview::run(&config).await,
         Command::LogLevel(config) => log_level::run(&config).await,
+        Command::Login(config) => login::run(&config).await,
         Command::SessionDigest(config) => session_digest::run(&config),
         Command::Completions(config) => completions::run(&config),
         Command::Man(config) => man::run(&config),

@@ -20,6 +20,8 @@ pub mod fleet;
 #[cfg(feature = "service")]
 pub mod listen;
 #[cfg(feature = "command")]
+mod login;
+#[cfg(feature = "command")]
 mod operator;
 #[cfg(any(feature = "client", feature = "service"))]
 pub mod secret;
@@ -58,6 +60,8 @@ pub use flags::from_flags;
 #[cfg(feature = "service")]
 pub use fleet::FleetConfig;
 #[cfg(feature = "command")]
+pub use login::LoginConfig;
+#[cfg(feature = "command")]
 pub use operator::{AdminPortConfig, LogLevelConfig, SessionDigestConfig, StatusConfig};
 #[cfg(feature = "service")]
 pub use serve::ServeConfig;
@@ -68,4 +72,4 @@ pub use simulate::SimulateConfig;
 #[cfg(feature = "command")]
 pub use unknown::{UnknownVariable, unknown_variables};
 #[cfg(feature = "service")]
-pub use upstream::{QuotaScope, UpstreamConfig};
+pub use upstream::{QuotaScope, RouteConfig, UpstreamConfig};

@@ -1,5 +1,6 @@
 //! The credentials with which the service asks the vendor.
 
+pub mod login;
 pub mod token;
 
 use std::{fmt, sync::Arc};

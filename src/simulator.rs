@@ -1,5 +1,5 @@
-//! The simulator plays the vendor: its REST calls, its token endpoint, its status callbacks, and
-//! the faults of them all. It does not depend on the service. Its manual is docs/simulator.md.
+//! The simulator plays the vendor: its REST calls, its login, its token endpoint, its status
+//! callbacks, and the faults of them all. It does not depend on the service. Its manual is docs/simulator.md.
 //!
 //! `api` receives a request. `world` finds the right answer with the help of `life` and `body`, and
 //! also the fault that a `rule` asks for. `play` applies the fault to the answer and sends it.
@@ -22,6 +22,7 @@ mod list;
 mod play;
 mod random;
 mod rule;
+mod sign_in;
 mod wire;
 mod world;
 
@@ -40,7 +41,7 @@ use tokio::{
     time::sleep,
 };
 
-pub use api::{BASE_PATH, TOKEN_PATH, router};
+pub use api::{AUTHORIZE_PATH, BASE_PATH, TOKEN_PATH, router};
 pub use control::Control;
 pub use counters::{Counters, Seen};
 pub use credentials::{BAD_CLIENT, BAD_GRANT, BAD_TOKEN, NO_SEAT_GRANT, NO_SEAT_TOKEN, Standing};
@@ -107,6 +108,11 @@ impl Simulator {
     /// The URL of the token endpoint.
     pub fn token_url(&self) -> String {
         format!("http://{}{TOKEN_PATH}", self.address)
+    }
+
+    /// The URL of the page where a person signs in.
+    pub fn authorize_url(&self) -> String {
+        format!("http://{}{AUTHORIZE_PATH}", self.address)
     }
 
     /// The handle that changes the simulator while it runs.

@@ -13,9 +13,11 @@ pub async fn run(config: &SimulateConfig) -> Result<(), u8> {
         "The vendor, simulated. Any bearer token is good; Ctrl-C ends it.\n\
          \n\
          \x20 REST API     {}\n\
+         \x20 login        {}\n\
          \x20 token        {}\n\
          \x20 control API  http://{}/control\n",
         simulator.rest_url(),
+        simulator.authorize_url(),
         simulator.token_url(),
         simulator.local_addr(),
     ))?;

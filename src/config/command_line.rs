@@ -9,8 +9,9 @@ use clap::{
 };
 
 use super::{
-    CompletionsConfig, DemoConfig, GetConfig, HealthConfig, LinksConfig, LogLevelConfig, ManConfig,
-    ServeConfig, SessionDigestConfig, SessionsConfig, SimulateConfig, StatusConfig, WatchConfig,
+    CompletionsConfig, DemoConfig, GetConfig, HealthConfig, LinksConfig, LogLevelConfig,
+    LoginConfig, ManConfig, ServeConfig, SessionDigestConfig, SessionsConfig, SimulateConfig,
+    StatusConfig, WatchConfig,
 };
 
 /// The version with the commit and the target of the build.
@@ -49,6 +50,8 @@ pub enum Command {
     Status(StatusConfig),
     /// Show or change the level of a service's log, through its admin port
     LogLevel(LogLevelConfig),
+    /// Sign in at GoToAssist, and keep the refresh token in the file that `serve` reads
+    Login(LoginConfig),
     /// Print the digest of a session, as the log, errors and the status page have it
     SessionDigest(SessionDigestConfig),
     /// Print the completions of a shell

@@ -122,7 +122,11 @@ impl CredentialsConfig {
             Mode::Service => {
                 self.check_grant(&mut problems);
                 self.check_files(&mut problems);
-                self.check_token_url(&mut problems);
+                problems.extend(url_problems(
+                    "--token-url",
+                    &self.token_url,
+                    Some(self.trust_network),
+                ));
                 self.check_callers(is_exposed, has_tls, &mut problems);
             }
         }
@@ -190,30 +194,6 @@ impl CredentialsConfig {
         }
     }
 
-    /// Whether the token endpoint may be called. The client secret and the refresh token may travel
-    /// in clear text only within this machine, or in a network that the operator trusts.
-    fn check_token_url(&self, problems: &mut Vec<String>) {
-        let is_local = match self.token_url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-            Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-            None => false,
-        };
-        let is_safe = match self.token_url.scheme() {
-            "https" => self.token_url.has_host(),
-            "http" => is_local || (self.trust_network && self.token_url.has_host()),
-            _ => false,
-        };
-        if !is_safe {
-            let text = "--token-url must be https. Use http only on this machine, or with \
-                --trust-network.";
-            problems.push(text.to_owned());
-        }
-        if !self.token_url.username().is_empty() || self.token_url.password().is_some() {
-            problems.push("--token-url must not hold a user name or password.".to_owned());
-        }
-    }
-
     fn check_callers(&self, is_exposed: bool, has_tls: bool, problems: &mut Vec<String>) {
         let has_ca = self.client_ca.is_some();
         let has_tokens = self.client_tokens_file.is_some();
@@ -239,6 +219,35 @@ impl CredentialsConfig {
                 --trust-network.";
             problems.push(text.to_owned());
         }
+    }
+}
+
+/// What is wrong with the URL of a login. Secrets may travel in clear text only within this machine,
+/// or in a network that the operator trusts. `trust_network` is `None` for a command without this flag.
+pub(super) fn url_problems(flag: &str, url: &Url, trust_network: Option<bool>) -> Vec<String> {
+    let is_safe = match url.scheme() {
+        "https" => url.has_host(),
+        "http" => is_local(url) || (trust_network == Some(true) && url.has_host()),
+        _ => false,
+    };
+    let mut problems = Vec::new();
+    if !is_safe {
+        let exception = if trust_network.is_some() { ", or with --trust-network" } else { "" };
+        problems.push(format!("{flag} must be https. Use http only on this machine{exception}."));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        problems.push(format!("{flag} must not hold a user name or password."));
+    }
+    problems
+}
+
+/// Whether the host of the URL is this machine.
+pub(super) fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
     }
 }
 

@@ -109,6 +109,14 @@ pub struct Settings {
     #[arg(long, value_enum, value_name = "RULE", default_value_t)]
     pub refresh_tokens: RefreshTokens,
 
+    /// What the page does where a person signs in.
+    #[arg(long, value_enum, value_name = "RULE", default_value_t)]
+    pub sign_in: SignIn,
+
+    /// How long an authorization code of that page is valid. In JSON, seconds.
+    #[arg(long, value_name = "DURATION", value_parser = seconds, default_value = "1m")]
+    pub code_lifetime: f64,
+
     /// Form of `expires_in` in the token endpoint's answer.
     #[arg(long, value_enum, value_name = "FORM", default_value_t)]
     pub expires_in: KeyForm,
@@ -233,4 +241,19 @@ pub enum RefreshTokens {
     Rotate,
     /// The answer has a new refresh token. From then on the old one is refused.
     SingleUse,
+}
+
+/// What the page does where a person signs in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignIn {
+    /// It has a button to allow the access, and one to deny it.
+    #[default]
+    Ask,
+    /// It redirects at once, with a code.
+    Allow,
+    /// It redirects at once, with the error `access_denied`.
+    Deny,
+    /// It redirects at once, with a code and with another `state`.
+    WrongState,
 }

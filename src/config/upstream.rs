@@ -89,6 +89,15 @@ pub struct UpstreamConfig {
     #[arg(skip = BREAKER_PAUSE)]
     pub breaker_pause: Duration,
 
+    /// How the requests get to the vendor.
+    #[command(flatten)]
+    pub route: RouteConfig,
+}
+
+/// How requests get to the vendor, and whom they trust to be the vendor.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub struct RouteConfig {
     /// PEM file with certificate authorities to trust for the vendor, besides those of the system
     #[arg(long = "upstream-ca-file", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,

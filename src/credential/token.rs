@@ -6,6 +6,7 @@
 
 mod authorization;
 mod endpoint;
+mod exchange;
 mod response;
 mod secret_store;
 pub mod share;
@@ -26,12 +27,13 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+pub(crate) use self::exchange::Exchange;
 pub(crate) use self::state::describe;
-pub use self::{authorization::Authorization, state::Snapshot};
+pub use self::{authorization::Authorization, response::Cause, state::Snapshot};
 
 use self::{
     endpoint::TokenEndpoint,
-    response::{AccessToken, Cause, RefreshError},
+    response::{AccessToken, RefreshError},
     share::Place,
     state::TokenState,
 };

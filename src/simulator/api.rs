@@ -28,6 +28,8 @@ use crate::config::simulate::ErrorBody;
 pub const BASE_PATH: &str = "/G2A/rest/v1";
 /// The path of the token endpoint, as with the vendor.
 pub const TOKEN_PATH: &str = "/oauth/token";
+/// The path of the page where a person signs in, as with the vendor.
+pub const AUTHORIZE_PATH: &str = "/oauth/authorize";
 
 /// The whole simulator as a router, for tests without a socket. A fault that needs a socket is
 /// played as a body that breaks off.
@@ -38,6 +40,7 @@ pub fn router(control: &Control) -> Router {
         .route(&path("/sessions/{id}"), get(session).fallback(wrong_method))
         .route(&path("/systemLinks"), get(system_links).fallback(wrong_method))
         .route(TOKEN_PATH, post(token).fallback(wrong_token_method))
+        .route(AUTHORIZE_PATH, get(authorize).post(decide))
         .nest("/control", control_api::routes())
         .fallback(no_such_route)
         .with_state(control.clone())
@@ -80,6 +83,16 @@ async fn token(
     let form: HashMap<_, _> = url::form_urlencoded::parse(&body).into_owned().collect();
     let plan = control.world().plan_token(&form, basic(&headers));
     send(plan, version, wire.map(|Extension(wire)| wire)).await
+}
+
+async fn authorize(control: State<Control>, uri: Uri) -> Response {
+    control.world().sign_in(&query(&uri), None).into_response()
+}
+
+async fn decide(control: State<Control>, uri: Uri, body: Bytes) -> Response {
+    let form: HashMap<_, _> = url::form_urlencoded::parse(&body).into_owned().collect();
+    let decision = form.get("decision").map_or("deny", String::as_str);
+    control.world().sign_in(&query(&uri), Some(decision)).into_response()
 }
 
 async fn wrong_token_method() -> Response {

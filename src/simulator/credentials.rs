@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::answer::Answer;
+use super::{answer::Answer, sign_in::Codes};
 use crate::config::simulate::{ErrorBody, KeyForm, RefreshTokens, Settings};
 
 /// A token that is always refused.
@@ -41,6 +41,7 @@ pub(super) struct Credentials {
     standings: HashMap<String, Standing>,
     issued: HashMap<String, Issued>,
     spent: HashSet<String>,
+    codes: Codes,
     count: u64,
 }
 
@@ -112,13 +113,15 @@ impl Credentials {
         if grant.is_empty() {
             return refused(400, "invalid_request", "A parameter is missing");
         }
-        if grant == BAD_GRANT || self.spent.contains(grant) {
+        let is_code = field("grant_type") == "authorization_code";
+        let is_good = !is_code || self.codes.redeem(grant, &client, form);
+        if !is_good || grant == BAD_GRANT || self.spent.contains(grant) {
             return refused(400, "invalid_grant", "The grant is invalid, expired or revoked");
         }
         let has_seat = !grant.starts_with(NO_SEAT_GRANT);
         let principal =
             if has_seat { format!("{client}@example.com") } else { "no-seat@example.com".into() };
-        let refresh_token = if field("grant_type") == "authorization_code" {
+        let refresh_token = if is_code {
             Some(self.next_grant(grant))
         } else if is_refresh {
             self.rotated(grant, settings.refresh_tokens)
@@ -126,6 +129,17 @@ impl Credentials {
             None
         };
         self.access_token(principal, has_seat, refresh_token, settings)
+    }
+
+    /// The answer of the page where a person signs in, to a request for it or to a decision on it.
+    pub(super) fn sign_in(
+        &mut self,
+        query: &HashMap<String, String>,
+        decision: Option<&str>,
+        settings: &Settings,
+    ) -> Answer {
+        self.count += 1;
+        self.codes.sign_in(query, decision, self.count, settings)
     }
 
     fn access_token(

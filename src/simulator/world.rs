@@ -198,6 +198,15 @@ impl World {
         Plan { delay, outcome: self.play(fault, right) }
     }
 
+    /// The answer of the page where a person signs in.
+    pub(super) fn sign_in(
+        &mut self,
+        query: &HashMap<String, String>,
+        decision: Option<&str>,
+    ) -> Answer {
+        self.credentials.sign_in(query, decision, &self.settings)
+    }
+
     /// The fault of the first rule that applies, and the delay in seconds.
     fn fault(
         &mut self,

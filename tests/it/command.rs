@@ -3,6 +3,7 @@
 mod drain;
 mod follow_up;
 mod input;
+mod login;
 mod watch_many;
 mod words;
 

@@ -3,6 +3,7 @@
 //! answers as the real one does, or [`stub::Stub`], which sends any bytes. Rules about time are
 //! tested with [`server::Server`], which has no sockets.
 
+pub mod browser;
 pub mod certificate;
 pub mod credential;
 pub mod fake_service;

@@ -14,6 +14,7 @@ mod receiver;
 mod rules;
 mod seeming;
 mod shapes;
+mod sign_in;
 mod tokens;
 
 use std::{ops::Deref, time::Duration};
@@ -29,7 +30,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::kit::{LIMIT, folder::Folder, soon, vendor::Vendor};
+use crate::kit::{browser::browser, folder::Folder, soon, vendor::Vendor};
 
 /// A simulator that runs until it is dropped, and a client for it.
 struct Running {
@@ -43,16 +44,7 @@ impl Running {
     }
 
     async fn with(config: SimulateConfig) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            // Reading the machine's certificates would take longer than the test.
-            .tls_certs_only([])
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(LIMIT)
-            .build()
-            .unwrap();
-        Self { vendor: Vendor::with(&config).await, client }
+        Self { vendor: Vendor::with(&config).await, client: browser() }
     }
 
     /// The answer to GET of a path below the base URL, with a token.

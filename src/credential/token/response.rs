@@ -47,21 +47,29 @@ pub(crate) struct RefreshError {
 
 /// Why a refresh gave no access token. Holds nothing that the endpoint sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Cause {
+pub enum Cause {
+    /// It refused, with this error code.
     #[error("the token endpoint refused: {0}")]
     Refused(&'static str),
+    /// A file of a secret cannot be read.
     #[error("a secret file cannot be read: {0}")]
     Secret(io::ErrorKind),
+    /// It could not be reached.
     #[error("no connection to the token endpoint: {}", .0.name())]
     Connect(ConnectionFailure),
+    /// It did not answer in time.
     #[error("the token endpoint did not answer in time")]
     Timeout,
+    /// It answered with this HTTP status.
     #[error("the token endpoint answered with status {0}")]
     Status(u16),
+    /// It says that it is not available.
     #[error("the token endpoint is not available for now")]
     Unavailable,
+    /// Its answer could not be read.
     #[error("the token endpoint's answer could not be read")]
     Malformed,
+    /// The program failed.
     #[error("a defect of this program")]
     Panic,
 }

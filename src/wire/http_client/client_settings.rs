@@ -130,7 +130,7 @@ impl ClientSettings {
 }
 
 fn configured_authorities(config: &UpstreamConfig) -> Result<Vec<Certificate>, SetUpError> {
-    let Some(file) = &config.ca_file else { return Ok(Vec::new()) };
+    let Some(file) = &config.route.ca_file else { return Ok(Vec::new()) };
     let pem = fs::read(file).map_err(|error| SetUpError::CertificateFile(file.clone(), error))?;
     match Certificate::from_pem_bundle(&pem) {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
@@ -141,14 +141,14 @@ fn configured_authorities(config: &UpstreamConfig) -> Result<Vec<Certificate>, S
 /// The proxy for requests to `url`, if there is one.
 fn proxy(config: &UpstreamConfig, url: &Url) -> Result<Option<Url>, SetUpError> {
     let is_set = |proxy: &&SecretString| !proxy.expose_secret().is_empty();
-    let for_all = config.proxy.as_ref().filter(is_set);
-    let for_https = [&config.https_proxy, &config.https_proxy_lower_case];
+    let for_all = config.route.proxy.as_ref().filter(is_set);
+    let for_https = [&config.route.https_proxy, &config.route.https_proxy_lower_case];
     let Some(address) = for_all.or_else(|| for_https.into_iter().flatten().find(is_set)) else {
         return Ok(None);
     };
     let proxy = http_url(address.expose_secret()).ok_or(SetUpError::Proxy)?;
     let is_for_url = for_all.is_some() || (url.scheme() == "https" && !no_proxy::is_local(url));
-    let lists = [&config.no_proxy, &config.no_proxy_lower_case];
+    let lists = [&config.route.no_proxy, &config.route.no_proxy_lower_case];
     let list = lists.into_iter().flatten().find(|list| !list.is_empty());
     let is_exception = list.is_some_and(|list| no_proxy::lists(list, url));
     Ok((is_for_url && !is_exception).then_some(proxy))

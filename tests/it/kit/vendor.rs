@@ -15,6 +15,7 @@ pub struct Vendor {
     pub address: SocketAddr,
     pub rest_url: String,
     pub token_url: String,
+    pub authorize_url: String,
     running: JoinHandle<()>,
 }
 
@@ -35,6 +36,7 @@ impl Vendor {
             address: simulator.local_addr(),
             rest_url: simulator.rest_url(),
             token_url: simulator.token_url(),
+            authorize_url: simulator.authorize_url(),
             running: tokio::spawn(simulator.run(std::future::pending())),
         }
     }

@@ -109,7 +109,7 @@ async fn the_proxy_wants_credentials_or_opens_no_tunnel_or_is_not_there() {
     ] {
         let proxy = Stub::always(steps).await;
         let error = error("https://vendor.invalid", |config| {
-            config.proxy = Some(proxy.url().to_string().into());
+            config.route.proxy = Some(proxy.url().to_string().into());
             config.connect_timeout = Duration::from_secs(1);
         });
         assert_eq!(told(&error.await), (Kind::ConnectFailed, Some(cause)));
@@ -117,7 +117,8 @@ async fn the_proxy_wants_credentials_or_opens_no_tunnel_or_is_not_there() {
     let gone = Stub::always(vec![]).await;
     let url = gone.url().to_string();
     gone.stop().await;
-    let error = error("https://vendor.invalid", |config| config.proxy = Some(url.into())).await;
+    let error =
+        error("https://vendor.invalid", |config| config.route.proxy = Some(url.into())).await;
     assert_eq!(told(&error), (Kind::ConnectFailed, Some("refused")));
 }
 
@@ -129,7 +130,7 @@ async fn a_tunnel_that_is_not_opened_by_200_at_once_is_told_as_the_proxys() {
         let opened = format!("{head}\r\n\r\n");
         let proxy = Stub::always(vec![Step::Send(opened.into())]).await;
         let error = error("https://vendor.invalid", |config| {
-            config.proxy = Some(proxy.url().to_string().into());
+            config.route.proxy = Some(proxy.url().to_string().into());
         });
         assert_eq!(told(&error.await), (Kind::ConnectFailed, Some("proxy_refused")), "{head}");
         assert_eq!(proxy.connections(), 1);

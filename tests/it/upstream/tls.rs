@@ -115,7 +115,7 @@ impl Vendor {
     pub(super) fn client(&self, change: impl FnOnce(&mut UpstreamConfig)) -> Client {
         let mut config = UpstreamConfig::at(self.url.clone());
         config.retries = 0;
-        config.ca_file = Some(self.authority());
+        config.route.ca_file = Some(self.authority());
         change(&mut config);
         Client::new(&config, None, Clock::system()).unwrap()
     }
@@ -144,7 +144,7 @@ async fn an_authority_from_a_file_is_trusted_and_http_2_is_one_connection_for_al
 async fn a_certificate_nobody_vouches_for_is_connect_failed() {
     let (vendor, other) = (vendor().await, vendor().await);
     let client = vendor.client(|config| {
-        config.ca_file = Some(other.authority());
+        config.route.ca_file = Some(other.authority());
     });
     let error = client.session(&caller(), &id("1"), terms()).await.unwrap_err();
     assert_eq!(error.kind, Kind::ConnectFailed);
@@ -201,7 +201,7 @@ async fn a_connection_that_takes_no_request_is_replaced_after_three_time_outs() 
 fn a_file_without_a_certificate_is_told_before_anything_starts() {
     let set_up = |file| {
         let mut config = UpstreamConfig::at("https://vendor.invalid".parse().unwrap());
-        config.ca_file = Some(file);
+        config.route.ca_file = Some(file);
         Client::new(&config, None, Clock::system()).unwrap_err()
     };
     let folder = Folder::new();
@@ -218,7 +218,7 @@ async fn a_proxy_is_used_for_https_and_asked_by_connect() {
         let seen = proxy.requests();
         let mut config = UpstreamConfig::at("https://vendor.invalid/rest".parse().unwrap());
         config.retries = 0;
-        let place = if by_flag { &mut config.proxy } else { &mut config.https_proxy };
+        let place = if by_flag { &mut config.route.proxy } else { &mut config.route.https_proxy };
         *place = Some(address.clone().into());
         let client = Client::new(&config, None, Clock::system()).unwrap();
         let error = client.session(&caller(), &id("1"), terms()).await.unwrap_err();
@@ -248,7 +248,7 @@ async fn in_the_tunnel_it_is_the_vendor_who_speaks_tls_and_http_2() {
         let mut far = TcpStream::connect(server).await.unwrap();
         tokio::io::copy_bidirectional(&mut near, &mut far).await.ok();
     });
-    let client = vendor.client(|config| config.proxy = Some(proxy.into()));
+    let client = vendor.client(|config| config.route.proxy = Some(proxy.into()));
     client.session(&caller(), &id("1"), terms()).await.unwrap();
     assert_eq!(vendor.seen.recv().await, Some(Seen::Connection));
     assert_eq!(vendor.seen.recv().await, Some(Seen::Request));
@@ -259,7 +259,7 @@ async fn in_the_tunnel_it_is_the_vendor_who_speaks_tls_and_http_2() {
 async fn for_an_http_url_the_proxy_gets_the_request_with_its_whole_address() {
     let proxy = Stub::always(ok(SESSION)).await;
     let mut config = UpstreamConfig::at("http://vendor.invalid/rest".parse().unwrap());
-    config.proxy = Some(format!("user:hunter2@{}", proxy.url().authority()).into());
+    config.route.proxy = Some(format!("user:hunter2@{}", proxy.url().authority()).into());
     let client = Client::new(&config, None, Clock::system()).unwrap();
     client.session(&caller(), &id("1"), terms()).await.unwrap();
     let head = proxy.heads().remove(0);
@@ -274,13 +274,13 @@ async fn hosts_in_no_proxy_and_http_urls_are_reached_directly() {
     let (vendor, proxy) = (vendor().await, Stub::always(ok(SESSION)).await);
     let address = || Some(proxy.url().to_string().into());
     let client = vendor.client(|config| {
-        config.https_proxy = address();
-        config.no_proxy = Some("example.com,127.0.0.1".to_owned());
+        config.route.https_proxy = address();
+        config.route.no_proxy = Some("example.com,127.0.0.1".to_owned());
     });
     client.session(&caller(), &id("1"), terms()).await.unwrap();
 
     let plain = Stub::always(ok(SESSION)).await;
-    let client = client_with(&plain, |config| config.https_proxy = address());
+    let client = client_with(&plain, |config| config.route.https_proxy = address());
     client.session(&caller(), &id("1"), terms()).await.unwrap();
     assert_eq!((plain.requests(), proxy.connections()), (1, 0));
 }
@@ -292,9 +292,9 @@ async fn no_proxy_is_read_as_go_reads_it() {
     let proxied = async |upper: &str, lower: Option<&str>| {
         let seen = proxy.connections();
         let client = vendor.client(|config| {
-            config.proxy = Some(proxy.url().to_string().into());
-            config.no_proxy = Some(upper.to_owned());
-            config.no_proxy_lower_case = lower.map(str::to_owned);
+            config.route.proxy = Some(proxy.url().to_string().into());
+            config.route.no_proxy = Some(upper.to_owned());
+            config.route.no_proxy_lower_case = lower.map(str::to_owned);
         });
         let answered = client.session(&caller(), &id("1"), terms()).await.is_ok();
         assert_ne!(answered, proxy.connections() > seen);
@@ -314,7 +314,8 @@ async fn no_proxy_is_read_as_go_reads_it() {
 #[tokio::test]
 async fn the_environments_proxy_is_not_for_this_machine() {
     let (vendor, proxy) = (vendor().await, Stub::always(answer("502 x", &[], "")).await);
-    let client = vendor.client(|config| config.https_proxy = Some(proxy.url().to_string().into()));
+    let client =
+        vendor.client(|config| config.route.https_proxy = Some(proxy.url().to_string().into()));
     client.session(&caller(), &id("1"), terms()).await.unwrap();
     assert_eq!(proxy.connections(), 0);
 }
@@ -323,7 +324,7 @@ async fn the_environments_proxy_is_not_for_this_machine() {
 fn a_proxy_that_is_no_url_or_not_http_is_told_without_showing_it() {
     for address in ["http://user:hunter2@[", "socks5://user:hunter2@127.0.0.1:1080"] {
         let mut config = UpstreamConfig::at("https://vendor.invalid".parse().unwrap());
-        config.proxy = Some(address.to_owned().into());
+        config.route.proxy = Some(address.to_owned().into());
         let error = Client::new(&config, None, Clock::system()).unwrap_err();
         assert!(matches!(error, SetUpError::Proxy));
         assert!(!format!("{error} {error:?}").contains("hunter2"));
