@@ -206,7 +206,7 @@ async fn endless_headers_are_malformed() {
 
 #[tokio::test]
 async fn more_than_a_hundred_header_fields_are_read() {
-    let fields: Vec<_> = (0..1000).map(|number| format!("x-field-{number}: value")).collect();
+    let fields: Vec<_> = (0..190).map(|number| format!("x-field-{number}: value")).collect();
     let fields: Vec<_> = fields.iter().map(String::as_str).collect();
     assert_eq!(outcome(answer("200 OK", &fields, SESSION)).await.unwrap(), "250040353");
 }
