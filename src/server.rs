@@ -4,6 +4,7 @@ pub mod accept;
 mod admin_thread;
 mod api;
 pub mod call;
+pub mod causes;
 mod connection;
 mod descriptors;
 mod drain;

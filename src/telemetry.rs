@@ -8,17 +8,22 @@ mod level;
 mod metric;
 
 use std::{
+    fmt::{self, Debug},
     io::{self, BufWriter, IsTerminal as _, Write},
     panic, thread,
     time::Duration,
 };
 
-use tracing::{Level, Subscriber, error};
+use tracing::{Level, Subscriber, error, field::Field};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry,
+    field::MakeExt as _,
     filter::{FilterExt as _, LevelFilter, filter_fn},
-    fmt,
+    fmt::{
+        format::{Writer, debug_fn},
+        layer,
+    },
     layer::SubscriberExt as _,
     reload,
     util::SubscriberInitExt as _,
@@ -111,13 +116,23 @@ fn subscriber(
     // Debug lines of libraries may hold headers and addresses, and with them tokens and session
     // ids. So no filter can show these lines.
     let filter = filter.and(filter_fn(|line| is_shown(line.target(), *line.level())));
-    let output = fmt::layer().with_writer(writer).with_ansi(is_terminal);
+    let output = layer().with_writer(writer).with_ansi(is_terminal);
     let output = match args.log_format {
-        LogFormat::Pretty => output.boxed(),
+        LogFormat::Pretty if is_terminal => output.boxed(),
+        // The default looks for the style of each field even without colours, which takes a tenth of
+        // the time of a call. The text is the same.
+        LogFormat::Pretty => output.fmt_fields(debug_fn(plain_field).delimited(" ")).boxed(),
         LogFormat::Json => output.json().flatten_event(true).with_span_list(false).boxed(),
     };
     let subscriber = Registry::default().with(output.with_filter(filter));
     Ok((subscriber, LogLevel::new(&args.log_level, handle)))
+}
+
+fn plain_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
+    match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        name => write!(writer, "{name}={value:?}"),
+    }
 }
 
 /// Checks whether the filter is valid, before the service starts.

@@ -1,7 +1,6 @@
 //! The output of commands: messages on stdout, everything else on stderr.
 
 use std::{
-    error::Error,
     fmt::Display,
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
@@ -14,6 +13,8 @@ use prost::Message;
 
 use super::{FAILED, UNREAD, USAGE, json, text};
 use crate::{client::Failure, config::OutputFormat};
+
+pub use crate::server::causes::whole;
 
 /// The style of what is less important.
 pub const DIM: Style = Style::new().dimmed();
@@ -118,21 +119,6 @@ pub fn usage(error: &clap::Error) -> ExitCode {
         note(&one_line(&error.render().to_string()));
     }
     ExitCode::from(USAGE)
-}
-
-/// An error with its causes, on one line.
-pub fn whole(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Some errors repeat the text of their cause.
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// The message of clap without its last paragraph, which names `--help`.

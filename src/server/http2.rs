@@ -19,6 +19,7 @@ use tracing::debug;
 
 use super::{
     call::Calls,
+    causes::whole,
     connection,
     connection::Received,
     gate::{Cut, count_cut},
@@ -147,6 +148,6 @@ async fn age(max_age: Option<Duration>) {
 /// Logs a broken connection at debug level only, because each of its calls has its own record.
 fn log_end(ended: &Result<(), hyper::Error>) {
     if let Err(error) = ended {
-        debug!(error = error as &dyn std::error::Error, "connection broken");
+        debug!(error = whole(error), "connection broken");
     }
 }

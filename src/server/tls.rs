@@ -18,7 +18,7 @@ use rustls::{
 use tokio::{fs, time::sleep};
 use tracing::{info, warn};
 
-use super::{metric, reload::Asked};
+use super::{causes::whole, metric, reload::Asked};
 
 /// The files, all PEM.
 #[derive(Clone, Debug)]
@@ -126,7 +126,7 @@ impl Tls {
                     metric::LOADED
                 }
                 Err(ref error) => {
-                    warn!(error = error as &dyn std::error::Error, "certificates not reloaded");
+                    warn!(error = whole(error), "certificates not reloaded");
                     metric::BROKEN
                 }
             };

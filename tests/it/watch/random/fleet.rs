@@ -1,6 +1,7 @@
 //! A fleet in a random world, and what happens to it.
 
 use std::{
+    future::pending,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -9,6 +10,7 @@ use fastrand::Rng;
 use gotoassist_grpc::{clock::Clock, fleet::polls::SharedPolls};
 use tokio::time::{Instant, sleep};
 
+use super::CALM_AFTER;
 use crate::fleet::poll_store::{Data, Network, Server};
 
 /// The Redis of a fleet, and the networks of its replicas.
@@ -80,4 +82,12 @@ impl Fleet {
             network.change(|way| (way.is_cut, way.loss) = (false, 0.0));
         }
     }
+}
+
+/// Disturbs the fleet, if there is one, until the calm. Never returns.
+pub async fn disturb(fleet: Option<Fleet>) {
+    if let Some(fleet) = fleet {
+        fleet.disturb(CALM_AFTER).await;
+    }
+    pending::<()>().await;
 }
