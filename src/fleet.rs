@@ -25,7 +25,7 @@ mod seal;
 mod settings;
 mod uses;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -148,6 +148,11 @@ impl Fleet {
         let Some(lease) = shared.lease.lock().clone() else { return };
         member::leave(&lease, &shared.account, &shared.identity).await;
     }
+}
+
+/// A duration as an argument of a script.
+fn milliseconds(time: Duration) -> Vec<u8> {
+    time.as_millis().to_string().into_bytes()
 }
 
 impl fmt::Debug for Fleet {

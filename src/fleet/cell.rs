@@ -2,19 +2,19 @@
 //! key can read or replace it.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use futures_util::future::BoxFuture;
 use ring::hmac;
 use secrecy::zeroize::Zeroizing;
-use tracing::warn;
 
-use super::{account::AccountError, metric, seal::Seal};
+use super::{
+    account::AccountError,
+    metric, milliseconds,
+    seal::{self, Seal},
+};
 use crate::credential::token::share::{CLAIM, Claim, Place, Unreachable};
 
 /// The script of a cell.
@@ -68,8 +68,8 @@ impl Cell {
     /// Opens a value. `None` if no replica of this fleet has written it.
     fn open(&self, sealed: Vec<u8>) -> Option<Zeroizing<Vec<u8>>> {
         let value = self.seal.open(&self.name, sealed);
-        if value.is_none() && !self.has_warned.swap(true, Ordering::Relaxed) {
-            warn!("a value in Redis was not written by a replica of this fleet; it is ignored");
+        if value.is_none() {
+            seal::warn_once(&self.has_warned);
         }
         value
     }
@@ -102,8 +102,4 @@ impl Place for Cell {
     fn release(&self, claim: u64) -> BoxFuture<'_, Result<(), Unreachable>> {
         Box::pin(async move { self.ask("release", vec![claim.to_string().into()]).await.map(drop) })
     }
-}
-
-fn milliseconds(time: Duration) -> Vec<u8> {
-    time.as_millis().to_string().into_bytes()
 }

@@ -1,11 +1,14 @@
 //! Seals what the replicas share, so that only a holder of the key can read or replace it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hmac,
     rand::{SecureRandom as _, SystemRandom},
 };
 use secrecy::zeroize::Zeroizing;
+use tracing::warn;
 
 /// Seals values with AES-256-GCM. Each has a random nonce, and is bound to a name.
 pub(super) struct Seal(LessSafeKey);
@@ -33,6 +36,13 @@ impl Seal {
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let value = self.0.open_in_place(nonce, Aad::from(name.as_bytes()), value).ok()?;
         Some(Zeroizing::new(value.to_vec()))
+    }
+}
+
+/// Logs, the first time only, that something could not be opened.
+pub(super) fn warn_once(has_warned: &AtomicBool) {
+    if !has_warned.swap(true, Ordering::Relaxed) {
+        warn!("a value in Redis was not written by a replica of this fleet; it is ignored");
     }
 }
 

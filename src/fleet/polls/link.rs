@@ -5,7 +5,7 @@ mod task;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -16,7 +16,6 @@ use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, timeout},
 };
-use tracing::warn;
 
 use super::{
     message::{Message, Numbered},
@@ -25,7 +24,11 @@ use super::{
     store::Store,
 };
 use crate::{
-    fleet::{account::AccountError, metric, seal::Seal},
+    fleet::{
+        account::AccountError,
+        metric,
+        seal::{self, Seal},
+    },
     model::SessionId,
 };
 
@@ -135,9 +138,7 @@ impl Link {
     /// Counts a value that no replica of this fleet has written.
     pub fn reject(&self) {
         metric::count_rejection();
-        if !self.has_warned.swap(true, Ordering::Relaxed) {
-            warn!("a value in Redis was not written by a replica of this fleet; it is ignored");
-        }
+        seal::warn_once(&self.has_warned);
     }
 
     /// Notes that Redis did not answer, so that the replica goes on alone and joins again.
@@ -285,8 +286,4 @@ impl Link {
 
 pub(super) fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-pub(super) fn milliseconds(time: Duration) -> Vec<u8> {
-    time.as_millis().to_string().into_bytes()
 }

@@ -6,11 +6,12 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    link::{Link, Membership, milliseconds},
+    link::{Link, Membership},
     message::{Message, Numbered},
     name::SessionName,
     record::{Content, Record, Reply},
 };
+use crate::fleet::milliseconds;
 
 /// Redis forgets a lease and its replies when nobody has used it for this long.
 pub(super) const LIFETIME: Duration = Duration::from_hours(1);

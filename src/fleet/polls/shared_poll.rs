@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     Published,
-    link::{Link, Membership, Notice, milliseconds, number},
+    link::{Link, Membership, Notice, number},
     message::{Message, Numbered},
     name::SessionName,
     outbox::{self, Digest, LIFETIME, Outbox, Publication, Publisher},
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    fleet::{account::AccountError, metric},
+    fleet::{account::AccountError, metric, milliseconds},
 };
 
 /// Redis forgets the replies this long after nobody polls the session any more.
@@ -122,7 +122,7 @@ impl Member {
                 result = answer(&mut self.exchange) => self.finish(result),
                 Some(notice) = self.inbox.recv() => self.hear(notice),
                 () = self.outbox.changed.notified() => {}
-                () = at(self.take_at) => {
+                Some(()) = OptionFuture::from(self.take_at.map(sleep_until)) => {
                     self.take_at = None;
                     self.must_take = true;
                 }
@@ -380,13 +380,6 @@ async fn answer(exchange: &mut Option<Exchange>) -> Result<Vec<Vec<u8>>, Account
         Some(Exchange::Take(asking) | Exchange::Publish(asking, _) | Exchange::Release(asking)) => {
             asking.await
         }
-        None => pending().await,
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
         None => pending().await,
     }
 }

@@ -12,10 +12,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::{ANSWER_LIMIT, Call, LEASE, Link, Notice, milliseconds, number};
+use super::{ANSWER_LIMIT, Call, LEASE, Link, Notice, number};
 use crate::fleet::{
     account::AccountError,
-    metric,
+    metric, milliseconds,
     polls::{
         message::Message,
         replicas::{Life, Replicas},
