@@ -10,7 +10,7 @@ use super::{
     credentials::{VENDOR_TOKEN_URL, is_local, url_problems},
     secret::Secret,
     upstream::RouteConfig,
-    value::positive_duration,
+    value::{plain, positive_duration},
 };
 
 /// The page where a person signs in, from the vendor's documentation.
@@ -97,14 +97,10 @@ impl LoginConfig {
 /// meant.
 fn redirect_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
-    if url.scheme() != "http" || !is_local(&url) {
-        Err("must be http on 127.0.0.1, [::1] or localhost".to_owned())
-    } else if !url.username().is_empty() || url.password().is_some() {
-        Err("must not hold a user name or password".to_owned())
-    } else if url.query().is_some() || url.fragment().is_some() {
-        Err("must not hold a query or fragment".to_owned())
+    if url.scheme() == "http" && is_local(&url) {
+        plain(url)
     } else {
-        Ok(url)
+        Err("must be http on 127.0.0.1, [::1] or localhost".to_owned())
     }
 }
 

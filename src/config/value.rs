@@ -37,9 +37,16 @@ pub(super) fn share(text: &str) -> Result<f64, &'static str> {
 /// Parses a base URL, to which paths can be added.
 pub(super) fn base_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
-    if !matches!(url.scheme(), "http" | "https") {
+    if matches!(url.scheme(), "http" | "https") {
+        plain(url)
+    } else {
         Err("must begin with http:// or https://".to_owned())
-    } else if !url.username().is_empty() || url.password().is_some() {
+    }
+}
+
+/// Refuses a URL with more than its scheme, host, port and path.
+pub(super) fn plain(url: Url) -> Result<Url, String> {
+    if !url.username().is_empty() || url.password().is_some() {
         Err("must not hold a user name or password".to_owned())
     } else if url.query().is_some() || url.fragment().is_some() {
         Err("must not hold a query or fragment".to_owned())
