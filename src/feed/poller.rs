@@ -261,7 +261,7 @@ impl Poller {
     pub fn is_fresh(&self, at_least: Option<Timestamp>, settings: &Settings) -> bool {
         let record = self.record.lock();
         let status = self.state.borrow().revision.session.status();
-        let max_age = 2 * settings.intervals.of(status).max(record.gap);
+        let max_age = settings.fresh_for(status, record.gap);
         let times = self.times.lock();
         record.trouble.is_none()
             && record.accepted_at.elapsed() <= max_age

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::poll_interval::PollIntervals;
-use crate::fleet::polls::SharedPolls;
+use crate::{fleet::polls::SharedPolls, model::Status};
 
 /// How polls behave.
 #[derive(Clone, Debug)]
@@ -23,6 +23,14 @@ pub struct Settings {
     pub list_advantage: f64,
     /// The polls that the replicas share.
     pub fleet: SharedPolls,
+}
+
+impl Settings {
+    /// How long an answer with this status is fresh enough for a new watch to begin with. `gap` is the
+    /// recent time between answers.
+    pub(super) fn fresh_for(&self, status: Status, gap: Duration) -> Duration {
+        2 * self.intervals.of(status).max(gap)
+    }
 }
 
 impl Default for Settings {

@@ -1,6 +1,6 @@
 //! Subscribes a new watcher, beginning with an answer that is new enough for it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
@@ -106,7 +106,7 @@ impl<'a> NewSubscription<'a> {
         let (registry, Key { credential, session }) = (self.registry, self.key);
         let published = registry.settings.fleet.latest(credential, session).await?;
         let Published { reply: Ok(answer), sent_at } = published else { return None };
-        let max_age = 2 * registry.settings.intervals.of(answer.content.status());
+        let max_age = registry.settings.fresh_for(answer.content.status(), Duration::ZERO);
         let is_fresh = registry.age(answer.observed_at) <= max_age;
         let digest = Digest::of(&answer.content);
         let is_new_enough = self.known.as_ref().is_none_or(|(known, _)| {
