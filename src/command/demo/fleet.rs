@@ -132,7 +132,7 @@ async fn watch(replicas: &[Replica], control: &Control, fleet_url: &Url) -> Resu
 /// Prints a message. Returns the session's status.
 fn show(start: Instant, heard: &Heard) -> Result<SessionStatus, u8> {
     let message = heard.message.as_ref().map_err(|status| *status)?;
-    let event = message.event_type().as_str_name().trim_start_matches("EVENT_TYPE_");
+    let event = screen::event_name(message.event_type());
     let now = message.session.as_ref().map(crate::proto::Session::status).unwrap_or_default();
     let replica = format!("replica {}", heard.replica);
     screen::event(start.elapsed(), event, &status::name(now), &replica)?;

@@ -5,10 +5,16 @@ use std::{fmt::Display, time::Duration};
 use anstyle::Style;
 
 use super::super::output::{DIM, text, visible_width};
+use crate::proto::watch_session_response::EventType;
 
 const BOLD: Style = Style::new().bold();
 /// The width of the longest transition in an ordinary life, notStarted → waiting.
 const WHAT_WIDTH: usize = 20;
+
+/// The name of an event, without its prefix.
+pub fn event_name(event: EventType) -> &'static str {
+    event.as_str_name().trim_start_matches("EVENT_TYPE_")
+}
 
 /// Prints the heading of a part, with a remark.
 pub fn head(name: &str, about: &str) -> Result<(), u8> {

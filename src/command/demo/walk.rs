@@ -91,7 +91,7 @@ async fn watch(client: &Client, born: Instant) -> Result<Vec<SessionStatus>, u8>
             seen.extend(message.session.as_ref().map(Session::status));
         }
         seen.extend(message.transitions.iter().map(StatusTransition::to_status));
-        let event = message.event_type().as_str_name().trim_start_matches("EVENT_TYPE_");
+        let event = screen::event_name(message.event_type());
         let (what, mut more) = describe(&message);
         let status = message.transitions.last().map(StatusTransition::to_status);
         let age = status.and_then(|status| session::age_of_callback(status, born));
