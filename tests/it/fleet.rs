@@ -22,6 +22,7 @@ use gotoassist_grpc::{
 };
 use tokio::time::{Instant, sleep};
 
+use crate::kit::{process::Serve, soon};
 use lua::Server;
 use replica::{Log, Replica};
 
@@ -35,6 +36,18 @@ const CLOCK: Duration = Duration::from_hours(500_000);
 
 fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
+}
+
+/// Waits until a metric of each replica that runs has this value.
+async fn until_all(replicas: &[Option<Serve>], metric: &str, value: f64) {
+    soon(async {
+        for serve in replicas.iter().flatten() {
+            while (serve.metric(metric).await - value).abs() > 0.01 {
+                sleep(ms(20)).await;
+            }
+        }
+    })
+    .await;
 }
 
 /// Replicas that have joined.

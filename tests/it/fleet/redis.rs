@@ -79,7 +79,15 @@ impl Redis {
 
 /// A port without a listener.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    free_ports(1)[0]
+}
+
+/// So many different ports without a listener.
+pub fn free_ports(count: usize) -> Vec<u16> {
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap();
+    // All listen at the same time, so that no port is there twice.
+    let listeners: Vec<_> = (0..count).map(|_| free()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 /// Flags that are repeated replace the earlier ones.

@@ -20,7 +20,11 @@ use tokio::{
 };
 use tonic::{Code, transport::Endpoint};
 
-use super::{ms, redis::Redis};
+use super::{
+    ms,
+    redis::{Redis, free_ports},
+    until_all,
+};
 use crate::kit::{
     process::{Serve, binary, run},
     request::{authorized, session, watch},
@@ -52,11 +56,7 @@ type Seen = Arc<Mutex<BTreeMap<(String, SessionStatus), usize>>>;
 impl World {
     async fn start(redis: Redis) -> Self {
         let vendor = Vendor::start().await;
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let listeners: Vec<_> = (0..REPLICAS).map(|_| free()).collect();
-        let port = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
-        let ports: Vec<_> = listeners.iter().map(port).collect();
-        drop(listeners);
+        let ports = free_ports(REPLICAS);
         let replicas = (0..REPLICAS).map(|_| None).collect();
         let (watches, seen) = (JoinSet::new(), Seen::default());
         let mut world = Self { redis, vendor, ports, replicas, watches, seen };
@@ -114,14 +114,7 @@ impl World {
     }
 
     async fn until_all(&self, metric: &str, value: f64) {
-        soon(async {
-            for serve in self.replicas.iter().flatten() {
-                while (serve.metric(metric).await - value).abs() > 0.01 {
-                    sleep(ms(20)).await;
-                }
-            }
-        })
-        .await;
+        until_all(&self.replicas, metric, value).await;
     }
 
     fn polls(&self) -> u64 {

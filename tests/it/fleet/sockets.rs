@@ -11,7 +11,11 @@ use tokio::{
 };
 use tonic::transport::Endpoint;
 
-use super::{ms, redis::Redis};
+use super::{
+    ms,
+    redis::{Redis, free_ports},
+    until_all,
+};
 use crate::kit::{
     process::Serve,
     request::{authorized, session, watch},
@@ -40,11 +44,7 @@ impl World {
         for number in 0..REPLICAS * (CALLERS + WATCHES) {
             vendor.put_session(SessionScript::resting(format!("s{number}"), "active")).unwrap();
         }
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let listeners: Vec<_> = (0..REPLICAS).map(|_| free()).collect();
-        let port = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
-        let ports: Vec<_> = listeners.iter().map(port).collect();
-        drop(listeners);
+        let ports = free_ports(REPLICAS);
         let mut load = JoinSet::new();
         for number in 0..REPLICAS * CALLERS {
             load.spawn(call_again_and_again(ports[number % REPLICAS], number));
@@ -89,14 +89,7 @@ impl World {
     }
 
     async fn until_all(&self, metric: &str, value: f64) {
-        soon(async {
-            for serve in self.replicas.iter().flatten() {
-                while (serve.metric(metric).await - value).abs() > 0.01 {
-                    sleep(ms(20)).await;
-                }
-            }
-        })
-        .await;
+        until_all(&self.replicas, metric, value).await;
     }
 }
 
