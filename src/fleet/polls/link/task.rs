@@ -1,15 +1,11 @@
 //! The task that keeps a replica joined: it shows that the replica lives, and hears the others.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, pin::pin, time::Duration};
 
-use futures_util::{
-    FutureExt as _, StreamExt as _,
-    future::{BoxFuture, OptionFuture},
-    stream::FuturesUnordered,
-};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{sleep, timeout},
 };
 
 use super::{ANSWER_LIMIT, Call, LEASE, Link, Notice, number};
@@ -66,8 +62,7 @@ impl Link {
     ) {
         // What failed before this replica joined does not count.
         let _ = self.interrupted.notified().now_or_never();
-        let mut next_beat = Instant::now() + BEAT;
-        let mut beat = OptionFuture::default();
+        let mut beats = pin!(self.beat_until_failure());
         let mut running = FuturesUnordered::new();
         while !self.has_left() {
             tokio::select! {
@@ -75,16 +70,7 @@ impl Link {
                     Some(message) => self.hear(&message, call),
                     None => return metric::count_failure(AccountError::Connection),
                 },
-                Some(result) = &mut beat => {
-                    beat = OptionFuture::default();
-                    if let Err(error) = result {
-                        return metric::count_failure(error);
-                    }
-                }
-                () = sleep_until(next_beat) => {
-                    next_beat = Instant::now() + BEAT;
-                    beat = Some(Box::pin(self.beat())).into();
-                }
+                error = &mut beats => return metric::count_failure(error),
                 Some(errand) = errands.recv() => running.push(errand),
                 Some(()) = running.next() => {}
                 () = self.interrupted.notified() => {
@@ -97,6 +83,16 @@ impl Link {
         let message = Message::Left { replica: self.name() }.write();
         // The others take the leases over at once, or a little later without this.
         let _ = self.ask("leave", None, vec![self.channel().into_bytes(), message]).await;
+    }
+
+    /// Shows again and again that this replica lives. Returns why Redis does not answer.
+    async fn beat_until_failure(&self) -> AccountError {
+        loop {
+            sleep(BEAT).await;
+            if let Err(error) = self.beat().await {
+                return error;
+            }
+        }
     }
 
     /// Shows the others that this replica lives, and learns who else does.
